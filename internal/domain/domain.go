@@ -1,0 +1,122 @@
+// Package domain holds the words that the steps of the pipeline exchange: what
+// goes into a call to Aliyun and what comes out of it, what a claim found, what
+// the limiter decided, what a dead letter says. The adapters (ledger, ratelimit,
+// aliyun, deadletter) and the consumer meet here and need not know one another.
+package domain
+
+import (
+	"errors"
+	"time"
+
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// Message is one SMS to send.
+type Message struct {
+	RequestID string
+	Phone     passcode.Phone // canonical E.164
+	Code      passcode.Passcode
+	UsageType string
+	Params    map[string]string
+}
+
+// Outcome is what one call to Aliyun led to, classified at the door. Nothing in
+// it holds a passcode or a whole phone number.
+type Outcome struct {
+	// Class is one of ok, transient, throttled, in_doubt, phone_limited,
+	// recipient, config and account.
+	Class passcode.Class
+	// Code is Aliyun's code, or where no answer could be read a word of ours
+	// such as "timeout" or "connection_refused".
+	Code string
+	// Message is for people, with numbers and the passcode masked.
+	Message string
+	// BizID is set with class ok.
+	BizID             string
+	ProviderRequestID string
+	// Window is how long Aliyun closes the phone, with class phone_limited.
+	Window time.Duration
+}
+
+// FindingState is what a look-up saw.
+type FindingState int
+
+// What a look-up may see.
+const (
+	NotFound    FindingState = iota // no row with the request's OutId
+	Accepted                        // Aliyun has it: waiting, or delivered
+	Undelivered                     // Aliyun had it, and the carrier could not deliver
+)
+
+// Finding is the answer of a look-up by request id.
+type Finding struct {
+	State FindingState
+	// ErrorCode is the carrier's report code, with Undelivered.
+	ErrorCode string
+}
+
+// ClaimState is what a claim found.
+type ClaimState int
+
+// What a claim may find.
+const (
+	ClaimWon       ClaimState = iota // the request was new: our first record is stored
+	ClaimReopened                    // a replay opened a dead-lettered or unknown request: our record is stored
+	ClaimResumed                     // a redelivery of the job that owns the request; nothing was written
+	ClaimDuplicate                   // another job, and the request is final; nothing was written
+	ClaimUnderWay                    // another job, and the request is not final; nothing was written
+)
+
+// Claim is the outcome of claiming a request.
+type Claim struct {
+	State ClaimState
+	// Record is the stored record: our own after ClaimWon and ClaimReopened,
+	// otherwise the one found.
+	Record passcode.Result
+	// Revision guards the next update of the record.
+	Revision uint64
+	// Previous is the status that a replay found, with ClaimReopened.
+	Previous passcode.Status
+}
+
+// Reservation is the limiter's answer.
+type Reservation struct {
+	Allowed bool
+	// RetryAfter is how long until the limits would allow it, where they don't.
+	RetryAfter time.Duration
+	// Rule names the limit that refused, such as "5/1h", or "closed" where
+	// Aliyun's own limit closed the phone.
+	Rule string
+}
+
+// Origin is where a job came from.
+type Origin struct {
+	Stream   string
+	Seq      uint64
+	Subject  string
+	QueuedAt time.Time
+}
+
+// DeadLetter is a job that an operator must look at.
+type DeadLetter struct {
+	Reason passcode.Reason
+	// RequestID is empty where none could be read.
+	RequestID    string
+	ErrorCode    string
+	ErrorMessage string
+	Attempts     int
+	Replays      int
+	Origin       Origin
+	TraceParent  string
+	TraceState   string
+	// Body is the job's bytes, untouched.
+	Body []byte
+}
+
+// Errors that adapters return and the consumer acts on; match with errors.Is.
+var (
+	// ErrConflict: the record was changed by somebody else since it was read.
+	ErrConflict = errors.New("record changed meanwhile")
+	// ErrNotFound: there is no record of that request.
+	ErrNotFound = errors.New("no record of this request")
+)

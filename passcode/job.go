@@ -1,0 +1,151 @@
+// Package passcode is the vocabulary that producers of passcode jobs share with
+// the worker: the job, its result, their statuses and rules, and their JSON.
+//
+// It imports the standard library alone, so that a producer can use it without
+// taking on any of the worker's dependencies.
+package passcode
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+	"unicode/utf8"
+)
+
+// Limits of a job.
+const (
+	// MaxJobBytes is the size of the largest job, in bytes.
+	MaxJobBytes = 8 << 10
+	// MaxRequestIDLen is the length of the longest request id.
+	MaxRequestIDLen = 64
+	// MaxMetadataEntries and MaxMetadataBytes bound a job's metadata; the bytes
+	// are those of its keys and values.
+	MaxMetadataEntries = 16
+	MaxMetadataBytes   = 2 << 10
+	// DefaultUsageType is the usage type of a job that names none.
+	DefaultUsageType = "Generic"
+)
+
+// Job asks for one passcode to be sent to one phone.
+type Job struct {
+	// RequestID is the deduplication key: 1 to 64 of A-Z a-z 0-9 _ -.
+	RequestID string
+	// Phone is one number, E.164 or national digits, as the producer wrote it.
+	Phone Phone
+	// Code is the passcode: 4 to 6 ASCII letters or digits.
+	Code Passcode
+	// UsageType picks the template.
+	UsageType string
+	// Params are further template variables.
+	Params map[string]string
+	// ExpiresAt is when the code stops being worth sending; zero where the job
+	// leaves it to the worker.
+	ExpiresAt time.Time
+	// ReplyTo is a subject for the result besides the standard one.
+	ReplyTo string
+	// ClientIP is the end user's address.
+	ClientIP string
+	// Metadata is echoed in the result.
+	Metadata map[string]string
+}
+
+// Encode returns the job as it goes on the wire, phone and passcode in clear:
+// the one place where they are written out. It checks the rules first, and its
+// error is an [*InvalidError].
+func (j Job) Encode() ([]byte, error) {
+	wire := map[string]any{
+		"request_id": j.RequestID,
+		"phone":      j.Phone.Reveal(),
+		"code":       j.Code.Reveal(),
+	}
+	optional := func(name, value string) {
+		if value != "" {
+			wire[name] = value
+		}
+	}
+	optional("usage_type", j.UsageType)
+	optional("reply_to", j.ReplyTo)
+	optional("client_ip", j.ClientIP)
+	if len(j.Params) > 0 {
+		wire["params"] = j.Params
+	}
+	if len(j.Metadata) > 0 {
+		wire["metadata"] = j.Metadata
+	}
+	if !j.ExpiresAt.IsZero() {
+		wire["expires_at"] = j.ExpiresAt.Format(time.RFC3339Nano)
+	}
+	data, err := json.Marshal(wire)
+	if err != nil {
+		return nil, fmt.Errorf("encode job: %w", err)
+	}
+	if _, err := Decode(data); err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// Decode reads a job and checks every rule that needs no settings; whether the
+// phone is a valid number and the reply subject an allowed one is for the
+// worker to say. Its error is an [*InvalidError] that names every member that is
+// wrong. The job returned beside it holds the members that could be read, so
+// that a refusal can be announced under the request id.
+func Decode(data []byte) (Job, error) {
+	var bad problems
+	if len(data) > MaxJobBytes {
+		bad.add("job", "must be at most %d bytes, has %d", MaxJobBytes, len(data))
+	}
+	if !utf8.Valid(data) {
+		bad.add("job", "must be UTF-8")
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(data, &members); err != nil {
+		bad.add("job", "must be one JSON object%s", whereJSONBroke(err))
+		return Job{}, bad.err()
+	}
+	if members == nil { // the literal null
+		bad.add("job", "must be one JSON object, is null")
+		return Job{}, bad.err()
+	}
+
+	d := decoder{members: members, bad: &bad}
+	job := Job{
+		RequestID: d.requestID(),
+		Phone:     NewPhone(d.required("phone")),
+		Code:      d.code(),
+		UsageType: d.text("usage_type"),
+		Params:    d.textMap("params"),
+		ExpiresAt: d.time("expires_at"),
+		ReplyTo:   d.subject("reply_to"),
+		ClientIP:  d.clientIP(),
+		Metadata:  d.metadata(),
+	}
+	if job.UsageType == "" {
+		job.UsageType = DefaultUsageType
+	}
+	return job, bad.err()
+}
+
+// Equal reports whether two jobs ask for the same.
+func (j Job) Equal(other Job) bool {
+	return j.RequestID == other.RequestID && j.Phone == other.Phone && j.Code == other.Code &&
+		j.UsageType == other.UsageType && maps.Equal(j.Params, other.Params) &&
+		j.ExpiresAt.Equal(other.ExpiresAt) && j.ReplyTo == other.ReplyTo &&
+		j.ClientIP == other.ClientIP && maps.Equal(j.Metadata, other.Metadata)
+}
+
+// ValidRequestID reports whether id may name a request.
+func ValidRequestID(id string) bool {
+	if len(id) == 0 || len(id) > MaxRequestIDLen {
+		return false
+	}
+	return !slices.ContainsFunc([]byte(id), func(c byte) bool {
+		return !isAlphanumeric(c) && c != '_' && c != '-'
+	})
+}
+
+func isAlphanumeric(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
