@@ -75,9 +75,12 @@ type Claim struct {
 	Record passcode.Result
 	// Revision guards the next update of the record.
 	Revision uint64
-	// Previous is the status that a replay found, with ClaimReopened.
-	Previous passcode.Status
+	// Previous is the record that a replay found, with ClaimReopened.
+	Previous passcode.Result
 }
+
+// RuleClosed is the Rule of a reservation refused because Aliyun closed the phone.
+const RuleClosed = "closed"
 
 // Reservation is the limiter's answer.
 type Reservation struct {
@@ -87,6 +90,16 @@ type Reservation struct {
 	// Rule names the limit that refused, such as "5/1h", or "closed" where
 	// Aliyun's own limit closed the phone.
 	Rule string
+}
+
+// Admission is the account gate's answer.
+type Admission struct {
+	Allowed bool
+	// Probe is true for the one call that finds out whether the account works
+	// again. Its holder must report what it learned.
+	Probe bool
+	// Wait is how long to leave the job in the broker, where not allowed.
+	Wait time.Duration
 }
 
 // Origin is where a job came from.
@@ -117,6 +130,8 @@ type DeadLetter struct {
 var (
 	// ErrConflict: the record was changed by somebody else since it was read.
 	ErrConflict = errors.New("record changed meanwhile")
+	// ErrDrained: the source of jobs was drained, and none is left in it.
+	ErrDrained = errors.New("source is drained")
 	// ErrNotFound: there is no record of that request.
 	ErrNotFound = errors.New("no record of this request")
 )

@@ -1,0 +1,73 @@
+package consumer
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// decode reads the job and checks the rules that need settings.
+func (c *Consumer) decode(t *task) (passcode.Job, *passcode.InvalidError) {
+	t.replays, _ = strconv.Atoi(t.Header(HeaderReplay)) // not a number: no replay
+	t.replays = max(t.replays, 0)
+
+	job, err := passcode.Decode(t.Body())
+	var invalid *passcode.InvalidError
+	if err != nil && !errors.As(err, &invalid) {
+		invalid = passcode.Invalid("job", "can't be read")
+	}
+	var problems []passcode.Problem
+	if invalid != nil {
+		problems = invalid.Problems
+	}
+	if !job.Phone.IsZero() {
+		phone, err := c.numbers.Parse(job.Phone)
+		if err != nil {
+			problems = append(problems, problemsOf(err, "phone")...)
+		}
+		t.phone = phone
+	}
+	if job.ReplyTo != "" && !matchesAny(c.replySubjects, job.ReplyTo) {
+		problems = append(problems, passcode.Problem{
+			Field: "reply_to",
+			Rule:  "must match one of results.reply_subjects",
+		})
+		job.ReplyTo = "" // nothing may be published there
+	}
+	if len(problems) > 0 {
+		return job, &passcode.InvalidError{Problems: problems}
+	}
+	return job, nil
+}
+
+func problemsOf(err error, field string) []passcode.Problem {
+	var invalid *passcode.InvalidError
+	if errors.As(err, &invalid) {
+		return invalid.Problems
+	}
+	return []passcode.Problem{{Field: field, Rule: "can't be read"}}
+}
+
+// newRecord is the request's record before anything has happened.
+func (c *Consumer) newRecord(t *task) passcode.Result {
+	rec := passcode.Result{
+		RequestID: t.job.RequestID,
+		Phone:     t.phone.Masked(),
+		UsageType: t.job.UsageType,
+		Replays:   t.replays,
+		Metadata:  t.job.Metadata,
+		QueuedAt:  t.origin.QueuedAt.UTC(),
+		UpdatedAt: c.now(),
+		ExpiresAt: t.job.ExpiresAt,
+		StreamSeq: t.origin.Seq,
+		Worker:    c.worker,
+	}
+	if rec.ExpiresAt.IsZero() {
+		rec.ExpiresAt = rec.QueuedAt.Add(c.policy.PasscodeTTL)
+	}
+	if rec.Metadata == nil {
+		rec.Metadata = map[string]string{}
+	}
+	return rec
+}

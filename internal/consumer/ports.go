@@ -1,0 +1,105 @@
+package consumer
+
+import (
+	"context"
+	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// Source delivers jobs.
+type Source interface {
+	// Next waits for a job. It returns domain.ErrDrained once the source was
+	// drained and has no buffered job left, and ctx's cause when ctx ends first.
+	Next(ctx context.Context) (domain.Delivery, error)
+	// Drain stops asking for jobs. Those that have already arrived still come
+	// out of Next, so that they can be handed back.
+	Drain()
+}
+
+// Ledger keeps one record for each request.
+type Ledger interface {
+	// Claim stores first unless the request is already known; see domain.Claim.
+	Claim(ctx context.Context, first passcode.Result) (domain.Claim, error)
+	// Update replaces the record of that revision and returns the new revision.
+	// domain.ErrConflict: the record was changed by somebody else.
+	Update(ctx context.Context, rec passcode.Result, revision uint64) (uint64, error)
+	// Get returns the record and its revision, or domain.ErrNotFound.
+	Get(ctx context.Context, requestID string) (passcode.Result, uint64, error)
+}
+
+// Limiter holds the limits of each phone, shared by all replicas.
+type Limiter interface {
+	// Reserve takes a place for the request, one however often it is called.
+	Reserve(ctx context.Context, phone passcode.Phone, requestID string) (domain.Reservation, error)
+	// Release gives the request's place back.
+	Release(ctx context.Context, phone passcode.Phone, requestID string) error
+	// CloseFor closes the phone for d.
+	CloseFor(ctx context.Context, phone passcode.Phone, d time.Duration) error
+}
+
+// Sender calls Aliyun.
+type Sender interface {
+	// Pace waits until a call may be made. giveBack returns a turn not used.
+	Pace(ctx context.Context) (giveBack func(), err error)
+	// Send makes one call. Nothing is written to the network after notAfter.
+	Send(ctx context.Context, msg domain.Message, notAfter time.Time) domain.Outcome
+	// Lookup asks what became of the request's sends since attemptedAt.
+	Lookup(ctx context.Context, phone passcode.Phone, requestID string, attemptedAt time.Time) (domain.Finding, error)
+}
+
+// DeadLetters keeps the jobs that an operator must look at.
+type DeadLetters interface {
+	// Write stores the letter; once, however often the same is written.
+	Write(ctx context.Context, letter domain.DeadLetter) error
+}
+
+// Gate stops all replicas while nothing can be sent for the account.
+type Gate interface {
+	// Admit says whether a call may be made now. A permitted call is a probe
+	// where the account was closed until now.
+	Admit(ctx context.Context) (domain.Admission, error)
+	// Trip closes the gate, until the time returned.
+	Trip(ctx context.Context, code, message string) (time.Time, error)
+	// Passed says that a call did get through to the account.
+	Passed(ctx context.Context) error
+	// GiveBack says that a probe told nothing about the account.
+	GiveBack(ctx context.Context) error
+}
+
+// Numbers reads a phone number as a producer wrote it.
+type Numbers interface {
+	// Parse returns the canonical E.164 number or an *passcode.InvalidError.
+	Parse(phone passcode.Phone) (passcode.Phone, error)
+}
+
+// Announcer publishes a result on a subject. It is for the announcements that
+// the server doesn't make by itself: to a job's own reply subject, and again to
+// the producer of a duplicate.
+type Announcer interface {
+	Announce(subject string, result passcode.Result) error
+}
+
+// Metrics counts what happens. Its methods return at once.
+type Metrics interface {
+	// Status: a request came to this status.
+	Status(status passcode.Status)
+	// Attempt: a call to Aliyun ended with this class after d.
+	Attempt(class passcode.Class, d time.Duration)
+	// Sent: Aliyun accepted a job that the stream stored this long ago.
+	Sent(sinceQueued time.Duration)
+	// InFlight: so many more (or fewer) jobs are being handled.
+	InFlight(delta int)
+	// Lookup: a look-up ended with "accepted", "undelivered", "not_found" or "failed".
+	Lookup(result string)
+	// Delivery: a job was delivered and turned out "new", "redelivered",
+	// "duplicate", "under_way", "reopened", "invalid", "expired" or "handed_back".
+	Delivery(kind string)
+	// DeadLetter: a job was dead-lettered.
+	DeadLetter(reason passcode.Reason)
+	// Denied: our own limit, named by its rule, refused a request.
+	Denied(rule string)
+	// Trouble: an operation on the broker failed and is tried again.
+	Trouble(operation string)
+}

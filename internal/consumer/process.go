@@ -1,0 +1,150 @@
+package consumer
+
+import (
+	"context"
+	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// process takes a valid job from admission to its verdict.
+func (c *Consumer) process(work, stopping context.Context, t *task) error {
+	if !c.now().Before(t.rec.ExpiresAt) {
+		return c.processExpired(work, t)
+	}
+	turn, err := c.admit(stopping, t)
+	if err != nil {
+		return err
+	}
+	if turn == nil {
+		return nil // handed back until the gate opens
+	}
+	defer turn.end(work)
+
+	// The wait for a turn may have outlasted the code.
+	now := c.now()
+	if !now.Before(t.rec.ExpiresAt) {
+		return c.processExpired(work, t)
+	}
+	first := t.rec.In(passcode.StatusSending)
+	first.Attempts, first.AttemptedAt, first.UpdatedAt = 1, now, now
+	claim, err := c.claim(work, t, first)
+	if err != nil {
+		return err
+	}
+	switch claim.State {
+	case domain.ClaimWon:
+		return c.attempt(work, t, turn)
+	case domain.ClaimReopened:
+		return c.reopened(work, t, turn, claim.Previous)
+	case domain.ClaimResumed:
+		return c.resume(work, t, turn)
+	case domain.ClaimDuplicate:
+		return c.duplicate(t)
+	default:
+		return c.underWay(t)
+	}
+}
+
+// processExpired claims a request whose code has run out, so that it ends as
+// expired, unless it stands otherwise already.
+func (c *Consumer) processExpired(ctx context.Context, t *task) error {
+	v := c.policy.settleExpired(t.rec, c.now())
+	claim, err := c.claim(ctx, t, v.record)
+	if err != nil {
+		return err
+	}
+	switch claim.State {
+	case domain.ClaimWon, domain.ClaimReopened:
+		c.metrics.Delivery("expired")
+		c.settled(t, v)
+		c.reply(t, claim.Record)
+		return c.finish(t, v)
+	case domain.ClaimResumed:
+		return c.resume(ctx, t, nil)
+	case domain.ClaimDuplicate:
+		return c.duplicate(t)
+	default:
+		return c.underWay(t)
+	}
+}
+
+// claim claims the request and takes note of its record.
+func (c *Consumer) claim(ctx context.Context, t *task, first passcode.Result) (domain.Claim, error) {
+	claim, err := c.ledger.Claim(ctx, first)
+	if err != nil {
+		return claim, c.trouble("claim", err)
+	}
+	t.rec, t.revision, t.claimed = claim.Record, claim.Revision, true
+	switch claim.State {
+	case domain.ClaimWon:
+		c.metrics.Delivery("new")
+	case domain.ClaimReopened:
+		c.metrics.Delivery("reopened")
+	case domain.ClaimResumed:
+		c.metrics.Delivery("redelivered")
+	case domain.ClaimDuplicate:
+		c.metrics.Delivery("duplicate")
+	case domain.ClaimUnderWay:
+		c.metrics.Delivery("under_way")
+	}
+	return claim, nil
+}
+
+// nextAttempt counts a further attempt in the record and makes it.
+func (c *Consumer) nextAttempt(ctx context.Context, t *task, turn *turn) error {
+	now := c.now()
+	rec := t.rec.In(passcode.StatusSending)
+	rec.Attempts++
+	rec.AttemptedAt, rec.UpdatedAt, rec.NextAttemptAt = now, now, time.Time{}
+	rec.Lookups, rec.Worker = 0, c.worker
+	revision, err := c.ledger.Update(ctx, rec, t.revision)
+	if err != nil {
+		return c.trouble("count attempt", err)
+	}
+	t.rec, t.revision = rec, revision
+	c.reply(t, rec)
+	return c.attempt(ctx, t, turn)
+}
+
+// attempt makes one call: the record stands as sending, with it counted.
+func (c *Consumer) attempt(ctx context.Context, t *task, turn *turn) error {
+	began := c.now()
+	res, err := c.limiter.Reserve(ctx, t.phone, t.rec.RequestID)
+	if err != nil {
+		// Nothing was sent, so the attempt is taken back; if that fails too,
+		// the redelivered job is treated as doubtful, which is safe and slow.
+		_ = c.trouble("reserve", err)
+		rec := t.rec
+		rec.Attempts--
+		rec.Error = &passcode.Error{Code: "broker", Class: passcode.ClassTransient, Message: "the phone's limits could not be read"}
+		rec.NextAttemptAt = c.now().Add(handBackDelay)
+		return c.apply(ctx, t, verdict{record: rec.In(passcode.StatusRetrying), certain: true, finish: finishNak, delay: handBackDelay})
+	}
+	if !res.Allowed {
+		c.metrics.Denied(res.Rule)
+		return c.apply(ctx, t, c.policy.settleDenied(t.rec, res, c.now()))
+	}
+
+	turn.use()
+	// Past the fence another worker may already be asking what became of this
+	// attempt, so from then on it must not be made any more. A worker that was
+	// frozen here, and wakes late, finds it closed.
+	out := c.sender.Send(ctx, domain.Message{
+		RequestID: t.rec.RequestID,
+		Phone:     t.phone,
+		Code:      t.job.Code,
+		UsageType: t.job.UsageType,
+		Params:    t.job.Params,
+	}, began.Add(c.callFence))
+	now := c.now()
+	c.metrics.Attempt(out.Class, now.Sub(began))
+	v := c.policy.settleOutcome(t.rec, out, now)
+	turn.learn(ctx, v.signal, out)
+	if v.signal == signalTrip {
+		v.record.NextAttemptAt = turn.until
+		v.delay = handBackDelay
+	}
+	return c.apply(ctx, t, v)
+}

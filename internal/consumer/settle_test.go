@@ -1,0 +1,352 @@
+package consumer
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/assert"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+func testPolicy() Policy {
+	return Policy{
+		PasscodeTTL:      10 * time.Minute,
+		MaxAttempts:      3,
+		MaxInterruptions: 2,
+		Backoff:          func(_ string, attempt int) time.Duration { return time.Duration(attempt) * time.Second },
+		Lookups:          []time.Duration{5 * time.Second, 15 * time.Second, 30 * time.Second},
+		Resend:           true,
+	}
+}
+
+// sending is a record during its nth attempt, begun at noon.
+func sending(n int) passcode.Result {
+	return passcode.Result{
+		RequestID: "r1", Attempts: n, AttemptedAt: noon, QueuedAt: noon, UpdatedAt: noon,
+		ExpiresAt: noon.Add(10 * time.Minute), StreamSeq: 7, NextAttemptAt: noon,
+	}.In(passcode.StatusSending)
+}
+
+// summary is the part of a verdict that the tables below compare.
+type summary struct {
+	Status     passcode.Status
+	Dead       passcode.Reason
+	Finish     finish
+	Delay      time.Duration
+	Release    bool
+	CloseFor   time.Duration
+	Signal     signal
+	Attempts   int
+	Class      passcode.Class
+	RetryAfter int64
+	Certain    bool
+}
+
+func summarise(v verdict) summary {
+	s := summary{
+		Status: v.record.Status, Dead: v.dead, Finish: v.finish, Delay: v.delay, Release: v.release,
+		CloseFor: v.closeFor, Signal: v.signal, Attempts: v.record.Attempts,
+		RetryAfter: v.record.RetryAfterSeconds, Certain: v.certain,
+	}
+	if v.record.Error != nil {
+		s.Class = v.record.Error.Class
+	}
+	return s
+}
+
+// TestSettleOutcome has a row for each sentence on what an outcome leads to.
+func TestSettleOutcome(t *testing.T) {
+	t.Parallel()
+	answered := func(class passcode.Class) domain.Outcome {
+		return domain.Outcome{Class: class, Code: "some.code", Message: "why", ProviderRequestID: "P1"}
+	}
+	unanswered := func(class passcode.Class) domain.Outcome {
+		return domain.Outcome{Class: class, Code: "timeout", Message: "why"}
+	}
+	limited := answered(passcode.ClassPhoneLimited)
+	limited.Window = time.Hour
+	nearExpiry := func(n int) passcode.Result {
+		r := sending(n)
+		r.ExpiresAt = noon.Add(2500 * time.Millisecond)
+		return r
+	}
+	rows := []struct {
+		sentence string
+		rec      passcode.Result
+		out      domain.Outcome
+		want     summary
+	}{
+		{
+			"ok is sent, and the job is done", sending(1),
+			domain.Outcome{Class: passcode.ClassOK, Code: "OK", BizID: "B^0", ProviderRequestID: "P1"},
+			summary{Status: passcode.StatusSent, Finish: finishAck, Signal: signalPassed, Attempts: 1, Certain: true},
+		},
+		{
+			"transient is retried after the backoff", sending(2), unanswered(passcode.ClassTransient),
+			summary{Status: passcode.StatusRetrying, Finish: finishNak, Delay: 2 * time.Second, Attempts: 2, Class: passcode.ClassTransient, Certain: true},
+		},
+		{
+			"transient on the last attempt is a dead letter and gives the place back", sending(3), unanswered(passcode.ClassTransient),
+			summary{Status: passcode.StatusDeadLettered, Dead: passcode.ReasonExhausted, Finish: finishTerm, Release: true, Attempts: 3, Class: passcode.ClassTransient, Certain: true},
+		},
+		{
+			"transient is expired when the next attempt would come after expiry", nearExpiry(2), unanswered(passcode.ClassTransient),
+			summary{Status: passcode.StatusExpired, Finish: finishAck, Release: true, Attempts: 2, Class: passcode.ClassTransient, Certain: true},
+		},
+		{
+			"transient is retried when the next attempt comes before expiry", nearExpiry(1), unanswered(passcode.ClassTransient),
+			summary{Status: passcode.StatusRetrying, Finish: finishNak, Delay: time.Second, Attempts: 1, Class: passcode.ClassTransient, Certain: true},
+		},
+		{
+			"throttled is like transient and tells nothing about the account", sending(1), answered(passcode.ClassThrottled),
+			summary{Status: passcode.StatusRetrying, Finish: finishNak, Delay: time.Second, Attempts: 1, Class: passcode.ClassThrottled, Certain: true},
+		},
+		{
+			"in doubt waits for the first look-up and keeps the place", sending(1), unanswered(passcode.ClassInDoubt),
+			summary{Status: passcode.StatusInDoubt, Finish: finishNak, Delay: 4 * time.Second, Attempts: 1, Class: passcode.ClassInDoubt},
+		},
+		{
+			"in doubt on the last attempt is looked up too", sending(3), unanswered(passcode.ClassInDoubt),
+			summary{Status: passcode.StatusInDoubt, Finish: finishNak, Delay: 4 * time.Second, Attempts: 3, Class: passcode.ClassInDoubt},
+		},
+		{
+			"phone_limited is rate limited, closes the phone and gives the place back", sending(1), limited,
+			summary{Status: passcode.StatusRateLimited, Finish: finishAck, Release: true, CloseFor: time.Hour, Signal: signalPassed, Attempts: 1, Class: passcode.ClassPhoneLimited, RetryAfter: 3600, Certain: true},
+		},
+		{
+			"recipient is rejected without a dead letter", sending(1), answered(passcode.ClassRecipient),
+			summary{Status: passcode.StatusRejected, Finish: finishAck, Release: true, Signal: signalPassed, Attempts: 1, Class: passcode.ClassRecipient, Certain: true},
+		},
+		{
+			"config is a dead letter at once", sending(1), answered(passcode.ClassConfig),
+			summary{Status: passcode.StatusDeadLettered, Dead: passcode.ReasonConfig, Finish: finishTerm, Release: true, Signal: signalPassed, Attempts: 1, Class: passcode.ClassConfig, Certain: true},
+		},
+		{
+			"config that no call found out says nothing about the account", sending(1), unanswered(passcode.ClassConfig),
+			summary{Status: passcode.StatusDeadLettered, Dead: passcode.ReasonConfig, Finish: finishTerm, Release: true, Attempts: 1, Class: passcode.ClassConfig, Certain: true},
+		},
+		{
+			"a class nobody thought of is a dead letter", sending(1), answered("martian"),
+			summary{Status: passcode.StatusDeadLettered, Dead: passcode.ReasonConfig, Finish: finishTerm, Release: true, Signal: signalPassed, Attempts: 1, Class: "martian", Certain: true},
+		},
+		{
+			"account counts no attempt, waits and trips the gate", sending(1), answered(passcode.ClassAccount),
+			summary{Status: passcode.StatusRetrying, Finish: finishNak, Signal: signalTrip, Attempts: 0, Class: passcode.ClassAccount, Certain: true},
+		},
+		{
+			"account on the last attempt waits too", sending(3), answered(passcode.ClassAccount),
+			summary{Status: passcode.StatusRetrying, Finish: finishNak, Signal: signalTrip, Attempts: 2, Class: passcode.ClassAccount, Certain: true},
+		},
+	}
+	for _, row := range rows {
+		t.Run(row.sentence, func(t *testing.T) {
+			t.Parallel()
+			now := noon.Add(time.Second)
+			v := testPolicy().settleOutcome(row.rec, row.out, now)
+			assert.Empty(t, cmp.Diff(row.want, summarise(v)))
+			assert.Equal(t, v.record.Status.Final(), v.record.Final)
+			assert.Equal(t, now, v.record.UpdatedAt)
+			if v.record.Status == passcode.StatusRetrying && row.out.Class != passcode.ClassAccount {
+				assert.Equal(t, now.Add(v.delay), v.record.NextAttemptAt)
+			} else {
+				assert.Zero(t, v.record.NextAttemptAt)
+			}
+			assert.Equal(t, row.out.ProviderRequestID, v.record.ProviderRequestID)
+		})
+	}
+}
+
+func TestSettleFinding(t *testing.T) {
+	t.Parallel()
+	doubt := func(lookups int) passcode.Result {
+		r := sending(1).In(passcode.StatusInDoubt)
+		r.Lookups = lookups
+		return r
+	}
+	lastAttempt := doubt(2)
+	lastAttempt.Attempts = 3
+	short := doubt(2)
+	short.ExpiresAt = noon.Add(20 * time.Second)
+	noResend := testPolicy()
+	noResend.Resend = false
+	rows := []struct {
+		sentence string
+		policy   Policy
+		rec      passcode.Result
+		found    domain.Finding
+		after    time.Duration
+		want     summary
+		lookups  int
+	}{
+		{
+			"found is sent", testPolicy(), doubt(0), domain.Finding{State: domain.Accepted}, 5 * time.Second,
+			summary{Status: passcode.StatusSent, Finish: finishAck, Attempts: 1, Certain: true}, 0,
+		},
+		{
+			"found is sent even after the code expired", testPolicy(), short, domain.Finding{State: domain.Accepted}, 30 * time.Second,
+			summary{Status: passcode.StatusSent, Finish: finishAck, Attempts: 1, Certain: true}, 2,
+		},
+		{
+			"found as failed is undelivered", testPolicy(), doubt(0), domain.Finding{State: domain.Undelivered, ErrorCode: "MOBILE_IN_BLACK"}, 5 * time.Second,
+			summary{Status: passcode.StatusUndelivered, Finish: finishAck, Attempts: 1, Class: passcode.ClassRecipient, Certain: true}, 0,
+		},
+		{
+			"not found at first waits for the second look-up", testPolicy(), doubt(0), domain.Finding{}, 5 * time.Second,
+			summary{Status: passcode.StatusInDoubt, Finish: finishNak, Delay: 10 * time.Second, Attempts: 1}, 1,
+		},
+		{
+			"a late look-up stands for those that were due", testPolicy(), doubt(0), domain.Finding{}, 16 * time.Second,
+			summary{Status: passcode.StatusInDoubt, Finish: finishNak, Delay: 14 * time.Second, Attempts: 1}, 2,
+		},
+		{
+			"never found is attempted again", testPolicy(), doubt(2), domain.Finding{}, 30 * time.Second,
+			summary{Status: passcode.StatusRetrying, Finish: finishNak, Attempts: 1}, 3,
+		},
+		{
+			"a very late look-up stands for all", testPolicy(), doubt(0), domain.Finding{}, time.Minute,
+			summary{Status: passcode.StatusRetrying, Finish: finishNak, Attempts: 1}, 3,
+		},
+		{
+			"never found is unknown where the code has expired", testPolicy(), short, domain.Finding{}, 30 * time.Second,
+			summary{Status: passcode.StatusUnknown, Dead: passcode.ReasonUnknown, Finish: finishTerm, Attempts: 1, Class: passcode.ClassInDoubt}, 3,
+		},
+		{
+			"never found is unknown where resend is off", noResend, doubt(2), domain.Finding{}, 30 * time.Second,
+			summary{Status: passcode.StatusUnknown, Dead: passcode.ReasonUnknown, Finish: finishTerm, Attempts: 1, Class: passcode.ClassInDoubt}, 3,
+		},
+		{
+			"never found is unknown where no attempt is left", testPolicy(), lastAttempt, domain.Finding{}, 30 * time.Second,
+			summary{Status: passcode.StatusUnknown, Dead: passcode.ReasonUnknown, Finish: finishTerm, Attempts: 3, Class: passcode.ClassInDoubt}, 3,
+		},
+	}
+	for _, row := range rows {
+		t.Run(row.sentence, func(t *testing.T) {
+			t.Parallel()
+			v := row.policy.settleFinding(row.rec, row.found, noon.Add(row.after))
+			assert.Empty(t, cmp.Diff(row.want, summarise(v)))
+			assert.Equal(t, row.lookups, v.record.Lookups)
+			assert.Equal(t, row.found.State != domain.NotFound, v.record.Recovered)
+		})
+	}
+}
+
+func TestSettleLookupFailed(t *testing.T) {
+	t.Parallel()
+	rec := sending(1).In(passcode.StatusInDoubt)
+	p := testPolicy()
+
+	v := p.settleLookupFailed(rec, noon.Add(6*time.Second))
+	assert.Empty(t, cmp.Diff(summary{Finish: finishNak, Delay: 2 * time.Second}, summarise(v)),
+		"a failed look-up changes nothing and is asked again")
+
+	v = p.settleLookupFailed(rec, noon.Add(5*time.Minute))
+	assert.Equal(t, finishNak, v.finish, "past the planned look-ups it is still asked, while the code is worth it")
+
+	v = p.settleLookupFailed(rec, rec.ExpiresAt)
+	assert.Equal(t, passcode.StatusUnknown, v.record.Status)
+	assert.Equal(t, passcode.ReasonUnknown, v.dead)
+
+	rec.ExpiresAt = noon.Add(time.Second)
+	v = p.settleLookupFailed(rec, noon.Add(6*time.Second))
+	assert.Equal(t, finishNak, v.finish, "the planned look-ups are made even where the code has expired")
+}
+
+func TestSettleInterrupted(t *testing.T) {
+	t.Parallel()
+	p := testPolicy()
+	v := p.settleInterrupted(sending(1), noon.Add(time.Second))
+	assert.Empty(t, cmp.Diff(summary{
+		Status: passcode.StatusInDoubt, Finish: finishNak, Delay: 4 * time.Second, Attempts: 1, Class: passcode.ClassInDoubt,
+	}, summarise(v)), "a claimed job whose worker went away is in doubt")
+	assert.Equal(t, 1, v.record.Interruptions)
+
+	v = p.settleInterrupted(v.record, noon.Add(time.Minute))
+	assert.Empty(t, cmp.Diff(summary{
+		Status: passcode.StatusDeadLettered, Dead: passcode.ReasonPoison, Finish: finishTerm, Attempts: 1, Class: passcode.ClassPoison,
+	}, summarise(v)), "max_interruptions make it poison; the place stays taken, since it may have been sent")
+
+	early := p.settleInterrupted(sending(1), noon.Add(-time.Hour))
+	assert.Equal(t, 5*time.Second, early.delay, "a clock that runs ahead elsewhere doesn't put the look-up off")
+}
+
+func TestSettleDeniedAndExpired(t *testing.T) {
+	t.Parallel()
+	p := testPolicy()
+	v := p.settleDenied(sending(1), domain.Reservation{Rule: "3/1h", RetryAfter: 59*time.Minute + time.Millisecond}, noon)
+	assert.Empty(t, cmp.Diff(summary{
+		Status: passcode.StatusRateLimited, Finish: finishAck, Release: true, Attempts: 0,
+		Class: passcode.ClassPhoneLimited, RetryAfter: 3541, Certain: true,
+	}, summarise(v)), "the wait is rounded up; no attempt was made")
+	assert.Equal(t, "phone_limit", v.record.Error.Code)
+	assert.Contains(t, v.record.Error.Message, "3/1h")
+
+	v = p.settleExpired(sending(0), noon)
+	assert.Empty(t, cmp.Diff(summary{
+		Status: passcode.StatusExpired, Finish: finishAck, Release: true, Class: passcode.ClassExpired, Certain: true,
+	}, summarise(v)))
+
+	failed := sending(2)
+	failed.Error = &passcode.Error{Code: "isp.SYSTEM_ERROR", Class: passcode.ClassTransient}
+	v = p.settleExpired(failed, noon)
+	assert.Equal(t, "isp.SYSTEM_ERROR", v.record.Error.Code, "the reason why it was not sent in time stays")
+}
+
+func TestBackoffGrowsForEachRequestAndSpreadsRequests(t *testing.T) {
+	t.Parallel()
+	interval := Backoff(500*time.Millisecond, 2, 0.5, 30*time.Second)
+	least, most := time.Hour, time.Duration(0)
+	for i := range 1000 {
+		id := "request-" + string(rune('a'+i%26)) + string(rune('a'+i/26%26)) + string(rune('a'+i/676))
+		previous := time.Duration(0)
+		for attempt := 1; attempt <= 6; attempt++ {
+			d := interval(id, attempt)
+			assert.Greater(t, d, previous, "the gaps grow")
+			assert.Equal(t, d, interval(id, attempt), "every replica computes the same")
+			base := 500 * time.Millisecond << (attempt - 1)
+			assert.InDelta(t, 1, float64(d)/float64(base), 0.5)
+			previous = d
+		}
+		least, most = min(least, interval(id, 1)), max(most, interval(id, 1))
+	}
+	assert.Less(t, least, 270*time.Millisecond)
+	assert.Greater(t, most, 730*time.Millisecond)
+	assert.LessOrEqual(t, interval("x", 1000), 45*time.Second, "capped, and quick to compute")
+}
+
+func TestMatches(t *testing.T) {
+	t.Parallel()
+	rows := []struct {
+		pattern, subject string
+		want             bool
+	}{
+		{"passcode.result.>", "passcode.result.a", true},
+		{"passcode.result.>", "passcode.result.a.b", true},
+		{"passcode.result.>", "passcode.result", false},
+		{"passcode.result.>", "passcode.send", false},
+		{"_INBOX.>", "_INBOX.abc.1", true},
+		{"app.*.done", "app.x.done", true},
+		{"app.*.done", "app.x.y.done", false},
+		{"app.*", "app", false},
+		{"app", "app.x", false},
+		{"app", "app", true},
+		{">", "anything.at.all", true},
+		{"a.>.c", "a.>.c", true}, // ">" in the middle is an ordinary token
+		{"a.>.c", "a.b.c", false},
+	}
+	for _, row := range rows {
+		assert.Equal(t, row.want, matches(row.pattern, row.subject), "%s on %s", row.pattern, row.subject)
+	}
+}
+
+func TestTraceID(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, "0af7651916cd43dd8448eb211c80319c", traceID("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
+	for _, bad := range []string{"", "00-short-b7ad6b7169203331-01", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-ZZf7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"} {
+		assert.Empty(t, traceID(bad))
+	}
+}

@@ -1,0 +1,47 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// Publish stores a job in the jobs stream, under its request id as message id,
+// so that the stream itself drops a repeated publish. duplicate is true where it
+// did.
+func Publish(ctx context.Context, js jetstream.JetStream, subject string, job passcode.Job) (duplicate bool, err error) {
+	data, err := job.Encode()
+	if err != nil {
+		return false, err
+	}
+	ack, err := js.Publish(ctx, subject, data, jetstream.WithMsgID(job.RequestID))
+	if err != nil {
+		return false, fmt.Errorf("publish job on %s: %w", subject, err)
+	}
+	return ack.Duplicate, nil
+}
+
+// Announcer publishes results on plain subjects.
+type Announcer struct{ nc *nats.Conn }
+
+// NewAnnouncer returns an announcer on the connection.
+func NewAnnouncer(nc *nats.Conn) *Announcer { return &Announcer{nc: nc} }
+
+// Announce publishes the result. An acknowledgement sent afterwards on the same
+// connection reaches the server after it, so a job is never acknowledged before
+// its announcement has left.
+func (a *Announcer) Announce(subject string, result passcode.Result) error {
+	data, err := json.Marshal(result)
+	if err != nil {
+		return fmt.Errorf("encode result: %w", err)
+	}
+	if err := a.nc.Publish(subject, data); err != nil {
+		return fmt.Errorf("publish result: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package telemetry
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// Metrics are the worker's counters. Every combination of labels that can occur
+// is there from the start, at zero, so that an alert on an increase never misses
+// the first one.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	requests    *prometheus.CounterVec
+	attempts    *prometheus.CounterVec
+	callTime    prometheus.Histogram
+	queuedTime  prometheus.Histogram
+	inFlight    prometheus.Gauge
+	lookups     *prometheus.CounterVec
+	deliveries  *prometheus.CounterVec
+	deadLetters *prometheus.CounterVec
+	denied      *prometheus.CounterVec
+	trouble     *prometheus.CounterVec
+}
+
+// Label values that are not types of their own.
+var (
+	lookupResults = []string{"accepted", "undelivered", "not_found", "failed"}
+	deliveryKinds = []string{
+		"new", "redelivered", "duplicate", "under_way", "reopened", "invalid", "expired", "handed_back",
+	}
+	operations = []string{
+		"claim", "count attempt", "reopen", "reserve", "admit", "pace", "gate",
+		"dead letter", "close phone", "release", "record", "announce", "reply",
+	}
+)
+
+// NewMetrics returns metrics in a registry of their own. rules names the limits
+// that may refuse a request.
+func NewMetrics(rules []string) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: counter("requests_total", "Changes of a request's state, by the status it came to.", "status"),
+		attempts: counter("attempts_total", "Calls to Aliyun, by the class of their outcome.", "class"),
+		callTime: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "passcode_attempt_duration_seconds",
+			Help:    "Time that calls to Aliyun took.",
+			Buckets: []float64{.01, .025, .05, .1, .2, .3, .5, 1, 2, 5, 10},
+		}),
+		queuedTime: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "passcode_sent_after_seconds",
+			Help:    "Time from the moment the stream stored a job to Aliyun's acceptance.",
+			Buckets: []float64{.05, .1, .2, .3, .5, 1, 2, 5, 10, 30, 60, 300, 600},
+		}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "passcode_in_flight", Help: "Jobs being handled by this worker now.",
+		}),
+		lookups:     counter("lookups_total", "Look-ups of doubtful sends, by result.", "result"),
+		deliveries:  counter("deliveries_total", "Jobs delivered to this worker, by what they turned out to be.", "kind"),
+		deadLetters: counter("dead_letters_total", "Jobs written to the dead-letter stream, by reason.", "reason"),
+		denied:      counter("limit_denials_total", "Requests refused by our own per-phone limits, by rule.", "rule"),
+		trouble:     counter("broker_errors_total", "Failed operations on the broker; each is tried again.", "operation"),
+	}
+	m.registry.MustRegister(
+		m.requests, m.attempts, m.callTime, m.queuedTime, m.inFlight, m.lookups, m.deliveries, m.deadLetters, m.denied, m.trouble,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	for _, s := range passcode.Statuses() {
+		m.requests.WithLabelValues(string(s))
+	}
+	for _, c := range passcode.Classes() {
+		m.attempts.WithLabelValues(string(c))
+	}
+	for _, r := range passcode.Reasons() {
+		m.deadLetters.WithLabelValues(string(r))
+	}
+	initialise(m.lookups, lookupResults)
+	initialise(m.deliveries, deliveryKinds)
+	initialise(m.trouble, operations)
+	initialise(m.denied, append([]string{"closed"}, rules...))
+	return m
+}
+
+func counter(name, help, label string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "passcode_" + name, Help: help}, []string{label})
+}
+
+func initialise(vec *prometheus.CounterVec, values []string) {
+	for _, v := range values {
+		vec.WithLabelValues(v)
+	}
+}
+
+// Gauge adds a gauge whose value is asked for at each scrape; value must return
+// at once.
+func (m *Metrics) Gauge(name, help string, value func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "passcode_" + name, Help: help}, value))
+}
+
+// Status counts a request's change of state.
+func (m *Metrics) Status(s passcode.Status) { m.requests.WithLabelValues(string(s)).Inc() }
+
+// Attempt counts a call to Aliyun and its time.
+func (m *Metrics) Attempt(c passcode.Class, d time.Duration) {
+	m.attempts.WithLabelValues(string(c)).Inc()
+	m.callTime.Observe(d.Seconds())
+}
+
+// Sent counts the time from stored to accepted.
+func (m *Metrics) Sent(sinceQueued time.Duration) { m.queuedTime.Observe(sinceQueued.Seconds()) }
+
+// InFlight changes the number of jobs being handled.
+func (m *Metrics) InFlight(delta int) { m.inFlight.Add(float64(delta)) }
+
+// Lookup counts a look-up by its result.
+func (m *Metrics) Lookup(result string) { m.lookups.WithLabelValues(result).Inc() }
+
+// Delivery counts a delivered job by what it turned out to be.
+func (m *Metrics) Delivery(kind string) { m.deliveries.WithLabelValues(kind).Inc() }
+
+// DeadLetter counts a dead letter by reason.
+func (m *Metrics) DeadLetter(r passcode.Reason) { m.deadLetters.WithLabelValues(string(r)).Inc() }
+
+// Denied counts a request refused by the limit of that name.
+func (m *Metrics) Denied(rule string) { m.denied.WithLabelValues(rule).Inc() }
+
+// Trouble counts a failed broker operation.
+func (m *Metrics) Trouble(operation string) { m.trouble.WithLabelValues(operation).Inc() }
