@@ -154,17 +154,23 @@ func (c *Consumer) dispatch(work, stopping context.Context) error {
 	defer handlers.Wait()
 	slots := make(chan struct{}, c.concurrency)
 	for {
-		// A slot first, so that a job taken from the source is handled at once.
-		// Once the worker stops none is needed: jobs only go back.
+		// A slot and a turn first, so that a job taken from the source is handled
+		// at once, and waits in the stream, not here, where the pace is low. Once
+		// the worker stops neither is needed: jobs only go back.
 		select {
 		case slots <- struct{}{}:
 		case <-stopping.Done():
 		}
-		d, err := c.source.Next(work)
-		if errors.Is(err, domain.ErrDrained) {
-			return nil
-		}
+		giveBack, err := c.sender.Pace(stopping)
 		if err != nil {
+			giveBack = func() {} // stopping, the only reason there is
+		}
+		d, err := c.source.Next(work)
+		if err != nil {
+			giveBack()
+			if errors.Is(err, domain.ErrDrained) {
+				return nil
+			}
 			return err
 		}
 		if stopping.Err() != nil {
@@ -173,7 +179,7 @@ func (c *Consumer) dispatch(work, stopping context.Context) error {
 		}
 		handlers.Go(func() {
 			defer func() { <-slots }()
-			c.handle(work, stopping, d)
+			c.handle(work, stopping, d, giveBack)
 		})
 	}
 }

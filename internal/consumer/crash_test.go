@@ -205,6 +205,7 @@ func TestDuplicates(t *testing.T) {
 	}
 	w.run()
 	assert.Equal(t, 1, w.calls)
+	assert.Equal(t, 99, w.turnsBack, "a turn not used is given back")
 	again := w.announced["passcode.result.r1"]
 	require.Len(t, again, 99)
 	for _, r := range again {

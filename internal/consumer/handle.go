@@ -49,8 +49,11 @@ type task struct {
 //
 // work bounds everything that must not be cut short; it ends only when the
 // worker is forced to leave. stopping ends when the worker begins to stop, and
-// with it every wait of a job for which nothing was begun yet.
-func (c *Consumer) handle(work, stopping context.Context, d domain.Delivery) {
+// with it every wait of a job for which nothing was begun yet. giveBack returns
+// the turn to call Aliyun, where no call is made.
+func (c *Consumer) handle(work, stopping context.Context, d domain.Delivery, giveBack func()) {
+	turn := &turn{c: c, giveBack: giveBack}
+	defer turn.end(work)
 	t := &task{Delivery: d, origin: d.Origin()}
 	t.log = c.log.With("stream_seq", t.origin.Seq)
 	release, ok := c.leases.hold(d)
@@ -84,7 +87,7 @@ func (c *Consumer) handle(work, stopping context.Context, d domain.Delivery) {
 			finish: finishTerm,
 		})
 	} else {
-		err = c.process(work, stopping, t)
+		err = c.process(work, stopping, t, turn)
 	}
 	if err != nil {
 		c.handBack(t, err)

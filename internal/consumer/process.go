@@ -9,24 +9,15 @@ import (
 )
 
 // process takes a valid job from admission to its verdict.
-func (c *Consumer) process(work, stopping context.Context, t *task) error {
+func (c *Consumer) process(work, stopping context.Context, t *task, turn *turn) error {
 	if !c.now().Before(t.rec.ExpiresAt) {
 		return c.processExpired(work, t)
 	}
-	turn, err := c.admit(stopping, t)
-	if err != nil {
+	admitted, err := c.admit(stopping, t, turn)
+	if err != nil || !admitted {
 		return err
 	}
-	if turn == nil {
-		return nil // handed back until the gate opens
-	}
-	defer turn.end(work)
-
-	// The wait for a turn may have outlasted the code.
 	now := c.now()
-	if !now.Before(t.rec.ExpiresAt) {
-		return c.processExpired(work, t)
-	}
 	first := t.rec.In(passcode.StatusSending)
 	first.Attempts, first.AttemptedAt, first.UpdatedAt = 1, now, now
 	claim, err := c.claim(work, t, first)
@@ -98,7 +89,7 @@ func (c *Consumer) nextAttempt(ctx context.Context, t *task, turn *turn) error {
 	rec := t.rec.In(passcode.StatusSending)
 	rec.Attempts++
 	rec.AttemptedAt, rec.UpdatedAt, rec.NextAttemptAt = now, now, time.Time{}
-	rec.Lookups, rec.Worker = 0, c.worker
+	rec.Lookups, rec.Worker, rec.Error = 0, c.worker, nil
 	revision, err := c.ledger.Update(ctx, rec, t.revision)
 	if err != nil {
 		return c.trouble("count attempt", err)

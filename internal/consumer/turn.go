@@ -13,38 +13,32 @@ import (
 // delay only spreads the return.
 const maxGateWait = 5 * time.Second
 
-// turn is the permission to make one call: the gate's, and the pacer's.
+// turn is the permission to make one call: the pacer's, and the gate's.
 type turn struct {
 	c        *Consumer
-	probe    bool
+	giveBack func() // to the pacer
 	used     bool
+	probe    bool // for the gate
 	learned  bool
-	giveBack func()
 	// until is when the next call may be made, after a trip.
 	until time.Time
 }
 
-// admit waits for a turn before anything is written, so that a job that has to
-// wait is not yet claimed and can be handed back at no cost. It returns no turn
-// where the account gate is closed; the job is handed back then.
-func (c *Consumer) admit(ctx context.Context, t *task) (*turn, error) {
+// admit asks the gate before anything is written, so that a job that has to wait
+// is not yet claimed and is handed back at no cost, as it is here where the gate
+// is closed.
+func (c *Consumer) admit(ctx context.Context, t *task, turn *turn) (bool, error) {
 	admission, err := c.gate.Admit(ctx)
 	if err != nil {
-		return nil, c.waitEnded(ctx, "admit", err)
+		return false, c.waitEnded(ctx, "admit", err)
 	}
 	if !admission.Allowed {
 		wait := min(admission.Wait, maxGateWait)
 		wait += time.Duration((1 + spread(t.rec.RequestID)) / 2 * float64(handBackDelay))
-		return nil, t.Nak(wait)
+		return false, t.Nak(wait)
 	}
-	turn := &turn{c: c, probe: admission.Probe}
-	turn.giveBack, err = c.sender.Pace(ctx)
-	if err != nil {
-		turn.giveBack = func() {}
-		turn.end(context.WithoutCancel(ctx))
-		return nil, c.waitEnded(ctx, "pace", err)
-	}
-	return turn, nil
+	turn.probe = admission.Probe
+	return true, nil
 }
 
 // waitEnded tells a stopping worker from a real failure.

@@ -48,6 +48,7 @@ type world struct {
 	tripped   int
 	passed    int
 	givenBack int
+	turnsBack int
 	shut      bool // the gate lets nobody through
 
 	effects   []string
@@ -173,7 +174,7 @@ func (w *world) deliver(seq uint64) {
 	defer cancel()
 	w.cancel = cancel
 	w.died = false
-	w.consumer().handle(ctx, ctx, &worldDelivery{w: w, m: m, seq: seq})
+	w.consumer().handle(ctx, ctx, &worldDelivery{w: w, m: m, seq: seq}, func() { w.turnsBack++ })
 	w.now = w.now.Add(time.Millisecond)
 }
 

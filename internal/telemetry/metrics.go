@@ -34,7 +34,7 @@ var (
 		"new", "redelivered", "duplicate", "under_way", "reopened", "invalid", "expired", "handed_back",
 	}
 	operations = []string{
-		"claim", "count attempt", "reopen", "reserve", "admit", "pace", "gate",
+		"claim", "count attempt", "reopen", "reserve", "admit", "gate",
 		"dead letter", "close phone", "release", "record", "announce", "reply",
 	}
 )

@@ -1,0 +1,307 @@
+package passcode_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// The phone and the passcode of this package's tests. They stand in one place,
+// so that every test can look for them where they must not appear.
+const (
+	testPhone = "+8613812345678"
+	testCode  = "749302"
+)
+
+// members is a job as a producer may write it, before it becomes JSON.
+type members map[string]any
+
+// with returns a valid job with some members changed.
+func with(changes members) members {
+	job := members{"request_id": "01JD-a_Z", "phone": testPhone, "code": testCode}
+	maps.Copy(job, changes)
+	return job
+}
+
+// without returns a valid job that lacks a member.
+func without(name string) members {
+	job := with(nil)
+	delete(job, name)
+	return job
+}
+
+func (m members) encode(t testing.TB) []byte {
+	t.Helper()
+	data, err := json.Marshal(m)
+	require.NoError(t, err)
+	return data
+}
+
+// invalid returns the problems of a job that must be refused.
+func invalid(t testing.TB, err error) []passcode.Problem {
+	t.Helper()
+	var refusal *passcode.InvalidError
+	require.ErrorAs(t, err, &refusal)
+	require.NotEmpty(t, refusal.Problems)
+	return refusal.Problems
+}
+
+func entries(n, size int) map[string]string {
+	m := make(map[string]string, n)
+	for i := range n {
+		key := fmt.Sprintf("k%02d", i)
+		m[key] = strings.Repeat("v", size-len(key))
+	}
+	return m
+}
+
+func TestDecodeAccepts(t *testing.T) {
+	t.Parallel()
+
+	day := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+	rows := []struct {
+		sentence string
+		job      members
+		check    func(t *testing.T, job passcode.Job)
+	}{
+		{"request_id, phone and code are enough", with(nil), func(t *testing.T, job passcode.Job) {
+			assert.Equal(t, "01JD-a_Z", job.RequestID)
+			assert.Equal(t, testPhone, job.Phone.Reveal())
+			assert.Equal(t, testCode, job.Code.Reveal())
+			assert.True(t, job.ExpiresAt.IsZero())
+			assert.Empty(t, job.ReplyTo)
+		}},
+		{"a job without usage_type is Generic", with(nil), func(t *testing.T, job passcode.Job) {
+			assert.Equal(t, "Generic", job.UsageType)
+		}},
+		{"an empty usage_type is Generic", with(members{"usage_type": ""}), func(t *testing.T, job passcode.Job) {
+			assert.Equal(t, passcode.DefaultUsageType, job.UsageType)
+		}},
+		{"usage_type is free text", with(members{"usage_type": "Ünïcode / 注册"}), func(t *testing.T, job passcode.Job) {
+			assert.Equal(t, "Ünïcode / 注册", job.UsageType)
+		}},
+		{"a request id may have one character", with(members{"request_id": "-"}), func(t *testing.T, job passcode.Job) {
+			assert.Equal(t, "-", job.RequestID)
+		}},
+		{"a request id may have 64 characters", with(members{"request_id": strings.Repeat("x", 64)}), func(t *testing.T, job passcode.Job) {
+			assert.Len(t, job.RequestID, 64)
+		}},
+		{"a phone may be national digits", with(members{"phone": testPhone[3:]}), func(t *testing.T, job passcode.Job) {
+			assert.Equal(t, testPhone[3:], job.Phone.Reveal())
+		}},
+		{"what a phone holds is judged by the worker, not here", with(members{"phone": "1, 2"}), func(t *testing.T, job passcode.Job) {
+			assert.Equal(t, "1, 2", job.Phone.Reveal())
+		}},
+		{"a code keeps its leading zeros", with(members{"code": "000930"}), func(t *testing.T, job passcode.Job) {
+			assert.Equal(t, "000930", job.Code.Reveal())
+		}},
+		{"a code may have 4 characters", with(members{"code": "7a9Z"}), func(t *testing.T, job passcode.Job) {
+			assert.Equal(t, "7a9Z", job.Code.Reveal())
+		}},
+		{"a code may be letters alone", with(members{"code": "aZbYcX"}), func(t *testing.T, job passcode.Job) {
+			assert.Equal(t, "aZbYcX", job.Code.Reveal())
+		}},
+		{"params are strings by name", with(members{"params": members{"app": "Shop", "n": ""}}), func(t *testing.T, job passcode.Job) {
+			assert.Equal(t, map[string]string{"app": "Shop", "n": ""}, job.Params)
+		}},
+		{"expires_at is read in any zone", with(members{"expires_at": "2026-03-01T16:00:00+08:00"}), func(t *testing.T, job passcode.Job) {
+			assert.Equal(t, day, job.ExpiresAt)
+		}},
+		{"expires_at keeps its fraction of a second", with(members{"expires_at": "2026-03-01T08:00:00.000000001Z"}), func(t *testing.T, job passcode.Job) {
+			assert.Equal(t, day.Add(time.Nanosecond), job.ExpiresAt)
+		}},
+		{"reply_to is any subject that can be published to", with(members{"reply_to": "_INBOX.aZ9.1"}), func(t *testing.T, job passcode.Job) {
+			assert.Equal(t, "_INBOX.aZ9.1", job.ReplyTo)
+		}},
+		{"client_ip may be IPv4", with(members{"client_ip": "203.0.113.7"}), func(t *testing.T, job passcode.Job) {
+			assert.Equal(t, "203.0.113.7", job.ClientIP)
+		}},
+		{"client_ip may be IPv6", with(members{"client_ip": "2001:db8::1"}), func(t *testing.T, job passcode.Job) {
+			assert.Equal(t, "2001:db8::1", job.ClientIP)
+		}},
+		{"metadata may have 16 entries of 2 KiB together", with(members{"metadata": entries(16, 128)}), func(t *testing.T, job passcode.Job) {
+			assert.Len(t, job.Metadata, 16)
+		}},
+		{"null counts as absent", with(members{"usage_type": nil, "params": nil, "expires_at": nil, "reply_to": nil, "client_ip": nil, "metadata": nil}),
+			func(t *testing.T, job passcode.Job) {
+				assert.Equal(t, passcode.DefaultUsageType, job.UsageType)
+				assert.Empty(t, job.Params)
+				assert.Empty(t, job.Metadata)
+			}},
+		{"unknown members are ignored", with(members{"Phone": "other", "locale": []int{1}, "x": members{"y": 1}}), func(t *testing.T, job passcode.Job) {
+			assert.Equal(t, testPhone, job.Phone.Reveal())
+		}},
+	}
+	for _, row := range rows {
+		t.Run(row.sentence, func(t *testing.T) {
+			t.Parallel()
+			job, err := passcode.Decode(row.job.encode(t))
+			require.NoError(t, err)
+			row.check(t, job)
+		})
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	t.Parallel()
+
+	rows := []struct {
+		sentence    string
+		job         members
+		field, rule string
+	}{
+		{"request_id is required", without("request_id"), "request_id", "is required"},
+		{"request_id null is absent", with(members{"request_id": nil}), "request_id", "is required"},
+		{"request_id must not be empty", with(members{"request_id": ""}), "request_id", "must not be empty"},
+		{"request_id must be a string", with(members{"request_id": 7}), "request_id", "must be a string"},
+		{"request_id has at most 64 characters", with(members{"request_id": strings.Repeat("x", 65)}), "request_id", "must be 1 to 64 of A-Z a-z 0-9 _ -"},
+		{"request_id has no dot, which would part a subject", with(members{"request_id": "a.b"}), "request_id", "must be 1 to 64 of A-Z a-z 0-9 _ -"},
+		{"request_id has no wildcard", with(members{"request_id": ">"}), "request_id", "must be 1 to 64 of A-Z a-z 0-9 _ -"},
+		{"request_id has no space", with(members{"request_id": "a b"}), "request_id", "must be 1 to 64 of A-Z a-z 0-9 _ -"},
+		{"request_id has no letter outside ASCII", with(members{"request_id": "é"}), "request_id", "must be 1 to 64 of A-Z a-z 0-9 _ -"},
+
+		{"phone is required", without("phone"), "phone", "is required"},
+		{"phone must not be empty", with(members{"phone": ""}), "phone", "must not be empty"},
+		{"phone must be a string, not a number", with(members{"phone": 86138}), "phone", "must be a string"},
+		{"phone is one string, not a list", with(members{"phone": []string{testPhone}}), "phone", "must be a string"},
+
+		{"code is required", without("code"), "code", "is required"},
+		{"code must not be empty", with(members{"code": ""}), "code", "must not be empty"},
+		{"code must be a string, since a number loses its zeros", with(members{"code": 749302}), "code", "must be a string"},
+		{"code has at least 4 characters", with(members{"code": "749"}), "code", "must be 4 to 6 ASCII letters or digits"},
+		{"code has at most 6 characters", with(members{"code": "7493021"}), "code", "must be 4 to 6 ASCII letters or digits"},
+		{"code has no space", with(members{"code": "749 02"}), "code", "must be 4 to 6 ASCII letters or digits"},
+		{"code has no sign", with(members{"code": "74-302"}), "code", "must be 4 to 6 ASCII letters or digits"},
+		{"code has no digit outside ASCII", with(members{"code": "١٢"}), "code", "must be 4 to 6 ASCII letters or digits"},
+
+		{"usage_type must be a string", with(members{"usage_type": true}), "usage_type", "must be a string"},
+		{"params must be an object", with(members{"params": "a"}), "params", "must be an object of strings"},
+		{"params must not be a list", with(members{"params": []string{"a"}}), "params", "must be an object of strings"},
+		{"a value of params must be a string", with(members{"params": members{"n": 5}}), "params", "must be an object of strings; a value is not a string"},
+		{"a value of params must not be null", with(members{"params": members{"n": nil}}), "params", "must be an object of strings; a value is not a string"},
+
+		{"expires_at must be a string", with(members{"expires_at": 1764000000}), "expires_at", "must be a string"},
+		{"expires_at must not be empty", with(members{"expires_at": ""}), "expires_at", "must be an RFC 3339 time"},
+		{"expires_at must have a zone", with(members{"expires_at": "2026-03-01T08:00:00"}), "expires_at", "must be an RFC 3339 time"},
+		{"expires_at must be a day that exists", with(members{"expires_at": "2026-02-30T08:00:00Z"}), "expires_at", "must be an RFC 3339 time"},
+		{"expires_at has four digits for the year, in UTC too", with(members{"expires_at": "9999-12-31T23:59:59-01:00"}), "expires_at", "must be in the years 1970 to 9999"},
+		{"expires_at is no zero time, which would read as none", with(members{"expires_at": "0001-01-01T00:00:00Z"}), "expires_at", "must be in the years 1970 to 9999"},
+
+		{"reply_to must be a string", with(members{"reply_to": 1}), "reply_to", "must be a string"},
+		{"reply_to has no wildcard for one token", with(members{"reply_to": "a.*"}), "reply_to", "must be a subject without wildcards, spaces or empty tokens"},
+		{"reply_to has no wildcard for the rest", with(members{"reply_to": "a.>"}), "reply_to", "must be a subject without wildcards, spaces or empty tokens"},
+		{"reply_to has no space", with(members{"reply_to": "a b"}), "reply_to", "must be a subject without wildcards, spaces or empty tokens"},
+		{"reply_to has no line break, which would inject a command", with(members{"reply_to": "a\r\nPUB b 0"}), "reply_to", "must be a subject without wildcards, spaces or empty tokens"},
+		{"reply_to has no empty token", with(members{"reply_to": "a..b"}), "reply_to", "must be a subject without wildcards, spaces or empty tokens"},
+		{"reply_to ends in no dot", with(members{"reply_to": "a."}), "reply_to", "must be a subject without wildcards, spaces or empty tokens"},
+		{"reply_to has at most 255 bytes", with(members{"reply_to": strings.Repeat("s", 256)}), "reply_to", "must be a subject without wildcards, spaces or empty tokens"},
+
+		{"client_ip must be a string", with(members{"client_ip": 1}), "client_ip", "must be a string"},
+		{"client_ip must be an address", with(members{"client_ip": "localhost"}), "client_ip", "must be an IP address"},
+		{"client_ip has no port", with(members{"client_ip": "203.0.113.7:80"}), "client_ip", "must be an IP address"},
+
+		{"metadata must be an object", with(members{"metadata": 1}), "metadata", "must be an object of strings"},
+		{"a value of metadata must be a string", with(members{"metadata": members{"n": 5}}), "metadata", "must be an object of strings; a value is not a string"},
+		{"metadata has at most 16 entries", with(members{"metadata": entries(17, 8)}), "metadata", "must have at most 16 entries, has 17"},
+		{"metadata has at most 2 KiB", with(members{"metadata": members{"k": strings.Repeat("v", 2048)}}), "metadata", "must be at most 2048 bytes of keys and values, has 2049"},
+	}
+	for _, row := range rows {
+		t.Run(row.sentence, func(t *testing.T) {
+			t.Parallel()
+			_, err := passcode.Decode(row.job.encode(t))
+			assert.Equal(t, []passcode.Problem{{Field: row.field, Rule: row.rule}}, invalid(t, err))
+			assert.EqualError(t, err, "invalid job: "+row.field+": "+row.rule)
+		})
+	}
+}
+
+func TestDecodeRefusesWhatIsNoJob(t *testing.T) {
+	t.Parallel()
+
+	padded := func(size int) string {
+		job := string(with(nil).encode(t))
+		return job[:len(job)-1] + `,"x":"` + strings.Repeat("p", size-len(job)-len(`,"x":""`)) + `"}`
+	}
+	_, err := passcode.Decode([]byte(padded(passcode.MaxJobBytes)))
+	require.NoError(t, err, "8 KiB exactly is allowed")
+
+	rows := []struct{ sentence, data, rule string }{
+		{"no bytes", "", "must be one JSON object; the JSON breaks at byte 0"},
+		{"half an object", `{"request_id":"a"`, "must be one JSON object; the JSON breaks at byte 17"},
+		{"two objects", `{}{}`, "must be one JSON object; the JSON breaks at byte 3"},
+		{"a list of jobs", `[{}]`, "must be one JSON object"},
+		{"a string", `"` + testPhone + `"`, "must be one JSON object"},
+		{"null", `null`, "must be one JSON object, is null"},
+		{"more than 8 KiB", padded(passcode.MaxJobBytes + 1), "must be at most 8192 bytes, has 8193"},
+		{"not UTF-8", strings.Replace(string(with(members{"usage_type": "X"}).encode(t)), "X", "\xff", 1), "must be UTF-8"},
+	}
+	for _, row := range rows {
+		t.Run(row.sentence, func(t *testing.T) {
+			t.Parallel()
+			_, err := passcode.Decode([]byte(row.data))
+			assert.Equal(t, []passcode.Problem{{Field: "job", Rule: row.rule}}, invalid(t, err))
+		})
+	}
+}
+
+func TestDecodeNamesEveryProblemAtOnce(t *testing.T) {
+	t.Parallel()
+
+	job := members{
+		"request_id": "a b", "code": "1", "usage_type": 1, "params": 1, "expires_at": "soon",
+		"reply_to": ">", "client_ip": "here", "metadata": 1,
+	}
+	_, err := passcode.Decode(job.encode(t))
+	fields := make([]string, 0, len(job))
+	for _, p := range invalid(t, err) {
+		fields = append(fields, p.Field)
+	}
+	assert.ElementsMatch(t, []string{
+		"request_id", "phone", "code", "usage_type", "params", "expires_at", "reply_to", "client_ip", "metadata",
+	}, fields)
+}
+
+func TestDecodeReturnsWhatCouldBeReadBesideTheRefusal(t *testing.T) {
+	t.Parallel()
+
+	job, err := passcode.Decode(with(members{"code": "no code", "reply_to": "a.b"}).encode(t))
+	invalid(t, err)
+	assert.Equal(t, "01JD-a_Z", job.RequestID, "the refusal is announced under it")
+	assert.Equal(t, "a.b", job.ReplyTo, "and there")
+	assert.Empty(t, job.Code.Reveal(), "what is wrong is not handed on")
+
+	job, err = passcode.Decode(with(members{"request_id": "a.>", "metadata": entries(17, 8)}).encode(t))
+	invalid(t, err)
+	assert.Empty(t, job.RequestID, "a bad id must never become part of a subject or a key")
+	assert.Nil(t, job.Metadata)
+}
+
+func TestInvalidIsAnInvalidError(t *testing.T) {
+	t.Parallel()
+
+	err := fmt.Errorf("refused: %w", passcode.Invalid("phone", "must be one valid number"))
+	var refusal *passcode.InvalidError
+	require.True(t, errors.As(err, &refusal))
+	assert.Equal(t, []passcode.Problem{{Field: "phone", Rule: "must be one valid number"}}, refusal.Problems)
+	assert.EqualError(t, err, "refused: invalid job: phone: must be one valid number")
+}
+
+func TestValidSubject(t *testing.T) {
+	t.Parallel()
+
+	for _, subject := range []string{"a", "passcode.result.x", "_INBOX.a.b", "$KV.x", "a*b", "é", strings.Repeat("s", 255)} {
+		assert.True(t, passcode.ValidSubject(subject), "%q can be published to", subject)
+	}
+	for _, subject := range []string{"", ".", "a.", ".a", "*", "a.>", "a\tb", "a\x00b", "a\x7fb", strings.Repeat("s", 256)} {
+		assert.False(t, passcode.ValidSubject(subject), "%q can't be published to", subject)
+	}
+}
