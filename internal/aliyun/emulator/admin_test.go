@@ -1,0 +1,176 @@
+package emulator
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func admin(e *Emulator, method, route, body string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	e.ServeHTTP(w, httptest.NewRequest(method, "http://127.0.0.1"+route, strings.NewReader(body)))
+	return w
+}
+
+func TestAdminSent(t *testing.T) {
+	t.Parallel()
+	e, c := newTest(t, Options{})
+	w := admin(e, http.MethodGet, "/_/sent", "")
+	assert.Equal(t, 200, w.Code)
+	assert.Empty(t, w.Body.String())
+
+	c.advance(1234567)
+	first := mustSend(t, e, "TemplateParam", `{"code":"0012","product":"a&b"}`)
+	mustSend(t, e, "PhoneNumbers", "85268326366")
+	w = admin(e, http.MethodGet, "/_/sent", "")
+	assert.Equal(t, "application/x-ndjson", w.Header().Get("Content-Type"))
+	lines := strings.Split(strings.TrimSuffix(w.Body.String(), "\n"), "\n")
+	require.Len(t, lines, 2)
+	assert.Equal(t, `{"phone":"13812345678","out_id":"req-1","biz_id":"`+first.BizID+`","code":"0012",`+
+		`"at":"2026-11-22T04:30:00.001234567Z","template_code":"SMS_1","sign_name":"阿里云",`+
+		`"params":{"code":"0012","product":"a&b"}}`, lines[0])
+	for i, want := range e.Sent() {
+		var got Sent
+		require.NoError(t, json.Unmarshal([]byte(lines[i]), &got))
+		assert.Equal(t, want, got)
+	}
+}
+
+func TestAdminStats(t *testing.T) {
+	t.Parallel()
+	e, _ := newTest(t, Options{Faults: mustFaults(t, "throttle,count=2", "accept_code=InternalError,count=1")})
+	for range 4 {
+		do(t, e, ActionSendSms, sending())
+	}
+	do(t, e, ActionSendSms, sending("PhoneNumbers", "1"))
+	do(t, e, ActionQuerySendDetails, looking())
+	do(t, e, "Nonsense", nil)
+	want := Stats{
+		Requests: map[string]int64{"SendSms": 5, "QuerySendDetails": 1, "unknown": 1},
+		Answers: map[string]int64{
+			"OK": 2, "Throttling.User": 2, "InternalError": 1, codeNumberIllegal: 1, codeActionUnknown: 1,
+		},
+		Accepted: 2, Throttled: 2, Faults: 3, MaxInFlight: 1,
+	}
+	assert.Equal(t, want, e.Stats())
+	var got Stats
+	require.NoError(t, json.Unmarshal(admin(e, http.MethodGet, "/_/stats", "").Body.Bytes(), &got))
+	assert.Equal(t, want, got, "looking changes nothing")
+
+	e.Stats().Answers["OK"] = 99
+	assert.Equal(t, want, e.Stats(), "what is returned is a copy")
+}
+
+func TestAdminReset(t *testing.T) {
+	t.Parallel()
+	e, _ := newTest(t, Options{Limits: true, MaxQPS: 1, Faults: mustFaults(t, "latency=1ns")})
+	r := signed(e, ActionSendSms, sending())
+	body := r.Body
+	require.Equal(t, "OK", serve(t, e, r).Code)
+	require.NotNil(t, body)
+	assert.Equal(t, http.StatusNoContent, admin(e, http.MethodPost, "/_/reset", "").Code)
+	assert.Empty(t, e.Sent())
+	assert.Equal(t, Stats{Requests: map[string]int64{}, Answers: map[string]int64{}}, e.Stats())
+	assert.JSONEq(t, "[]", admin(e, http.MethodGet, "/_/faults", "").Body.String())
+	assert.Equal(t, "0", do(t, e, ActionQuerySendDetails, looking()).TotalCount)
+	mustSend(t, e) // neither the limits nor the throttle remember the first
+}
+
+func TestAdminFaults(t *testing.T) {
+	t.Parallel()
+	e, _ := newTest(t, Options{})
+	w := admin(e, http.MethodPost, "/_/faults", "code=A,count=1\ncode=B,phone=13812345678")
+	assert.Equal(t, 200, w.Code)
+	do(t, e, ActionSendSms, sending())
+	do(t, e, ActionSendSms, sending())
+	do(t, e, ActionSendSms, sending())
+	listed := admin(e, http.MethodGet, "/_/faults", "").Body.String()
+	assert.JSONEq(t, `[{"spec":"code=A,count=1","fired":1,"gone":true},
+		{"spec":"code=B,phone=13812345678","fired":2,"gone":false}]`, listed)
+
+	w = admin(e, http.MethodPost, "/_/faults", "code=A\nsnow")
+	assert.Equal(t, http.StatusBadRequest, w.Code)
+	assert.Contains(t, w.Body.String(), "line 2: fault: the kind must be one of")
+	assert.JSONEq(t, listed, admin(e, http.MethodGet, "/_/faults", "").Body.String(), "what is wrong changes nothing")
+
+	assert.Equal(t, 200, admin(e, http.MethodPost, "/_/faults", listed).Code, "what is shown can be set")
+	assert.JSONEq(t, strings.NewReplacer(`"fired":1,"gone":true`, `"fired":0,"gone":false`, `"fired":2`, `"fired":0`).
+		Replace(listed), admin(e, http.MethodGet, "/_/faults", "").Body.String())
+
+	assert.Equal(t, http.StatusNoContent, admin(e, http.MethodDelete, "/_/faults", "").Code)
+	mustSend(t, e)
+	require.Equal(t, 200, admin(e, http.MethodPost, "/_/faults", `{"kind":"code","code":"C"}`).Code)
+	assert.Equal(t, 200, admin(e, http.MethodPost, "/_/faults", "").Code, "an empty body sets none")
+	mustSend(t, e)
+	assert.Equal(t, http.StatusBadRequest, admin(e, http.MethodPost, "/_/faults", strings.Repeat(" ", maxFaultsBody+1)).Code)
+}
+
+func TestAdminRoutes(t *testing.T) {
+	t.Parallel()
+	e, _ := newTest(t, Options{})
+	assert.Equal(t, http.StatusNotFound, admin(e, http.MethodGet, "/_/other", "").Code)
+	assert.Equal(t, http.StatusNotFound, admin(e, http.MethodGet, "/_/", "").Code)
+	for route, allow := range map[string]string{
+		"sent": "GET", "stats": "GET", "reset": "POST", "faults": "DELETE, GET, POST",
+	} {
+		w := admin(e, http.MethodPatch, "/_/"+route, "")
+		assert.Equal(t, http.StatusMethodNotAllowed, w.Code)
+		assert.Equal(t, allow, w.Header().Get("Allow"))
+	}
+	assert.Empty(t, e.Stats().Requests, "these are no requests of the API")
+}
+
+// TestLogsHoldNoSecrets runs through every way of logging at the lowest level.
+func TestLogsHoldNoSecrets(t *testing.T) {
+	t.Parallel()
+	var log lockedBuffer
+	e, _ := newTest(t, Options{
+		Logger:    slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		ReportURL: "http://127.0.0.1:1/secret-path", ReportWaits: []time.Duration{}, AccessKeySecret: "key-secret",
+		AccessKeyID: "id",
+	})
+	require.Equal(t, 200, admin(e, http.MethodPost, "/_/faults", "code=A,phone=13899998888,count=1").Code)
+	do(t, e, ActionSendSms, sending("PhoneNumbers", "13899998888"))
+	mustSend(t, e, "TemplateParam", `{"code":"778899"}`)
+	do(t, e, ActionQuerySendDetails, looking())
+	r := signed(e, ActionSendSms, sending())
+	r.URL.RawQuery = "More=1"
+	serve(t, e, r)
+	require.Eventually(t, func() bool { return e.Stats().Reports.GivenUp == 1 }, 5*time.Second, time.Millisecond)
+	admin(e, http.MethodDelete, "/_/faults", "")
+	admin(e, http.MethodPost, "/_/reset", "")
+	e.Close()
+	text := log.String()
+	for _, want := range []string{"request answered", "faults set", "faults cleared", "reset", "delivery reports"} {
+		assert.Contains(t, text, want)
+	}
+	for _, secret := range []string{"13812345678", "13899998888", "778899", "123456", "secret-path", "key-secret"} {
+		assert.NotContains(t, text, secret)
+	}
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

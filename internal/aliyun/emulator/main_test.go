@@ -1,0 +1,164 @@
+package emulator
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// testStart is the time at which test clocks begin: half past noon in UTC+8.
+var testStart = time.Date(2026, 11, 22, 4, 30, 0, 0, time.UTC)
+
+// clock is a clock that a test moves.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func newClock() *clock { return &clock{at: testStart} }
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) set(at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = at
+}
+
+func (c *clock) advance(d time.Duration) { c.set(c.now().Add(d)) }
+
+// newTest returns an emulator on a test clock.
+func newTest(t *testing.T, opts Options) (*Emulator, *clock) {
+	t.Helper()
+	c := newClock()
+	if opts.Now == nil {
+		opts.Now = c.now
+	}
+	e := New(opts)
+	t.Cleanup(e.Close)
+	return e, c
+}
+
+var nonceCounter atomic.Int64
+
+// signed returns a request with the older signature, in a form.
+func signed(e *Emulator, action string, params map[string]string) *http.Request {
+	all := maps.Clone(params)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, map[string]string{
+		"Action": action, "Version": apiVersion, "AccessKeyId": e.opts.AccessKeyID,
+		"SignatureMethod": "HMAC-SHA1", "SignatureVersion": "1.0",
+		"SignatureNonce": fmt.Sprint("nonce-", nonceCounter.Add(1)),
+		"Timestamp":      e.opts.Now().UTC().Format(timestampForm),
+	})
+	all["Signature"] = signRPC(e.opts.AccessKeySecret, http.MethodPost, all)
+	form := url.Values{}
+	for name, value := range all {
+		form.Set(name, value)
+	}
+	r := httptest.NewRequest(http.MethodPost, "http://dysmsapi.test/", strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return r
+}
+
+// sending returns parameters of SendSms that are all sound, with changes.
+func sending(changes ...string) map[string]string {
+	params := map[string]string{
+		"PhoneNumbers": "13812345678", "SignName": "阿里云", "TemplateCode": "SMS_1",
+		"TemplateParam": `{"code":"123456"}`, "OutId": "req-1",
+	}
+	return changed(params, changes)
+}
+
+func looking(changes ...string) map[string]string {
+	params := map[string]string{
+		"PhoneNumber": "13812345678", "SendDate": "20261122", "PageSize": "10", "CurrentPage": "1",
+	}
+	return changed(params, changes)
+}
+
+// changed sets pairs of name and value; the value "-" takes the name out.
+func changed(params map[string]string, pairs []string) map[string]string {
+	for i := 0; i < len(pairs); i += 2 {
+		params[pairs[i]] = pairs[i+1]
+		if pairs[i+1] == "-" {
+			delete(params, pairs[i])
+		}
+	}
+	return params
+}
+
+// reply is an answer as a client reads it.
+type reply struct {
+	Status    int `json:"-"`
+	Code      string
+	Message   string
+	RequestID string `json:"RequestId"`
+	BizID     string `json:"BizId"`
+	HostID    string `json:"HostId"`
+	Recommend string
+
+	TotalCount        string
+	SmsSendDetailDTOs struct{ SmsSendDetailDTO []detail }
+
+	SignStatus, TemplateStatus, TemplateType *int
+}
+
+func serve(t *testing.T, e *Emulator, r *http.Request) reply {
+	t.Helper()
+	w := httptest.NewRecorder()
+	e.ServeHTTP(w, r)
+	var got reply
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got), "the answer: %s", w.Body)
+	require.Equal(t, typeJSON, w.Header().Get("Content-Type"))
+	require.Equal(t, got.RequestID, w.Header().Get("X-Acs-Request-Id"))
+	got.Status = w.Code
+	return got
+}
+
+// do signs and serves one request.
+func do(t *testing.T, e *Emulator, action string, params map[string]string) reply {
+	t.Helper()
+	return serve(t, e, signed(e, action, params))
+}
+
+// mustSend sends one message that must be accepted.
+func mustSend(t *testing.T, e *Emulator, changes ...string) reply {
+	t.Helper()
+	got := do(t, e, ActionSendSms, sending(changes...))
+	require.Equal(t, "OK", got.Code, got.Message)
+	return got
+}
+
+func mustFaults(t *testing.T, specs ...string) []Fault {
+	t.Helper()
+	faults := make([]Fault, len(specs))
+	for i, spec := range specs {
+		f, err := ParseFault(spec)
+		require.NoError(t, err, spec)
+		faults[i] = f
+	}
+	return faults
+}
+
+// elapse lets the time of a synctest bubble go on.
+func elapse(d time.Duration) { <-time.After(d) }

@@ -1,0 +1,166 @@
+package emulator
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestQuerySendDetails(t *testing.T) {
+	t.Parallel()
+	e, _ := newTest(t, Options{})
+	mustSend(t, e, "OutId", "req-1")
+	mustSend(t, e, "OutId", "other", "PhoneNumbers", "13900000000")
+
+	got := do(t, e, ActionQuerySendDetails, looking())
+	require.Equal(t, "OK", got.Code)
+	assert.Equal(t, "1", got.TotalCount)
+	assert.Equal(t, []detail{{
+		PhoneNum: "13812345678", SendStatus: sendDone, ErrCode: "DELIVERED", TemplateCode: "SMS_1",
+		Content: "【阿里云】您的验证码为123456,请勿泄露于他人!", SendDate: "2026-11-22 12:30:00",
+		ReceiveDate: "2026-11-22 12:30:00", OutID: "req-1",
+	}}, got.SmsSendDetailDTOs.SmsSendDetailDTO)
+
+	none := do(t, e, ActionQuerySendDetails, looking("PhoneNumber", "13700000000"))
+	assert.Equal(t, "OK", none.Code)
+	assert.Equal(t, "0", none.TotalCount)
+	assert.Empty(t, none.SmsSendDetailDTOs.SmsSendDetailDTO)
+}
+
+// TestLookupFindsEveryWayOfWriting: sent with 86 or without, asked with it or
+// without.
+func TestLookupFindsEveryWayOfWriting(t *testing.T) {
+	t.Parallel()
+	e, _ := newTest(t, Options{})
+	for _, phone := range []string{"13812345678", "8613812345678", "+8613812345678"} {
+		mustSend(t, e, "PhoneNumbers", phone)
+	}
+	for _, phone := range []string{"13812345678", "8613812345678"} {
+		got := do(t, e, ActionQuerySendDetails, looking("PhoneNumber", phone))
+		assert.Equal(t, "3", got.TotalCount, phone)
+	}
+}
+
+func TestLookupChecksParameters(t *testing.T) {
+	t.Parallel()
+	rows := []struct{ name, value, code string }{
+		{"PhoneNumber", "-", "MissingPhoneNumber"},
+		{"SendDate", "-", "MissingSendDate"},
+		{"PageSize", "-", "MissingPageSize"},
+		{"CurrentPage", "-", "MissingCurrentPage"},
+		{"PhoneNumber", "138", codeNumberIllegal},
+		{"PhoneNumber", "13812345678,13912345678", codeNumberIllegal},
+		{"SendDate", "2026-11-22", codeInvalid},
+		{"SendDate", "20261332", codeInvalid},
+		{"PageSize", "0", codeInvalid},
+		{"PageSize", "51", codeInvalid},
+		{"PageSize", "ten", codeInvalid},
+		{"CurrentPage", "0", codeInvalid},
+		{"CurrentPage", "-1", codeInvalid},
+		{"PageSize", "50", "OK"},
+		{"PageSize", "1", "OK"},
+		{"CurrentPage", "9223372036854775807", "OK"},
+	}
+	e, _ := newTest(t, Options{})
+	for _, row := range rows {
+		got := do(t, e, ActionQuerySendDetails, looking(row.name, row.value))
+		assert.Equal(t, row.code, got.Code, "%s=%s", row.name, row.value)
+	}
+}
+
+func TestLookupPagesNewestFirst(t *testing.T) {
+	t.Parallel()
+	e, c := newTest(t, Options{})
+	for i := range 7 {
+		mustSend(t, e, "OutId", strconv.Itoa(i))
+		c.advance(time.Second)
+	}
+	var pages []string
+	for page := 1; page <= 4; page++ {
+		got := do(t, e, ActionQuerySendDetails, looking("PageSize", "3", "CurrentPage", strconv.Itoa(page)))
+		assert.Equal(t, "7", got.TotalCount)
+		text := ""
+		for _, row := range got.SmsSendDetailDTOs.SmsSendDetailDTO {
+			text += row.OutID
+		}
+		pages = append(pages, text)
+	}
+	assert.Equal(t, []string{"654", "321", "0", ""}, pages)
+}
+
+func TestLookupByBizID(t *testing.T) {
+	t.Parallel()
+	e, _ := newTest(t, Options{})
+	mustSend(t, e, "OutId", "a")
+	biz := mustSend(t, e, "OutId", "b").BizID
+	got := do(t, e, ActionQuerySendDetails, looking("BizId", biz))
+	require.Equal(t, "1", got.TotalCount)
+	assert.Equal(t, "b", got.SmsSendDetailDTOs.SmsSendDetailDTO[0].OutID)
+}
+
+// TestLookupDayIsTheServices: the day begins at 16:00 UTC.
+func TestLookupDayIsTheServices(t *testing.T) {
+	t.Parallel()
+	e, c := newTest(t, Options{})
+	count := func(date string) string {
+		return do(t, e, ActionQuerySendDetails, looking("SendDate", date)).TotalCount
+	}
+	c.set(time.Date(2026, 11, 22, 15, 59, 59, 0, time.UTC))
+	mustSend(t, e)
+	c.set(time.Date(2026, 11, 22, 16, 0, 0, 0, time.UTC))
+	mustSend(t, e)
+	mustSend(t, e)
+	assert.Equal(t, []string{"0", "1", "2"}, []string{count("20261121"), count("20261122"), count("20261123")})
+}
+
+func TestLookupLagAndDeliveryLag(t *testing.T) {
+	t.Parallel()
+	e, c := newTest(t, Options{LookupLag: 10 * time.Second, DeliveryLag: time.Minute})
+	mustSend(t, e)
+	state := func() string {
+		got := do(t, e, ActionQuerySendDetails, looking())
+		for _, row := range got.SmsSendDetailDTOs.SmsSendDetailDTO {
+			return fmt.Sprint(row.SendStatus, row.ErrCode, " ", row.ReceiveDate)
+		}
+		return "none"
+	}
+	assert.Equal(t, "none", state())
+	c.advance(10*time.Second - 1)
+	assert.Equal(t, "none", state())
+	c.advance(1)
+	assert.Equal(t, "1 ", state())
+	c.advance(50*time.Second - 1)
+	assert.Equal(t, "1 ", state())
+	c.advance(1)
+	assert.Equal(t, "3DELIVERED 2026-11-22 12:31:00", state())
+}
+
+func TestQuerySignAndTemplate(t *testing.T) {
+	t.Parallel()
+	open, _ := newTest(t, Options{})
+	listed, _ := newTest(t, Options{SignNames: []string{"阿里云"}, Templates: []string{"SMS_1:code"}})
+	for _, row := range []struct {
+		e      *Emulator
+		name   string
+		status int
+	}{
+		{open, "any", 1},
+		{listed, "other", 2},
+	} {
+		sign := do(t, row.e, ActionQuerySmsSign, map[string]string{"SignName": row.name})
+		require.Equal(t, "OK", sign.Code)
+		assert.Equal(t, row.status, *sign.SignStatus)
+		template := do(t, row.e, ActionQuerySmsTemplate, map[string]string{"TemplateCode": row.name})
+		require.Equal(t, "OK", template.Code)
+		assert.Equal(t, row.status, *template.TemplateStatus)
+		assert.Equal(t, 0, *template.TemplateType, "a verification code")
+	}
+	assert.Equal(t, 1, *do(t, listed, ActionQuerySmsSign, map[string]string{"SignName": "阿里云"}).SignStatus)
+	assert.Equal(t, 1, *do(t, listed, ActionQuerySmsTemplate, map[string]string{"TemplateCode": "SMS_1"}).TemplateStatus)
+	assert.Equal(t, "MissingSignName", do(t, open, ActionQuerySmsSign, nil).Code)
+	assert.Equal(t, "MissingTemplateCode", do(t, open, ActionQuerySmsTemplate, nil).Code)
+}

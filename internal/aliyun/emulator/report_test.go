@@ -1,0 +1,286 @@
+package emulator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var errTaken = errors.New("not taken")
+
+// postbox is a post that notes each push, when it came, and answers as told.
+type postbox struct {
+	mu     sync.Mutex
+	began  time.Time
+	pushes [][]report
+	at     []time.Duration
+	answer func(push int) error
+}
+
+func newPostbox(answer func(push int) error) *postbox {
+	return &postbox{began: time.Now(), answer: answer}
+}
+
+func (p *postbox) post(_ context.Context, reports []report) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pushes = append(p.pushes, reports)
+	p.at = append(p.at, time.Since(p.began))
+	return p.answer(len(p.pushes))
+}
+
+func (p *postbox) times() []time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.at)
+}
+
+func (p *postbox) all() (reports []report) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, push := range p.pushes {
+		reports = append(reports, push...)
+	}
+	return reports
+}
+
+var (
+	always = func(int) error { return nil }
+	never  = func(int) error { return errTaken }
+
+	serviceWaits = []time.Duration{time.Minute, 5 * time.Minute, 10 * time.Minute}
+)
+
+func testMessage(outID string) *message {
+	return &message{number: number{"8613812345678", "13812345678"}, outID: outID, bizID: "1^0", at: testStart, reported: testStart.Add(time.Second)}
+}
+
+func TestReportsAreRepeatedLikeTheServiceDoes(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		answer func(int) error
+		at     []time.Duration
+		counts ReportStats
+	}{
+		"taken":       {always, []time.Duration{0}, ReportStats{Delivered: 1}},
+		"never taken": {never, []time.Duration{0, time.Minute, 6 * time.Minute, 16 * time.Minute}, ReportStats{Failed: 4, GivenUp: 1}},
+		"taken at third": {func(push int) error {
+			if push < 3 {
+				return errTaken
+			}
+			return nil
+		}, []time.Duration{0, time.Minute, 6 * time.Minute}, ReportStats{Delivered: 1, Failed: 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				box := newPostbox(row.answer)
+				p := newPusher(box.post, serviceWaits, slog.New(slog.DiscardHandler))
+				p.push(testMessage("a"), 0)
+				elapse(time.Hour)
+				assert.Equal(t, row.at, box.times())
+				assert.Equal(t, row.counts, p.stats())
+				p.close()
+			})
+		})
+	}
+}
+
+func TestReportsWaitForTheCarrier(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		box := newPostbox(always)
+		p := newPusher(box.post, serviceWaits, slog.New(slog.DiscardHandler))
+		defer p.close()
+		p.push(testMessage("a"), time.Minute)
+		elapse(30 * time.Second)
+		p.push(testMessage("b"), time.Minute)
+		elapse(time.Hour)
+		assert.Equal(t, []time.Duration{time.Minute, 90 * time.Second}, box.times())
+	})
+}
+
+func TestReportsGatherInBatches(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		box := newPostbox(always)
+		slow := func(ctx context.Context, reports []report) error {
+			elapse(time.Second)
+			return box.post(ctx, reports)
+		}
+		p := newPusher(slow, serviceWaits, slog.New(slog.DiscardHandler))
+		defer p.close()
+		const n = 1000
+		for i := range n {
+			p.push(testMessage(strconv.Itoa(i)), 0)
+		}
+		elapse(time.Minute)
+		reports := box.all()
+		require.Len(t, reports, n)
+		seen := map[string]bool{}
+		for _, r := range reports {
+			seen[r.OutID] = true
+		}
+		assert.Len(t, seen, n, "each once")
+		assert.LessOrEqual(t, len(box.times()), n/maxReportBatch+reportPushes+1)
+		assert.Equal(t, int64(n), p.stats().Delivered)
+	})
+}
+
+// TestOneFailingBatchHoldsUpNoOther: it gives its slot back while it waits.
+func TestOneFailingBatchHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		box := newPostbox(never)
+		p := newPusher(box.post, serviceWaits, slog.New(slog.DiscardHandler))
+		defer p.close()
+		for range 3 * reportPushes {
+			p.push(testMessage("a"), 0)
+			synctest.Wait()
+		}
+		assert.Len(t, box.times(), 3*reportPushes)
+	})
+}
+
+func TestResetDropsReports(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		box := newPostbox(never)
+		p := newPusher(box.post, serviceWaits, slog.New(slog.DiscardHandler))
+		defer p.close()
+		p.push(testMessage("fails, and waits to be repeated"), 0)
+		synctest.Wait()
+		p.push(testMessage("waits for the carrier"), time.Minute)
+		p.reset()
+		elapse(time.Hour)
+		assert.Len(t, box.times(), 1)
+		assert.Equal(t, ReportStats{}, p.stats())
+		p.push(testMessage("after it"), 0)
+		elapse(time.Hour)
+		assert.Equal(t, ReportStats{Failed: 4, GivenUp: 1}, p.stats())
+	})
+}
+
+// TestCloseEndsPushing whether reports wait, are being pushed, or are waiting to
+// be repeated.
+func TestCloseEndsPushing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		hang := func(ctx context.Context, _ []report) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		for _, post := range []post{hang, newPostbox(never).post} {
+			p := newPusher(post, serviceWaits, slog.New(slog.DiscardHandler))
+			for range 2 * reportPushes {
+				p.push(testMessage("now"), 0)
+				synctest.Wait()
+			}
+			p.push(testMessage("later"), time.Hour)
+			p.close()
+		}
+		assert.Zero(t, time.Since(began))
+	})
+}
+
+// TestReportOnTheWire reads the push of a real emulator as a receiver does.
+func TestReportOnTheWire(t *testing.T) {
+	t.Parallel()
+	type push struct {
+		contentType string
+		body        string
+	}
+	got := make(chan push, 10)
+	answers := make(chan string, 10)
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got <- push{r.Header.Get("Content-Type"), string(body)}
+		_, _ = io.WriteString(w, <-answers)
+	}))
+	t.Cleanup(receiver.Close)
+	e, _ := newTest(t, Options{
+		ReportURL: receiver.URL + "/secret", ReportWaits: []time.Duration{time.Millisecond},
+		Faults: mustFaults(t, "undelivered,phone=85268326366"),
+	})
+	t.Cleanup(e.Close)
+
+	biz := mustSend(t, e).BizID
+	want := `[{"phone_number":"13812345678","send_time":"2026-11-22 12:30:00","report_time":"2026-11-22 12:30:00",
+		"success":true,"err_code":"DELIVERED","err_msg":"用户接收成功","sms_size":"1","biz_id":"` + biz + `","out_id":"req-1"}]`
+	answers <- `{"code":1,"msg":"no"}`
+	first := <-got
+	assert.JSONEq(t, want, first.body)
+	assert.Equal(t, "application/json;charset=utf-8", first.contentType)
+	answers <- `{"code":0,"msg":"ok"}`
+	assert.Equal(t, first, <-got, "repeated as it was")
+
+	mustSend(t, e, "PhoneNumbers", "85268326366")
+	answers <- `{"code":0}`
+	var reports []report
+	require.NoError(t, json.Unmarshal([]byte((<-got).body), &reports))
+	require.Len(t, reports, 1)
+	assert.False(t, reports[0].Success)
+	assert.Equal(t, "MOBILE_NOT_ON_SERVICE", reports[0].ErrCode)
+	require.Eventually(t, func() bool { return e.Stats().Reports.Delivered == 2 }, 5*time.Second, time.Millisecond)
+	assert.Equal(t, int64(1), e.Stats().Reports.Failed)
+}
+
+func TestPostFailures(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // net/http watches for the client's end only after its body
+		switch r.URL.Path {
+		case "/500":
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = io.WriteString(w, `{"code":0}`)
+		case "/redirect":
+			http.Redirect(w, r, "/ok", http.StatusTemporaryRedirect)
+		case "/hang":
+			<-r.Context().Done()
+		case "/ok":
+			_, _ = io.WriteString(w, `{"code":0,"msg":"ok"}`)
+		case "/no-code":
+			_, _ = io.WriteString(w, `{}`)
+		default:
+			_, _ = io.WriteString(w, "thanks")
+		}
+	}))
+	t.Cleanup(server.Close)
+	for path, want := range map[string]string{
+		"/ok": "", "/500": "status 500", "/redirect": "status 307", "/no-code": "status 200", "/text": "status 200",
+		"/hang": "no answer within 700 ms",
+	} {
+		t.Run(path[1:], func(t *testing.T) {
+			t.Parallel()
+			err := httpPost(server.URL+path)(t.Context(), nil)
+			if want == "" {
+				assert.NoError(t, err)
+				return
+			}
+			assert.ErrorContains(t, err, want)
+			assert.NotContains(t, err.Error(), path)
+		})
+	}
+	err := httpPost("http://127.0.0.1:1/secret")(t.Context(), nil)
+	assert.ErrorContains(t, err, "connection refused")
+	assert.NotContains(t, err.Error(), "secret")
+	for _, url := range []string{"http://a b/secret", "secret", "ftp://127.0.0.1/secret"} {
+		err = httpPost(url)(t.Context(), nil)
+		assert.Error(t, err)
+		assert.NotContains(t, err.Error(), "secret")
+	}
+}
