@@ -162,6 +162,12 @@ func (d decoder) time(name string) time.Time {
 		d.bad.add(name, "must be an RFC 3339 time")
 		return time.Time{}
 	}
+	// An offset can carry a time out of the years that RFC 3339 can write. One
+	// bound below is enough for that and says what is meant.
+	if year := t.UTC().Year(); year < 1970 || year > 9999 {
+		d.bad.add(name, "must be in the years 1970 to 9999")
+		return time.Time{}
+	}
 	return t.UTC()
 }
 

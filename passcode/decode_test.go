@@ -2,7 +2,6 @@ package passcode_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -290,7 +289,7 @@ func TestInvalidIsAnInvalidError(t *testing.T) {
 
 	err := fmt.Errorf("refused: %w", passcode.Invalid("phone", "must be one valid number"))
 	var refusal *passcode.InvalidError
-	require.True(t, errors.As(err, &refusal))
+	require.ErrorAs(t, err, &refusal)
 	assert.Equal(t, []passcode.Problem{{Field: "phone", Rule: "must be one valid number"}}, refusal.Problems)
 	assert.EqualError(t, err, "refused: invalid job: phone: must be one valid number")
 }

@@ -6,6 +6,7 @@
 package passcode
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -55,6 +56,10 @@ type Job struct {
 // the one place where they are written out. It checks the rules first, and its
 // error is an [*InvalidError].
 func (j Job) Encode() ([]byte, error) {
+	// json.Marshal would write another text in place of one that is not UTF-8.
+	if err := j.checkUTF8(); err != nil {
+		return nil, err
+	}
 	wire := map[string]any{
 		"request_id": j.RequestID,
 		"phone":      j.Phone.Reveal(),
@@ -75,12 +80,16 @@ func (j Job) Encode() ([]byte, error) {
 		wire["metadata"] = j.Metadata
 	}
 	if !j.ExpiresAt.IsZero() {
-		wire["expires_at"] = j.ExpiresAt.Format(time.RFC3339Nano)
+		// In UTC, since RFC 3339 can't write every zone.
+		wire["expires_at"] = j.ExpiresAt.UTC().Format(time.RFC3339Nano)
 	}
-	data, err := json.Marshal(wire)
-	if err != nil {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false) // six bytes for one would make a job too long
+	if err := encoder.Encode(wire); err != nil {
 		return nil, fmt.Errorf("encode job: %w", err)
 	}
+	data := bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 	if _, err := Decode(data); err != nil {
 		return nil, err
 	}
@@ -126,6 +135,28 @@ func Decode(data []byte) (Job, error) {
 		job.UsageType = DefaultUsageType
 	}
 	return job, bad.err()
+}
+
+// checkUTF8 names every member that holds a text that JSON can't carry.
+func (j Job) checkUTF8() error {
+	var bad problems
+	check := func(name string, texts ...string) {
+		if slices.ContainsFunc(texts, func(s string) bool { return !utf8.ValidString(s) }) {
+			bad.add(name, "must be UTF-8")
+		}
+	}
+	both := func(m map[string]string) []string {
+		return slices.AppendSeq(slices.Collect(maps.Keys(m)), maps.Values(m))
+	}
+	check("request_id", j.RequestID)
+	check("phone", j.Phone.Reveal())
+	check("code", j.Code.Reveal())
+	check("usage_type", j.UsageType)
+	check("params", both(j.Params)...)
+	check("reply_to", j.ReplyTo)
+	check("client_ip", j.ClientIP)
+	check("metadata", both(j.Metadata)...)
+	return bad.err()
 }
 
 // Equal reports whether two jobs ask for the same.

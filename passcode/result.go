@@ -1,6 +1,9 @@
 package passcode
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Result is the state of one request: the record kept in the request bucket
 // and, byte for byte, the message announced on passcode.result.<request_id>.
@@ -65,4 +68,14 @@ type Error struct {
 func (r Result) In(status Status) Result {
 	r.Status, r.Final = status, status.Final()
 	return r
+}
+
+// MarshalJSON writes metadata as an object also where there is none, so that a
+// reader needs no case for null.
+func (r Result) MarshalJSON() ([]byte, error) {
+	type plain Result // without this method
+	if r.Metadata == nil {
+		r.Metadata = map[string]string{}
+	}
+	return json.Marshal(plain(r))
 }

@@ -5,7 +5,30 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"unique"
 )
+
+// clear holds a value behind a pointer: fmt calls no methods of a struct's
+// unexported field, nor of a value given to a wrong verb, and prints what it
+// finds there by reflection; at a pointer that is an address. The handle's pointer
+// is the same for equal values, so that == compares what is held.
+type clear struct{ handle unique.Handle[string] }
+
+func hide(value string) clear {
+	if value == "" {
+		return clear{}
+	}
+	return clear{unique.Make(value)}
+}
+
+func (c clear) isZero() bool { return c == clear{} }
+
+func (c clear) reveal() string {
+	if c.isZero() {
+		return ""
+	}
+	return c.handle.Value()
+}
 
 // mask is what stands in place of a value that must not be seen.
 const mask = "****"
@@ -13,19 +36,19 @@ const mask = "****"
 // Phone is a phone number. However it is printed, logged or marshalled it shows
 // masked, as in "+86138****5678"; only Reveal gives the number itself.
 //
-// The zero value is an absent number.
-type Phone struct{ value string }
+// The zero value is an absent number. == compares the numbers.
+type Phone struct{ clear clear }
 
 // NewPhone wraps a number. It checks nothing: a Phone may hold what a producer
 // wrote as well as a canonical E.164 number.
-func NewPhone(number string) Phone { return Phone{value: number} }
+func NewPhone(number string) Phone { return Phone{hide(number)} }
 
 // Reveal returns the number in clear. Its result may go to Aliyun and into a
 // keyed hash, never into a log, an error, a metric or a record.
-func (p Phone) Reveal() string { return p.value }
+func (p Phone) Reveal() string { return p.clear.reveal() }
 
 // IsZero reports whether there is no number.
-func (p Phone) IsZero() bool { return p.value == "" }
+func (p Phone) IsZero() bool { return p.clear.isZero() }
 
 // String returns the masked number; see [Phone.Masked].
 func (p Phone) String() string { return p.Masked() }
@@ -46,8 +69,8 @@ func (p Phone) MarshalText() ([]byte, error) { return []byte(p.Masked()), nil }
 // number (a leading "+" and 7 to 15 digits) shows as "****" alone, because no
 // part of an unreadable text is known to be harmless.
 func (p Phone) Masked() string {
-	digits, ok := strings.CutPrefix(p.value, "+")
-	if p.value == "" {
+	digits, ok := strings.CutPrefix(p.Reveal(), "+")
+	if p.IsZero() {
 		return ""
 	}
 	if !ok || len(digits) < 7 || len(digits) > 15 || strings.Trim(digits, "0123456789") != "" {
@@ -79,59 +102,59 @@ func callingCodeLen(digits string) int {
 
 // Passcode is the code a user is to type. It never shows: every way of printing
 // it gives "****"; only Reveal gives the code.
-type Passcode struct{ value string }
+type Passcode struct{ clear clear }
 
 // NewPasscode wraps a code without checking it.
-func NewPasscode(code string) Passcode { return Passcode{value: code} }
+func NewPasscode(code string) Passcode { return Passcode{hide(code)} }
 
 // Reveal returns the code in clear. Its result may go to Aliyun alone.
-func (p Passcode) Reveal() string { return p.value }
+func (p Passcode) Reveal() string { return p.clear.reveal() }
 
 // String returns "****".
-func (p Passcode) String() string { return maskAll(p.value) }
+func (p Passcode) String() string { return p.clear.masked() }
 
 // Format prints "****" whatever the verb.
-func (p Passcode) Format(f fmt.State, _ rune) { writeMasked(f, maskAll(p.value)) }
+func (p Passcode) Format(f fmt.State, _ rune) { writeMasked(f, p.clear.masked()) }
 
 // LogValue implements [slog.LogValuer] with "****".
-func (p Passcode) LogValue() slog.Value { return slog.StringValue(maskAll(p.value)) }
+func (p Passcode) LogValue() slog.Value { return slog.StringValue(p.clear.masked()) }
 
 // MarshalText implements [encoding.TextMarshaler] with "****".
-func (p Passcode) MarshalText() ([]byte, error) { return []byte(maskAll(p.value)), nil }
+func (p Passcode) MarshalText() ([]byte, error) { return []byte(p.clear.masked()), nil }
 
 // Secret is a key, password or token of the settings. It shows as "****", an
 // empty one as nothing, so that a reader can tell whether it is set.
-type Secret struct{ value string }
+type Secret struct{ clear clear }
 
 // NewSecret wraps a secret.
-func NewSecret(value string) Secret { return Secret{value: value} }
+func NewSecret(value string) Secret { return Secret{hide(value)} }
 
 // Reveal returns the secret in clear.
-func (s Secret) Reveal() string { return s.value }
+func (s Secret) Reveal() string { return s.clear.reveal() }
 
 // IsZero reports whether the secret is not set.
-func (s Secret) IsZero() bool { return s.value == "" }
+func (s Secret) IsZero() bool { return s.clear.isZero() }
 
 // String returns "****", or "" where the secret is not set.
-func (s Secret) String() string { return maskAll(s.value) }
+func (s Secret) String() string { return s.clear.masked() }
 
 // Format prints the mask whatever the verb.
-func (s Secret) Format(f fmt.State, _ rune) { writeMasked(f, maskAll(s.value)) }
+func (s Secret) Format(f fmt.State, _ rune) { writeMasked(f, s.clear.masked()) }
 
 // LogValue implements [slog.LogValuer] with the mask.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(maskAll(s.value)) }
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.clear.masked()) }
 
 // MarshalText implements [encoding.TextMarshaler] with the mask.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(maskAll(s.value)), nil }
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.clear.masked()), nil }
 
 // UnmarshalText implements [encoding.TextUnmarshaler]: settings are read into it.
 func (s *Secret) UnmarshalText(text []byte) error {
-	s.value = string(text)
+	s.clear = hide(string(text))
 	return nil
 }
 
-func maskAll(value string) string {
-	if value == "" {
+func (c clear) masked() string {
+	if c.isZero() {
 		return ""
 	}
 	return mask

@@ -37,8 +37,9 @@ type Handle struct {
 	t    testing.TB
 	opts server.Options
 
-	mu  sync.Mutex
-	srv *server.Server // nil while stopped
+	mu    sync.Mutex
+	srv   *server.Server // nil while stopped
+	conns []*nats.Conn
 }
 
 // Server runs a server. The functions may change its options before it starts,
@@ -86,6 +87,9 @@ func (h *Handle) Connect(options ...nats.Option) (*nats.Conn, jetstream.JetStrea
 	if err != nil {
 		h.t.Fatalf("brokertest: connect: %v", err)
 	}
+	h.mu.Lock()
+	h.conns = append(h.conns, nc)
+	h.mu.Unlock()
 	closed := make(chan struct{})
 	nc.SetClosedHandler(func(*nats.Conn) { close(closed) })
 	h.t.Cleanup(func() {
@@ -102,8 +106,10 @@ func (h *Handle) Connect(options ...nats.Option) (*nats.Conn, jetstream.JetStrea
 	return nc, js
 }
 
-// Stop shuts the server down and waits until it is gone. The store stays.
-// Stopping a stopped server does nothing.
+// Stop shuts the server down and waits until it is gone and each connection of
+// [Handle.Connect] knows: a request sent before that would be lost on the dead
+// link and waited for in vain. The store stays. Stopping a stopped server does
+// nothing.
 func (h *Handle) Stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -113,6 +119,17 @@ func (h *Handle) Stop() {
 	h.srv.Shutdown()
 	h.srv.WaitForShutdown()
 	h.srv = nil
+	for _, nc := range h.conns {
+		down := nc.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
+		if nc.IsConnected() {
+			select {
+			case <-down:
+			case <-time.After(readyWithin):
+				h.t.Errorf("brokertest: a connection does not notice that the server is gone")
+			}
+		}
+		nc.RemoveStatusListener(down)
+	}
 }
 
 // Restart starts the server again on the same store and port, stopping it first

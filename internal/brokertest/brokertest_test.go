@@ -37,6 +37,7 @@ func TestRestartKeepsStoreAndAddress(t *testing.T) {
 	require.NoError(t, err)
 
 	srv.Stop()
+	assert.False(t, nc.IsConnected())
 	srv.Stop()
 	_, err = nats.Connect(url, nats.MaxReconnects(0))
 	require.Error(t, err)

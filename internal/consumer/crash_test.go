@@ -176,10 +176,10 @@ func TestDyingAtAnyEffect(t *testing.T) {
 func TestOrderOfEffects(t *testing.T) {
 	t.Parallel()
 	rows := map[string][]string{
-		"sent":              {"claim", "reserve", "send", "record sent", "announce", "ack"},
-		"config":            {"claim", "reserve", "send", "dead letter", "release", "record dead_lettered", "announce", "term"},
-		"limited by Aliyun": {"claim", "reserve", "send", "close phone", "release", "record rate_limited", "announce", "ack"},
-		"taken and dropped": {"claim", "reserve", "send", "record in_doubt", "announce", "nak", "claim", "look up", "record sent", "announce", "ack"},
+		"sent":              {"claim", "announce", "reserve", "send", "record sent", "announce", "ack"},
+		"config":            {"claim", "announce", "reserve", "send", "dead letter", "release", "record dead_lettered", "announce", "term"},
+		"limited by Aliyun": {"claim", "announce", "reserve", "send", "close phone", "release", "record rate_limited", "announce", "ack"},
+		"taken and dropped": {"claim", "announce", "reserve", "send", "record in_doubt", "announce", "nak", "claim", "look up", "record sent", "announce", "ack"},
 		"invalid":           {"dead letter", "claim", "announce", "term"},
 	}
 	for _, s := range stories() {
@@ -312,6 +312,22 @@ func TestPanicBeforeTheClaim(t *testing.T) {
 	assert.Equal(t, passcode.ReasonPoison, w.dead[0].Reason)
 	assert.Equal(t, passcode.StatusSent, w.record("r2").Status)
 	assert.NotContains(t, w.log.String(), "a bug", "a panic's value may quote the job")
+}
+
+// TestUnusableRecord: a job whose record can't be read or written is a dead
+// letter, not an endless round.
+func TestUnusableRecord(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{domain.ErrCorrupt, domain.ErrUnstorable} {
+		w := newWorld(t, answerOK)
+		w.unusable = err
+		w.publish(job("r1"), nil)
+		w.run()
+		require.Len(t, w.dead, 1)
+		assert.Equal(t, passcode.ReasonPoison, w.dead[0].Reason)
+		assert.Equal(t, "record_corrupt", w.dead[0].ErrorCode)
+		assert.Zero(t, w.calls)
+	}
 }
 
 // TestLookupsThatFail are asked again and count for none.

@@ -89,9 +89,24 @@ func (c *Consumer) handle(work, stopping context.Context, d domain.Delivery, giv
 	} else {
 		err = c.process(work, stopping, t, turn)
 	}
+	if errors.Is(err, domain.ErrCorrupt) || errors.Is(err, domain.ErrUnstorable) {
+		err = c.giveUpWithoutRecord(work, t, err)
+	}
 	if err != nil {
 		c.handBack(t, err)
 	}
+}
+
+// giveUpWithoutRecord dead-letters a job whose record can be neither read nor
+// written, so that it would come back for ever.
+func (c *Consumer) giveUpWithoutRecord(ctx context.Context, t *task, why error) error {
+	t.log.Error("the request's record can't be used", "error", why)
+	t.rec.Error = &passcode.Error{Code: codeCorrupt, Class: passcode.ClassPoison, Message: "the request's record can't be read or written"}
+	v := verdict{record: t.rec.In(passcode.StatusDeadLettered), dead: passcode.ReasonPoison, finish: finishTerm}
+	if err := c.deadLetter(ctx, t, v); err != nil {
+		return err
+	}
+	return c.finish(t, v)
 }
 
 // giveUp ends a job that can't even be claimed the ordinary way, because it

@@ -26,8 +26,10 @@ func (c *Consumer) process(work, stopping context.Context, t *task, turn *turn) 
 	}
 	switch claim.State {
 	case domain.ClaimWon:
+		c.reply(t, t.rec)
 		return c.attempt(work, t, turn)
 	case domain.ClaimReopened:
+		c.reply(t, t.rec)
 		return c.reopened(work, t, turn, claim.Previous)
 	case domain.ClaimResumed:
 		return c.resume(work, t, turn)

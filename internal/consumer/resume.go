@@ -62,7 +62,7 @@ func (c *Consumer) reopened(ctx context.Context, t *task, turn *turn, previous p
 		return c.attempt(ctx, t, turn)
 	}
 	rec := t.rec.In(passcode.StatusInDoubt)
-	rec.Attempts, rec.AttemptedAt, rec.Error = 0, previous.AttemptedAt, previous.Error
+	rec.Attempts, rec.AttemptedAt, rec.UpdatedAt, rec.Error = 0, previous.AttemptedAt, c.now(), previous.Error
 	revision, err := c.ledger.Update(ctx, rec, t.revision)
 	if err != nil {
 		return c.trouble("reopen", err)

@@ -49,7 +49,8 @@ type world struct {
 	passed    int
 	givenBack int
 	turnsBack int
-	shut      bool // the gate lets nobody through
+	unusable  error // what every claim ends with
+	shut      bool  // the gate lets nobody through
 
 	effects   []string
 	dieAt     int    // the effect at which the worker dies; -1 never
@@ -218,6 +219,9 @@ func (d *worldDelivery) Term(reason string) error {
 type worldLedger struct{ w *world }
 
 func (l worldLedger) Claim(_ context.Context, first passcode.Result) (c domain.Claim, err error) {
+	if l.w.unusable != nil {
+		return c, l.w.unusable
+	}
 	err = l.w.effect("claim", func() {
 		found, ok := l.w.records[first.RequestID]
 		switch {

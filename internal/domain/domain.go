@@ -130,6 +130,10 @@ type DeadLetter struct {
 var (
 	// ErrConflict: the record was changed by somebody else since it was read.
 	ErrConflict = errors.New("record changed meanwhile")
+	// ErrCorrupt: the stored bytes are no record. Reading again gives the same.
+	ErrCorrupt = errors.New("stored record is corrupt")
+	// ErrUnstorable: the record given can't be stored, now or later.
+	ErrUnstorable = errors.New("record can't be stored")
 	// ErrDrained: the source of jobs was drained, and none is left in it.
 	ErrDrained = errors.New("source is drained")
 	// ErrNotFound: there is no record of that request.

@@ -1,0 +1,154 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/broker"
+	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+)
+
+func TestConnectStartsBeforeTheBroker(t *testing.T) {
+	t.Parallel()
+	srv := brokertest.Server(t)
+	srv.Stop()
+	out, log := newLog()
+	nc := connect(t, broker.Options{URL: srv.URL(), Name: "test"}, log)
+	assert.False(t, nc.IsConnected())
+
+	ended, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("the operator went home")
+	cancel(cause)
+	require.ErrorIs(t, broker.WaitConnected(ended, nc), cause)
+
+	srv.Restart()
+	require.NoError(t, broker.WaitConnected(within(t, patience), nc))
+	eventually(t, func() bool { return strings.Contains(out.String(), "connected to NATS") }, "logged")
+	assert.Contains(t, out.String(), "can't connect to NATS")
+	assert.NotContains(t, out.String(), "level=ERROR")
+}
+
+func TestConnectComesBackAfterARestart(t *testing.T) {
+	t.Parallel()
+	srv := brokertest.Server(t)
+	out, log := newLog()
+	nc := connect(t, broker.Options{URL: srv.URL()}, log)
+	require.NoError(t, broker.WaitConnected(within(t, patience), nc))
+
+	srv.Stop()
+	eventually(t, func() bool { return !nc.IsConnected() }, "the loss is noticed")
+	srv.Restart()
+	require.NoError(t, broker.WaitConnected(within(t, patience), nc))
+	eventually(t, func() bool { return strings.Contains(out.String(), "reconnected to NATS") }, "logged")
+	assert.Contains(t, out.String(), "disconnected from NATS")
+}
+
+func TestWhatIsPublishedWhileDisconnectedFailsAtOnceAndIsNeverSent(t *testing.T) {
+	t.Parallel()
+	srv := brokertest.Server(t)
+	nc := connect(t, broker.Options{URL: srv.URL()}, nil)
+	require.NoError(t, broker.WaitConnected(within(t, patience), nc))
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
+	require.NoError(t, err)
+
+	srv.Stop()
+	eventually(t, func() bool { return !nc.IsConnected() }, "the loss is noticed")
+	_, err = js.Publish(t.Context(), "s", []byte("lost"))
+	require.ErrorIs(t, err, nats.ErrReconnectBufExceeded)
+	require.ErrorIs(t, nc.Publish("s", []byte("lost")), nats.ErrReconnectBufExceeded)
+
+	srv.Restart()
+	require.NoError(t, broker.WaitConnected(within(t, patience), nc))
+	ack, err := js.Publish(t.Context(), "s", []byte("kept"))
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, ack.Sequence)
+	info, err := stream.Info(t.Context())
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, info.State.Msgs)
+}
+
+// A pull that could not be published while the link was down must not leave the
+// iterator silent afterwards.
+func TestAMessagesIteratorGoesOnAfterARestart(t *testing.T) {
+	t.Parallel()
+	srv := brokertest.Server(t)
+	nc := connect(t, broker.Options{URL: srv.URL()}, nil)
+	require.NoError(t, broker.WaitConnected(within(t, patience), nc))
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	_, err = broker.Provision(t.Context(), js, topology(), true)
+	require.NoError(t, err)
+	consumer, err := js.Consumer(t.Context(), "PASSCODE", "passcode-worker")
+	require.NoError(t, err)
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(1), jetstream.PullExpiry(2*time.Second))
+	require.NoError(t, err)
+	defer messages.Stop()
+
+	for _, body := range []string{"before", "after"} {
+		_, err = js.Publish(t.Context(), "passcode.send", []byte(body))
+		require.NoError(t, err)
+		msg, err := messages.Next(jetstream.NextContext(within(t, patience)))
+		require.NoError(t, err)
+		assert.Equal(t, body, string(msg.Data()))
+		require.NoError(t, msg.DoubleAck(t.Context()))
+		if body == "before" {
+			srv.Stop()
+			eventually(t, func() bool { return !nc.IsConnected() }, "the loss is noticed")
+			srv.Restart()
+			require.NoError(t, broker.WaitConnected(within(t, patience), nc))
+		}
+	}
+}
+
+func TestWaitConnectedOnAClosedConnection(t *testing.T) {
+	t.Parallel()
+	srv := brokertest.Server(t)
+	nc := connect(t, broker.Options{URL: srv.URL()}, nil)
+	nc.Close()
+	require.ErrorContains(t, broker.WaitConnected(t.Context(), nc), "closed")
+	require.ErrorContains(t, broker.CheckServer(nc), "not connected")
+}
+
+func TestConnectHonoursAnEndedContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := broker.Connect(ctx, broker.Options{URL: "nats://127.0.0.1:1"}, nil)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// The client gives up on a server that refuses it twice with the same words; a
+// worker must not.
+func TestARefusedConnectionTriesOnAndShowsNoPassword(t *testing.T) {
+	t.Parallel()
+	srv := brokertest.Server(t, func(o *server.Options) { o.Username, o.Password = "worker", "right-password" })
+	for name, url := range map[string]string{
+		"in the URL": strings.Replace(srv.URL(), "://", "://worker:wrong-password@", 1),
+		"none":       srv.URL(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out, log := newLog()
+			nc := connect(t, broker.Options{URL: url}, log)
+			eventually(t, func() bool { return strings.Contains(out.String(), "refuses the credentials") }, "logged")
+			err := broker.WaitConnected(within(t, 3*time.Second), nc) // several tries
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			assert.False(t, nc.IsClosed())
+			assert.Equal(t, 1, strings.Count(out.String(), "refuses the credentials"), "said once, not at every try")
+			for _, text := range []string{out.String(), err.Error()} {
+				assert.NotContains(t, text, "wrong-password")
+			}
+		})
+	}
+}

@@ -1,0 +1,112 @@
+package broker
+
+import (
+	"errors"
+	"log/slog"
+	"regexp"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+)
+
+// events logs what happens to a connection.
+type events struct {
+	log *slog.Logger
+
+	mu sync.Mutex
+	// lastFailure is the text of the last failed try to connect: a broker that is
+	// away for an hour is one line, not thousands, and a new reason is a new line.
+	lastFailure string
+}
+
+func newEvents(log *slog.Logger) *events {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &events{log: log}
+}
+
+func (e *events) options() []nats.Option {
+	return []nats.Option{
+		nats.ConnectHandler(func(nc *nats.Conn) { e.up(nc, "connected to NATS") }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { e.up(nc, "reconnected to NATS") }),
+		nats.DisconnectErrHandler(e.down),
+		nats.ReconnectErrHandler(e.failedToConnect),
+		nats.ErrorHandler(e.failed),
+		nats.ClosedHandler(e.closed),
+		nats.LameDuckModeHandler(func(nc *nats.Conn) {
+			e.log.Warn("NATS server is about to shut down; its connections move to others", "server", nc.ConnectedUrlRedacted())
+		}),
+	}
+}
+
+func (e *events) up(nc *nats.Conn, what string) {
+	e.mu.Lock()
+	e.lastFailure = ""
+	e.mu.Unlock()
+	e.log.Info(what, "server", nc.ConnectedUrlRedacted(), "version", nc.ConnectedServerVersion())
+}
+
+func (e *events) down(nc *nats.Conn, err error) {
+	if nc.IsClosed() || err == nil {
+		return // our own doing
+	}
+	e.log.Warn("disconnected from NATS; reconnecting", "error", redact(err.Error()))
+}
+
+func (e *events) failedToConnect(_ *nats.Conn, err error) {
+	text := redact(err.Error())
+	e.mu.Lock()
+	known := text == e.lastFailure
+	e.lastFailure = text
+	e.mu.Unlock()
+	switch {
+	case known:
+	case isAuthError(err):
+		e.refused(text)
+	default:
+		e.log.Warn("can't connect to NATS; trying on", "error", text)
+	}
+}
+
+func (e *events) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
+	text := redact(err.Error())
+	if isAuthError(err) {
+		e.mu.Lock()
+		known := text == e.lastFailure
+		e.lastFailure = text
+		e.mu.Unlock()
+		if !known {
+			e.refused(text)
+		}
+		return
+	}
+	attrs := []any{"error", text}
+	if sub != nil {
+		attrs = append(attrs, "subject", sub.Subject)
+	}
+	e.log.Error("NATS reports an error", attrs...)
+}
+
+func (e *events) refused(text string) {
+	e.log.Error("NATS refuses the credentials; trying on until they are accepted", "error", text,
+		"settings", "nats.creds, nats.user, nats.password, nats.token, nats.nkey_seed_file")
+}
+
+func (e *events) closed(nc *nats.Conn) {
+	if err := nc.LastError(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		e.log.Info("NATS connection closed", "last_error", redact(err.Error()))
+	}
+}
+
+func isAuthError(err error) bool {
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) ||
+		errors.Is(err, nats.ErrAuthRevoked) || errors.Is(err, nats.ErrAccountAuthExpired)
+}
+
+// userinfo finds the user and password of a URL inside a text, as far as the
+// last "@" before white space or a quote: an unencoded password may hold one.
+var userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s"']*@`)
+
+// redact hides the users and passwords of URLs in a text.
+func redact(text string) string { return userinfo.ReplaceAllString(text, "${1}****@") }

@@ -1,0 +1,330 @@
+package broker_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/broker"
+	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+)
+
+func topology() broker.Topology {
+	return broker.Topology{
+		Replicas:   1,
+		JobsStream: "PASSCODE", JobsSubject: "passcode.send", JobsConsumer: "passcode-worker",
+		JobsMaxBytes: 1 << 30, DuplicateWindow: 2 * time.Minute, AckWait: 30 * time.Second,
+		ResultsBucket: "passcode-requests", ResultsSubject: "passcode.result", ResultsRetention: 24 * time.Hour,
+		DeadStream: "PASSCODE_DEAD", DeadSubject: "passcode.dead", DeadRetention: 72 * time.Hour,
+		LimitsBucket: "passcode-limits", LimitsTTL: 25 * time.Hour,
+	}
+}
+
+func states(r broker.Report) map[string]broker.State {
+	m := map[string]broker.State{}
+	for _, item := range r.Items {
+		m[string(item.Kind)+" "+item.Name] = item.State
+	}
+	return m
+}
+
+func all(state broker.State) map[string]broker.State {
+	return map[string]broker.State{
+		"bucket passcode-requests": state, "bucket passcode-limits": state, "stream PASSCODE_DEAD": state,
+		"stream PASSCODE": state, "consumer passcode-worker": state,
+	}
+}
+
+// writes notes each request to the JetStream API that would change something.
+func writes(t *testing.T, nc *nats.Conn) func() []string {
+	t.Helper()
+	var mu sync.Mutex
+	var subjects []string
+	for _, subject := range []string{
+		"$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.UPDATE.>", "$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>",
+		"$JS.API.CONSUMER.CREATE.>", "$JS.API.CONSUMER.DURABLE.>", "$JS.API.CONSUMER.DELETE.>",
+	} {
+		_, err := nc.Subscribe(subject, func(m *nats.Msg) {
+			mu.Lock()
+			defer mu.Unlock()
+			subjects = append(subjects, m.Subject)
+		})
+		require.NoError(t, err)
+	}
+	require.NoError(t, nc.Flush())
+	return func() []string {
+		// What was sent before this came to the server before it, and is
+		// delivered on this connection in that order.
+		require.NoError(t, nc.Flush())
+		require.NoError(t, nc.Flush())
+		mu.Lock()
+		defer mu.Unlock()
+		return subjects
+	}
+}
+
+func configs(t *testing.T, js jetstream.JetStream) map[string]any {
+	t.Helper()
+	m := map[string]any{}
+	for _, name := range []string{"KV_passcode-requests", "KV_passcode-limits", "PASSCODE_DEAD", "PASSCODE"} {
+		s, err := js.Stream(t.Context(), name)
+		require.NoError(t, err)
+		m[name], m[name+" created"] = s.CachedInfo().Config, s.CachedInfo().Created
+	}
+	c, err := js.Consumer(t.Context(), "PASSCODE", "passcode-worker")
+	require.NoError(t, err)
+	m["consumer"], m["consumer created"] = c.CachedInfo().Config, c.CachedInfo().Created
+	return m
+}
+
+func TestProvisionCreatesWhatIsMissingAndThenWritesNothing(t *testing.T) {
+	t.Parallel()
+	nc, js := brokertest.Start(t)
+	ctx := within(t, patience)
+
+	report, err := broker.Provision(ctx, js, topology(), false)
+	require.NoError(t, err)
+	assert.Equal(t, all(broker.StateMissing), states(report))
+	assert.False(t, report.Usable())
+
+	report, err = broker.Provision(ctx, js, topology(), true)
+	require.NoError(t, err)
+	assert.Equal(t, all(broker.StateCreated), states(report))
+	assert.True(t, report.Usable())
+	before := configs(t, js)
+
+	sent := writes(t, nc)
+	for _, create := range []bool{true, false} {
+		report, err = broker.Provision(ctx, js, topology(), create)
+		require.NoError(t, err)
+		assert.Equal(t, all(broker.StateEqual), states(report), "%+v", report)
+	}
+	assert.Empty(t, sent())
+	assert.Empty(t, cmp.Diff(before, configs(t, js)))
+}
+
+func TestProvisionedConfiguration(t *testing.T) {
+	t.Parallel()
+	_, js := brokertest.Start(t)
+	_, err := broker.Provision(t.Context(), js, topology(), true)
+	require.NoError(t, err)
+	have := configs(t, js)
+
+	jobs := have["PASSCODE"].(jetstream.StreamConfig)
+	assert.Equal(t, jetstream.WorkQueuePolicy, jobs.Retention)
+	assert.Equal(t, jetstream.DiscardNew, jobs.Discard)
+	assert.Equal(t, jetstream.FileStorage, jobs.Storage)
+	assert.EqualValues(t, 1<<30, jobs.MaxBytes)
+	assert.Equal(t, 2*time.Minute, jobs.Duplicates)
+	assert.True(t, jobs.AllowDirect)
+
+	dead := have["PASSCODE_DEAD"].(jetstream.StreamConfig)
+	assert.Equal(t, []string{"passcode.dead.>"}, dead.Subjects)
+	assert.Equal(t, jetstream.LimitsPolicy, dead.Retention)
+	assert.EqualValues(t, 1, dead.MaxMsgsPerSubject)
+	assert.EqualValues(t, -1, dead.MaxBytes)
+	assert.Equal(t, 72*time.Hour, dead.MaxAge)
+
+	consumer := have["consumer"].(jetstream.ConsumerConfig)
+	assert.Equal(t, -1, consumer.MaxDeliver)
+	assert.Equal(t, -1, consumer.MaxAckPending)
+	assert.Equal(t, 30*time.Second, consumer.AckWait)
+	assert.Equal(t, jetstream.AckExplicitPolicy, consumer.AckPolicy)
+}
+
+// The streams behind the buckets are spelled out by hand. They must be what the
+// client library itself would make.
+func TestBucketsAreWhatTheClientLibraryMakes(t *testing.T) {
+	t.Parallel()
+	_, ours := brokertest.Start(t)
+	_, theirs := brokertest.Start(t)
+	_, err := broker.Provision(t.Context(), ours, topology(), true)
+	require.NoError(t, err)
+	for _, config := range []jetstream.KeyValueConfig{
+		{
+			Bucket: "passcode-requests", Description: "requests of passcode-worker, the last state of each",
+			History: 16, TTL: 24 * time.Hour, Storage: jetstream.FileStorage,
+			RePublish: &jetstream.RePublish{Source: "$KV.passcode-requests.>", Destination: "passcode.result.>"},
+		},
+		{
+			Bucket: "passcode-limits", Description: "limits of passcode-worker, one document a phone",
+			TTL: 25 * time.Hour, Storage: jetstream.FileStorage,
+		},
+	} {
+		_, err := theirs.CreateKeyValue(t.Context(), config)
+		require.NoError(t, err)
+		want, err := theirs.Stream(t.Context(), "KV_"+config.Bucket)
+		require.NoError(t, err)
+		have, err := ours.Stream(t.Context(), "KV_"+config.Bucket)
+		require.NoError(t, err)
+		assert.Empty(t, cmp.Diff(want.CachedInfo().Config, have.CachedInfo().Config))
+	}
+}
+
+func TestARecordIsRepublished(t *testing.T) {
+	t.Parallel()
+	nc, js := brokertest.Start(t)
+	_, err := broker.Provision(t.Context(), js, topology(), true)
+	require.NoError(t, err)
+	results, err := nc.SubscribeSync("passcode.result.>")
+	require.NoError(t, err)
+	kv, err := js.KeyValue(t.Context(), "passcode-requests")
+	require.NoError(t, err)
+	_, err = kv.PutString(t.Context(), "01JD", "the record")
+	require.NoError(t, err)
+	msg, err := results.NextMsg(patience)
+	require.NoError(t, err)
+	assert.Equal(t, "passcode.result.01JD", msg.Subject)
+	assert.Equal(t, "the record", string(msg.Data))
+}
+
+func TestProvisionReportsDifferencesAndLeavesThemAlone(t *testing.T) {
+	t.Parallel()
+	nc, js := brokertest.Start(t)
+	ctx := within(t, patience)
+	_, err := broker.Provision(ctx, js, topology(), true)
+	require.NoError(t, err)
+	before := configs(t, js)
+	sent := writes(t, nc)
+
+	other := topology()
+	other.AckWait = time.Minute
+	other.JobsMaxBytes = 2 << 30
+	other.DuplicateWindow = 5 * time.Minute
+	other.ResultsSubject = "elsewhere"
+	other.ResultsRetention = 48 * time.Hour
+	other.DeadRetention = 24 * time.Hour
+	other.LimitsTTL = 0
+	report, err := broker.Provision(ctx, js, other, true)
+	require.NoError(t, err)
+	assert.Equal(t, all(broker.StateDiffers), states(report))
+	assert.True(t, report.Usable())
+
+	have := map[string][]broker.Difference{}
+	for _, item := range report.Items {
+		have[item.Name] = item.Differences
+	}
+	assert.Empty(t, cmp.Diff(map[string][]broker.Difference{
+		"PASSCODE": {
+			{Field: "max_bytes", Want: "2147483648", Have: "1073741824"},
+			{Field: "duplicate_window", Want: "5m0s", Have: "2m0s"},
+		},
+		"passcode-worker": {{Field: "ack_wait", Want: "1m0s", Have: "30s"}},
+		"passcode-requests": {
+			{Field: "max_age", Want: "48h0m0s", Have: "24h0m0s"},
+			{Field: "republish", Want: `"$KV.passcode-requests.> to elsewhere.>"`, Have: `"$KV.passcode-requests.> to passcode.result.>"`},
+		},
+		"PASSCODE_DEAD":   {{Field: "max_age", Want: "24h0m0s", Have: "72h0m0s"}},
+		"passcode-limits": {{Field: "max_age", Want: "0s", Have: "25h0m0s"}},
+	}, have))
+	assert.Equal(t, "ack_wait is 30s, the settings want 1m0s", have["passcode-worker"][0].String())
+	assert.Empty(t, sent())
+	assert.Empty(t, cmp.Diff(before, configs(t, js)))
+}
+
+func TestProvisionReportsAPushConsumerInOurPlace(t *testing.T) {
+	t.Parallel()
+	_, js := brokertest.Start(t)
+	ctx := within(t, patience)
+	_, err := broker.Provision(ctx, js, topology(), true)
+	require.NoError(t, err)
+	require.NoError(t, js.DeleteConsumer(ctx, "PASSCODE", "passcode-worker"))
+	_, err = js.CreatePushConsumer(ctx, "PASSCODE", jetstream.ConsumerConfig{
+		Durable: "passcode-worker", DeliverSubject: "inbox", AckPolicy: jetstream.AckExplicitPolicy,
+	})
+	require.NoError(t, err)
+	report, err := broker.Provision(ctx, js, topology(), true)
+	require.NoError(t, err)
+	last := report.Items[len(report.Items)-1]
+	assert.Equal(t, broker.StateDiffers, last.State)
+	assert.Equal(t, "deliver_subject", last.Differences[0].Field)
+}
+
+func TestProvisionersOfTheSameMomentAllSucceed(t *testing.T) {
+	t.Parallel()
+	srv := brokertest.Server(t)
+	const workers = 5
+	var wg sync.WaitGroup
+	errs := make([]error, workers)
+	for i := range workers {
+		_, js := srv.Connect()
+		wg.Go(func() { _, errs[i] = broker.Provision(t.Context(), js, topology(), true) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+	_, js := srv.Connect()
+	report, err := broker.Provision(t.Context(), js, topology(), false)
+	require.NoError(t, err)
+	assert.Equal(t, all(broker.StateEqual), states(report))
+}
+
+func TestProvisionErrorsNameTheThingAndTheRight(t *testing.T) {
+	t.Parallel()
+	t.Run("another consumer on the work queue", func(t *testing.T) {
+		t.Parallel()
+		_, js := brokertest.Start(t)
+		_, err := broker.Provision(t.Context(), js, topology(), true)
+		require.NoError(t, err)
+		other := topology()
+		other.JobsConsumer = "second"
+		_, err = broker.Provision(t.Context(), js, other, true)
+		require.ErrorContains(t, err, "consumer second of stream PASSCODE")
+		require.ErrorContains(t, err, "$JS.API.CONSUMER.CREATE.PASSCODE.second.passcode.send")
+	})
+	t.Run("replicas without a cluster", func(t *testing.T) {
+		t.Parallel()
+		_, js := brokertest.Start(t)
+		three := topology()
+		three.Replicas = 3
+		report, err := broker.Provision(t.Context(), js, three, true)
+		require.ErrorContains(t, err, "bucket passcode-requests: ")
+		require.ErrorContains(t, err, "$JS.API.STREAM.CREATE.KV_passcode-requests")
+		assert.Empty(t, report.Items)
+	})
+	t.Run("no JetStream", func(t *testing.T) {
+		t.Parallel()
+		_, js := brokertest.Server(t, func(o *server.Options) { o.JetStream = false }).Connect()
+		_, err := broker.Provision(within(t, time.Second), js, topology(), true)
+		require.ErrorContains(t, err, "bucket passcode-requests: ")
+		require.ErrorContains(t, err, "is it enabled")
+	})
+}
+
+// The reason for MaxAckPending -1: a job that waits for its next attempt counts
+// as pending, and with a cap it keeps a fresh one from being delivered.
+func TestAWaitingJobCountsAsPending(t *testing.T) {
+	t.Parallel()
+	_, js := brokertest.Start(t)
+	ctx := within(t, patience)
+	_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, Retention: jetstream.WorkQueuePolicy})
+	require.NoError(t, err)
+	fetched := map[int]int{}
+	for maxPending, filter := range map[int]string{1: "s.capped", -1: "s.free"} {
+		c, err := js.CreateConsumer(ctx, "S", jetstream.ConsumerConfig{
+			Durable: filter[2:], FilterSubject: filter, AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: maxPending,
+		})
+		require.NoError(t, err)
+		for range 2 {
+			_, err = js.Publish(ctx, filter, nil)
+			require.NoError(t, err)
+		}
+		for range 2 {
+			batch, err := c.Fetch(1, jetstream.FetchMaxWait(300*time.Millisecond))
+			require.NoError(t, err)
+			for msg := range batch.Messages() {
+				fetched[maxPending]++
+				require.NoError(t, msg.NakWithDelay(time.Hour))
+			}
+		}
+	}
+	assert.Equal(t, map[int]int{1: 1, -1: 2}, fetched)
+}

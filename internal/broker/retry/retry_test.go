@@ -1,0 +1,184 @@
+package retry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/broker/retry"
+)
+
+var errFinal = errors.New("no such thing")
+
+func TestSucceedsOnceTheTroubleHasPassed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		err := retry.Default().Do(t.Context(), func(context.Context) error {
+			if tries++; tries < 5 {
+				return nats.ErrTimeout
+			}
+			return nil
+		})
+		require.NoError(t, err)
+		assert.Equal(t, 5, tries)
+	})
+}
+
+func TestPausesGrowToTheLongest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var at []time.Time
+		p := retry.Policy{Try: time.Second, First: 100 * time.Millisecond, Longest: 400 * time.Millisecond}
+		err := p.Do(t.Context(), func(context.Context) error {
+			if at = append(at, time.Now()); len(at) < 7 {
+				return nats.ErrNoResponders
+			}
+			return nil
+		})
+		require.NoError(t, err)
+		for i, mean := range []time.Duration{100, 200, 400, 400, 400, 400} {
+			mean *= time.Millisecond
+			pause := at[i+1].Sub(at[i])
+			assert.GreaterOrEqual(t, pause, mean/2, "pause %d", i)
+			assert.LessOrEqual(t, pause, mean*3/2, "pause %d", i)
+		}
+	})
+}
+
+func TestAFinalErrorIsReturnedAtOnceAndUnchanged(t *testing.T) {
+	t.Parallel()
+	tries := 0
+	err := retry.Default().Do(t.Context(), func(context.Context) error { tries++; return errFinal })
+	assert.Equal(t, errFinal, err)
+	assert.Equal(t, 1, tries)
+}
+
+func TestTheErrorTellsWhichBoundEndedIt(t *testing.T) {
+	t.Parallel()
+	hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	fail := func(context.Context) error { return nats.ErrNoResponders }
+	shutdown := errors.New("shutting down")
+
+	for name, test := range map[string]struct {
+		op     func(context.Context) error
+		total  time.Duration
+		bound  time.Duration // of the caller's context; 0: none
+		is     []error
+		isNot  error
+		lasted time.Duration
+	}{
+		"total, no answers": {op: hang, total: 10 * time.Second, is: []error{retry.ErrGaveUp}, lasted: 10 * time.Second},
+		"total, refusals":   {op: fail, total: 10 * time.Second, is: []error{retry.ErrGaveUp, nats.ErrNoResponders}, lasted: 10 * time.Second},
+		"caller, no answer": {op: hang, total: 10 * time.Second, bound: 500 * time.Millisecond, is: []error{shutdown}, isNot: retry.ErrGaveUp, lasted: 500 * time.Millisecond},
+		"caller, refusals":  {op: fail, total: 10 * time.Second, bound: 5 * time.Second, is: []error{shutdown, nats.ErrNoResponders}, isNot: retry.ErrGaveUp, lasted: 5 * time.Second},
+		"caller alone":      {op: fail, bound: time.Hour, is: []error{shutdown, nats.ErrNoResponders}, lasted: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx := t.Context()
+				if test.bound > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeoutCause(ctx, test.bound, shutdown)
+					defer cancel()
+				}
+				p := retry.Default()
+				p.Total = test.total
+				began := time.Now()
+				err := p.Do(ctx, test.op)
+				for _, want := range test.is {
+					require.ErrorIs(t, err, want)
+				}
+				if test.isNot != nil {
+					require.NotErrorIs(t, err, test.isNot)
+				}
+				assert.Equal(t, test.lasted, time.Since(began))
+			})
+		})
+	}
+}
+
+func TestATryThatHangsIsCutOffAndRepeated(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		began := time.Now()
+		err := retry.Default().Do(t.Context(), func(ctx context.Context) error {
+			if tries++; tries == 1 {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		})
+		require.NoError(t, err)
+		assert.Less(t, time.Since(began), 2*time.Second+100*time.Millisecond)
+	})
+}
+
+func TestNothingIsTriedOnceTheContextHasEnded(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("stopped by the operator")
+	cancel(cause)
+	err := retry.Default().Do(ctx, func(context.Context) error { t.Error("tried"); return nil })
+	require.ErrorIs(t, err, cause)
+}
+
+func TestTemporary(t *testing.T) {
+	t.Parallel()
+	api := func(code int, errCode jetstream.ErrorCode) error {
+		return fmt.Errorf("nats: %w", &jetstream.APIError{Code: code, ErrorCode: errCode})
+	}
+	for name, test := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"no answer":                  {nats.ErrTimeout, true},
+		"nobody listens":             {nats.ErrNoResponders, true},
+		"no stream answers":          {jetstream.ErrNoStreamResponse, true},
+		"disconnected":               {nats.ErrReconnectBufExceeded, true},
+		"half an answer":             {jetstream.ErrInvalidJSAck, true},
+		"marked":                     {fmt.Errorf("stale: %w", retry.ErrAgain), true},
+		"cluster not available":      {api(503, 10008), true},
+		"no leader":                  {api(500, 10009), true},
+		"last sequence not ready":    {api(503, 10163), true},
+		"too many requests":          {api(429, 10167), true},
+		"store failed":               {api(503, 10077), true},
+		"stream offline":             {api(500, 10118), true},
+		"closed by us":               {nats.ErrConnectionClosed, false},
+		"too large":                  {nats.ErrMaxPayload, false},
+		"lost compare-and-swap":      {api(400, 10071), false},
+		"lost, replicated":           {api(400, 10164), false},
+		"no JetStream":               {jetstream.ErrJetStreamNotEnabled, false},
+		"no JetStream, account":      {api(503, 10039), false},
+		"replicas without a cluster": {api(500, 10074), false},
+		"unknown":                    {errFinal, false},
+		"the caller's deadline":      {context.DeadlineExceeded, false},
+		"nil":                        {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			assert.Equal(t, test.want, retry.Temporary(test.err))
+		})
+	}
+}
+
+func TestNeverSent(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{nats.ErrReconnectBufExceeded, fmt.Errorf("x: %w", jetstream.ErrNoStreamResponse), nats.ErrNoResponders} {
+		assert.True(t, retry.NeverSent(err), err)
+		assert.True(t, retry.Temporary(err), err)
+	}
+	for _, err := range []error{nil, nats.ErrTimeout, retry.ErrNoAnswer, jetstream.ErrInvalidJSAck, &jetstream.APIError{Code: 503}} {
+		assert.False(t, retry.NeverSent(err), err)
+	}
+}

@@ -1,0 +1,168 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// resultHistory is how many states of a request its bucket keeps, so that an
+	// operator can see the way it went. A request with every attempt and look-up
+	// of the default settings has fewer.
+	resultHistory = 16
+	// maxWaitingPulls is how many pull requests may be open on the jobs consumer:
+	// each replica of the worker holds one or two, so this is for thousands of
+	// replicas. The server's default of 512 refuses those beyond it.
+	maxWaitingPulls = 8192
+	// deadDuplicateWindow is how long the dead-letter stream remembers message
+	// ids. It outlasts the redelivery of a job whose worker died right after it
+	// wrote the dead letter. What comes later replaces the entry of its subject.
+	deadDuplicateWindow = time.Hour
+)
+
+// Topology names what the worker needs of JetStream. All of it comes from the
+// settings; the comments name the keys.
+type Topology struct {
+	Replicas int // nats.replicas, of every stream and bucket
+
+	JobsStream      string        // jobs.stream
+	JobsSubject     string        // jobs.subject
+	JobsConsumer    string        // jobs.consumer
+	JobsMaxBytes    int64         // jobs.max_bytes
+	DuplicateWindow time.Duration // jobs.duplicate_window
+	AckWait         time.Duration // worker.ack_wait
+
+	ResultsBucket    string        // results.bucket
+	ResultsSubject   string        // results.subject
+	ResultsRetention time.Duration // results.retention
+
+	DeadStream    string        // dead_letters.stream
+	DeadSubject   string        // dead_letters.subject
+	DeadRetention time.Duration // dead_letters.retention
+
+	LimitsBucket string // limits.bucket
+	// LimitsTTL is how long a phone's document is kept after its last change: at
+	// least the longest window. 0 keeps documents for ever.
+	LimitsTTL time.Duration
+}
+
+// jobs is the stream of jobs: a work queue, so that a job is gone once it is
+// settled. When full it refuses new jobs, and the producer learns of it; nothing
+// vanishes.
+func (t Topology) jobs() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              t.JobsStream,
+		Description:       "jobs of passcode-worker",
+		Subjects:          []string{t.JobsSubject},
+		Retention:         jetstream.WorkQueuePolicy,
+		Discard:           jetstream.DiscardNew,
+		Storage:           jetstream.FileStorage,
+		Replicas:          t.Replicas,
+		MaxBytes:          t.JobsMaxBytes,
+		MaxMsgs:           -1,
+		MaxMsgsPerSubject: -1,
+		MaxMsgSize:        -1,
+		MaxConsumers:      -1,
+		Duplicates:        t.DuplicateWindow,
+		AllowDirect:       true,
+	}
+}
+
+// consumer is the one consumer that every replica of the worker pulls from.
+func (t Topology) consumer() jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable:       t.JobsConsumer,
+		Description:   "replicas of passcode-worker",
+		FilterSubject: t.JobsSubject,
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+		ReplayPolicy:  jetstream.ReplayInstantPolicy,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       t.AckWait,
+		// A delivery is no attempt: waiting, pauses and restarts deliver again. A
+		// job that ran out of deliveries would stay in the stream, given to nobody
+		// and counted nowhere.
+		MaxDeliver: -1,
+		// A job that waits for its next attempt counts as pending. With any cap,
+		// that many waiting jobs would keep fresh ones from being delivered; how
+		// many are in hand at once is bounded by what each worker pulls.
+		MaxAckPending: -1,
+		MaxWaiting:    maxWaitingPulls,
+	}
+}
+
+// results is the bucket of request records. The server republishes each record,
+// so what is stored and what is announced are the same bytes.
+func (t Topology) results() jetstream.StreamConfig {
+	c := t.bucket(t.ResultsBucket, "requests of passcode-worker, the last state of each", resultHistory, t.ResultsRetention)
+	c.RePublish = &jetstream.RePublish{
+		Source:      bucketSubjects(t.ResultsBucket),
+		Destination: t.ResultsSubject + ".>",
+	}
+	return c
+}
+
+// dead is the stream of dead letters: limits retention, so that looking never
+// takes; one message a subject, the newest. It has no size limit, because a dead
+// letter that is refused is a job that can't be settled.
+func (t Topology) dead() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              t.DeadStream,
+		Description:       "jobs of passcode-worker that need an operator",
+		Subjects:          []string{t.DeadSubject + ".>"},
+		Retention:         jetstream.LimitsPolicy,
+		Discard:           jetstream.DiscardOld,
+		Storage:           jetstream.FileStorage,
+		Replicas:          t.Replicas,
+		MaxBytes:          -1,
+		MaxMsgs:           -1,
+		MaxMsgsPerSubject: 1,
+		MaxMsgSize:        -1,
+		MaxConsumers:      -1,
+		MaxAge:            t.DeadRetention,
+		Duplicates:        within(deadDuplicateWindow, t.DeadRetention),
+		AllowDirect:       true,
+	}
+}
+
+// limits is the bucket of the per-phone limits.
+func (t Topology) limits() jetstream.StreamConfig {
+	return t.bucket(t.LimitsBucket, "limits of passcode-worker, one document a phone", 1, t.LimitsTTL)
+}
+
+// bucket is the stream behind a key-value bucket, as jetstream's CreateKeyValue
+// makes it. It is spelled out here because CreateKeyValue rewrites an existing
+// stream in some cases, which provisioning promises never to do.
+func (t Topology) bucket(name, description string, history int64, ttl time.Duration) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              bucketStream(name),
+		Description:       description,
+		Subjects:          []string{bucketSubjects(name)},
+		Retention:         jetstream.LimitsPolicy,
+		Discard:           jetstream.DiscardNew,
+		Storage:           jetstream.FileStorage,
+		Replicas:          t.Replicas,
+		MaxBytes:          -1,
+		MaxMsgs:           -1,
+		MaxMsgsPerSubject: history,
+		MaxMsgSize:        -1,
+		MaxConsumers:      -1,
+		MaxAge:            ttl,
+		Duplicates:        within(2*time.Minute, ttl),
+		AllowRollup:       true,
+		DenyDelete:        true,
+		AllowDirect:       true,
+	}
+}
+
+func bucketStream(bucket string) string   { return "KV_" + bucket }
+func bucketSubjects(bucket string) string { return "$KV." + bucket + ".>" }
+
+// within caps a duplicate window at a stream's maximum age, as the server
+// demands; age 0 is none.
+func within(window, age time.Duration) time.Duration {
+	if age > 0 {
+		return min(window, age)
+	}
+	return window
+}

@@ -1,0 +1,88 @@
+package deadletter
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+)
+
+func FuzzOneLine(f *testing.F) {
+	f.Add("a\r\nb", 10)
+	f.Add(" 短信\xff\u2028 ", 5)
+	f.Fuzz(func(t *testing.T, text string, limit int) {
+		if limit < 0 {
+			t.Skip()
+		}
+		line := oneLine(text, limit)
+		assert.LessOrEqual(t, len(line), limit)
+		assert.True(t, utf8.ValidString(line))
+		assert.False(t, strings.ContainsFunc(line, unicode.IsControl))
+		assert.Equal(t, strings.TrimSpace(line), line)
+		assert.Equal(t, line, oneLine(line, limit))
+	})
+}
+
+func TestTrace(t *testing.T) {
+	t.Parallel()
+	good := "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	assert.True(t, saneTraceParent(good))
+	for _, bad := range []string{
+		"", good + "\n", " " + good, strings.ToUpper(good), "ff" + good[2:], good + "-x",
+		"00-00000000000000000000000000000000-b7ad6b7169203331-01",
+		"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+	} {
+		assert.False(t, saneTraceParent(bad), bad)
+	}
+	assert.True(t, saneTraceState("rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"))
+	for _, bad := range []string{"", "a=b\r\nc", "a=b ", "a=短", strings.Repeat("x", 513)} {
+		assert.False(t, saneTraceState(bad), bad)
+	}
+}
+
+// FuzzParse: whatever the headers of a stored message, reading neither panics
+// nor gives what could not be written again, and writing that again changes
+// nothing of it.
+func FuzzParse(f *testing.F) {
+	f.Add("NATS/1.0\r\nPasscode-Reason: invalid\r\nPasscode-Attempts: 0\r\nPasscode-Replays: 0\r\n"+
+		"Passcode-Origin-Stream: S\r\nPasscode-Origin-Seq: 7\r\nPasscode-Queued-At: 2026-01-02T03:04:05.678+08:00\r\n\r\n", []byte("job"))
+	f.Add("NATS/1.0\r\nPasscode-Reason: invalid\r\nPasscode-Attempts: 0\r\nPasscode-Replays: 0\r\nPasscode-Origin-Stream: S\r\n"+
+		"Passcode-Origin-Seq: 7\r\nPasscode-Body-Truncated: true\r\nPasscode-Body-Size: 9\r\n\r\n", []byte("job"))
+	f.Add("NATS/1.0\r\n\r\n", []byte{})
+	store := New(nil, Options{Stream: "D", Subject: "d", Worker: "w"})
+	f.Fuzz(func(t *testing.T, text string, body []byte) {
+		header, err := nats.DecodeHeadersMsg([]byte(text))
+		if err != nil {
+			t.Skip("no headers")
+		}
+		entry, err := Parse(header, body)
+		if err != nil {
+			require.ErrorIs(t, err, ErrCorrupt)
+			return
+		}
+		require.NoError(t, validate(entry.DeadLetter))
+		require.GreaterOrEqual(t, entry.BodySize, len(entry.Body))
+		if y := entry.Origin.QueuedAt.Year(); y < 1 || y > 9999 {
+			t.Skip("no worker's clock stands there")
+		}
+		msg := store.message(entry.DeadLetter, time.Unix(0, 0), 1<<30)
+		again, err := Parse(msg.Header, msg.Data)
+		require.NoError(t, err)
+		require.Equal(t, entry.DeadLetter, again.DeadLetter)
+	})
+}
+
+func TestSubjectFor(t *testing.T) {
+	t.Parallel()
+	d := domain.DeadLetter{Reason: "poison", Origin: domain.Origin{Seq: 9}}
+	assert.Equal(t, "a.b.poison.seq-9", SubjectFor("a.b", d))
+	d.RequestID = "x"
+	assert.Equal(t, "a.b.poison.x", SubjectFor("a.b", d))
+}

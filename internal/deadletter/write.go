@@ -1,0 +1,189 @@
+// Package deadletter keeps the jobs that need an operator: a JetStream stream
+// with one message for each reason and request, the job's bytes as the body and
+// what became of it in the headers.
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/passcode-worker/passcode-worker/internal/broker/retry"
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// defaultMaxPayload is the server's own default for its largest message.
+const defaultMaxPayload = 1 << 20
+
+// ErrInvalid says that the dead letter can't be written, now or later; match with
+// errors.Is.
+var ErrInvalid = errors.New("dead letter can't be written")
+
+// Options say where dead letters go. All but Now and MaxPayload are needed.
+type Options struct {
+	Stream  string // dead_letters.stream
+	Subject string // dead_letters.subject, the prefix of every dead letter's own
+	Worker  string // the host and process that writes
+	// Now gives the time of death; nil is time.Now.
+	Now func() time.Time
+	// MaxPayload is the size in bytes of the largest message that the server
+	// takes, headers included, as nats.Conn.MaxPayload gives it. Nil, and 0 while
+	// there is no connection yet, count as the server's default of 1 MiB.
+	MaxPayload func() int64
+}
+
+// Store writes dead letters. It may be used by many goroutines.
+type Store struct {
+	js     jetstream.JetStream
+	o      Options
+	policy retry.Policy
+}
+
+// New returns a store on a stream, which must exist once something is written.
+func New(js jetstream.JetStream, o Options) *Store {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	policy := retry.Default()
+	policy.Total = 0 // a job is given up only once its dead letter is stored
+	return &Store{js: js, o: o, policy: policy}
+}
+
+// Write stores a dead letter and returns once the stream has confirmed it.
+// Writing the same again (origin and replays alike) stores nothing and is no
+// error; a later one for the same reason and request takes its place. While the
+// broker is in trouble it is repeated until the context ends.
+//
+// A job too large for one message together with the headers is cut to fit, and
+// the headers say so.
+func (s *Store) Write(ctx context.Context, d domain.DeadLetter) error {
+	if err := validate(d); err != nil {
+		return fmt.Errorf("write dead letter: %w", err)
+	}
+	deadAt := s.o.Now()
+	refused := 0 // the size of a message that was too large, against all promises
+	err := s.policy.Do(ctx, func(ctx context.Context) error {
+		limit := s.maxPayload()
+		if refused > 0 {
+			limit = min(limit, refused/2)
+		}
+		msg := s.message(d, deadAt, limit)
+		_, err := s.js.PublishMsg(ctx, msg) // a duplicate is as good as stored
+		if tooLarge(err) && len(msg.Data) > 0 {
+			// A server with another limit than the one we asked, or a stream
+			// that an operator gave one. A part of the job is better than none.
+			refused = headerSize(msg.Header) + len(msg.Data)
+			return fmt.Errorf("%w: %w", err, retry.ErrAgain)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("write dead letter to stream %s: %w", s.o.Stream, err)
+	}
+	return nil
+}
+
+func tooLarge(err error) bool {
+	return errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum)
+}
+
+func (s *Store) maxPayload() int {
+	if s.o.MaxPayload != nil {
+		if limit := s.o.MaxPayload(); limit > 0 {
+			return int(limit)
+		}
+	}
+	return defaultMaxPayload
+}
+
+// validate refuses what would make a wrong subject or a message id that is not
+// the job's own.
+func validate(d domain.DeadLetter) error {
+	switch {
+	case !slices.Contains(passcode.Reasons(), d.Reason):
+		return fmt.Errorf("%w: its reason is not a known one", ErrInvalid)
+	case d.RequestID != "" && !passcode.ValidRequestID(d.RequestID):
+		return fmt.Errorf("%w: its request id is not valid", ErrInvalid)
+	case d.Origin.Stream == "" || d.Origin.Seq == 0:
+		return fmt.Errorf("%w: its origin is not known", ErrInvalid)
+	case d.Attempts < 0 || d.Replays < 0:
+		return fmt.Errorf("%w: a count is negative", ErrInvalid)
+	}
+	return nil
+}
+
+// SubjectFor is the subject of the dead letters of one reason and request, and
+// of one job where no request id could be read.
+func SubjectFor(prefix string, d domain.DeadLetter) string {
+	last := d.RequestID
+	if last == "" {
+		last = "seq-" + strconv.FormatUint(d.Origin.Seq, 10)
+	}
+	return prefix + "." + string(d.Reason) + "." + last
+}
+
+// message is the dead letter as it is published, at most limit bytes of headers
+// and body.
+func (s *Store) message(d domain.DeadLetter, deadAt time.Time, limit int) *nats.Msg {
+	h := nats.Header{}
+	for name, value := range map[string]string{
+		HeaderReason:        string(d.Reason),
+		HeaderErrorCode:     oneLine(d.ErrorCode, maxCodeBytes),
+		HeaderErrorMessage:  oneLine(d.ErrorMessage, MaxMessageBytes),
+		HeaderRequestID:     d.RequestID,
+		HeaderAttempts:      strconv.Itoa(d.Attempts),
+		HeaderOriginStream:  oneLine(d.Origin.Stream, maxNameBytes),
+		HeaderOriginSeq:     strconv.FormatUint(d.Origin.Seq, 10),
+		HeaderOriginSubject: oneLine(d.Origin.Subject, maxNameBytes),
+		HeaderQueuedAt:      timestamp(d.Origin.QueuedAt),
+		HeaderDeadAt:        timestamp(deadAt),
+		HeaderWorker:        oneLine(s.o.Worker, maxNameBytes),
+		HeaderReplays:       strconv.Itoa(d.Replays),
+
+		jetstream.MsgIDHeader: oneLine(d.Origin.Stream, maxNameBytes) + "-" +
+			strconv.FormatUint(d.Origin.Seq, 10) + "-" + strconv.Itoa(d.Replays),
+		// A prefix that another stream listens on must not pass as stored.
+		jetstream.ExpectedStreamHeader: s.o.Stream,
+	} {
+		h.Set(name, value)
+	}
+	if saneTraceParent(d.TraceParent) {
+		h.Set(HeaderTraceParent, d.TraceParent)
+		if saneTraceState(d.TraceState) {
+			h.Set(HeaderTraceState, d.TraceState)
+		}
+	}
+	body := d.Body
+	if headerSize(h)+len(body) > limit {
+		h.Set(HeaderBodyTruncated, "true")
+		h.Set(HeaderBodySize, strconv.Itoa(len(body)))
+		body = body[:min(max(limit-headerSize(h), 0), len(body))]
+	}
+	return &nats.Msg{Subject: SubjectFor(s.o.Subject, d), Header: h, Data: body}
+}
+
+// headerSize is how many bytes headers take on the wire: a version line, one
+// line each, an empty line.
+func headerSize(h nats.Header) int {
+	size := len("NATS/1.0\r\n") + len("\r\n")
+	for name, values := range h {
+		for _, value := range values {
+			size += len(name) + len(": ") + len(value) + len("\r\n")
+		}
+	}
+	return size
+}
+
+func timestamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}

@@ -1,0 +1,288 @@
+package deadletter_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+	"github.com/passcode-worker/passcode-worker/internal/deadletter"
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// The names are spelled out: they are the wire format, and a renamed constant
+// must not change it.
+func TestEveryHeader(t *testing.T) {
+	t.Parallel()
+	nc, js := brokertest.Start(t)
+	store, stream := start(t, nc, js)
+	require.NoError(t, store.Write(t.Context(), letter("the job")))
+
+	msg := last(t, stream, "passcode.dead.config.01JD-x_Y")
+	assert.Equal(t, "the job", string(msg.Data))
+	have := map[string][]string(msg.Header)
+	for name := range have { // what a direct get adds
+		if strings.HasPrefix(name, "Nats-") && name != "Nats-Msg-Id" && name != "Nats-Expected-Stream" {
+			delete(have, name)
+		}
+	}
+	assert.Empty(t, cmp.Diff(map[string][]string{
+		"Passcode-Reason":         {"config"},
+		"Passcode-Error-Code":     {"isv.SMS_TEMPLATE_ILLEGAL"},
+		"Passcode-Error-Message":  {"模板不合法"},
+		"Passcode-Request-Id":     {"01JD-x_Y"},
+		"Passcode-Attempts":       {"2"},
+		"Passcode-Origin-Stream":  {"PASSCODE"},
+		"Passcode-Origin-Seq":     {"42"},
+		"Passcode-Origin-Subject": {"passcode.send"},
+		"Passcode-Queued-At":      {"2026-01-02T03:04:05.000000678Z"},
+		"Passcode-Dead-At":        {"2026-01-02T03:04:06.789Z"},
+		"Passcode-Worker":         {"host-1"},
+		"Passcode-Replays":        {"1"},
+		"Nats-Msg-Id":             {"PASSCODE-42-1"},
+		"Nats-Expected-Stream":    {"PASSCODE_DEAD"},
+		"traceparent":             {traceParent},
+		"tracestate":              {"a=b,c=d"},
+	}, have))
+}
+
+func TestAJobWithoutARequestIDIsNamedByItsSequence(t *testing.T) {
+	t.Parallel()
+	nc, js := brokertest.Start(t)
+	store, stream := start(t, nc, js)
+	for _, reason := range passcode.Reasons() {
+		d := letter("job")
+		d.Reason, d.RequestID, d.TraceParent, d.TraceState = reason, "", "", ""
+		d.Origin.Seq += uint64(len(reason)) // another job each
+		d.Origin.Seq += uint64(reason[0])
+		require.NoError(t, store.Write(t.Context(), d))
+		msg := last(t, stream, deadletter.SubjectFor("passcode.dead", d))
+		assert.True(t, strings.HasPrefix(msg.Subject, "passcode.dead."+string(reason)+".seq-"))
+		assert.Equal(t, []string{""}, msg.Header.Values("Passcode-Request-Id"))
+		assert.Empty(t, msg.Header.Values("traceparent"))
+	}
+}
+
+func TestTheBodyIsUntouched(t *testing.T) {
+	t.Parallel()
+	nc, js := brokertest.Start(t)
+	store, stream := start(t, nc, js)
+	every := make([]byte, 256)
+	for i := range every {
+		every[i] = byte(i)
+	}
+	for i, body := range []string{"", "\x00", "\xff\xfe", "\r\n\r\nNATS/1.0\r\n", string(every), strings.Repeat("x", 500_000)} {
+		d := letter(body)
+		d.Origin.Seq = uint64(i + 1)
+		require.NoError(t, store.Write(t.Context(), d))
+		msg := last(t, stream, "passcode.dead.config.01JD-x_Y")
+		assert.True(t, bytes.Equal([]byte(body), msg.Data), "body %d", i)
+		assert.Empty(t, msg.Header.Get("Passcode-Body-Truncated"))
+		assert.Empty(t, msg.Header.Get("Passcode-Body-Size"))
+	}
+}
+
+func TestNoHeaderCanBeInjected(t *testing.T) {
+	t.Parallel()
+	nc, js := brokertest.Start(t)
+	store, stream := start(t, nc, js)
+	d := letter("job")
+	d.ErrorCode = "a\r\nPasscode-Reason: poison"
+	d.ErrorMessage = "  one\r\n\r\nbody\x00\x7f\u2028\u0085two\xff " + strings.Repeat("短", 2000)
+	d.Origin.Subject = "passcode.send\nInjected: 1"
+	d.TraceParent = traceParent + "\r\nInjected: 1"
+	d.TraceState = "a=b\r\nInjected: 1"
+	require.NoError(t, store.Write(t.Context(), d))
+
+	msg := last(t, stream, "passcode.dead.config.01JD-x_Y")
+	assert.Equal(t, "job", string(msg.Data))
+	assert.Equal(t, []string{"config"}, msg.Header.Values("Passcode-Reason"))
+	assert.Empty(t, msg.Header.Values("Injected"))
+	assert.Empty(t, msg.Header.Values("traceparent"))
+	assert.Empty(t, msg.Header.Values("tracestate"))
+	assert.Equal(t, "a Passcode-Reason: poison", msg.Header.Get("Passcode-Error-Code"))
+	message := msg.Header.Get("Passcode-Error-Message")
+	assert.True(t, strings.HasPrefix(message, "one body two\uFFFD 短短"), message[:40])
+	assert.LessOrEqual(t, len(message), deadletter.MaxMessageBytes)
+	assert.Greater(t, len(message), deadletter.MaxMessageBytes-4)
+}
+
+func TestWrittenTwiceStoredOnceAndTheNewestIsKept(t *testing.T) {
+	t.Parallel()
+	nc, js := brokertest.Start(t)
+	store, stream := start(t, nc, js)
+	count := func() uint64 {
+		info, err := stream.Info(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, info.State.Msgs, info.State.NumSubjects)
+		return info.State.Msgs
+	}
+	for range 3 {
+		require.NoError(t, store.Write(t.Context(), letter("job")))
+	}
+	first := last(t, stream, "passcode.dead.config.01JD-x_Y")
+	assert.EqualValues(t, 1, first.Sequence)
+	assert.EqualValues(t, 1, count())
+
+	replayed := letter("replayed")
+	replayed.Origin.Seq, replayed.Replays = 43, 2
+	require.NoError(t, store.Write(t.Context(), replayed))
+	assert.Equal(t, "replayed", string(last(t, stream, "passcode.dead.config.01JD-x_Y").Data))
+	assert.EqualValues(t, 1, count())
+
+	other := letter("job")
+	other.Reason, other.Origin.Seq = passcode.ReasonExhausted, 44
+	require.NoError(t, store.Write(t.Context(), other))
+	assert.EqualValues(t, 2, count())
+}
+
+func TestAJobTooLargeIsCutAndSaysSo(t *testing.T) {
+	t.Parallel()
+	const payload = 64 << 10
+	for name, test := range map[string]struct {
+		told   func(*nats.Conn) func() int64
+		stream int32 // the stream's own limit; 0: none
+	}{
+		"the limit is known":         {told: func(nc *nats.Conn) func() int64 { return nc.MaxPayload }},
+		"the limit is not known":     {told: func(*nats.Conn) func() int64 { return nil }},
+		"no connection yet":          {told: func(*nats.Conn) func() int64 { return func() int64 { return 0 } }},
+		"the stream allows far less": {told: func(nc *nats.Conn) func() int64 { return nc.MaxPayload }, stream: 8 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nc, js := brokertest.Server(t, func(o *server.Options) { o.MaxPayload = payload }).Connect()
+			stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
+				Name: "DEAD", Subjects: []string{"dead.>"}, MaxMsgSize: max(test.stream, -1), AllowDirect: true,
+			})
+			require.NoError(t, err)
+			store := deadletter.New(js, deadletter.Options{
+				Stream: "DEAD", Subject: "dead", Worker: "w", MaxPayload: test.told(nc),
+			})
+			d := letter(strings.Repeat("0123456789", payload/10))
+			require.NoError(t, store.Write(t.Context(), d))
+
+			msg := last(t, stream, "dead.config.01JD-x_Y")
+			assert.True(t, bytes.HasPrefix(d.Body, msg.Data))
+			assert.NotEmpty(t, msg.Data)
+			entry, err := deadletter.Parse(msg.Header, msg.Data)
+			require.NoError(t, err)
+			assert.True(t, entry.Truncated)
+			assert.Equal(t, len(d.Body), entry.BodySize)
+			if test.stream == 0 && test.told(nc) != nil && test.told(nc)() > 0 {
+				assert.Greater(t, len(msg.Data), payload-1024, "no more is cut than must be")
+			}
+		})
+	}
+}
+
+// The largest job that fits whole is kept whole, and one byte more is cut: the
+// size of the headers is counted as the server counts it.
+func TestNoMoreIsCutThanMustBe(t *testing.T) {
+	t.Parallel()
+	nc, js := brokertest.Start(t)
+	store, stream := start(t, nc, js)
+	whole := 0
+	for size := int(nc.MaxPayload()) - 600; ; size++ {
+		d := letter(strings.Repeat("x", size))
+		d.Origin.Seq = uint64(1_000_000 + size) // as many digits for each
+		require.NoError(t, store.Write(t.Context(), d))
+		msg := last(t, stream, "passcode.dead.config.01JD-x_Y")
+		if msg.Header.Get("Passcode-Body-Truncated") == "" {
+			whole = size
+			size += 7 // a look at each size would write a lot
+			continue
+		}
+		require.NotZero(t, whole)
+		header := 0
+		for name, values := range msg.Header {
+			if !strings.HasPrefix(name, "Nats-") || name == "Nats-Msg-Id" || name == "Nats-Expected-Stream" {
+				header += len(name) + len(values[0]) + 4
+			}
+		}
+		assert.EqualValues(t, nc.MaxPayload(), header+len("NATS/1.0\r\n\r\n")+len(msg.Data))
+		return
+	}
+}
+
+func TestABrokerRestartDelaysAndLosesNothing(t *testing.T) {
+	t.Parallel()
+	srv := brokertest.Server(t)
+	nc, js := srv.Connect(nats.ReconnectBufSize(-1))
+	store, stream := start(t, nc, js)
+	srv.Stop()
+
+	var wg sync.WaitGroup
+	errs := make([]error, 5)
+	for i := range errs {
+		wg.Go(func() {
+			d := letter("job")
+			d.Origin.Seq, d.RequestID = uint64(i+1), ""
+			errs[i] = store.Write(t.Context(), d)
+		})
+	}
+	srv.Restart()
+	wg.Wait()
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+	info, err := stream.Info(t.Context())
+	require.NoError(t, err)
+	assert.EqualValues(t, len(errs), info.State.Msgs)
+}
+
+func TestWriteEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	srv := brokertest.Server(t)
+	nc, js := srv.Connect(nats.ReconnectBufSize(-1))
+	store, _ := start(t, nc, js)
+	srv.Stop()
+	cause := errors.New("the worker shuts down")
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, cause)
+	defer cancel()
+	err := store.Write(ctx, letter("job"))
+	require.ErrorIs(t, err, cause)
+	require.ErrorContains(t, err, "stream PASSCODE_DEAD")
+}
+
+func TestAnotherStreamsConfirmationIsNotTaken(t *testing.T) {
+	t.Parallel()
+	_, js := brokertest.Start(t)
+	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"passcode.dead.>"}})
+	require.NoError(t, err)
+	store := deadletter.New(js, deadletter.Options{Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Worker: "w"})
+	require.ErrorContains(t, store.Write(t.Context(), letter("job")), "expected stream does not match")
+}
+
+func TestWhatHasNoPlaceIsRefused(t *testing.T) {
+	t.Parallel()
+	nc, js := brokertest.Start(t)
+	store, stream := start(t, nc, js)
+	for name, change := range map[string]func(*domain.DeadLetter){
+		"no reason":       func(d *domain.DeadLetter) { d.Reason = "" },
+		"odd reason":      func(d *domain.DeadLetter) { d.Reason = "a.b" },
+		"wildcard id":     func(d *domain.DeadLetter) { d.RequestID = "*" },
+		"id of tokens":    func(d *domain.DeadLetter) { d.RequestID = "a.b" },
+		"no stream":       func(d *domain.DeadLetter) { d.Origin.Stream = "" },
+		"no sequence":     func(d *domain.DeadLetter) { d.Origin.Seq = 0 },
+		"negative counts": func(d *domain.DeadLetter) { d.Replays = -1 },
+	} {
+		d := letter("job")
+		change(&d)
+		require.ErrorIs(t, store.Write(t.Context(), d), deadletter.ErrInvalid, name)
+	}
+	info, err := stream.Info(t.Context())
+	require.NoError(t, err)
+	assert.Zero(t, info.State.Msgs)
+}

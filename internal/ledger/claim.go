@@ -1,0 +1,112 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/passcode-worker/passcode-worker/internal/broker/retry"
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// claimer is one call of Claim, over all its tries.
+type claimer struct {
+	store store
+	first passcode.Result
+	value []byte // first, as it is stored
+	began time.Time
+
+	// createInDoubt and reopenInDoubt: the answer to such a write of an earlier try
+	// was lost, so bytes equal to ours are ours. Without that they are not: the
+	// same worker may be claiming the same job twice at once, and only one of the
+	// two may win. (What is left is one worker claiming one job twice within one
+	// nanosecond, with an answer lost.)
+	createInDoubt, reopenInDoubt bool
+	// previous is the record over which the last reopening was tried.
+	previous passcode.Result
+
+	claim domain.Claim
+}
+
+// try claims once. Its errors that pass are repeated by the caller.
+func (c *claimer) try(ctx context.Context) error {
+	revision, err := c.store.create(ctx, c.first.RequestID, c.value)
+	switch {
+	case err == nil:
+		return c.settle(domain.ClaimWon, c.first, revision)
+	case !errors.Is(err, jetstream.ErrKeyExists):
+		c.createInDoubt = c.createInDoubt || !retry.NeverSent(err)
+		return err
+	}
+
+	stored, revision, err := c.store.get(ctx, c.first.RequestID)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		// A follower that does not have the record yet answered, or the record
+		// went away just now.
+		return fmt.Errorf("the record exists and can't be read: %w", retry.ErrAgain)
+	}
+	if err != nil {
+		return err
+	}
+	if bytes.Equal(stored, c.value) {
+		switch {
+		case c.reopenInDoubt: // asked first: a create can't have overwritten what was reopened
+			return c.reopened(revision)
+		case c.createInDoubt:
+			return c.settle(domain.ClaimWon, c.first, revision)
+		}
+	}
+	record, err := decode(c.first.RequestID, stored)
+	if err != nil {
+		return err
+	}
+	return c.judge(ctx, record, revision)
+}
+
+// judge says what a record that is not our own means.
+func (c *claimer) judge(ctx context.Context, record passcode.Result, revision uint64) error {
+	laterReplay := c.first.Replays > record.Replays
+	switch {
+	case record.StreamSeq == c.first.StreamSeq:
+		return c.settle(domain.ClaimResumed, record, revision)
+	case laterReplay && record.Status.Replayable():
+		return c.reopen(ctx, record, revision)
+	case record.Final:
+		return c.settle(domain.ClaimDuplicate, record, revision)
+	case laterReplay && time.Since(c.began) < staleFor:
+		return fmt.Errorf("a replay finds its request under way: %w", retry.ErrAgain)
+	default:
+		return c.settle(domain.ClaimUnderWay, record, revision)
+	}
+}
+
+func (c *claimer) reopen(ctx context.Context, record passcode.Result, revision uint64) error {
+	c.previous = record
+	next, err := c.store.update(ctx, c.first.RequestID, c.value, revision)
+	switch {
+	case err == nil:
+		return c.reopened(next)
+	case errors.Is(err, jetstream.ErrKeyRevisionMismatch):
+		return fmt.Errorf("the record changed while a replay opened it: %w", retry.ErrAgain)
+	default:
+		c.reopenInDoubt = c.reopenInDoubt || !retry.NeverSent(err)
+		return err
+	}
+}
+
+func (c *claimer) reopened(revision uint64) error {
+	c.claim = domain.Claim{
+		State: domain.ClaimReopened, Record: c.first, Revision: revision, Previous: c.previous,
+	}
+	return nil
+}
+
+func (c *claimer) settle(state domain.ClaimState, record passcode.Result, revision uint64) error {
+	c.claim = domain.Claim{State: state, Record: record, Revision: revision}
+	return nil
+}

@@ -1,0 +1,382 @@
+package ledger_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/ledger"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// TestConformance holds the ledger to its word on a real bucket and on the one
+// in memory alike.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(*testing.T) subject{"memory": inMemory, "nats": onNATS} {
+		for behaviour, test := range map[string]func(*testing.T, subject){
+			"a new request is won":                     aNewRequestIsWon,
+			"a redelivery resumes":                     aRedeliveryResumes,
+			"another job is a duplicate":               anotherJobIsADuplicate,
+			"a replay reopens what may be replayed":    aReplayReopens,
+			"a replay finds its request under way":     aReplayFindsItUnderWay,
+			"a request that went away is new":          aRequestThatWentAwayIsNew,
+			"an update needs the latest revision":      anUpdateNeedsTheLatestRevision,
+			"an update of what went away is refused":   anUpdateOfWhatWentAwayIsRefused,
+			"records keep one form":                    recordsKeepOneForm,
+			"unstorable records are refused":           unstorableRecordsAreRefused,
+			"corrupt records are named":                corruptRecordsAreNamed,
+			"there is nothing where nothing was":       nothingWhereNothingWas,
+			"history is oldest first":                  historyIsOldestFirst,
+			"one claim of many wins":                   oneClaimOfManyWins,
+			"one update of many wins at each revision": oneUpdateWins,
+		} {
+			t.Run(name+"/"+behaviour, func(t *testing.T) {
+				t.Parallel()
+				test(t, start(t))
+			})
+		}
+	}
+}
+
+func aNewRequestIsWon(t *testing.T, l subject) {
+	claim, err := l.Claim(t.Context(), record("r", 7, "w"))
+	require.NoError(t, err)
+	assert.Equal(t, domain.ClaimWon, claim.State)
+	assert.Equal(t, record("r", 7, "w"), claim.Record)
+
+	stored, revision, err := l.Get(t.Context(), "r")
+	require.NoError(t, err)
+	assert.Equal(t, claim.Record, stored)
+	assert.Equal(t, claim.Revision, revision)
+}
+
+func aRedeliveryResumes(t *testing.T, l subject) {
+	first, err := l.Claim(t.Context(), record("r", 7, "w"))
+	require.NoError(t, err)
+	for status, want := range map[passcode.Status]bool{
+		passcode.StatusSending: false, passcode.StatusRetrying: false, passcode.StatusInDoubt: false,
+		passcode.StatusSent: true, passcode.StatusDeadLettered: true, passcode.StatusUnknown: true,
+	} {
+		first.Record.Final = !want // whatever the caller left there
+		first.Record.Status = status
+		first.Revision, err = l.Update(t.Context(), first.Record, first.Revision)
+		require.NoError(t, err)
+		// The same bytes again, too: the same worker with the same clock.
+		for _, again := range []passcode.Result{record("r", 7, "w"), record("r", 7, "x")} {
+			claim, err := l.Claim(t.Context(), again)
+			require.NoError(t, err)
+			assert.Equal(t, domain.ClaimResumed, claim.State, status)
+			assert.Equal(t, status, claim.Record.Status)
+			assert.Equal(t, want, claim.Record.Final, status)
+			assert.Equal(t, first.Revision, claim.Revision)
+		}
+	}
+}
+
+func anotherJobIsADuplicate(t *testing.T, l subject) {
+	claim, err := l.Claim(t.Context(), record("r", 7, "w"))
+	require.NoError(t, err)
+	revision := claim.Revision
+	for _, status := range passcode.Statuses() {
+		revision, err = l.Update(t.Context(), record("r", 7, "w").In(status), revision)
+		require.NoError(t, err)
+		claim, err := l.Claim(t.Context(), record("r", 8, "w"))
+		require.NoError(t, err)
+		want := domain.ClaimUnderWay
+		if status.Final() {
+			want = domain.ClaimDuplicate
+		}
+		assert.Equal(t, want, claim.State, status)
+		assert.Equal(t, status, claim.Record.Status)
+		assert.EqualValues(t, 7, claim.Record.StreamSeq)
+		assert.Equal(t, revision, claim.Revision)
+	}
+}
+
+func aReplayReopens(t *testing.T, l subject) {
+	claim, err := l.Claim(t.Context(), record("r", 7, "w"))
+	require.NoError(t, err)
+	seq, replays, revision := uint64(7), 0, claim.Revision
+	for _, status := range passcode.Statuses() {
+		if !status.Final() {
+			continue
+		}
+		before := record("r", seq, "w").In(status)
+		before.Replays, before.BizID = replays, "900619746936498440^0"
+		revision, err = l.Update(t.Context(), before, revision)
+		require.NoError(t, err)
+
+		replay := record("r", seq+1, "x")
+		replay.Replays = replays + 1
+		claim, err := l.Claim(t.Context(), replay)
+		require.NoError(t, err)
+		if !status.Replayable() {
+			assert.Equal(t, domain.ClaimDuplicate, claim.State, status)
+			assert.Zero(t, claim.Previous)
+			continue
+		}
+		assert.Equal(t, domain.ClaimReopened, claim.State, status)
+		assert.Equal(t, before, claim.Previous)
+		assert.Equal(t, replay, claim.Record, "nothing is carried over")
+		assert.Greater(t, claim.Revision, revision)
+		seq, replays, revision = seq+1, replays+1, claim.Revision
+
+		again, err := l.Claim(t.Context(), replay)
+		require.NoError(t, err)
+		assert.Equal(t, domain.ClaimResumed, again.State, "the replay's own redelivery")
+		revision, err = l.Update(t.Context(), replay.In(status), revision)
+		require.NoError(t, err)
+		stale := record("r", seq+7, "x")
+		stale.Replays = replays
+		again, err = l.Claim(t.Context(), stale)
+		require.NoError(t, err)
+		assert.Equal(t, domain.ClaimDuplicate, again.State, "the same replay published twice")
+	}
+	assert.Equal(t, 2, replays)
+}
+
+func aReplayFindsItUnderWay(t *testing.T, l subject) {
+	_, err := l.Claim(t.Context(), record("r", 7, "w"))
+	require.NoError(t, err)
+	replay := record("r", 8, "w")
+	replay.Replays = 1
+	began := time.Now()
+	claim, err := l.Claim(t.Context(), replay)
+	require.NoError(t, err)
+	assert.Equal(t, domain.ClaimUnderWay, claim.State)
+	assert.GreaterOrEqual(t, time.Since(began), time.Second, "it was read again before it was believed")
+}
+
+func aRequestThatWentAwayIsNew(t *testing.T, l subject) {
+	for way, remove := range l.remove {
+		id := "r-" + way
+		first, err := l.Claim(t.Context(), record(id, 7, "w"))
+		require.NoError(t, err)
+		remove(t, id)
+		_, _, err = l.Get(t.Context(), id)
+		require.ErrorIs(t, err, domain.ErrNotFound, way)
+		claim, err := l.Claim(t.Context(), record(id, 8, "w"))
+		require.NoError(t, err, way)
+		assert.Equal(t, domain.ClaimWon, claim.State, way)
+		assert.Greater(t, claim.Revision, first.Revision)
+	}
+}
+
+func anUpdateNeedsTheLatestRevision(t *testing.T, l subject) {
+	claim, err := l.Claim(t.Context(), record("r", 7, "w"))
+	require.NoError(t, err)
+	sent := claim.Record.In(passcode.StatusSent)
+	next, err := l.Update(t.Context(), sent, claim.Revision)
+	require.NoError(t, err)
+	assert.Greater(t, next, claim.Revision)
+
+	// Equal bytes are no excuse: nothing says that they are this caller's.
+	for _, rec := range []passcode.Result{sent, sent.In(passcode.StatusExpired)} {
+		_, err = l.Update(t.Context(), rec, claim.Revision)
+		require.ErrorIs(t, err, domain.ErrConflict)
+	}
+	_, err = l.Update(t.Context(), sent, next+100)
+	require.ErrorIs(t, err, domain.ErrConflict)
+	stored, revision, err := l.Get(t.Context(), "r")
+	require.NoError(t, err)
+	assert.Equal(t, sent, stored)
+	assert.Equal(t, next, revision)
+}
+
+func anUpdateOfWhatWentAwayIsRefused(t *testing.T, l subject) {
+	for way, remove := range l.remove {
+		id := "r-" + way
+		claim, err := l.Claim(t.Context(), record(id, 7, "w"))
+		require.NoError(t, err)
+		remove(t, id)
+		_, err = l.Update(t.Context(), claim.Record, claim.Revision)
+		require.ErrorIs(t, err, domain.ErrConflict, way)
+	}
+}
+
+func recordsKeepOneForm(t *testing.T, l subject) {
+	shanghai := time.FixedZone("CST", 8*60*60)
+	rec := record("r", 7, "w")
+	rec.Metadata = nil
+	rec.Duplicate, rec.Final = true, true
+	rec.UpdatedAt = time.Now().In(shanghai) // with a monotonic reading
+	long := make([]byte, 3*ledger.MaxMessageBytes)
+	for i := range long {
+		long[i] = "短信\xff"[i%7]
+	}
+	message := string(long)
+	rec.Error = &passcode.Error{Code: "c", Class: passcode.ClassConfig, Message: message}
+
+	claim, err := l.Claim(t.Context(), rec)
+	require.NoError(t, err)
+	stored, revision, err := l.Get(t.Context(), "r")
+	require.NoError(t, err)
+	assert.Equal(t, stored, claim.Record, "what a claim returns is what is stored")
+	assert.False(t, stored.Final)
+	assert.False(t, stored.Duplicate)
+	assert.NotNil(t, stored.Metadata)
+	assert.True(t, rec.UpdatedAt.Equal(stored.UpdatedAt))
+	assert.LessOrEqual(t, len(stored.Error.Message), ledger.MaxMessageBytes)
+	assert.Equal(t, message, rec.Error.Message, "the caller's record is left alone")
+
+	_, err = l.Update(t.Context(), stored, revision)
+	require.NoError(t, err)
+	again, _, err := l.Get(t.Context(), "r")
+	require.NoError(t, err)
+	assert.Equal(t, stored, again)
+}
+
+func unstorableRecordsAreRefused(t *testing.T, l subject) {
+	for name, change := range map[string]func(*passcode.Result){
+		"no id":         func(r *passcode.Result) { r.RequestID = "" },
+		"wildcard id":   func(r *passcode.Result) { r.RequestID = "*" },
+		"id with a dot": func(r *passcode.Result) { r.RequestID = "a.b" },
+		"no status":     func(r *passcode.Result) { r.Status = "" },
+		"odd status":    func(r *passcode.Result) { r.Status = "done" },
+		"attempts":      func(r *passcode.Result) { r.Attempts = -1 },
+		"replays":       func(r *passcode.Result) { r.Replays = -1 },
+		"far future":    func(r *passcode.Result) { r.ExpiresAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"too large":     func(r *passcode.Result) { r.BizID = string(make([]byte, ledger.MaxRecordBytes)) },
+	} {
+		rec := record("r", 7, "w")
+		change(&rec)
+		_, err := l.Claim(t.Context(), rec)
+		require.ErrorIs(t, err, ledger.ErrInvalid, name)
+		_, err = l.Update(t.Context(), rec, 1)
+		require.ErrorIs(t, err, ledger.ErrInvalid, name)
+	}
+	_, err := l.Update(t.Context(), record("r", 7, "w"), 0)
+	require.ErrorIs(t, err, ledger.ErrInvalid, "revision 0 would create")
+	_, _, err = l.Get(t.Context(), "r")
+	require.ErrorIs(t, err, domain.ErrNotFound)
+}
+
+func corruptRecordsAreNamed(t *testing.T, l subject) {
+	good, err := json.Marshal(record("r", 7, "w"))
+	require.NoError(t, err)
+	for i, value := range []string{
+		"", "null", "[]", "{}", "+8613812345678", `"+8613812345678"`, string(good[:len(good)-1]), string(good) + "x",
+		`{"request_id":"r","status":"sent","updated_at":"+8613812345678"}`,
+		`{"request_id":"r","status":"sent","attempts":"+8613812345678"}`,
+		`{"request_id":"r","status":"sent","attempts":-1}`,
+		`{"request_id":"r","status":"+8613812345678"}`,
+		`{"request_id":"+8613812345678","status":"sent"}`,
+		string(make([]byte, ledger.MaxRecordBytes+1)),
+	} {
+		l.put(t, "r", []byte(value))
+		_, _, getErr := l.Get(t.Context(), "r")
+		_, claimErr := l.Claim(t.Context(), record("r", 7, "w"))
+		_, historyErr := l.History(t.Context(), "r")
+		for _, err := range []error{getErr, claimErr, historyErr} {
+			require.ErrorIs(t, err, ledger.ErrCorrupt, "%d", i)
+			assert.Contains(t, err.Error(), "request r")
+			assert.NotContains(t, err.Error(), "138", "nothing of the bytes is shown")
+		}
+	}
+	l.put(t, "r", good)
+	claim, err := l.Claim(t.Context(), record("r", 7, "w"))
+	require.NoError(t, err)
+	assert.Equal(t, domain.ClaimResumed, claim.State)
+}
+
+func nothingWhereNothingWas(t *testing.T, l subject) {
+	for _, id := range []string{"r", "", "*", ">", "a.b", "a b", "13812345678 "} {
+		_, _, err := l.Get(t.Context(), id)
+		require.ErrorIs(t, err, domain.ErrNotFound, id)
+		_, err = l.History(t.Context(), id)
+		require.ErrorIs(t, err, domain.ErrNotFound, id)
+	}
+	_, err := l.Update(t.Context(), record("r", 7, "w"), 1)
+	require.ErrorIs(t, err, domain.ErrConflict)
+}
+
+func historyIsOldestFirst(t *testing.T, l subject) {
+	claim, err := l.Claim(t.Context(), record("r", 7, "w"))
+	require.NoError(t, err)
+	_, err = l.Claim(t.Context(), record("other", 8, "w"))
+	require.NoError(t, err)
+	revision := claim.Revision
+	for _, status := range []passcode.Status{passcode.StatusRetrying, passcode.StatusSending, passcode.StatusSent} {
+		revision, err = l.Update(t.Context(), claim.Record.In(status), revision)
+		require.NoError(t, err)
+	}
+	history, err := l.History(t.Context(), "r")
+	require.NoError(t, err)
+	var statuses []passcode.Status
+	for _, rec := range history {
+		statuses = append(statuses, rec.Status)
+		assert.Equal(t, rec.Status.Final(), rec.Final)
+	}
+	assert.Equal(t, []passcode.Status{"sending", "retrying", "sending", "sent"}, statuses)
+}
+
+func oneClaimOfManyWins(t *testing.T, l subject) {
+	const workers = 16
+	claims := make([]domain.Claim, workers)
+	errs := make([]error, workers)
+	var wg sync.WaitGroup
+	for i := range workers {
+		wg.Go(func() {
+			// Half are redeliveries of one job, some of them byte for byte the
+			// same; half are duplicates.
+			claims[i], errs[i] = l.Claim(t.Context(), record("r", uint64(1+i%2), "w"))
+		})
+	}
+	wg.Wait()
+	won := 0
+	for i, claim := range claims {
+		require.NoError(t, errs[i])
+		if claim.State == domain.ClaimWon {
+			won++
+		}
+	}
+	assert.Equal(t, 1, won)
+	owner, _, err := l.Get(t.Context(), "r")
+	require.NoError(t, err)
+	for i, claim := range claims {
+		if claim.State == domain.ClaimWon {
+			continue
+		}
+		want := domain.ClaimUnderWay
+		if owner.StreamSeq == uint64(1+i%2) {
+			want = domain.ClaimResumed
+		}
+		assert.Equal(t, want, claim.State)
+	}
+}
+
+func oneUpdateWins(t *testing.T, l subject) {
+	claim, err := l.Claim(t.Context(), record("r", 7, "w"))
+	require.NoError(t, err)
+	const workers, rounds = 8, 5
+	revision := claim.Revision
+	for round := range rounds {
+		var mu sync.Mutex
+		var won []uint64
+		var wg sync.WaitGroup
+		for i := range workers {
+			wg.Go(func() {
+				rec := record("r", 7, fmt.Sprintf("w%d", i))
+				rec.Attempts = round
+				next, err := l.Update(t.Context(), rec, revision)
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					won = append(won, next)
+				} else {
+					assert.ErrorIs(t, err, domain.ErrConflict)
+				}
+			})
+		}
+		wg.Wait()
+		require.Len(t, won, 1)
+		revision = won[0]
+	}
+}
