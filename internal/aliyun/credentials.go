@@ -1,0 +1,197 @@
+package aliyun
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/aliyun/credentials-go/credentials"
+)
+
+// How long keys from a provider are used. The SDK's providers renew a session
+// that has 180 s or less to live whenever they are asked, so keys just got are
+// good for that long.
+const (
+	keysFresh      = time.Minute       // after this they are fetched anew, while they go on being used
+	keysUsable     = 150 * time.Second // after this they are not used any more
+	refetchAtLeast = 5 * time.Second   // between two fetches ahead of need
+)
+
+// errCredentials is all that is told of a provider's failure: its own text may
+// quote a token, a path or an answer.
+var errCredentials = errors.New("no credentials")
+
+// keys are one set of credentials, as the SDK wants them for one call.
+type keys struct{ model credentials.CredentialModel }
+
+var _ credentials.Credential = (*keys)(nil)
+
+// GetCredential implements the SDK's interface, as the other methods do.
+func (k *keys) GetCredential() (*credentials.CredentialModel, error) {
+	model := k.model // the SDK may write to it
+	return &model, nil
+}
+
+// GetAccessKeyId returns the id.
+func (k *keys) GetAccessKeyId() (*string, error) { return k.model.AccessKeyId, nil }
+
+// GetAccessKeySecret returns the secret.
+func (k *keys) GetAccessKeySecret() (*string, error) { return k.model.AccessKeySecret, nil }
+
+// GetSecurityToken returns the token of temporary keys.
+func (k *keys) GetSecurityToken() (*string, error) { return k.model.SecurityToken, nil }
+
+// GetBearerToken returns nothing: calls are signed with keys.
+func (k *keys) GetBearerToken() *string { return k.model.BearerToken }
+
+// GetType returns "access_key", "sts" or "default".
+func (k *keys) GetType() *string { return k.model.Type }
+
+// String masks: the SDK's own type prints the secret.
+func (k *keys) String() string { return "****" }
+
+// GoString masks too.
+func (k *keys) GoString() string { return "****" }
+
+func (k *keys) equal(other *keys) bool {
+	same := func(a, b *string) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
+	return same(k.model.AccessKeyId, other.model.AccessKeyId) &&
+		same(k.model.AccessKeySecret, other.model.AccessKeySecret) &&
+		same(k.model.SecurityToken, other.model.SecurityToken)
+}
+
+// provider is the part of the SDK's credential that is used.
+type provider interface {
+	GetCredential() (*credentials.CredentialModel, error)
+}
+
+// keyRing hands out keys. The SDK's providers have no lock and no context, so at
+// most one fetch is under way, in a goroutine of its own, and callers wait for it
+// no longer than their context allows.
+type keyRing struct {
+	now func() time.Time
+	// build makes a provider without memory; nil with keys from the settings.
+	build func() (provider, error)
+
+	mu        sync.Mutex
+	closed    bool
+	provider  provider
+	current   *keys
+	fetchedAt time.Time // of current
+	askedAt   time.Time // of the last fetch, whatever came of it
+	underWay  *fetch
+	wg        sync.WaitGroup
+}
+
+type fetch struct {
+	done chan struct{}
+	err  error
+}
+
+func newKeyRing(c Credentials, now func() time.Time) *keyRing {
+	if c.AccessKeyID == "" {
+		return &keyRing{now: now, build: func() (provider, error) { return credentials.NewCredential(nil) }}
+	}
+	kind, id, secret, token := "access_key", c.AccessKeyID, c.AccessKeySecret.Reveal(), c.SecurityToken.Reveal()
+	model := credentials.CredentialModel{AccessKeyId: &id, AccessKeySecret: &secret}
+	if token != "" {
+		kind, model.SecurityToken = "sts", &token
+	}
+	model.Type = &kind
+	return &keyRing{now: now, current: &keys{model}}
+}
+
+// get returns keys, other than the rejected ones where there may be others.
+func (r *keyRing) get(ctx context.Context, rejected *keys) (*keys, error) {
+	r.mu.Lock()
+	if r.build == nil {
+		defer r.mu.Unlock()
+		return r.current, nil
+	}
+	age := r.now().Sub(r.fetchedAt)
+	if r.current != nil && r.current != rejected && age < keysUsable {
+		defer r.mu.Unlock()
+		if age >= keysFresh && r.now().Sub(r.askedAt) >= refetchAtLeast {
+			r.start(false)
+		}
+		return r.current, nil
+	}
+	underWay := r.start(rejected != nil)
+	r.mu.Unlock()
+
+	select {
+	case <-underWay.done:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if underWay.err != nil {
+		return nil, underWay.err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.current, nil
+}
+
+// start begins a fetch, or returns the one under way. Renew forgets the
+// provider, which would give the same session again. The lock is held.
+func (r *keyRing) start(renew bool) *fetch {
+	if r.underWay != nil {
+		return r.underWay
+	}
+	f := &fetch{done: make(chan struct{})}
+	if r.closed {
+		f.err = errCredentials
+		close(f.done)
+		return f
+	}
+	from := r.provider
+	if renew {
+		from = nil
+	}
+	r.underWay, r.askedAt = f, r.now()
+	r.wg.Go(func() {
+		defer close(f.done)
+		from, got, err := r.fetch(from)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.underWay = nil
+		if err != nil {
+			f.err = err
+			return
+		}
+		// Equal keys stay the same value, so that whoever had them rejected sees
+		// that there are no others.
+		if r.current == nil || !r.current.equal(got) {
+			r.current = got
+		}
+		r.provider, r.fetchedAt = from, r.now()
+	})
+	return f
+}
+
+func (r *keyRing) fetch(from provider) (provider, *keys, error) {
+	if from == nil {
+		var err error
+		if from, err = r.build(); err != nil {
+			return nil, nil, errCredentials
+		}
+	}
+	var model *credentials.CredentialModel
+	err := guard(func() (err error) { model, err = from.GetCredential(); return err })
+	if err != nil || model == nil || empty(model.AccessKeyId) || empty(model.AccessKeySecret) {
+		return nil, nil, errCredentials
+	}
+	return from, &keys{*model}, nil
+}
+
+// close waits for a fetch under way: a few seconds at most, by the timeouts that
+// the SDK's providers set.
+func (r *keyRing) close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.wg.Wait()
+}
+
+func empty(s *string) bool { return s == nil || *s == "" }

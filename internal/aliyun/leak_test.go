@@ -1,0 +1,89 @@
+package aliyun
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// A service that repeats the whole request wherever an answer has room for it.
+// However the outcome is printed, none of it may be seen.
+func TestNoAnswerCarriesASecretOut(t *testing.T) {
+	t.Parallel()
+	quote := func(r *http.Request) string {
+		return r.URL.String() + " " + r.URL.Query().Get("PhoneNumbers") + " " + r.URL.Query().Get("TemplateParam") + " " + r.Header.Get("Authorization")
+	}
+	answers := map[string]func(r *http.Request) map[string]any{
+		"in the message":            func(r *http.Request) map[string]any { return map[string]any{"Code": "isv.X", "Message": quote(r)} },
+		"in the code":               func(r *http.Request) map[string]any { return map[string]any{"Code": quote(r), "Message": "x"} },
+		"the number as the code":    func(*http.Request) map[string]any { return map[string]any{"Code": "Forbidden.13812345678"} },
+		"the passcode as the code":  func(*http.Request) map[string]any { return map[string]any{"Code": testCode} },
+		"in the request id":         func(r *http.Request) map[string]any { return map[string]any{"Code": "isv.X", "RequestId": quote(r)} },
+		"the number as the receipt": func(*http.Request) map[string]any { return map[string]any{"Code": "OK", "BizId": "13812345678^0"} },
+		"everything as the receipt": func(r *http.Request) map[string]any {
+			return map[string]any{"Code": "OK", "BizId": quote(r), "Message": quote(r)}
+		},
+		"in what the gateway adds": func(r *http.Request) map[string]any {
+			return map[string]any{"Code": "Throttling", "Recommend": quote(r)}
+		},
+		"as a member of a wrong kind": func(r *http.Request) map[string]any { return map[string]any{"Code": []string{quote(r)}} },
+	}
+	for name, answer := range answers {
+		for _, status := range []int{200, 400, 500, 503} {
+			t.Run(fmt.Sprintf("%s, %d", name, status), func(t *testing.T) {
+				t.Parallel()
+				checkSendLeaks(t, func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("X-Echo", quote(r))
+					w.WriteHeader(status)
+					_ = json.NewEncoder(w).Encode(answer(r))
+				})
+			})
+		}
+	}
+	for name, answer := range map[string]http.HandlerFunc{
+		"HTML": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(502); _, _ = io.WriteString(w, quote(r)) },
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/"+r.URL.RawQuery, http.StatusTemporaryRedirect)
+		},
+		"abort": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			checkSendLeaks(t, answer)
+		})
+	}
+}
+
+func checkSendLeaks(t *testing.T, answer http.HandlerFunc) {
+	t.Helper()
+	s := newTestSender(t, testOptions(newService(t, answer).URL))
+	outcome := s.Send(t.Context(), testMessage(), time.Time{})
+	assert.Contains(t, passcode.Classes(), outcome.Class)
+	var logged strings.Builder
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("outcome", "outcome", outcome)
+	marshalled, err := json.Marshal(outcome)
+	assert.NoError(t, err)
+	for _, text := range []string{
+		fmt.Sprintf("%v %+v %#v", outcome, outcome, outcome), logged.String(), string(marshalled),
+	} {
+		assertNoSecret(t, text)
+	}
+
+	_, err = s.Lookup(t.Context(), passcode.NewPhone(testPhone), "req-1", noon)
+	assertNoSecret(t, fmt.Sprintf("%v %+v %#v", err, err, err))
+}
+
+func TestOptionsPrintNoSecret(t *testing.T) {
+	t.Parallel()
+	options := testOptions("127.0.0.1:1")
+	assertNoSecret(t, fmt.Sprintf("%v %+v %#v", options, options, options))
+}

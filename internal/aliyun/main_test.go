@@ -1,0 +1,125 @@
+package aliyun
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	testPhone = "+8613812345678"
+	testCode  = "493817"
+)
+
+func testMessage() domain.Message {
+	return domain.Message{
+		RequestID: "req-1",
+		Phone:     passcode.NewPhone(testPhone),
+		Code:      passcode.NewPasscode(testCode),
+		UsageType: "SignIn",
+		Params:    map[string]string{"app": "Zebra-Shop"},
+	}
+}
+
+func testOptions(endpoint string) Options {
+	scheme, host, found := strings.Cut(endpoint, "://")
+	if !found {
+		scheme, host = "http", endpoint
+	}
+	return Options{
+		Endpoint: host, Protocol: scheme,
+		Credentials: Credentials{AccessKeyID: "LTAI5tTestKeyId", AccessKeySecret: passcode.NewSecret("TestKeySecret0123456789")},
+		SignName:    "测试签名",
+		Templates:   []Template{{UsageType: "Generic", China: "SMS_CN", Overseas: "SMS_INTL", Params: []string{"app"}}},
+	}
+}
+
+func newTestSender(t testing.TB, o Options) *Sender {
+	t.Helper()
+	s, err := New(o)
+	require.NoError(t, err)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// service is a loopback Dysmsapi that answers with a function and keeps every
+// request it got.
+type service struct {
+	*httptest.Server
+	mu       sync.Mutex
+	requests []*http.Request
+}
+
+func newService(t testing.TB, answer http.HandlerFunc) *service {
+	t.Helper()
+	s := &service{}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		s.mu.Lock()
+		s.requests = append(s.requests, r)
+		s.mu.Unlock()
+		answer(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *service) got() []*http.Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*http.Request(nil), s.requests...)
+}
+
+// body answers with a status and bytes.
+func body(status int, text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json;charset=utf-8")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, text)
+	}
+}
+
+// code answers as the service does, with the code and message given.
+func code(status int, code, message string) http.HandlerFunc {
+	text, _ := json.Marshal(map[string]string{"Code": code, "Message": message, "RequestId": "F655A8D5-B967-440B-8683-DAD6FF8DE990"})
+	return body(status, string(text))
+}
+
+const okBody = `{"Message":"OK","RequestId":"F655A8D5-B967-440B-8683-DAD6FF8DE990","BizId":"900619746936498440^0","Code":"OK"}`
+
+func ok(w http.ResponseWriter, r *http.Request) { body(http.StatusOK, okBody)(w, r) }
+
+// testClock is a clock that tests move.
+type testClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newTestClock() *testClock {
+	return &testClock{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+}
+
+func (c *testClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *testClock) Add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}

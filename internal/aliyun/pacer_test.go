@@ -1,0 +1,261 @@
+package aliyun
+
+import (
+	"context"
+	"math"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// run lets callers take turns for a while of fake time and counts the turns.
+func run(t *testing.T, p *pacer, callers int, d time.Duration) int {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	var turns atomic.Int64
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for {
+				if _, err := p.wait(ctx); err != nil {
+					return
+				}
+				turns.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	return int(turns.Load())
+}
+
+// pass lets fake time pass.
+func pass(d time.Duration) { <-time.After(d) }
+
+func take(t *testing.T, p *pacer, n int) {
+	t.Helper()
+	for range n {
+		_, err := p.wait(t.Context())
+		require.NoError(t, err)
+	}
+}
+
+func TestPaceKeepsToTheCap(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		cap     float64
+		callers int
+	}{{1, 1}, {10, 1}, {10, 50}, {100, 7}, {2500, 256}} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPacer(test.cap, time.Now)
+			turns := run(t, p, test.callers, 10*time.Second)
+			assert.InDelta(t, test.cap*10, turns, test.cap*0.3+2)
+			assert.LessOrEqual(t, float64(turns), test.cap*(10+burstSeconds)+1)
+			assert.InDelta(t, test.cap, p.rate(), 0)
+		})
+	}
+}
+
+func TestPaceWithoutACapWaitsForNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacer(0, time.Now)
+		began := time.Now()
+		take(t, p, 10_000)
+		assert.Zero(t, time.Since(began))
+		assert.True(t, math.IsInf(p.rate(), 1))
+	})
+}
+
+func TestPaceHalvesWhatWasObservedAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacer(0, time.Now)
+		take(t, p, 400)
+		p.throttled(time.Now())
+		assert.InDelta(t, 200, p.rate(), 0.1)
+		assert.InDelta(t, 200, run(t, p, 64, time.Second), 12)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacer(1000, time.Now)
+		run(t, p, 8, 2*time.Second)
+		p.throttled(time.Now())
+		assert.InDelta(t, 500, p.rate(), 30)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacer(1000, time.Now)
+		take(t, p, 20) // far below what was allowed
+		p.throttled(time.Now())
+		assert.InDelta(t, 10, p.rate(), 0.1)
+	})
+}
+
+func TestABurstOfRefusalsCutsThePaceOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacer(0, time.Now)
+		began := time.Now()
+		take(t, p, 256)
+		for range 256 {
+			p.throttled(began)
+		}
+		assert.InDelta(t, 128, p.rate(), 0.1)
+
+		// Answers that come in much later, to calls from before the cut.
+		pass(3 * time.Second)
+		before := p.rate()
+		p.throttled(began)
+		assert.InDelta(t, before, p.rate(), 0)
+
+		// One to a new call cuts again.
+		run(t, p, 4, 2*time.Second)
+		before = p.rate()
+		p.throttled(time.Now())
+		assert.InDelta(t, before/2, p.rate(), before/8)
+	})
+}
+
+func TestPaceNeverFallsBelowTheFloor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacer(0, time.Now)
+		for range 20 {
+			p.throttled(time.Now())
+			pass(2 * cutInterval)
+			assert.GreaterOrEqual(t, p.rate(), paceFloor)
+		}
+		slow := newPacer(0.5, time.Now)
+		slow.throttled(time.Now())
+		assert.InDelta(t, 0.5, slow.rate(), 0, "nor rise above the cap for it")
+	})
+}
+
+func TestPaceRecoversByGrowthUpToTheCap(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacer(100, time.Now)
+		run(t, p, 4, 2*time.Second)
+		p.throttled(time.Now())
+		low := p.rate()
+		pass(5 * time.Second)
+		assert.InDelta(t, (low+5*paceStep)*math.Pow(paceGrowth, 5), p.rate(), 0.001)
+		pass(10 * time.Second)
+		assert.InDelta(t, 100, p.rate(), 0, "a halving is made good in less than 15 seconds")
+		assert.InDelta(t, 1000, run(t, p, 4, 10*time.Second), 25)
+
+		uncapped := newPacer(0, time.Now)
+		uncapped.throttled(time.Now())
+		pass(5 * time.Minute)
+		assert.True(t, math.IsInf(uncapped.rate(), 1))
+	})
+}
+
+func TestACutReachesThoseWhoWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacer(1000, time.Now)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		var turns atomic.Int64
+		var wg sync.WaitGroup
+		for range 500 {
+			wg.Go(func() {
+				if _, err := p.wait(ctx); err == nil {
+					turns.Add(1)
+				}
+			})
+		}
+		pass(50 * time.Millisecond)
+		p.throttled(time.Now())
+		before := turns.Load()
+		wg.Wait()
+		assert.Less(t, turns.Load()-before, int64(100), "the waiting ones keep to the new pace")
+	})
+}
+
+func TestAWaitForATurnEndsWithTheContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacer(0.1, time.Now)
+		take(t, p, 1)
+		var wg sync.WaitGroup
+		for range 3 { // one waits for the token, two for the turn
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errCallTimeout)
+				defer cancel()
+				giveBack, err := p.wait(ctx)
+				assert.ErrorIs(t, err, errCallTimeout)
+				assert.Nil(t, giveBack)
+			})
+		}
+		wg.Wait()
+		take(t, p, 1)
+	})
+}
+
+func TestATurnGivenBackIsTheNextOnes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacer(1, time.Now)
+		giveBack, err := p.wait(t.Context())
+		require.NoError(t, err)
+		giveBack()
+		giveBack() // counts once
+		began := time.Now()
+		take(t, p, 1)
+		assert.Zero(t, time.Since(began))
+		take(t, p, 1)
+		assert.InDelta(t, 1, time.Since(began).Seconds(), 0.01)
+	})
+}
+
+// Whatever the order of turns, gifts back and refusals, the pace stays within
+// its bounds, and no second lets through more than the cap and one burst.
+func TestPaceKeepsItsBounds(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		clock := newTestClock()
+		limit := rapid.SampledFrom([]float64{0, 1, 5, 50, 4000}).Draw(t, "cap")
+		p := newPacer(limit, clock.Now)
+		top := limit
+		if limit == 0 {
+			top = math.Inf(1)
+		}
+		start, used := clock.Now(), 0
+		var gifts []func()
+		t.Repeat(map[string]func(*rapid.T){
+			"time passes": func(t *rapid.T) { clock.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "ms")) * time.Millisecond) },
+			"turn": func(*rapid.T) {
+				if p.free() || p.take() == 0 {
+					used++
+					gifts = append(gifts, p.giveBack())
+				}
+			},
+			"give back": func(t *rapid.T) {
+				if len(gifts) > 0 {
+					gifts[rapid.IntRange(0, len(gifts)-1).Draw(t, "which")]()
+				}
+			},
+			"refusal": func(t *rapid.T) {
+				p.throttled(clock.Now().Add(-time.Duration(rapid.IntRange(0, 3000).Draw(t, "ago")) * time.Millisecond))
+			},
+			"": func(t *rapid.T) {
+				rate := p.rate()
+				if rate > top || rate < min(paceFloor, top) {
+					t.Fatalf("rate %v of cap %v", rate, top)
+				}
+				gone := clock.Now().Sub(start).Seconds()
+				// A gift back lets one more through for each that was taken.
+				if most := top*(gone+burstSeconds) + 1 + float64(len(gifts)); float64(used) > most {
+					t.Fatalf("%d turns in %v s", used, gone)
+				}
+			},
+		})
+	})
+}

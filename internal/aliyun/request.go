@@ -1,0 +1,88 @@
+package aliyun
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	dysmsapi "github.com/alibabacloud-go/dysmsapi-20170525/v3/client"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// numberFor returns the number as Aliyun wants it: bare eleven digits for
+// mainland China, country code and number elsewhere. It refuses everything else,
+// since a comma would make one call send to many.
+func numberFor(phone passcode.Phone) (number string, inChina bool, ok bool) {
+	if national, ok := mainland(phone); ok {
+		return national, true, true
+	}
+	digits, ok := digitsOf(phone)
+	return digits, false, ok
+}
+
+// request builds the call for a message, or says why there can be none.
+func (s *Sender) request(msg domain.Message) (*dysmsapi.SendSmsRequest, *domain.Outcome) {
+	number, inChina, ok := numberFor(msg.Phone)
+	if !ok {
+		return nil, &domain.Outcome{Class: passcode.ClassRecipient, Code: "phone_invalid", Message: "not one E.164 number"}
+	}
+	template, ok := s.template(msg.UsageType)
+	code, half := template.China, "mainland China"
+	if !inChina {
+		code, half = template.Overseas, "overseas"
+	}
+	if !ok || code == "" {
+		return nil, &domain.Outcome{
+			Class: passcode.ClassConfig, Code: "template_missing",
+			Message: fmt.Sprintf("no %s template for this usage type", half),
+		}
+	}
+	sign := template.SignName
+	if sign == "" {
+		sign = s.opts.SignName
+	}
+	if sign == "" {
+		return nil, &domain.Outcome{Class: passcode.ClassConfig, Code: "sign_name_missing", Message: "no signature is set"}
+	}
+	return (&dysmsapi.SendSmsRequest{}).
+		SetPhoneNumbers(number).
+		SetSignName(sign).
+		SetTemplateCode(code).
+		SetTemplateParam(templateParam(msg, template.Params)).
+		SetOutId(msg.RequestID), nil
+}
+
+// template picks by exact usage type, then Generic; the first match wins.
+func (s *Sender) template(usageType string) (Template, bool) {
+	for _, wanted := range []string{usageType, passcode.DefaultUsageType} {
+		for _, t := range s.opts.Templates {
+			if t.UsageType == wanted {
+				return t, true
+			}
+		}
+	}
+	return Template{}, false
+}
+
+// templateParam is the JSON object of the template's variables: the code, and
+// of the message's the listed ones. Aliyun refuses values that are no strings
+// and variables that the template does not have.
+func templateParam(msg domain.Message, listed []string) string {
+	params := map[string]string{}
+	for _, name := range listed {
+		if value, ok := msg.Params[name]; ok {
+			params[name] = value
+		}
+	}
+	params["code"] = msg.Code.Reveal()
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	// A map of strings can't fail to encode, nor can a buffer fail to be written;
+	// the keys come out sorted.
+	_ = encoder.Encode(params)
+	return strings.TrimSuffix(out.String(), "\n")
+}

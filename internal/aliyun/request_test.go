@@ -1,0 +1,103 @@
+package aliyun
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+func TestNumberFor(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		phone, number string
+		china         bool
+	}{
+		{"+8613812345678", "13812345678", true},
+		{"+8619912345678", "19912345678", true},
+		{"+8612012345678", "8612012345678", false}, // not a mobile
+		{"+861081234567", "861081234567", false},   // Beijing, landline
+		{"+86138123456789", "86138123456789", false},
+		{"+18624017194", "18624017194", false},
+		{"+85268326366", "85268326366", false},
+		{"+886912345678", "886912345678", false},
+	} {
+		number, china, ok := numberFor(passcode.NewPhone(test.phone))
+		assert.True(t, ok, test.phone)
+		assert.Equal(t, test.number, number)
+		assert.Equal(t, test.china, china, test.phone)
+	}
+	for _, phone := range []string{"", "13812345678", "+", "+8613812345678,+8613912345678", "+86 13812345678", "+123456", "+1234567890123456", "+861381234567x"} {
+		_, _, ok := numberFor(passcode.NewPhone(phone))
+		assert.False(t, ok, phone)
+	}
+}
+
+func TestRequestPicksTheTemplate(t *testing.T) {
+	t.Parallel()
+	options := testOptions("127.0.0.1:1")
+	options.Templates = []Template{
+		{UsageType: "Generic", China: "G_CN", Overseas: "G_INTL"},
+		{UsageType: "SignIn", China: "S_CN", SignName: "Own"},
+		{UsageType: "SignIn", China: "S2_CN", Overseas: "S2_INTL"},
+		{UsageType: "Register", Overseas: "R_INTL"},
+	}
+	s := newTestSender(t, options)
+	for _, test := range []struct{ usage, phone, template, sign, refused string }{
+		{"Generic", testPhone, "G_CN", "测试签名", ""},
+		{"SignIn", testPhone, "S_CN", "Own", ""},
+		{"signin", testPhone, "G_CN", "测试签名", ""},
+		{"Unheard", "+18624017194", "G_INTL", "测试签名", ""},
+		{"Register", "+18624017194", "R_INTL", "测试签名", ""},
+		{"SignIn", "+18624017194", "", "", "template_missing"},
+		{"Register", testPhone, "", "", "template_missing"},
+	} {
+		msg := testMessage()
+		msg.UsageType, msg.Phone = test.usage, passcode.NewPhone(test.phone)
+		request, refusal := s.request(msg)
+		if test.refused != "" {
+			require.NotNil(t, refusal)
+			assert.Equal(t, passcode.ClassConfig, refusal.Class)
+			assert.Equal(t, test.refused, refusal.Code)
+			continue
+		}
+		require.Nil(t, refusal)
+		assert.Equal(t, test.template, *request.TemplateCode)
+		assert.Equal(t, test.sign, *request.SignName)
+	}
+}
+
+func TestSendRefusesWithoutACall(t *testing.T) {
+	t.Parallel()
+	service := newService(t, ok)
+	for _, test := range []struct {
+		change func(*Options, *domain.Message)
+		class  passcode.Class
+		code   string
+	}{
+		{func(o *Options, _ *domain.Message) { o.Templates = nil }, passcode.ClassConfig, "template_missing"},
+		{func(o *Options, _ *domain.Message) { o.SignName = "" }, passcode.ClassConfig, "sign_name_missing"},
+		{func(_ *Options, m *domain.Message) { m.Phone = passcode.NewPhone(testPhone + ",13900000000") }, passcode.ClassRecipient, "phone_invalid"},
+	} {
+		options, msg := testOptions(service.URL), testMessage()
+		test.change(&options, &msg)
+		outcome := newTestSender(t, options).Send(t.Context(), msg, time.Time{})
+		assert.Equal(t, test.class, outcome.Class)
+		assert.Equal(t, test.code, outcome.Code)
+	}
+	assert.Empty(t, service.got())
+}
+
+func TestTemplateParam(t *testing.T) {
+	t.Parallel()
+	msg := testMessage()
+	msg.Params = map[string]string{"b": `<"&>`, "a": "1", "code": "999999", "uiLocales": "en"}
+	assert.Equal(t, `{"a":"1","b":"<\"&>","code":"493817"}`, templateParam(msg, []string{"b", "absent", "a", "code"}))
+	assert.Equal(t, `{"code":"493817"}`, templateParam(msg, nil))
+	msg.Code = passcode.NewPasscode("0042")
+	assert.Equal(t, `{"code":"0042"}`, templateParam(msg, nil), "leading zeros are kept, as a string")
+}
