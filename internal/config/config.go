@@ -1,0 +1,231 @@
+// Package config reads the worker's settings: defaults, then one YAML file, then
+// the environment, then flags. It reports every problem at once, each with the
+// key and the mend, and shows no secret in doing so.
+//
+// The settings are documented, key by key, in config/worker.yaml.
+package config
+
+import (
+	"slices"
+	"time"
+
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// Config is every setting. A field's yaml tag is its key; a path such as
+// "nats.tls.ca" joins the keys of its levels. See [Default] for the defaults and
+// [Keys] for the paths.
+type Config struct {
+	NATS        NATS        `yaml:"nats"`
+	Jobs        Jobs        `yaml:"jobs"`
+	Results     Results     `yaml:"results"`
+	DeadLetters DeadLetters `yaml:"dead_letters"`
+	Worker      Worker      `yaml:"worker"`
+	Retry       Retry       `yaml:"retry"`
+	Limits      Limits      `yaml:"limits"`
+	Aliyun      Aliyun      `yaml:"aliyun"`
+	HTTP        HTTP        `yaml:"http"`
+	Log         Log         `yaml:"log"`
+
+	// Warnings are settings that work but are probably not meant, one sentence
+	// each, for the log. [Load] fills them.
+	Warnings []string `yaml:"-"`
+}
+
+// NATS says how to reach the broker. At most one way to authenticate is set:
+// Creds, NkeySeedFile, User with Password, Token, or credentials in the URL.
+type NATS struct {
+	URL          ServerURLs      `yaml:"url"`
+	Creds        string          `yaml:"creds"` // a .creds file
+	NkeySeedFile string          `yaml:"nkey_seed_file"`
+	User         string          `yaml:"user"`
+	Password     passcode.Secret `yaml:"password"`
+	Token        passcode.Secret `yaml:"token"`
+	TLS          TLS             `yaml:"tls"`
+	// Replicas of streams and buckets: 1, 3 or 5.
+	Replicas int `yaml:"replicas"`
+	// Provision creates what is missing; it never rewrites what is equal.
+	Provision bool     `yaml:"provision"`
+	Embedded  Embedded `yaml:"embedded"`
+}
+
+// TLS names PEM files. CA stands in for the system's roots; Cert and Key go together.
+type TLS struct {
+	CA   string `yaml:"ca"`
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// Embedded is a NATS server inside the worker.
+type Embedded struct {
+	Enabled  bool   `yaml:"enabled"`
+	Listen   string `yaml:"listen"` // host:port
+	StoreDir string `yaml:"store_dir"`
+}
+
+// Jobs is the stream that jobs wait in, and the consumer that takes them out.
+type Jobs struct {
+	Stream          string        `yaml:"stream"`
+	Subject         string        `yaml:"subject"`
+	Consumer        string        `yaml:"consumer"`
+	MaxBytes        Bytes         `yaml:"max_bytes"`
+	DuplicateWindow time.Duration `yaml:"duplicate_window"`
+}
+
+// Results is the bucket of request records and where they are announced.
+type Results struct {
+	Bucket    string        `yaml:"bucket"`
+	Subject   string        `yaml:"subject"` // a prefix: .<request_id> follows
+	Retention time.Duration `yaml:"retention"`
+	// ReplySubjects are the patterns that a job's reply_to must match.
+	ReplySubjects []string `yaml:"reply_subjects"`
+}
+
+// DeadLetters is the stream of jobs that an operator must look at.
+type DeadLetters struct {
+	Stream    string        `yaml:"stream"`
+	Subject   string        `yaml:"subject"` // a prefix: .<reason>.<request_id> follows
+	Retention time.Duration `yaml:"retention"`
+}
+
+// Worker is how jobs are worked on.
+type Worker struct {
+	Concurrency int `yaml:"concurrency"`
+	// PasscodeTTL is how long a passcode is worth sending, from the time that
+	// the stream stored the job, where the job does not say.
+	PasscodeTTL      time.Duration `yaml:"passcode_ttl"`
+	AckWait          time.Duration `yaml:"ack_wait"`
+	MaxInterruptions int           `yaml:"max_interruptions"`
+	ShutdownTimeout  time.Duration `yaml:"shutdown_timeout"`
+}
+
+// Retry is the exponential backoff between attempts that surely sent nothing.
+type Retry struct {
+	InitialInterval     time.Duration `yaml:"initial_interval"`
+	Multiplier          float64       `yaml:"multiplier"`
+	RandomizationFactor float64       `yaml:"randomization_factor"`
+	MaxInterval         time.Duration `yaml:"max_interval"`
+	MaxAttempts         int           `yaml:"max_attempts"`
+}
+
+// Limits is how many passcodes a phone may be sent.
+type Limits struct {
+	Bucket string `yaml:"bucket"`
+	// Phone holds the rules from the shortest window to the longest; none means
+	// no limit of ours.
+	Phone []Rule `yaml:"phone"`
+	// Key is the HMAC key that phone numbers are stored under; empty means one
+	// made once and kept in the bucket.
+	Key passcode.Secret `yaml:"key"`
+}
+
+// Aliyun is the account, the templates and the calls. Where ConnectorFile is
+// set, AccessKeyID, AccessKeySecret, SignName, Templates and
+// StrictPhoneRegionNumberCheck hold what that file says.
+type Aliyun struct {
+	Endpoint                     string          `yaml:"endpoint"` // host or host:port
+	Protocol                     string          `yaml:"protocol"` // http or https
+	AccessKeyID                  KeyID           `yaml:"access_key_id"`
+	AccessKeySecret              passcode.Secret `yaml:"access_key_secret"`
+	SecurityToken                passcode.Secret `yaml:"security_token"`
+	SignName                     string          `yaml:"sign_name"`
+	Templates                    []Template      `yaml:"templates"`
+	StrictPhoneRegionNumberCheck bool            `yaml:"strict_phone_region_number_check"`
+	ConnectorFile                string          `yaml:"connector_file"`
+	ConnectTimeout               time.Duration   `yaml:"connect_timeout"`
+	Timeout                      time.Duration   `yaml:"timeout"` // of one whole call
+	MaxQPS                       int             `yaml:"max_qps"` // 0: no cap of ours
+	InDoubt                      InDoubt         `yaml:"in_doubt"`
+}
+
+// Template is what Aliyun sends for one usage type.
+type Template struct {
+	UsageType    string       `yaml:"usage_type"`
+	TemplateCode TemplateCode `yaml:"template_code"`
+	// SignName stands in for aliyun.sign_name; empty means that one.
+	SignName string `yaml:"sign_name"`
+	// Params names the variables beside the code that the template takes.
+	Params []string `yaml:"params"`
+}
+
+// TemplateCode is a template's code for mainland China and for elsewhere. In the
+// settings it is one text for both, or an object of china and overseas.
+type TemplateCode struct {
+	China    string
+	Overseas string
+}
+
+// InDoubt is how a send is settled that may or may not have been accepted.
+type InDoubt struct {
+	// Lookups are the times of the look-ups, counted from the attempt.
+	Lookups []time.Duration `yaml:"lookups"`
+	// Resend attempts again after the last look-up found nothing.
+	Resend bool `yaml:"resend"`
+}
+
+// HTTP is the server of /livez, /readyz and /metrics.
+type HTTP struct {
+	Listen string `yaml:"listen"` // host:port; empty means none
+}
+
+// Log is what is logged, and how.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn or error
+	Format string `yaml:"format"` // json or text
+}
+
+// Default returns the settings that hold where nothing else is said.
+func Default() Config {
+	return Config{
+		NATS: NATS{
+			URL:       ServerURLs{value: "nats://127.0.0.1:4222"},
+			Replicas:  1,
+			Provision: true,
+			Embedded:  Embedded{Listen: "127.0.0.1:4222", StoreDir: "data/nats"},
+		},
+		Jobs: Jobs{
+			Stream: "PASSCODE", Subject: "passcode.send", Consumer: "passcode-worker",
+			MaxBytes: 1 << 30, DuplicateWindow: 2 * time.Minute,
+		},
+		Results: Results{
+			Bucket: "passcode-requests", Subject: "passcode.result", Retention: 24 * time.Hour,
+			ReplySubjects: []string{"passcode.result.>", "_INBOX.>"},
+		},
+		DeadLetters: DeadLetters{Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Retention: 72 * time.Hour},
+		Worker: Worker{
+			Concurrency: 256, PasscodeTTL: 10 * time.Minute, AckWait: 30 * time.Second,
+			MaxInterruptions: 5, ShutdownTimeout: 30 * time.Second,
+		},
+		Retry: Retry{
+			InitialInterval: 500 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5,
+			MaxInterval: 30 * time.Second, MaxAttempts: 6,
+		},
+		Limits: Limits{
+			Bucket: "passcode-limits",
+			Phone:  []Rule{{Max: 1, Window: time.Minute}, {Max: 5, Window: time.Hour}, {Max: 10, Window: 24 * time.Hour}},
+		},
+		Aliyun: Aliyun{
+			Endpoint: "dysmsapi.aliyuncs.com", Protocol: "https", Templates: []Template{},
+			ConnectTimeout: 2 * time.Second, Timeout: 5 * time.Second,
+			InDoubt: InDoubt{
+				Lookups: []time.Duration{5 * time.Second, 15 * time.Second, 30 * time.Second},
+				Resend:  true,
+			},
+		},
+		HTTP: HTTP{Listen: "127.0.0.1:8080"},
+		Log:  Log{Level: "info", Format: "json"},
+	}
+}
+
+// Template returns the template for a usage type: the first whose usage type is
+// equal, otherwise the first that is Generic. It reports false where there is
+// neither.
+func (a Aliyun) Template(usageType string) (Template, bool) {
+	for _, wanted := range []string{usageType, passcode.DefaultUsageType} {
+		i := slices.IndexFunc(a.Templates, func(t Template) bool { return t.UsageType == wanted })
+		if i >= 0 {
+			return a.Templates[i], true
+		}
+	}
+	return Template{}, false
+}

@@ -1,0 +1,304 @@
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+func TestLoadDefaults(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"empty":            "",
+		"comments alone":   "# nothing\n",
+		"empty document":   "---\n",
+		"null":             "null\n",
+		"empty object":     "{}\n",
+		"empty sections":   "nats:\naliyun: ~\nworker: {}\n",
+		"empty subsection": "nats:\n  tls:\n",
+		"empty values":     "nats:\n  url:\nworker:\n  concurrency:\nlimits: {phone: }\n",
+		"byte order mark":  "\ufefflog:\n",
+	} {
+		got, err := Load(source(text))
+		require.NoError(t, err, name)
+		assert.Equal(t, Default(), got, name)
+	}
+	none := Source{ReadFile: files{}.read}
+	got, err := Load(none)
+	require.NoError(t, err)
+	assert.Equal(t, Default(), got)
+	require.NoError(t, got.Validate())
+}
+
+// other gives each setting a value that is not its default, as it is written in
+// the environment, and as YAML where that differs.
+var other = map[string]string{
+	"nats.url": "tls://n1:4222,tls://n2:4222", "nats.creds": "/c", "nats.nkey_seed_file": "/n", "nats.user": "u",
+	"nats.password": "p", "nats.token": "0123", "nats.tls.ca": "/ca", "nats.tls.cert": "/cert", "nats.tls.key": "/key",
+	"nats.replicas": "3", "nats.provision": "false", "nats.embedded.enabled": "true", "nats.embedded.listen": "127.0.0.1:1",
+	"nats.embedded.store_dir": "/d",
+	"jobs.stream":             "S", "jobs.subject": "j", "jobs.consumer": "c", "jobs.max_bytes": "512MiB", "jobs.duplicate_window": "1m",
+	"results.bucket": "rb", "results.subject": "r", "results.retention": "48h", "results.reply_subjects": `["a.*"]`,
+	"dead_letters.stream": "D", "dead_letters.subject": "d", "dead_letters.retention": "1h",
+	"worker.concurrency": "7", "worker.passcode_ttl": "5m", "worker.ack_wait": "20s", "worker.max_interruptions": "2",
+	"worker.shutdown_timeout": "11s",
+	"retry.initial_interval":  "1s", "retry.multiplier": "1.5", "retry.randomization_factor": "0.25", "retry.max_interval": "1m",
+	"retry.max_attempts": "3",
+	"limits.bucket":      "lb", "limits.phone": `["2/1m","9/24h"]`, "limits.key": "0123456789abcdef",
+	"aliyun.endpoint": "127.0.0.1:9080", "aliyun.protocol": "http", "aliyun.access_key_id": "LTAI5t", "aliyun.access_key_secret": "s",
+	"aliyun.security_token": "t", "aliyun.sign_name": "Sign",
+	"aliyun.templates": `[{"usage_type":"Generic","template_code":"C","sign_name":"T","params":["x"]},` +
+		`{"usage_type":"SignIn","template_code":{"china":"C1","overseas":"C2"}}]`,
+	"aliyun.strict_phone_region_number_check": "true", "aliyun.connector_file": "connector.json", "aliyun.connect_timeout": "1s",
+	"aliyun.timeout": "3s", "aliyun.max_qps": "50", "aliyun.in_doubt.lookups": `["4s","8s"]`, "aliyun.in_doubt.resend": "false",
+	"http.listen": ":8081", "log.level": "debug", "log.format": "text",
+}
+
+// TestEveryKeyFromEverySource sets each key alone by the file, the environment
+// and the command line, and finds that all three lead to the same.
+func TestEveryKeyFromEverySource(t *testing.T) {
+	t.Parallel()
+	assert.ElementsMatch(t, Keys(), slices.Collect(maps.Keys(other)), "a key without a value here")
+	field := func(c Config, path string) any {
+		for _, k := range known.keys {
+			if k.path == path {
+				return k.field(&c)
+			}
+		}
+		return nil
+	}
+	for _, path := range Keys() {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			text := other[path]
+			// Some keys can't stand alone; that is another test's business.
+			fromEnv, _ := Load(withEnv(source(""), map[string]string{path: text}))
+			require.NotEqual(t, field(Default(), path), field(fromEnv, path), "the variable has no effect")
+
+			set := source("")
+			set.Set = []string{path + "=" + text}
+			fromSet, _ := Load(set)
+			assert.Equal(t, field(fromEnv, path), field(fromSet, path))
+
+			indent, yaml := "", ""
+			for name := range strings.SplitSeq(path, ".") {
+				yaml += "\n" + indent + name + ":"
+				indent += "  "
+			}
+			fromFile, _ := Load(source(yaml + " " + text))
+			assert.Equal(t, field(fromEnv, path), field(fromFile, path))
+		})
+	}
+}
+
+func TestLoadValues(t *testing.T) {
+	t.Parallel()
+	src := source(`
+nats: {token: 00123}
+limits: {phone: [3/2m]}
+aliyun:
+  access_key_id: 123
+  access_key_secret: 0x10
+  sign_name: true
+  templates:
+  - {usage_type: Generic, template_code: 0123, params: [product, 7]}
+  - usage_type: SignIn
+    template_code: {china: A, overseas: B}
+    sign_name: Other
+log: {level: WARN}
+`)
+	src.NeedAliyun = true
+	got, err := Load(src)
+	require.NoError(t, err)
+	assert.Equal(t, passcode.NewSecret("00123"), got.NATS.Token, "numbers are taken as they are written")
+	assert.Equal(t, "123", got.Aliyun.AccessKeyID.Reveal())
+	assert.Equal(t, "0x10", got.Aliyun.AccessKeySecret.Reveal())
+	assert.Equal(t, "true", got.Aliyun.SignName)
+	assert.Equal(t, []Rule{{Max: 3, Window: 2 * time.Minute}}, got.Limits.Phone)
+	assert.Equal(t, []Template{
+		{UsageType: "Generic", TemplateCode: TemplateCode{China: "0123", Overseas: "0123"}, Params: []string{"product", "7"}},
+		{UsageType: "SignIn", TemplateCode: TemplateCode{China: "A", Overseas: "B"}, SignName: "Other"},
+	}, got.Aliyun.Templates)
+	assert.Equal(t, "warn", got.Log.Level)
+}
+
+func TestPrecedence(t *testing.T) {
+	t.Parallel()
+	src := source("worker: {concurrency: 2, max_interruptions: 2}\nretry: {max_attempts: 2}\n")
+	src.Env = []string{
+		"PASSCODE_WORKER__CONCURRENCY=1", "PASSCODE_WORKER__CONCURRENCY=3", "PASSCODE_WORKER__MAX_INTERRUPTIONS=3",
+		"OTHER=1", "passcode_worker__concurrency=9", "PASSCODEX=1",
+	}
+	src.Set = []string{"worker.concurrency=1", "worker.concurrency=4"}
+	got, err := Load(src)
+	require.NoError(t, err)
+	assert.Equal(t, 4, got.Worker.Concurrency, "the command line wins, and the last of a key in it")
+	assert.Equal(t, 3, got.Worker.MaxInterruptions, "the environment wins over the file")
+	assert.Equal(t, 2, got.Retry.MaxAttempts, "the file wins over the default")
+	assert.Equal(t, 30*time.Second, got.Retry.MaxInterval)
+}
+
+func TestSectionsAsJSON(t *testing.T) {
+	t.Parallel()
+	src := source("")
+	src.Env = []string{
+		`PASSCODE_NATS__TLS__CA=/own`,
+		`PASSCODE_NATS__TLS={"ca":"/section","cert":"/c","key":"\/k\u00e9\ud83d\ude00"}`,
+		`PASSCODE_NATS={"replicas":3,"tls":{"ca":"/outer"},"url":null}`,
+		`PASSCODE_ALIYUN__IN_DOUBT={"lookups":["6s"],"resend":false}`,
+	}
+	src.Set = []string{`retry={"multiplier":3,"max_attempts":1}`}
+	got, err := Load(src)
+	require.NoError(t, err)
+	assert.Equal(t, TLS{CA: "/own", Cert: "/c", Key: "/ké😀"}, got.NATS.TLS, "what is named itself wins over its section")
+	assert.Equal(t, 3, got.NATS.Replicas)
+	assert.Equal(t, Default().NATS.URL, got.NATS.URL)
+	assert.Equal(t, InDoubt{Lookups: []time.Duration{6 * time.Second}}, got.Aliyun.InDoubt)
+	assert.InDelta(t, 3, got.Retry.Multiplier, 0)
+	assert.Equal(t, 1, got.Retry.MaxAttempts)
+}
+
+func TestWhichFile(t *testing.T) {
+	t.Parallel()
+	all := files{
+		"worker.yaml": "worker: {concurrency: 1}", "/etc/env.yaml": "worker: {concurrency: 2}", "flag.yaml": "worker: {concurrency: 3}",
+		"dir/worker.yaml": "worker: {concurrency: 4}", "dir/flag.yaml": "worker: {concurrency: 5}",
+	}
+	for name, test := range map[string]struct {
+		src  Source
+		want int
+	}{
+		"worker.yaml where present":     {Source{}, 1},
+		"the environment's":             {Source{Env: []string{"PASSCODE_CONFIG=/etc/env.yaml"}}, 2},
+		"the flag's before all":         {Source{File: "flag.yaml", Env: []string{"PASSCODE_CONFIG=/etc/env.yaml"}}, 3},
+		"relative to the folder":        {Source{Dir: "dir"}, 4},
+		"the flag's in the folder":      {Source{Dir: "dir", File: "flag.yaml"}, 5},
+		"absolute paths stay":           {Source{Dir: "dir", File: "/etc/env.yaml"}, 2},
+		"an empty variable names none":  {Source{Env: []string{"PASSCODE_CONFIG="}}, 1},
+		"a folder without a file":       {Source{Dir: "elsewhere"}, 256},
+		"the last of the variable wins": {Source{Env: []string{"PASSCODE_CONFIG=x", "PASSCODE_CONFIG=flag.yaml"}}, 3},
+	} {
+		test.src.ReadFile = all.read
+		got, err := Load(test.src)
+		require.NoError(t, err, name)
+		assert.Equal(t, test.want, got.Worker.Concurrency, name)
+	}
+}
+
+func TestFileOnDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "worker.yaml"), []byte("log: {level: debug}"), 0o600))
+	got, err := Load(Source{Dir: dir})
+	require.NoError(t, err)
+	assert.Equal(t, "debug", got.Log.Level)
+
+	_, err = Load(Source{File: dir}) // a folder
+	problems := listed(t, err)
+	assert.Equal(t, []string{dir}, keysOf(problems))
+	assert.Contains(t, problems[0].Problem, "is a directory")
+}
+
+func TestFileThatCantBeRead(t *testing.T) {
+	t.Parallel()
+	refuse := func(err error) func(string) ([]byte, error) {
+		return func(name string) ([]byte, error) { return nil, fmt.Errorf("open %s: %w", name, err) }
+	}
+	for name, test := range map[string]struct {
+		src  Source
+		want string
+	}{
+		"flag":       {Source{File: "none.yaml", ReadFile: files{}.read}, "none.yaml: can't be read: there is no such file; name a settings file that can be read (--config)"},
+		"variable":   {Source{Env: []string{"PASSCODE_CONFIG=none.yaml"}, ReadFile: files{}.read}, "none.yaml: can't be read: there is no such file; name a settings file that can be read (PASSCODE_CONFIG)"},
+		"permission": {Source{ReadFile: refuse(fs.ErrPermission)}, "worker.yaml: can't be read: permission denied; make it readable, or name another file with --config"},
+		"other":      {Source{ReadFile: refuse(fs.ErrInvalid)}, "worker.yaml: can't be read: the file system refused; make it readable, or name another file with --config"},
+	} {
+		// Nothing that the file might hold is reported as missing.
+		test.src.NeedAliyun = true
+		_, err := Load(test.src)
+		require.EqualError(t, err, test.want, name)
+	}
+}
+
+func TestEverythingAtOnce(t *testing.T) {
+	t.Parallel()
+	src := source(`nats:
+  url: http://127.0.0.1:4222
+  replikas: 3
+worker:
+  concurrency: many
+  passcode_ttl: -1s
+aliyun:
+  access_key_id: <access-key-id>
+`)
+	src.Env = []string{"PASSCODE_LOG__LEVEL=loud", "PASSCODE_WORKER_ACK_WAIT=1s"}
+	src.Set = []string{"retry.multiplier=0.5"}
+	_, err := Load(src)
+	listed(t, err)
+	assert.Equal(t, strings.TrimSpace(`
+nats.replikas: is no setting; did you mean nats.replicas? (worker.yaml line 3)
+PASSCODE_WORKER_ACK_WAIT: is no setting; did you mean PASSCODE_WORKER__ACK_WAIT? (environment)
+worker.concurrency: must be a whole number; write digits alone, such as 10 (worker.yaml line 5)
+aliyun.access_key_id: holds the placeholder of an example; put the real value in its place (worker.yaml line 8)
+nats.url: must hold URLs of the schemes nats, tls, ws or wss; write for instance nats://127.0.0.1:4222 (worker.yaml line 2)
+worker.passcode_ttl: must be longer than 0, is -1s; write a duration such as 30s (worker.yaml line 6)
+retry.multiplier: must be at least 1, is 0.5: intervals would shrink; write 1 or more, such as 2 (--set retry.multiplier)
+log.level: must be one of debug, info, warn, error; write one of them (environment variable PASSCODE_LOG__LEVEL)
+`), err.Error())
+}
+
+// TestFiveMistakes: as many problems as mistakes, whether or not the command
+// sends.
+func TestFiveMistakes(t *testing.T) {
+	t.Parallel()
+	const text = `nats: {url: "nats://host:99999"}
+worker: {concurency: 8}
+retry: {max_attempts: 0}
+aliyun:
+  timeout: 5
+  in_doubt: 30s
+  sign_name: Example
+  templates: [{usage_type: Generic, template_code: SMS_1}]
+`
+	want := []string{"worker.concurency", "aliyun.in_doubt", "aliyun.timeout", "nats.url", "retry.max_attempts"}
+	for _, need := range []bool{false, true} {
+		src := source(text)
+		src.NeedAliyun = need
+		_, err := Load(src)
+		assert.Equal(t, want, keysOf(listed(t, err)))
+	}
+}
+
+func TestOneMistakeIsReportedOnce(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ text, want string }{
+		"misspelt, and so missing":       {"aliyun: {sign_nam: S, templates: [{usage_type: Generic, template_code: C}]}", "aliyun.sign_nam"},
+		"a misspelt list":                {"aliyun: {sign_name: S, template: [{usage_type: Generic, template_code: C}]}", "aliyun.template"},
+		"not a list":                     {"aliyun: {sign_name: S, templates: SMS_1}", "aliyun.templates"},
+		"not a section":                  {"aliyun: SMS_1", "aliyun"},
+		"not an entry":                   {"aliyun: {sign_name: S, templates: [SMS_1]}", "aliyun.templates[0]"},
+		"entry without usage type":       {"aliyun: {sign_name: S, templates: [{template_code: SMS_1}]}", "aliyun.templates[0].usage_type"},
+		"entry with a misspelt member":   {"aliyun: {sign_name: S, templates: [{usageType: Generic, template_code: C}]}", "aliyun.templates[0].usageType"},
+		"entry without code":             {"aliyun: {sign_name: S, templates: [{usage_type: Generic}]}", "aliyun.templates[0].template_code"},
+		"secret of no use":               {sendable + "  access_key_id: LTAI5t\n  access_key_secret: <access-key-secret>\n", "aliyun.access_key_secret"},
+		"a rule over a value not read":   {sendable + "worker: {ack_wait: soon}", "worker.ack_wait"},
+		"a rule over a value refused":    {sendable + "retry: {max_interval: -1s}", "retry.max_interval"},
+		"reply subject of a wrong shape": {sendable + "results: {reply_subjects: [{a: b}]}", "results.reply_subjects[0]"},
+	} {
+		src := source(test.text)
+		src.NeedAliyun = true
+		_, err := Load(src)
+		assert.Equal(t, []string{test.want}, keysOf(listed(t, err)), name)
+	}
+}

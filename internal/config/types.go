@@ -1,0 +1,243 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// mask is what stands in place of a value that must not be seen.
+const mask = "****"
+
+// Bytes is a size. It is written as a number with a binary unit (KiB, MiB, GiB,
+// TiB), a decimal one (KB, MB, GB, TB), B, or none.
+type Bytes int64
+
+// byteUnits are ordered so that the largest unit that divides a size comes
+// first, and the binary one before the decimal one.
+var byteUnits = []struct {
+	name string
+	size int64
+}{
+	{"TiB", 1 << 40}, {"TB", 1e12}, {"GiB", 1 << 30}, {"GB", 1e9},
+	{"MiB", 1 << 20}, {"MB", 1e6}, {"KiB", 1 << 10}, {"KB", 1e3}, {"B", 1},
+}
+
+var errNotBytes = errors.New("not a size in bytes")
+
+// UnmarshalText reads a size such as "1GiB". Its error does not quote the text.
+func (b *Bytes) UnmarshalText(text []byte) error {
+	digits, size := string(text), int64(1)
+	for _, unit := range byteUnits {
+		head := len(digits) - len(unit.name)
+		if head > 0 && strings.EqualFold(digits[head:], unit.name) {
+			digits, size = strings.TrimRight(digits[:head], " "), unit.size
+			break
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n > math.MaxInt64/size || n < math.MinInt64/size {
+		return errNotBytes
+	}
+	*b = Bytes(n * size)
+	return nil
+}
+
+// String returns the size in the largest unit that divides it.
+func (b Bytes) String() string {
+	for _, unit := range byteUnits {
+		if size := int64(b); size != 0 && unit.size > 1 && size%unit.size == 0 {
+			return strconv.FormatInt(size/unit.size, 10) + unit.name
+		}
+	}
+	return strconv.FormatInt(int64(b), 10)
+}
+
+// MarshalText returns what String does.
+func (b Bytes) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
+
+// Rule allows Max passcodes in any span of time as long as Window. It is written
+// as "5/1h".
+type Rule struct {
+	Max    int
+	Window time.Duration
+}
+
+var errNotRule = errors.New("not a rule like 5/1h")
+
+// UnmarshalText reads a rule such as "5/1h". Its error does not quote the text.
+func (r *Rule) UnmarshalText(text []byte) error {
+	most, window, ok := strings.Cut(string(text), "/")
+	if !ok {
+		return errNotRule
+	}
+	n, err := strconv.Atoi(most)
+	if err != nil {
+		return errNotRule
+	}
+	d, err := time.ParseDuration(window)
+	if err != nil {
+		return errNotRule
+	}
+	*r = Rule{Max: n, Window: d}
+	return nil
+}
+
+// String returns the rule as it is written in the settings.
+func (r Rule) String() string { return strconv.Itoa(r.Max) + "/" + formatDuration(r.Window) }
+
+// MarshalText returns what String does.
+func (r Rule) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// formatDuration writes a duration without the zero units that
+// [time.Duration.String] puts at its end: 24h, not 24h0m0s.
+func formatDuration(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+// KeyID is an access key's id. It is no secret by itself, but names an account;
+// it shows as its first four characters, which tell the kind of key.
+type KeyID struct{ value string }
+
+// NewKeyID wraps an id.
+func NewKeyID(id string) KeyID { return KeyID{value: id} }
+
+// Reveal returns the id in clear. Its result may go to Aliyun alone.
+func (k KeyID) Reveal() string { return k.value }
+
+// IsZero reports whether the id is not set.
+func (k KeyID) IsZero() bool { return k.value == "" }
+
+// String returns the masked id, as in "LTAI****", or "" where it is not set.
+func (k KeyID) String() string {
+	switch {
+	case k.value == "":
+		return ""
+	case len(k.value) < 8: // too short to show half of it
+		return mask
+	default:
+		return k.value[:4] + mask
+	}
+}
+
+// Format prints the masked id whatever the verb.
+func (k KeyID) Format(f fmt.State, _ rune) { writeMasked(f, k.String()) }
+
+// LogValue implements [slog.LogValuer] with the masked id.
+func (k KeyID) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+// MarshalText returns the masked id.
+func (k KeyID) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// ServerURLs is a list of NATS server URLs, separated by commas. Credentials
+// that stand in them are masked wherever the list is printed.
+type ServerURLs struct{ value string }
+
+// NewServerURLs wraps a list without checking it.
+func NewServerURLs(list string) ServerURLs { return ServerURLs{value: list} }
+
+// Reveal returns the list with its credentials in clear, for connecting alone.
+func (s ServerURLs) Reveal() string { return s.value }
+
+// IsZero reports whether the list is empty.
+func (s ServerURLs) IsZero() bool { return s.value == "" }
+
+// String returns the list with passwords and tokens masked. A list that can't be
+// read shows as the mask alone, since nobody knows which part of it is harmless.
+func (s ServerURLs) String() string {
+	if s.value == "" {
+		return ""
+	}
+	servers, rule := s.parse()
+	if rule != "" {
+		return mask
+	}
+	if !slices.ContainsFunc(servers, func(server *url.URL) bool { return server.User != nil }) {
+		return s.value
+	}
+	texts := make([]string, len(servers))
+	for i, server := range servers {
+		user := ""
+		if server.User != nil {
+			user = mask + "@" // a name without password is a token
+			if _, ok := server.User.Password(); ok {
+				user = url.User(server.User.Username()).String() + ":" + mask + "@"
+			}
+		}
+		texts[i] = server.Scheme + "://" + user + server.Host
+	}
+	return strings.Join(texts, ",")
+}
+
+// Format prints the masked list whatever the verb.
+func (s ServerURLs) Format(f fmt.State, _ rune) { writeMasked(f, s.String()) }
+
+// LogValue implements [slog.LogValuer] with the masked list.
+func (s ServerURLs) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText returns the masked list.
+func (s ServerURLs) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// parse splits the list. It returns the rule that the list breaks, or "". A
+// server without scheme gets nats://, as the client library has it.
+func (s ServerURLs) parse() (servers []*url.URL, rule string) {
+	websockets := 0
+	for text := range strings.SplitSeq(s.value, ",") {
+		text = strings.TrimSpace(text)
+		if text == "" {
+			return nil, "must not hold an empty entry"
+		}
+		if !strings.Contains(text, "://") {
+			text = "nats://" + text
+		}
+		server, err := url.Parse(text)
+		if err != nil { // the error quotes the URL, and so a password
+			return nil, "must hold URLs like nats://host:4222, separated by commas"
+		}
+		switch server.Scheme {
+		case "nats", "tls":
+		case "ws", "wss":
+			websockets++
+		default:
+			return nil, "must hold URLs of the schemes nats, tls, ws or wss"
+		}
+		if server.Hostname() == "" || strings.ContainsAny(server.Hostname(), " @/\\") {
+			return nil, "must name a host in each URL"
+		}
+		if server.Path != "" && server.Path != "/" || server.RawQuery != "" || server.Fragment != "" {
+			return nil, "must hold nothing after host and port"
+		}
+		if port := server.Port(); port != "" && !validPort(port) {
+			return nil, "must hold ports from 1 to 65535"
+		}
+		servers = append(servers, server)
+	}
+	if websockets != 0 && websockets != len(servers) {
+		return nil, "must not mix ws or wss with other schemes"
+	}
+	return servers, ""
+}
+
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
+}
+
+func writeMasked(f fmt.State, masked string) {
+	// An error of the writer behind f is the writer's to report.
+	_, _ = io.WriteString(f, masked)
+}

@@ -1,0 +1,140 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func TestBytes(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]Bytes{
+		"0": 0, "1": 1, "1024": 1 << 10, "7B": 7, "1KiB": 1 << 10, "512MiB": 512 << 20, "1GiB": 1 << 30, "2TiB": 2 << 40,
+		"1KB": 1e3, "500MB": 5e8, "1GB": 1e9, "3TB": 3e12, "1gib": 1 << 30, "1 GiB": 1 << 30, "-1": -1,
+		"9223372036854775807": math.MaxInt64,
+	} {
+		var got Bytes
+		require.NoError(t, got.UnmarshalText([]byte(text)), "%q", text)
+		assert.Equal(t, want, got, "%q", text)
+	}
+	for _, text := range []string{
+		"", "GiB", "1G", "1.5GiB", "1e3", "0x10", "1GiBs", "one", "1 2GiB", "9223372036854775808", "9007199254740992TiB", "８",
+	} {
+		got := Bytes(7)
+		require.Error(t, got.UnmarshalText([]byte(text)), "%q", text)
+		assert.Equal(t, Bytes(7), got, "%q must leave the value alone", text)
+	}
+	for want, size := range map[string]Bytes{
+		"0": 0, "1": 1, "1023": 1023, "1KiB": 1 << 10, "512MiB": 512 << 20, "1GiB": 1 << 30, "1GB": 1e9, "1500MB": 15e8, "1536MiB": 3 << 29,
+	} {
+		assert.Equal(t, want, size.String())
+	}
+}
+
+func TestBytesRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		size := Bytes(rapid.Int64().Draw(t, "size"))
+		var again Bytes
+		require.NoError(t, again.UnmarshalText([]byte(size.String())))
+		require.Equal(t, size, again)
+	})
+}
+
+func TestRule(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]Rule{
+		"1/1m":     {1, time.Minute},
+		"5/1h":     {5, time.Hour},
+		"10/24h":   {10, 24 * time.Hour},
+		"3/1m30s":  {3, 90 * time.Second},
+		"7/1h0m5s": {7, time.Hour + 5*time.Second},
+	} {
+		var got Rule
+		require.NoError(t, got.UnmarshalText([]byte(text)))
+		assert.Equal(t, want, got)
+		assert.Equal(t, text, got.String(), "printed as it was written")
+	}
+	for _, text := range []string{"", "5", "/", "5/", "/1h", "5/1", "5/1d", "x/1h", "5/1h/2", "5 / 1h", "5.0/1h", "99999999999999999999/1h"} {
+		got := Rule{Max: 7}
+		require.Error(t, got.UnmarshalText([]byte(text)), "%q", text)
+		assert.Equal(t, Rule{Max: 7}, got, "%q must leave the value alone", text)
+	}
+}
+
+func TestFormatDurationRoundTrip(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		0: "0s", time.Millisecond: "1ms", 10 * time.Second: "10s", time.Minute: "1m", time.Hour: "1h", 24 * time.Hour: "24h",
+		90 * time.Minute: "1h30m", time.Hour + time.Second: "1h0m1s", 100 * time.Second: "1m40s", 10 * time.Hour: "10h",
+	} {
+		assert.Equal(t, want, formatDuration(d))
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		d := time.Duration(rapid.Int64().Draw(t, "nanoseconds"))
+		again, err := time.ParseDuration(formatDuration(d))
+		require.NoError(t, err)
+		require.Equal(t, d, again)
+	})
+}
+
+func TestServerURLsMask(t *testing.T) {
+	t.Parallel()
+	for list, want := range map[string]string{
+		"":                                   "",
+		"nats://127.0.0.1:4222":              "nats://127.0.0.1:4222",
+		"localhost, nats://b":                "localhost, nats://b",
+		"nats://a:s3cret@h:1":                "nats://a:****@h:1",
+		"nats://a:s3%2Ccret@h:1, tls://h2:2": "nats://a:****@h:1,tls://h2:2",
+		"nats://s3cret@h:1":                  "nats://****@h:1", // a token
+		"a:s3cret@h:1":                       "nats://a:****@h:1",
+		"nats://a:@h":                        "nats://a:****@h",
+		"wss://a:s3@cret@[::1]:443":          "wss://a:****@[::1]:443",
+		"nats://a:s3,cret@h:1":               "****",
+		"http://a:s3cret@h":                  "****",
+		"nats://h/?token=s3cret":             "****",
+		"nats://h#s3cret":                    "****",
+		"nats://a:s3cret%@h:x":               "****",
+	} {
+		assert.Equal(t, want, NewServerURLs(list).String(), "%q", list)
+		assert.Equal(t, list, NewServerURLs(list).Reveal())
+	}
+}
+
+func TestKeyIDMask(t *testing.T) {
+	t.Parallel()
+	for id, want := range map[string]string{"": "", "a": "****", "1234567": "****", "LTAI5tTestKeyId": "LTAI****"} {
+		assert.Equal(t, want, NewKeyID(id).String())
+		assert.Equal(t, id, NewKeyID(id).Reveal())
+	}
+}
+
+// TestMaskingTypes prints each masking type every way there is.
+func TestMaskingTypes(t *testing.T) {
+	t.Parallel()
+	const hidden = "hidden"
+	for _, value := range []any{NewKeyID("LTAI" + hidden + "56"), NewServerURLs("nats://user:" + hidden + "@host")} {
+		holder := struct{ Value any }{value}
+		var texts []string
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			texts = append(texts, fmt.Sprintf(verb, value), fmt.Sprintf(verb, holder), fmt.Sprintf(verb, &holder))
+		}
+		asJSON, err := json.Marshal(holder)
+		require.NoError(t, err)
+		var log strings.Builder
+		slog.New(slog.NewTextHandler(&log, nil)).Info("settings", "value", value, "holder", holder)
+		for _, text := range append(texts, string(asJSON), log.String()) {
+			assert.NotContains(t, text, hidden)
+			assert.NotContains(t, text, fmt.Sprintf("%x", hidden))
+			assert.NotEmpty(t, text)
+		}
+	}
+}
