@@ -1,0 +1,330 @@
+package gate
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+)
+
+func TestOpenGateLetsThrough(t *testing.T) {
+	t.Parallel()
+	m := NewMemory(newClock().Now)
+	a := newReplica(t, m, "a")
+	a.admits(allowed)
+	a.passes()
+	a.givesBack()
+	a.admits(allowed)
+	assert.Zero(t, m.revision, "nothing is written while all is well")
+	assert.False(t, a.State().Closed())
+}
+
+func TestTripStopsEverything(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	m := NewMemory(c.Now)
+	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+	a.trips(initial)
+	assert.Equal(t, c.Now().Add(initial), m.PausedUntil())
+	a.waits(initial)
+	b.syncs()
+	b.waits(initial)
+	c.move(initial - 1)
+	a.waits(1)
+	assert.Equal(t, State{
+		Phase: PhasePaused, Since: c.Now().Add(1 - initial), Until: c.Now().Add(1), Level: 1,
+		Code: "isv.AMOUNT_NOT_ENOUGH", Message: "no balance", Worker: "a",
+	}, b.State())
+	assert.True(t, b.State().Closed())
+}
+
+// TestBurst: many calls are in flight when the account fails; one pause comes of it.
+func TestBurst(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	m := NewMemory(c.Now)
+	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+	a.trips(initial)
+	c.move(5 * time.Second)
+	a.trips(initial - 5*time.Second)
+	b.trips(initial - 5*time.Second) // b has not heard of it yet
+	assert.Equal(t, 1, b.State().Level)
+	assert.EqualValues(t, 1, m.revision)
+	assert.Equal(t, c.Now().Add(initial-5*time.Second), m.PausedUntil())
+}
+
+func TestOneProbeThenOpen(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	m := NewMemory(c.Now)
+	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+	a.trips(initial)
+	b.syncs()
+	c.move(initial)
+	b.admits(probe)
+	a.waits(shortWait)
+	b.waits(shortWait)
+	assert.True(t, a.State().Closed())
+	a.passes() // of a call that began before the trip
+	b.waits(shortWait)
+
+	b.passes()
+	b.admits(allowed)
+	a.syncs()
+	a.admits(allowed)
+	assert.Equal(t, State{Phase: PhaseOpen, Since: c.Now(), Worker: "b"}, a.State())
+}
+
+func TestPausesGrowAndStartAnew(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	a := newReplica(t, NewMemory(c.Now), "a")
+	began := c.Now()
+	a.trips(initial)
+	for _, pause := range []time.Duration{
+		initial, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, longest, longest, longest,
+	} {
+		a.waits(pause)
+		c.move(pause)
+		a.admits(probe)
+		c.move(time.Second)
+		a.trips(min(2*pause, longest))
+		assert.Equal(t, began, a.State().Since, "since the first trip")
+	}
+	c.move(longest)
+	a.admits(probe)
+	a.passes()
+	a.trips(initial)
+}
+
+// TestAnotherFailureWhileProbing: only the probe's own failure begins a pause.
+func TestAnotherFailureWhileProbing(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	m := NewMemory(c.Now)
+	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+	a.trips(initial)
+	c.move(initial)
+	a.admits(probe)
+	b.trips(shortWait)
+	c.move(timeout - time.Second/2)
+	b.trips(time.Second / 2)
+	a.trips(2 * initial)
+}
+
+func TestProberThatDied(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	m := NewMemory(c.Now)
+	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+	a.trips(initial)
+	c.move(initial)
+	a.admits(probe)
+	b.syncs()
+	c.move(timeout - 1)
+	b.waits(1)
+	c.move(1)
+	b.admits(probe)
+
+	// a was only slow; the probe is not its own any more.
+	a.passes()
+	a.givesBack()
+	a.trips(shortWait)
+	b.waits(shortWait)
+	b.passes()
+	a.syncs()
+	a.admits(allowed)
+}
+
+func TestGiveBackLetsTheNextProbe(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	m := NewMemory(c.Now)
+	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+	a.trips(initial)
+	c.move(initial)
+	a.admits(probe)
+	b.syncs()
+	b.givesBack() // not b's to give
+	b.waits(shortWait)
+
+	a.givesBack()
+	a.givesBack()
+	b.syncs()
+	b.admits(probe)
+	a.waits(shortWait)
+	b.trips(2 * initial)
+	assert.Equal(t, 2, b.State().Level, "a probe given back raises no level")
+}
+
+func TestProbeNow(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	m := NewMemory(c.Now)
+	a, operator := newReplica(t, m, "a"), newReplica(t, m, "operator")
+	require.NoError(t, operator.ProbeNow(t.Context())) // nothing to end
+	assert.Zero(t, m.revision)
+
+	a.trips(initial)
+	c.move(time.Second)
+	operator.syncs()
+	require.NoError(t, operator.ProbeNow(t.Context()))
+	assert.Zero(t, m.PausedUntil(), "the consumer resumes")
+	a.syncs()
+	a.admits(probe)
+	require.NoError(t, operator.ProbeNow(t.Context())) // the probe under way stays the only one
+	operator.waits(shortWait)
+	a.trips(2 * initial)
+}
+
+func TestOperatorsPauseIsNotShortened(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	m := NewMemory(c.Now)
+	a := newReplica(t, m, "a")
+	night := c.Now().Add(8 * time.Hour)
+	m.PauseUntil(night)
+	a.trips(initial)
+	assert.Equal(t, night, m.PausedUntil())
+	require.NoError(t, a.ProbeNow(t.Context()))
+	assert.Equal(t, night, m.PausedUntil())
+	a.admits(probe)
+	a.passes()
+	assert.Equal(t, night, m.PausedUntil())
+
+	m.PauseUntil(c.Now().Add(time.Second))
+	a.trips(initial)
+	assert.Equal(t, c.Now().Add(initial), m.PausedUntil(), "a shorter one is lengthened")
+}
+
+// TestPassedResumesEarly: the probe may get through before the server's pause is
+// over, where its clock is behind.
+func TestPassedResumesEarly(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	m := NewMemory(c.Now)
+	a := newReplica(t, m, "a")
+	a.trips(initial)
+	c.move(initial)
+	m.PauseUntil(c.Now().Add(slack / 2))
+	a.admits(probe)
+	a.passes()
+	assert.Zero(t, m.PausedUntil())
+}
+
+// TestClockFarAhead: a replica that is a year ahead stops the others for no longer
+// than the longest pause.
+func TestClockFarAhead(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	m := NewMemory(c.Now)
+	g, err := m.Gate(t.Context(), Options{Worker: "ahead", Now: func() time.Time { return c.Now().AddDate(1, 0, 0) }})
+	require.NoError(t, err)
+	_, err = g.Trip(t.Context(), "x", "")
+	require.NoError(t, err)
+	a := newReplica(t, m, "a")
+	a.waits(longest)
+	c.move(longest)
+	a.admits(probe)
+	assert.True(t, m.PausedUntil().IsZero(), "the pause is measured on the server's clock")
+}
+
+func TestExactlyOneProbeOverAllReplicas(t *testing.T) {
+	t.Parallel()
+	const replicas, each = 5, 40
+	c := newClock()
+	m := NewMemory(c.Now)
+	gates := make([]replica, replicas)
+	for i := range gates {
+		gates[i] = newReplica(t, m, string(rune('a'+i)))
+		running(t, gates[i].Gate)
+	}
+	// The others learn of a pause by their watch.
+	learned := func(level int) {
+		for _, r := range gates {
+			require.Eventually(t, func() bool { return r.State().Level == level }, 5*time.Second, time.Millisecond)
+		}
+	}
+	gates[0].trips(initial)
+	learned(1)
+	pause := initial
+	for round := range 4 {
+		c.move(pause)
+		var mu sync.Mutex
+		var probers []replica
+		var wg sync.WaitGroup
+		for i := range replicas * each {
+			wg.Go(func() {
+				r := gates[i%replicas]
+				got, err := r.Admit(t.Context())
+				assert.NoError(t, err)
+				assert.Equal(t, got.Probe, got.Allowed, "nothing but the probe is sent")
+				if got.Probe {
+					mu.Lock()
+					defer mu.Unlock()
+					probers = append(probers, r)
+				}
+			})
+		}
+		wg.Wait()
+		require.Len(t, probers, 1, "round %d", round)
+		pause *= 2
+		probers[0].trips(pause)
+		learned(round + 2)
+	}
+}
+
+func TestAdmitEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	a := newReplica(t, NewMemory(c.Now), "a")
+	a.trips(initial)
+	c.move(initial)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	got, err := a.Admit(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Equal(t, domain.Admission{}, got)
+}
+
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	for _, o := range []Options{
+		{Initial: -1}, {ProbeTimeout: -1}, {Max: -1}, {Initial: time.Hour}, {Initial: time.Minute, Max: time.Second},
+	} {
+		_, err := NewMemory(nil).Gate(t.Context(), o)
+		assert.ErrorContains(t, err, "gate: ", "%+v", o)
+	}
+}
+
+func TestTextsFromOutsideAreBounded(t *testing.T) {
+	t.Parallel()
+	m := NewMemory(newClock().Now)
+	a := newReplica(t, m, "a")
+	_, err := a.Trip(t.Context(), strings.Repeat("x", 10_000), "\xff"+strings.Repeat("余额", 10_000))
+	require.NoError(t, err)
+	assert.LessOrEqual(t, len(m.data), maxDocumentBytes)
+	b := newReplica(t, m, "b")
+	assert.Equal(t, PhasePaused, b.State().Phase)
+	assert.Equal(t, strings.Repeat("x", maxCodeBytes), b.State().Code)
+	assert.True(t, strings.HasSuffix(b.State().Message, "额") || strings.HasSuffix(b.State().Message, "余"))
+}
+
+func BenchmarkAdmitOpen(b *testing.B) {
+	a := newReplica(b, NewMemory(nil), "a")
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			got, err := a.Admit(b.Context())
+			if err != nil || !got.Allowed || a.Passed(b.Context()) != nil {
+				b.Fatal(got, err)
+			}
+		}
+	})
+}

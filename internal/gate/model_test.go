@@ -1,0 +1,93 @@
+package gate
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// TestHistories drives three replicas, each as late with the news as chance will
+// have it, through random histories and checks what must hold whatever happens.
+func TestHistories(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		c := newClock()
+		m := NewMemory(c.Now)
+		gates := make([]*Gate, 3)
+		for i := range gates {
+			g, err := m.Gate(t.Context(), Options{Worker: string(rune('a' + i))})
+			require.NoError(t, err)
+			gates[i] = g
+		}
+		// What the broker knows is the truth that the replicas hear of late.
+		truth := func() document {
+			doc, err := decode(m.data)
+			require.NoError(t, err)
+			return doc
+		}
+		prober, probeEnds := -1, time.Time{}
+		for range 60 {
+			c.move(rapid.SampledFrom([]time.Duration{
+				0, 0, time.Millisecond, time.Second, timeout - 1, timeout, initial, longest,
+			}).Draw(t, "step"))
+			i := rapid.IntRange(0, len(gates)-1).Draw(t, "replica")
+			g, before, now := gates[i], truth(), c.Now()
+			knew := g.State().Phase
+			switch rapid.SampledFrom([]string{"admit", "admit", "trip", "pass", "give back", "hear"}).Draw(t, "do") {
+			case "admit":
+				got, err := g.Admit(t.Context())
+				require.NoError(t, err)
+				if got.Probe {
+					require.NotEqual(t, PhaseOpen, before.State)
+					require.False(t, before.State == PhasePaused && before.Until.After(now), "no probe in a pause")
+					require.False(t, prober >= 0 && probeEnds.After(now), "one probe at a time")
+					prober, probeEnds = i, now.Add(timeout)
+				} else if got.Allowed {
+					require.True(t, before.State == PhaseOpen || knew == PhaseOpen, "held back once known")
+				} else {
+					require.Positive(t, got.Wait)
+					require.LessOrEqual(t, got.Wait, longest)
+				}
+			case "trip":
+				until, err := g.Trip(t.Context(), "code", "text")
+				require.NoError(t, err)
+				require.False(t, until.Before(now))
+				after := truth()
+				switch {
+				case knew == PhaseOpen && before.State == PhaseOpen:
+					require.Equal(t, PhasePaused, after.State)
+					require.Equal(t, 1, after.Level)
+				case i == prober:
+					require.Equal(t, PhasePaused, after.State)
+					require.Equal(t, before.Level+1, after.Level)
+					prober = -1
+				default:
+					require.Equal(t, before, after, "no news")
+				}
+			case "pass":
+				require.NoError(t, g.Passed(t.Context()))
+				after := truth()
+				if i == prober {
+					require.Equal(t, PhaseOpen, after.State)
+					prober = -1
+				} else {
+					require.Equal(t, before, after, "only the probe opens")
+				}
+			case "give back":
+				require.NoError(t, g.GiveBack(t.Context()))
+				if i == prober {
+					require.Equal(t, PhasePaused, truth().State)
+					require.Equal(t, before.Level, truth().Level)
+					prober = -1
+				} else {
+					require.Equal(t, before, truth())
+				}
+			case "hear":
+				require.NoError(t, g.reload(t.Context()))
+			}
+			require.Equal(t, prober >= 0, truth().State == PhaseProbing)
+		}
+	})
+}

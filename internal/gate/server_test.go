@@ -1,0 +1,244 @@
+package gate
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+)
+
+const (
+	testBucket   = "limits"
+	testStream   = "JOBS"
+	testConsumer = "worker"
+	patientFor   = 20 * time.Second
+)
+
+// provision makes the bucket, the stream and the consumer.
+func provision(t testing.TB, js jetstream.JetStream) jetstream.KeyValue {
+	t.Helper()
+	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: testBucket, TTL: time.Hour})
+	require.NoError(t, err)
+	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: testStream, Subjects: []string{"jobs"}, Retention: jetstream.WorkQueuePolicy,
+	})
+	require.NoError(t, err)
+	_, err = js.CreateConsumer(t.Context(), testStream, jetstream.ConsumerConfig{
+		Durable: testConsumer, AckPolicy: jetstream.AckExplicitPolicy,
+	})
+	require.NoError(t, err)
+	return kv
+}
+
+// onServer returns a gate on the server and keeps it running.
+func onServer(t testing.TB, js jetstream.JetStream, o Options) replica {
+	t.Helper()
+	o.Bucket, o.Stream, o.Consumer = testBucket, testStream, testConsumer
+	g, err := Open(t.Context(), js, o)
+	require.NoError(t, err)
+	running(t, g)
+	return replica{g, t}
+}
+
+// pauseLeft returns what is left of the consumer's pause, as its info shows it.
+func pauseLeft(t testing.TB, js jetstream.JetStream) time.Duration {
+	t.Helper()
+	consumer, err := js.Consumer(t.Context(), testStream, testConsumer)
+	require.NoError(t, err)
+	info, err := consumer.Info(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, info.Paused, info.PauseRemaining > 0)
+	return info.PauseRemaining
+}
+
+func (r replica) becomes(phase Phase) {
+	r.t.Helper()
+	require.Eventually(r.t, func() bool { return r.State().Phase == phase }, patientFor, time.Millisecond)
+}
+
+// getsProbe asks until the probe is granted.
+func (r replica) getsProbe() {
+	r.t.Helper()
+	require.Eventually(r.t, func() bool {
+		got, err := r.Admit(context.Background())
+		return err == nil && got.Probe
+	}, patientFor, 5*time.Millisecond)
+}
+
+func TestServerRound(t *testing.T) {
+	t.Parallel()
+	h := brokertest.Server(t)
+	_, jsA := h.Connect()
+	_, jsB := h.Connect()
+	provision(t, jsA)
+	o := Options{Initial: 500 * time.Millisecond, Max: time.Minute}
+	o.Worker = "a"
+	a := onServer(t, jsA, o)
+	o.Worker = "b"
+	b := onServer(t, jsB, o)
+	a.admits(allowed)
+	b.admits(allowed)
+
+	until, err := a.Trip(t.Context(), "isv.AMOUNT_NOT_ENOUGH", "no balance")
+	require.NoError(t, err)
+	left := pauseLeft(t, jsB)
+	assert.Positive(t, left)
+	assert.LessOrEqual(t, left, o.Initial)
+	b.becomes(PhasePaused)
+	assert.Equal(t, "a", b.State().Worker)
+	assert.True(t, until.Equal(b.State().Until), "%s %s", until, b.State().Until)
+
+	// The server holds the job back for as long as the pause lasts.
+	_, err = jsA.Publish(t.Context(), "jobs", []byte("job"))
+	require.NoError(t, err)
+	consumer, err := jsA.Consumer(t.Context(), testStream, testConsumer)
+	require.NoError(t, err)
+	msg, err := consumer.Next(jetstream.FetchMaxWait(patientFor))
+	require.NoError(t, err)
+	assert.False(t, time.Now().Before(until.Add(-50*time.Millisecond)), "delivered in the pause")
+	require.NoError(t, msg.Ack())
+
+	b.getsProbe()
+	a.becomes(PhaseProbing)
+	_, err = b.Trip(t.Context(), "isv.AMOUNT_NOT_ENOUGH", "no balance")
+	require.NoError(t, err)
+	assert.Greater(t, pauseLeft(t, jsA), o.Initial, "twice as long")
+	a.becomes(PhasePaused)
+	a.getsProbe()
+	require.NoError(t, a.Passed(t.Context()))
+	b.becomes(PhaseOpen)
+	b.admits(allowed)
+	assert.Zero(t, pauseLeft(t, jsA))
+}
+
+func TestServerKeepsTheStateOverRestarts(t *testing.T) {
+	t.Parallel()
+	h := brokertest.Server(t)
+	_, js := h.Connect()
+	provision(t, js)
+	a := onServer(t, js, Options{Worker: "a"})
+	_, err := a.Trip(t.Context(), "code", "text")
+	require.NoError(t, err)
+
+	h.Restart()
+	_, js = h.Connect()
+	b := onServer(t, js, Options{Worker: "b"}) // a worker that starts in a pause
+	assert.Equal(t, PhasePaused, b.State().Phase)
+	assert.Greater(t, pauseLeft(t, js), 10*time.Second)
+
+	// a's watch survives the restart.
+	require.EventuallyWithT(t, func(t *assert.CollectT) {
+		require.NoError(t, b.ProbeNow(context.Background()))
+		assert.False(t, a.State().Until.After(time.Now()))
+	}, patientFor, 10*time.Millisecond)
+	assert.Zero(t, pauseLeft(t, js))
+	a.getsProbe()
+}
+
+func TestServerPauseIsMended(t *testing.T) {
+	t.Parallel()
+	_, js := brokertest.Start(t)
+	kv := provision(t, js)
+	doc := document{State: PhasePaused, ID: "x", Level: 1, Until: time.Now().Add(time.Minute), Worker: "died"}
+	data, err := doc.encode()
+	require.NoError(t, err)
+	_, err = kv.Put(t.Context(), key, data)
+	require.NoError(t, err)
+	require.Zero(t, pauseLeft(t, js))
+	onServer(t, js, Options{Worker: "b"})
+	require.Eventually(t, func() bool { return pauseLeft(t, js) > 0 }, patientFor, 5*time.Millisecond)
+}
+
+func TestServerKeepsTheOperatorsPause(t *testing.T) {
+	t.Parallel()
+	_, js := brokertest.Start(t)
+	provision(t, js)
+	a := onServer(t, js, Options{Worker: "a"})
+	_, err := js.PauseConsumer(t.Context(), testStream, testConsumer, time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	_, err = a.Trip(t.Context(), "code", "text")
+	require.NoError(t, err)
+	require.NoError(t, a.ProbeNow(t.Context()))
+	a.getsProbe()
+	require.NoError(t, a.Passed(t.Context()))
+	assert.Greater(t, pauseLeft(t, js), 59*time.Minute)
+}
+
+// TestServerDeletedKey: an operator who deletes the document opens the gate.
+func TestServerDeletedKey(t *testing.T) {
+	t.Parallel()
+	_, js := brokertest.Start(t)
+	kv := provision(t, js)
+	a := onServer(t, js, Options{Worker: "a"})
+	for range 2 {
+		_, err := a.Trip(t.Context(), "code", "text")
+		require.NoError(t, err)
+		require.NoError(t, kv.Delete(t.Context(), key))
+		a.becomes(PhaseOpen)
+		require.NoError(t, kv.Purge(t.Context(), key))
+	}
+}
+
+// TestServerSharesTheBucket: other keys of the bucket don't concern the gate.
+func TestServerSharesTheBucket(t *testing.T) {
+	t.Parallel()
+	_, js := brokertest.Start(t)
+	kv := provision(t, js)
+	a := onServer(t, js, Options{Worker: "a"})
+	for i := range 50 {
+		_, err := kv.Put(t.Context(), fmt.Sprintf("phone%d", i), []byte(`{"state":"paused"}`))
+		require.NoError(t, err)
+	}
+	_, err := a.Trip(t.Context(), "code", "text")
+	require.NoError(t, err)
+	a.becomes(PhasePaused)
+	assert.Equal(t, 1, a.State().Level)
+}
+
+func TestServerMissingThings(t *testing.T) {
+	t.Parallel()
+	nc, js := brokertest.Start(t)
+	_, err := Open(t.Context(), js, Options{Bucket: testBucket})
+	require.ErrorContains(t, err, `no bucket "limits"`)
+
+	_, err = js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: testBucket})
+	require.NoError(t, err)
+	a := onServer(t, js, Options{Worker: "a"})
+	began := time.Now()
+	until, err := a.Trip(t.Context(), "code", "text")
+	require.ErrorIs(t, err, ErrUnavailable)
+	assert.ErrorContains(t, err, "look at the consumer")
+	assert.Less(t, time.Since(began), patience, "a consumer that is missing is not waited for")
+	assert.True(t, until.After(began))
+	a.becomes(PhasePaused)
+
+	nc.Close()
+	require.ErrorIs(t, a.ProbeNow(t.Context()), ErrUnavailable)
+}
+
+// TestServerStopped: Run outlives a server that is away, and ends when told to.
+func TestServerStopped(t *testing.T) {
+	t.Parallel()
+	h := brokertest.Server(t)
+	_, js := h.Connect()
+	provision(t, js)
+	o := Options{Bucket: testBucket, Stream: testStream, Consumer: testConsumer, Worker: "a"}
+	g, err := Open(t.Context(), js, o)
+	require.NoError(t, err)
+	stop := running(t, g)
+	h.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = g.Trip(ctx, "code", "text")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	replica{g, t}.admits(allowed)
+	_, err = Open(ctx, js, o)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	stop()
+}

@@ -1,0 +1,118 @@
+package ratelimit
+
+import (
+	"slices"
+	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+)
+
+// moveTolerance is how far a place may lie behind now without being moved: a
+// repeat within it is the same attempt asking again, not a later one.
+const moveTolerance = time.Millisecond
+
+// The functions below are the whole of the limiter's judgement. They are pure
+// and never change the document they are called on, so the real limiter can run
+// them again after a lost compare-and-swap.
+
+// reserve decides on a place for request id at local time now and returns the
+// document after it, and whether that differs from the one before.
+//
+// A request has at most one place. Where it has one already, the place moves to
+// now, because the window must count when the SMS really goes out and not when
+// an earlier attempt, which sent nothing, was made. The move is judged like a new
+// place with the old one set aside. A denied move leaves the old place as it is,
+// to be released by the caller or to age out.
+func (d document) reserve(id string, now int64, rules []Rule) (document, domain.Reservation, bool) {
+	local, now := now, d.latest(now)
+	own, others := d.split(id)
+	if until, rule := others.blockedUntil(now, rules); until > now {
+		// The wait is for the local clock to get there, even if it is behind.
+		return d, domain.Reservation{RetryAfter: time.Duration(until - local), Rule: rule}, false
+	}
+	allowed := domain.Reservation{Allowed: true}
+	if len(rules) == 0 || own != nil && now-own.At < int64(moveTolerance) {
+		return d, allowed, false
+	}
+	next := others.pruned(now, rules)
+	next.Entries = append(next.Entries, entry{ID: id, At: now})
+	return next, allowed, true
+}
+
+// release takes back the place of a request, if it has one.
+func (d document) release(id string, now int64, rules []Rule) (document, bool) {
+	own, others := d.split(id)
+	if own == nil {
+		return d, false
+	}
+	return others.pruned(d.latest(now), rules), true
+}
+
+// closeFor closes the phone until duration after now. It never shortens a
+// closure: of two messages from Aliyun the one that forbids longer is the rule.
+func (d document) closeFor(duration time.Duration, now int64, rules []Rule) (document, bool) {
+	until := now + int64(min(duration, MaxClosure))
+	if duration <= 0 || until <= d.ClosedUntil {
+		return d, false
+	}
+	next := d.pruned(d.latest(now), rules)
+	next.ClosedUntil = until
+	return next, true
+}
+
+// latest is the time that counts as now: no earlier than any place taken.
+func (d document) latest(now int64) int64 {
+	if last := len(d.Entries) - 1; last >= 0 {
+		return max(now, d.Entries[last].At)
+	}
+	return now
+}
+
+// split returns the request's own entry, nil if it has none, and the document
+// without it.
+func (d document) split(id string) (*entry, document) {
+	i := slices.IndexFunc(d.Entries, func(e entry) bool { return e.ID == id })
+	if i < 0 {
+		return nil, d
+	}
+	own := d.Entries[i]
+	d.Entries = slices.Delete(slices.Clone(d.Entries), i, i+1)
+	return &own, d
+}
+
+// blockedUntil returns the earliest instant from now on at which one more place
+// is free under every rule, and what binds until then. It is now or earlier where
+// nothing binds.
+func (d document) blockedUntil(now int64, rules []Rule) (until int64, by string) {
+	until, by = now, ""
+	if d.ClosedUntil > until {
+		until, by = d.ClosedUntil, domain.RuleClosed
+	}
+	for _, rule := range rules {
+		// A rule has room as soon as the Max-th newest place has left its window;
+		// whatever is older has left it before.
+		i := len(d.Entries) - rule.Max
+		if i < 0 {
+			continue
+		}
+		if free := d.Entries[i].At + int64(rule.Window); free > until {
+			until, by = free, rule.String()
+		}
+	}
+	return until, by
+}
+
+// pruned returns a copy without the places that count under no rule any more.
+// What is left is never more than the Max of the rule with the longest window,
+// since that rule had room for each of them.
+func (d document) pruned(now int64, rules []Rule) document {
+	oldest := now - int64(longest(rules))
+	kept := make([]entry, 0, len(d.Entries)+1)
+	for _, e := range d.Entries {
+		if e.At > oldest {
+			kept = append(kept, e)
+		}
+	}
+	d.Entries = kept
+	return d
+}

@@ -1,0 +1,79 @@
+package ratelimit
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// document is the state of one phone. Times are nanoseconds since 1970, because
+// a window is exact only as far as the times in it are.
+type document struct {
+	// Entries are the places taken, oldest first, one a request.
+	Entries []entry `json:"entries,omitempty"`
+	// ClosedUntil is when Aliyun's own limit opens the phone again; 0: not closed.
+	ClosedUntil int64 `json:"closed_until,omitempty"`
+}
+
+// entry is the place of one request.
+type entry struct {
+	ID string `json:"id"`
+	At int64  `json:"at"`
+}
+
+const (
+	// maxDocumentBytes is more than MaxPlaces entries with the longest ids take.
+	maxDocumentBytes = 256 << 10
+	// maxTime, in the year 2200, leaves room to add any window without overflow.
+	maxTime = int64(7_258_118_400_000_000_000)
+)
+
+// errCorrupt: the bytes are no document that this package would write. Its text
+// and what wraps it never quote the bytes.
+var errCorrupt = errors.New("the document can't be read")
+
+// decodeDocument reads a document. All of it must be sound: half a document
+// would be a guess at how many places are taken.
+func decodeDocument(data []byte) (document, error) {
+	if len(data) > maxDocumentBytes {
+		return document{}, fmt.Errorf("%w: %d bytes are more than %d", errCorrupt, len(data), maxDocumentBytes)
+	}
+	var doc document
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return document{}, fmt.Errorf("%w: not the JSON expected", errCorrupt)
+	}
+	if len(doc.Entries) > MaxPlaces {
+		return document{}, fmt.Errorf("%w: %d entries are more than %d", errCorrupt, len(doc.Entries), MaxPlaces)
+	}
+	if doc.ClosedUntil < 0 || doc.ClosedUntil > maxTime {
+		return document{}, fmt.Errorf("%w: closed_until is out of range", errCorrupt)
+	}
+	seen := make(map[string]bool, len(doc.Entries))
+	for i, e := range doc.Entries {
+		switch {
+		case !passcode.ValidRequestID(e.ID):
+			return document{}, fmt.Errorf("%w: entry %d has no request id", errCorrupt, i)
+		case seen[e.ID]:
+			return document{}, fmt.Errorf("%w: entry %d repeats a request id", errCorrupt, i)
+		case e.At <= 0 || e.At > maxTime:
+			return document{}, fmt.Errorf("%w: entry %d has a time out of range", errCorrupt, i)
+		}
+		seen[e.ID] = true
+	}
+	slices.SortStableFunc(doc.Entries, byTime)
+	return doc, nil
+}
+
+func (d document) encode() ([]byte, error) {
+	data, err := json.Marshal(d)
+	if err != nil { // strings and numbers always marshal
+		return nil, fmt.Errorf("encode document: %w", err)
+	}
+	return data, nil
+}
+
+func byTime(a, b entry) int { return cmp.Compare(a.At, b.At) }

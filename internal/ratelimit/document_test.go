@@ -1,0 +1,123 @@
+package ratelimit
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestDocumentRoundTrip(t *testing.T) {
+	t.Parallel()
+	doc := document{
+		Entries:     []entry{{"a", epoch.UnixNano()}, {"b_-9", epoch.UnixNano() + 1}},
+		ClosedUntil: epoch.UnixNano() + 5,
+	}
+	data, err := doc.encode()
+	require.NoError(t, err)
+	again, err := decodeDocument(data)
+	require.NoError(t, err)
+	assert.Equal(t, doc, again)
+}
+
+func TestDocumentIsSortedOnReading(t *testing.T) {
+	t.Parallel()
+	doc, err := decodeDocument([]byte(`{"entries":[{"id":"late","at":9},{"id":"early","at":1}],"later_member":true}`))
+	require.NoError(t, err)
+	assert.Equal(t, []entry{{"early", 1}, {"late", 9}}, doc.Entries)
+}
+
+func TestDocumentRefuses(t *testing.T) {
+	t.Parallel()
+	many := make([]entry, MaxPlaces+1)
+	for i := range many {
+		many[i] = entry{fmt.Sprintf("r%d", i), 1}
+	}
+	tooMany, err := json.Marshal(document{Entries: many})
+	require.NoError(t, err)
+	for name, data := range map[string]string{
+		"empty":            "",
+		"text":             "+8613812345678",
+		"array":            "[]",
+		"number":           "5",
+		"half":             `{"entries":[`,
+		"two":              `{}{}`,
+		"id missing":       `{"entries":[{"at":5}]}`,
+		"id not an id":     `{"entries":[{"id":"a b","at":5}]}`,
+		"id twice":         `{"entries":[{"id":"a","at":5},{"id":"a","at":6}]}`,
+		"time missing":     `{"entries":[{"id":"a"}]}`,
+		"time negative":    `{"entries":[{"id":"a","at":-5}]}`,
+		"time too late":    `{"entries":[{"id":"a","at":9223372036854775807}]}`,
+		"time a fraction":  `{"entries":[{"id":"a","at":1.5}]}`,
+		"time too large":   `{"entries":[{"id":"a","at":99999999999999999999}]}`,
+		"closed before":    `{"closed_until":-1}`,
+		"closed for ever":  `{"closed_until":9223372036854775807}`,
+		"too many entries": string(tooMany),
+		"too long":         `{"x":"` + strings.Repeat("x", maxDocumentBytes) + `"}`,
+	} {
+		_, err := decodeDocument([]byte(data))
+		require.ErrorIs(t, err, errCorrupt, name)
+		assert.NotContains(t, err.Error(), "13812345678", name)
+	}
+}
+
+// TestLargestDocument shows that what the rules allow at most can be read back.
+func TestLargestDocument(t *testing.T) {
+	t.Parallel()
+	doc := document{}
+	list := []Rule{{Max: MaxPlaces, Window: MaxWindow}}
+	now := maxTime - 2*MaxPlaces
+	for i := range MaxPlaces {
+		var changed bool
+		doc, _, changed = doc.reserve(fmt.Sprintf("%064d", i), now+int64(i), list)
+		require.True(t, changed)
+	}
+	data, err := doc.encode()
+	require.NoError(t, err)
+	again, err := decodeDocument(data)
+	require.NoError(t, err)
+	assert.Len(t, again.Entries, MaxPlaces)
+	_, answer, _ := again.reserve("more", now+MaxPlaces, list)
+	assert.False(t, answer.Allowed)
+	assert.Equal(t, MaxWindow-MaxPlaces, answer.RetryAfter)
+}
+
+func FuzzDecodeDocument(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, `null`, `{"entries":[{"id":"a","at":1767323045000000000}],"closed_until":1767323046000000000}`,
+		`{"entries":[{"id":"a","at":7258118400000000000},{"id":"b","at":1}]}`, `{"entries":null}`, `[`, `{"entries":[{}]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	list := []Rule{{Max: 1, Window: MaxWindow}, {Max: 3, Window: 1}}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		doc, err := decodeDocument(data)
+		if err != nil {
+			require.ErrorIs(t, err, errCorrupt)
+			return
+		}
+		encoded, err := doc.encode()
+		require.NoError(t, err)
+		again, err := decodeDocument(encoded)
+		require.NoError(t, err)
+		require.Empty(t, cmp.Diff(doc, again, cmp.AllowUnexported(document{}, entry{}), cmpopts.EquateEmpty()))
+
+		// Whatever could be read must lead to an answer that makes sense.
+		now := epoch.UnixNano()
+		next, answer, changed := doc.reserve("fuzz", now, list)
+		if !answer.Allowed {
+			require.False(t, changed)
+			require.Positive(t, answer.RetryAfter)
+			require.NotEmpty(t, answer.Rule)
+			return
+		}
+		_, second, _ := next.reserve("another", now, list)
+		require.False(t, second.Allowed, "one place only")
+		next.state(now, list)
+	})
+}

@@ -1,0 +1,263 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// Options say where a limiter keeps its state and what it enforces.
+type Options struct {
+	// Bucket is the name of an existing key-value bucket whose values are kept
+	// for [BucketTTL] of the rules, or for ever.
+	Bucket string
+	// Rules all hold at once. None means that only Aliyun's own closures count.
+	Rules []Rule
+	// Key is the HMAC key under which phones are stored. Empty: a random one is
+	// made once and kept in the bucket. With another key every phone starts anew.
+	Key passcode.Secret
+	// Now is the clock; default [time.Now].
+	Now func() time.Time
+	// Logger tells of documents that can't be read; default: nobody.
+	Logger *slog.Logger
+}
+
+// Limiter keeps the limits per phone in a bucket that every replica shares. Its
+// methods may be called by any number of goroutines. No call lasts longer than
+// eight seconds, however long its context has; a call that fails may have been
+// carried out none the less, and calling again is safe.
+type Limiter struct {
+	store store
+	keys  *keyring
+	rules []Rule
+	now   func() time.Time
+	log   *slog.Logger
+	locks keyLock
+}
+
+// Open returns a limiter on an existing bucket. It fails where the bucket is
+// missing, or drops its values too early for the rules to hold.
+func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Limiter, error) {
+	if err := checkRules(o.Rules); err != nil {
+		return nil, fmt.Errorf("ratelimit: %w", err)
+	}
+	kv, err := openBucket(ctx, js, o)
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, kvStore{kv}, o, KeyRefresh)
+}
+
+func openBucket(ctx context.Context, js jetstream.JetStream, o Options) (jetstream.KeyValue, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+	defer cancel()
+	var kv jetstream.KeyValue
+	var ttl time.Duration
+	err := retry(ctx, func() (err error) {
+		kv, ttl, err = lookUpBucket(ctx, js, o.Bucket)
+		return err
+	})
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil, fmt.Errorf("ratelimit: there is no bucket %q; it must be provisioned first", o.Bucket)
+	}
+	if err != nil {
+		return nil, failed(ctx, "open", err)
+	}
+	if need := BucketTTL(o.Rules); ttl != 0 && ttl < need-KeyRefresh {
+		return nil, fmt.Errorf("ratelimit: bucket %q drops its values after %s, the rules need %s",
+			o.Bucket, compact(ttl), compact(need))
+	}
+	return kv, nil
+}
+
+// open is Open once the bucket is known to do.
+func open(ctx context.Context, s store, o Options, refresh time.Duration) (*Limiter, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	l := &Limiter{
+		store: s,
+		keys:  newKeyring(s, o.Key, refresh, o.Now),
+		rules: slices.Clone(o.Rules),
+		now:   o.Now,
+		log:   o.Logger,
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+	defer cancel()
+	if _, err := l.keys.current(ctx); err != nil {
+		return nil, failed(ctx, "open", err)
+	}
+	return l, nil
+}
+
+// Reserve takes a place for a request under every rule, or says how long until
+// there is one and which rule binds until then: the rule as [Rule.String] writes
+// it, or "closed" where Aliyun itself closed the phone.
+//
+// A request has one place, however often it asks. Asking again later moves the
+// place to now, because windows count when an SMS really goes out: an attempt
+// that sent nothing is followed by another, perhaps a minute on. The move is
+// denied where the other requests leave no room at the new time; the old place
+// then stays until it is released or ages out, so a caller that gives up releases
+// it. Asking again within a millisecond, or with a clock that was set back,
+// leaves the place where it is.
+//
+// The phone must be canonical E.164: another spelling would be another phone.
+func (l *Limiter) Reserve(ctx context.Context, phone passcode.Phone, requestID string) (domain.Reservation, error) {
+	if err := checkRequestID(requestID); err != nil {
+		return domain.Reservation{}, err
+	}
+	var answer domain.Reservation
+	err := l.change(ctx, "reserve", phone, func(doc document, now int64) (next document, changed bool) {
+		next, answer, changed = doc.reserve(requestID, now, l.rules)
+		return next, changed
+	})
+	if err != nil {
+		return domain.Reservation{}, err
+	}
+	return answer, nil
+}
+
+// Release gives a request's place back, when it is certain that nothing was sent.
+// Without a place it does nothing.
+func (l *Limiter) Release(ctx context.Context, phone passcode.Phone, requestID string) error {
+	return l.change(ctx, "release", phone, func(doc document, now int64) (document, bool) {
+		return doc.release(requestID, now, l.rules)
+	})
+}
+
+// CloseFor closes a phone until d from now, because Aliyun's own limit refused
+// it. A closure that lasts longer already stays; d counts up to [MaxClosure].
+func (l *Limiter) CloseFor(ctx context.Context, phone passcode.Phone, d time.Duration) error {
+	return l.change(ctx, "close", phone, func(doc document, now int64) (document, bool) {
+		return doc.closeFor(d, now, l.rules)
+	})
+}
+
+// change reads a phone's document, runs step on it and stores the result, again
+// from the start as often as somebody else was faster. An answer that was lost on
+// its way looks like that too: the next round then finds its own write, which
+// step must recognise.
+func (l *Limiter) change(ctx context.Context, call string, phone passcode.Phone, step func(document, int64) (document, bool)) error {
+	return l.locked(ctx, call, phone, func(ctx context.Context, name string) error {
+		return retry(ctx, func() error {
+			data, revision, err := l.store.get(ctx, name)
+			if err != nil {
+				return err
+			}
+			// The clock is read after the document, never before: waiting for the
+			// lock and the broker takes time that windows must not lose.
+			next, changed := step(l.read(name, data, revision), l.now().UnixNano())
+			if !changed {
+				return nil
+			}
+			encoded, err := next.encode()
+			if err != nil {
+				return err
+			}
+			return l.store.put(ctx, name, encoded, revision)
+		})
+	})
+}
+
+// read decodes a document. One that can't be read counts as empty and is
+// replaced by the next write: the limiter fails open here. To fail closed would
+// lock the phone's owner out for as long as the bucket keeps the bytes, up to a
+// day, for a fault that nobody sees; to start anew costs at most one more round of
+// the limits for one phone, with Aliyun's own limits behind ours.
+func (l *Limiter) read(name string, data []byte, revision uint64) document {
+	if revision == 0 {
+		return document{}
+	}
+	doc, err := decodeDocument(data)
+	if err != nil {
+		l.log.Error("limits of a phone can't be read and start anew", "key", name, "revision", revision, "error", err)
+		return document{}
+	}
+	return doc
+}
+
+// Show tells what is known of a phone. It changes nothing. Unlike Reserve it
+// reports a document that can't be read as an error.
+func (l *Limiter) Show(ctx context.Context, phone passcode.Phone) (State, error) {
+	var state State
+	var unreadable error
+	err := l.locked(ctx, "show", phone, func(ctx context.Context, name string) error {
+		return retry(ctx, func() error {
+			data, revision, err := l.store.get(ctx, name)
+			if err != nil {
+				return err
+			}
+			var doc document
+			if revision != 0 {
+				doc, unreadable = decodeDocument(data)
+			}
+			state = doc.state(l.now().UnixNano(), l.rules)
+			return nil
+		})
+	})
+	switch {
+	case err != nil:
+		return State{}, err
+	case unreadable != nil:
+		return State{}, fmt.Errorf("ratelimit: show: %w", unreadable)
+	default:
+		return state, nil
+	}
+}
+
+// ResetPhone forgets all about a phone: its places and its closure.
+func (l *Limiter) ResetPhone(ctx context.Context, phone passcode.Phone) error {
+	return l.locked(ctx, "reset", phone, func(ctx context.Context, name string) error {
+		return retry(ctx, func() error { return l.store.remove(ctx, name) })
+	})
+}
+
+// locked runs use with the phone's bucket key, alone in this process for that
+// phone, within patience.
+func (l *Limiter) locked(ctx context.Context, call string, phone passcode.Phone, use func(ctx context.Context, name string) error) error {
+	if err := checkPhone(phone); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+	defer cancel()
+	name, err := l.keys.name(ctx, phone)
+	if err != nil {
+		return failed(ctx, call, err)
+	}
+	unlock, err := l.locks.lock(ctx, name)
+	if err != nil {
+		return failed(ctx, call, err)
+	}
+	defer unlock()
+	if err := use(ctx, name); err != nil {
+		return failed(ctx, call, err)
+	}
+	return nil
+}
+
+func checkPhone(phone passcode.Phone) error {
+	if !strings.HasPrefix(phone.Reveal(), "+") {
+		return errors.New("ratelimit: the phone must be canonical E.164")
+	}
+	return nil
+}
+
+func checkRequestID(id string) error {
+	if !passcode.ValidRequestID(id) {
+		return errors.New("ratelimit: not a request id") // its text may be anything, so it isn't shown
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package ratelimit
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	suite(t, func(t *testing.T, list []Rule, now func() time.Time) anyLimiter {
+		l, err := NewMemory(list, now)
+		require.NoError(t, err)
+		return l
+	})
+}
+
+func TestLimiter(t *testing.T) {
+	t.Parallel()
+	suite(t, func(t *testing.T, list []Rule, now func() time.Time) anyLimiter {
+		_, js := brokertest.Start(t)
+		bucket(t, js, BucketTTL(list))
+		return openOn(t, js, list, now)
+	})
+}
+
+// fixture is one limiter with a clock of its own.
+type fixture struct {
+	*testing.T
+	anyLimiter
+	*clock
+}
+
+// granted and denied reserve and check the answer.
+func (f fixture) granted(id string) {
+	f.Helper()
+	got, err := f.Reserve(f.Context(), phoneA, id)
+	require.NoError(f, err)
+	require.Equal(f, domain.Reservation{Allowed: true}, got, id)
+}
+
+func (f fixture) denied(id, rule string, wait time.Duration) {
+	f.Helper()
+	got, err := f.Reserve(f.Context(), phoneA, id)
+	require.NoError(f, err)
+	require.Equal(f, domain.Reservation{Rule: rule, RetryAfter: wait}, got, id)
+}
+
+// suite is what every limiter must do.
+func suite(t *testing.T, open func(*testing.T, []Rule, func() time.Time) anyLimiter) {
+	each := func(name string, texts []string, check func(f fixture)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newClock()
+			check(fixture{t, open(t, rules(t, texts...), c.Now), c})
+		})
+	}
+
+	each("slides and is exact to one", []string{"2/1m"}, func(f fixture) {
+		f.granted("a")
+		f.move(40 * time.Second)
+		f.granted("b")
+		f.denied("c", "2/1m", 20*time.Second)
+		f.move(20*time.Second - 1)
+		f.denied("c", "2/1m", 1)
+		f.move(1)
+		f.granted("c")
+		f.denied("d", "2/1m", 40*time.Second)
+	})
+	each("names the rule that binds longest", []string{"1/1m", "3/1h"}, func(f fixture) {
+		f.granted("a")
+		f.denied("b", "1/1m", time.Minute)
+		f.move(time.Minute)
+		f.granted("b")
+		f.move(time.Minute)
+		f.granted("c")
+		f.denied("d", "3/1h", 58*time.Minute)
+	})
+	each("gives a request one place", []string{"2/1h"}, func(f fixture) {
+		for range 5 {
+			f.granted("a")
+		}
+		f.granted("b")
+		f.granted("a")
+		f.denied("c", "2/1h", time.Hour)
+	})
+	each("moves the place of a later attempt", []string{"2/1m"}, func(f fixture) {
+		f.granted("a")
+		f.move(50 * time.Second)
+		f.granted("a")
+		f.move(30 * time.Second) // the first attempt's minute is over, the second's is not
+		f.granted("b")
+		f.denied("c", "2/1m", 30*time.Second)
+	})
+	each("denies a move into a full window and keeps the place", []string{"1/1m", "2/1h"}, func(f fixture) {
+		f.granted("a")
+		f.move(time.Minute)
+		f.granted("b")
+		f.move(time.Second)
+		f.denied("a", "1/1m", 59*time.Second)
+		f.move(59 * time.Second)
+		f.denied("c", "2/1h", 58*time.Minute) // a's place counts still
+		require.NoError(f, f.Release(f.Context(), phoneA, "a"))
+		f.granted("c")
+	})
+	each("leaves the place where it is for a repeat within a millisecond", []string{"1/1m"}, func(f fixture) {
+		f.granted("a")
+		f.move(time.Millisecond - 1)
+		f.granted("a")
+		f.denied("b", "1/1m", time.Minute-time.Millisecond+1)
+		f.move(1)
+		f.granted("a")
+		f.denied("b", "1/1m", time.Minute)
+	})
+	each("releases", []string{"1/1m"}, func(f fixture) {
+		f.granted("a")
+		require.NoError(f, f.Release(f.Context(), phoneA, "other"))
+		f.denied("b", "1/1m", time.Minute)
+		require.NoError(f, f.Release(f.Context(), phoneA, "a"))
+		require.NoError(f, f.Release(f.Context(), phoneA, "a"))
+		f.granted("b")
+	})
+	each("closes, and never for less", []string{"5/1m"}, func(f fixture) {
+		ctx := f.Context()
+		f.granted("a")
+		require.NoError(f, f.CloseFor(ctx, phoneA, time.Hour))
+		require.NoError(f, f.CloseFor(ctx, phoneA, time.Minute))
+		require.NoError(f, f.CloseFor(ctx, phoneA, 0))
+		require.NoError(f, f.CloseFor(ctx, phoneA, -time.Hour))
+		f.denied("b", "closed", time.Hour)
+		f.denied("a", "closed", time.Hour)
+		require.NoError(f, f.Release(ctx, phoneA, "a"))
+		f.move(time.Hour - 1)
+		f.denied("b", "closed", 1)
+		f.move(1)
+		f.granted("b")
+	})
+	each("closes for a day at most", nil, func(f fixture) {
+		f.granted("a")
+		f.granted("b")
+		require.NoError(f, f.CloseFor(f.Context(), phoneA, 1000*time.Hour))
+		f.denied("a", "closed", MaxClosure)
+	})
+	each("does not let a slow clock slip past", []string{"1/1m"}, func(f fixture) {
+		f.granted("a")
+		f.move(-10 * time.Minute)
+		f.denied("b", "1/1m", 11*time.Minute)
+		f.granted("a") // nothing to move
+		f.move(11 * time.Minute)
+		f.granted("b")
+	})
+	each("keeps phones apart", []string{"1/1m"}, func(f fixture) {
+		f.granted("a")
+		got, err := f.Reserve(f.Context(), phoneB, "b")
+		require.NoError(f, err)
+		assert.True(f, got.Allowed)
+	})
+	each("shows", []string{"1/1m", "5/1h"}, func(f fixture) {
+		ctx := f.Context()
+		empty, err := f.Show(ctx, phoneA)
+		require.NoError(f, err)
+		assert.Equal(f, State{
+			Windows: []Window{{Rule{1, time.Minute}, 0, 1}, {Rule{5, time.Hour}, 0, 5}},
+			Entries: []Entry{},
+		}, empty)
+
+		f.granted("a")
+		f.move(time.Minute)
+		f.granted("b")
+		f.move(30 * time.Second)
+		require.NoError(f, f.CloseFor(ctx, phoneA, time.Second))
+		state, err := f.Show(ctx, phoneA)
+		require.NoError(f, err)
+		assert.Equal(f, State{
+			Windows:     []Window{{Rule{1, time.Minute}, 1, 1}, {Rule{5, time.Hour}, 2, 5}},
+			ClosedUntil: epoch.Add(91 * time.Second),
+			NextAllowed: epoch.Add(2 * time.Minute),
+			Entries:     []Entry{{"a", epoch}, {"b", epoch.Add(time.Minute)}},
+		}, state)
+
+		f.move(time.Hour)
+		state, err = f.Show(ctx, phoneA)
+		require.NoError(f, err)
+		assert.Equal(f, empty, state)
+	})
+	each("resets", []string{"1/1h"}, func(f fixture) {
+		ctx := f.Context()
+		require.NoError(f, f.ResetPhone(ctx, phoneA))
+		f.granted("a")
+		require.NoError(f, f.CloseFor(ctx, phoneA, time.Hour))
+		require.NoError(f, f.ResetPhone(ctx, phoneA))
+		f.granted("b")
+		f.denied("a", "1/1h", time.Hour)
+	})
+	each("refuses what is no phone or request", []string{"1/1h"}, func(f fixture) {
+		ctx := f.Context()
+		for _, phone := range []string{"", "13812345678", "8613812345678"} {
+			_, err := f.Reserve(ctx, passcode.NewPhone(phone), "a")
+			require.ErrorContains(f, err, "E.164")
+			require.NotContains(f, err.Error(), "13812345678")
+		}
+		for _, id := range []string{"", "a b", "ü"} {
+			_, err := f.Reserve(ctx, phoneA, id)
+			require.ErrorContains(f, err, "request id")
+		}
+	})
+	each("ends with its context", []string{"1/1h"}, func(f fixture) {
+		ctx, cancel := context.WithCancel(f.Context())
+		cancel()
+		got, err := f.Reserve(ctx, phoneA, "a")
+		require.ErrorIs(f, err, context.Canceled)
+		assert.Zero(f, got)
+	})
+}

@@ -1,0 +1,234 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// replicas opens n limiters, each on a connection of its own.
+func replicas(t testing.TB, h *brokertest.Handle, n int, list []Rule) []*Limiter {
+	t.Helper()
+	limiters := make([]*Limiter, n)
+	for i := range limiters {
+		_, js := h.Connect()
+		if i == 0 {
+			bucket(t, js, BucketTTL(list))
+		}
+		limiters[i] = openOn(t, js, list, nil)
+	}
+	return limiters
+}
+
+// TestRaceForOnePhone sends 200 requests for one phone at once over three replicas.
+func TestRaceForOnePhone(t *testing.T) {
+	t.Parallel()
+	limiters := replicas(t, brokertest.Server(t), 3, rules(t, "3/1h"))
+	const requests = 200
+	answers := make([]domain.Reservation, requests)
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range requests {
+		wg.Go(func() {
+			<-start
+			var err error
+			answers[i], err = limiters[i%len(limiters)].Reserve(t.Context(), phoneA, fmt.Sprintf("r%d", i))
+			assert.NoError(t, err)
+		})
+	}
+	close(start)
+	wg.Wait()
+
+	allowed := 0
+	for _, a := range answers {
+		if a.Allowed {
+			allowed++
+			continue
+		}
+		assert.Equal(t, "3/1h", a.Rule)
+		assert.Positive(t, a.RetryAfter)
+		assert.LessOrEqual(t, a.RetryAfter, time.Hour)
+	}
+	assert.Equal(t, 3, allowed)
+	state, err := limiters[0].Show(t.Context(), phoneA)
+	require.NoError(t, err)
+	assert.Len(t, state.Entries, 3)
+}
+
+func TestRaceForManyPhones(t *testing.T) {
+	t.Parallel()
+	limiters := replicas(t, brokertest.Server(t), 3, rules(t, "4/1h", "6/24h"))
+	const phones, each = 50, 20
+	var mu sync.Mutex
+	allowed := make(map[int]int)
+	var wg sync.WaitGroup
+	for i := range phones * each {
+		wg.Go(func() {
+			phone := passcode.NewPhone(fmt.Sprintf("+86138%08d", i%phones))
+			got, err := limiters[i%len(limiters)].Reserve(t.Context(), phone, fmt.Sprintf("r%d", i))
+			assert.NoError(t, err)
+			if got.Allowed {
+				mu.Lock()
+				defer mu.Unlock()
+				allowed[i%phones]++
+			}
+		})
+	}
+	wg.Wait()
+	assert.Len(t, allowed, phones)
+	for n := range maps.Values(allowed) {
+		assert.Equal(t, 4, n)
+	}
+}
+
+// TestSameRequestAtOnce: the same job on several replicas holds one place.
+func TestSameRequestAtOnce(t *testing.T) {
+	t.Parallel()
+	limiters := replicas(t, brokertest.Server(t), 3, rules(t, "1/1h"))
+	var wg sync.WaitGroup
+	for i := range 60 {
+		wg.Go(func() {
+			got, err := limiters[i%3].Reserve(t.Context(), phoneA, "same")
+			assert.NoError(t, err)
+			assert.True(t, got.Allowed)
+		})
+	}
+	wg.Wait()
+	state, err := limiters[0].Show(t.Context(), phoneA)
+	require.NoError(t, err)
+	assert.Len(t, state.Entries, 1)
+}
+
+func TestBrokerAgainstModel(t *testing.T) {
+	t.Parallel()
+	_, js := brokertest.Start(t)
+	kv := bucket(t, js, 0)
+	phone := 0
+	rapid.Check(t, func(r *rapid.T) {
+		phone++ // a phone of its own for each history
+		list, c := drawRules(r), newClock()
+		l, err := open(r.Context(), kvStore{kv}, Options{Rules: list, Now: c.Now}, KeyRefresh)
+		require.NoError(r, err)
+		walk(r, 25, list, c, l, passcode.NewPhone(fmt.Sprintf("+86138%08d", phone)))
+	})
+}
+
+func TestRestartOfTheBroker(t *testing.T) {
+	t.Parallel()
+	h := brokertest.Server(t)
+	l := replicas(t, h, 1, rules(t, "1/1h"))[0]
+	got, err := l.Reserve(t.Context(), phoneA, "a")
+	require.NoError(t, err)
+	require.True(t, got.Allowed)
+
+	h.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = l.Reserve(ctx, phoneA, "b")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+
+	h.Restart()
+	require.EventuallyWithT(t, func(t *assert.CollectT) {
+		got, err := l.Reserve(context.Background(), phoneA, "b")
+		require.NoError(t, err)
+		assert.False(t, got.Allowed)
+	}, 30*time.Second, 20*time.Millisecond)
+}
+
+func TestOpenWaitsForTheBrokerWithinItsBound(t *testing.T) {
+	t.Parallel()
+	h := brokertest.Server(t)
+	_, js := h.Connect()
+	bucket(t, js, 0)
+	h.Stop()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errors.New("the start of the worker"))
+	defer cancel()
+	_, err := Open(ctx, js, Options{Bucket: testBucket})
+	assert.ErrorContains(t, err, "ratelimit: open: the start of the worker")
+
+	h.Restart()
+	_, err = Open(t.Context(), js, Options{Bucket: testBucket})
+	require.NoError(t, err)
+}
+
+func TestClosedConnectionFailsAtOnce(t *testing.T) {
+	t.Parallel()
+	nc, js := brokertest.Start(t)
+	bucket(t, js, 0)
+	l := openOn(t, js, rules(t, "1/1h"), nil)
+	nc.Close()
+	began := time.Now()
+	_, err := l.Reserve(t.Context(), phoneA, "a")
+	require.ErrorIs(t, err, ErrUnavailable)
+	assert.Less(t, time.Since(began), patience/2)
+}
+
+func TestOpenChecksTheBucket(t *testing.T) {
+	t.Parallel()
+	_, js := brokertest.Start(t)
+	open := func(texts ...string) error {
+		_, err := Open(t.Context(), js, Options{Bucket: testBucket, Rules: rules(t, texts...)})
+		return err
+	}
+	assert.ErrorContains(t, open("1/1m"), `no bucket "limits"`)
+
+	bucket(t, js, BucketTTL(rules(t, "1/1m")))
+	require.NoError(t, open("1/1m", "10/24h"))
+	err := open("1/1m", "10/48h")
+	assert.ErrorContains(t, err, "drops its values after 26h, the rules need 50h")
+}
+
+// TestPhoneThatAnOperatorDeleted: a deletion marker is no document.
+func TestPhoneThatAnOperatorDeleted(t *testing.T) {
+	t.Parallel()
+	_, js := brokertest.Start(t)
+	kv := bucket(t, js, 0)
+	l := openOn(t, js, rules(t, "1/1h"), nil)
+	for _, remove := range []func(name string) error{
+		func(name string) error { return kv.Delete(t.Context(), name) },
+		func(name string) error { return kv.Purge(t.Context(), name) },
+		func(string) error { return l.ResetPhone(t.Context(), phoneA) },
+	} {
+		for _, id := range []string{"a", "b"} {
+			got, err := l.Reserve(t.Context(), phoneA, id)
+			require.NoError(t, err)
+			assert.Equal(t, id == "a", got.Allowed)
+		}
+		name, err := l.keys.name(t.Context(), phoneA)
+		require.NoError(t, err)
+		require.NoError(t, remove(name))
+	}
+}
+
+func BenchmarkReserve(b *testing.B) {
+	_, js := brokertest.Start(b)
+	list := rules(b, "1/1m", "5/1h", "10/24h")
+	bucket(b, js, BucketTTL(list))
+	l := openOn(b, js, list, nil)
+	var mu sync.Mutex
+	next := 0
+	number := func() int { mu.Lock(); defer mu.Unlock(); next++; return next }
+	b.ReportAllocs()
+	b.SetParallelism(128)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			i := number()
+			phone := passcode.NewPhone(fmt.Sprintf("+86138%08d", i))
+			if got, err := l.Reserve(b.Context(), phone, fmt.Sprintf("r%d", i)); err != nil || !got.Allowed {
+				b.Fatalf("%+v %v", got, err)
+			}
+		}
+	})
+}
