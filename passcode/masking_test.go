@@ -91,7 +91,7 @@ func shapes() map[string]any {
 func requireHidden(t *testing.T, text string) {
 	t.Helper()
 	for _, value := range []string{testPhone[3:], testCode, testSecret} {
-		bytesOf := strings.Trim(fmt.Sprint([]byte(value)), "[]")
+		bytesOf := strings.Trim(fmt.Sprintf("%d", []byte(value)), "[]")
 		for _, form := range []string{value, fmt.Sprintf("%x", value), fmt.Sprintf("%X", value), fmt.Sprintf("% x", value), bytesOf} {
 			if strings.Contains(text, form) {
 				t.Fatalf("a value shows in clear (%d bytes of text)", len(text))

@@ -8,22 +8,22 @@ import (
 	"unique"
 )
 
-// clear holds a value behind a pointer: fmt calls no methods of a struct's
+// hidden holds a value behind a pointer: fmt calls no methods of a struct's
 // unexported field, nor of a value given to a wrong verb, and prints what it
 // finds there by reflection; at a pointer that is an address. The handle's pointer
 // is the same for equal values, so that == compares what is held.
-type clear struct{ handle unique.Handle[string] }
+type hidden struct{ handle unique.Handle[string] }
 
-func hide(value string) clear {
+func hide(value string) hidden {
 	if value == "" {
-		return clear{}
+		return hidden{}
 	}
-	return clear{unique.Make(value)}
+	return hidden{unique.Make(value)}
 }
 
-func (c clear) isZero() bool { return c == clear{} }
+func (c hidden) isZero() bool { return c == hidden{} }
 
-func (c clear) reveal() string {
+func (c hidden) reveal() string {
 	if c.isZero() {
 		return ""
 	}
@@ -37,7 +37,7 @@ const mask = "****"
 // masked, as in "+86138****5678"; only Reveal gives the number itself.
 //
 // The zero value is an absent number. == compares the numbers.
-type Phone struct{ clear clear }
+type Phone struct{ clear hidden }
 
 // NewPhone wraps a number. It checks nothing: a Phone may hold what a producer
 // wrote as well as a canonical E.164 number.
@@ -102,7 +102,7 @@ func callingCodeLen(digits string) int {
 
 // Passcode is the code a user is to type. It never shows: every way of printing
 // it gives "****"; only Reveal gives the code.
-type Passcode struct{ clear clear }
+type Passcode struct{ clear hidden }
 
 // NewPasscode wraps a code without checking it.
 func NewPasscode(code string) Passcode { return Passcode{hide(code)} }
@@ -124,7 +124,7 @@ func (p Passcode) MarshalText() ([]byte, error) { return []byte(p.clear.masked()
 
 // Secret is a key, password or token of the settings. It shows as "****", an
 // empty one as nothing, so that a reader can tell whether it is set.
-type Secret struct{ clear clear }
+type Secret struct{ clear hidden }
 
 // NewSecret wraps a secret.
 func NewSecret(value string) Secret { return Secret{hide(value)} }
@@ -153,7 +153,7 @@ func (s *Secret) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func (c clear) masked() string {
+func (c hidden) masked() string {
 	if c.isZero() {
 		return ""
 	}

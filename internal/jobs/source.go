@@ -23,6 +23,9 @@ import (
 // renewed, so a short one makes jobs flow again sooner.
 const pullExpiry = 5 * time.Second
 
+// nudge is how long the first wait for a message may take; see next.
+const nudge = 20 * time.Millisecond
+
 // openTimeout bounds one look-up of the consumer.
 const openTimeout = 5 * time.Second
 
@@ -66,7 +69,7 @@ func (s *Source) Next(ctx context.Context) (domain.Delivery, error) {
 		if err != nil {
 			return nil, err
 		}
-		msg, err := messages.Next(jetstream.NextContext(ctx))
+		msg, err := next(ctx, messages)
 		switch {
 		case err == nil:
 			return newDelivery(msg)
@@ -82,6 +85,21 @@ func (s *Source) Next(ctx context.Context) (domain.Delivery, error) {
 			s.close(messages)
 		}
 	}
+}
+
+// next waits for a message, first for a moment and then for as long as it takes.
+//
+// The iterator asks the server for more only when Next is called, and not while
+// its last request is still being written. On a busy machine all that was asked
+// for can be taken before that write returns; a Next that waits then has asked
+// for nothing, until a missing heartbeat wakes it after five seconds. So it is
+// called anew after a moment, which asks.
+func next(ctx context.Context, messages jetstream.MessagesContext) (jetstream.Msg, error) {
+	msg, err := messages.Next(jetstream.NextMaxWait(nudge))
+	if errors.Is(err, nats.ErrTimeout) {
+		return messages.Next(jetstream.NextContext(ctx))
+	}
+	return msg, err
 }
 
 // Drain stops pulling. Jobs that have arrived still come out of Next.

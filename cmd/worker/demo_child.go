@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/emulator"
+	"github.com/passcode-worker/passcode-worker/internal/config"
+)
+
+// child is a worker in a process of its own.
+type child struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+}
+
+// startWorker starts a worker on the stage, and returns when it takes jobs.
+func (st *stage) startWorker(ctx context.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the worker's own program: %w", err)
+	}
+	cmd := exec.Command(self, "run") //nolint:gosec,noctx // our own program; it is stopped by signal, in order
+	cmd.Env = st.workerEnv()
+	cmd.Dir = st.dir // no worker.yaml lies there
+	cmd.Stdout, cmd.Stderr = st.logFile, st.logFile
+	// Ctrl-C is for the demo, which then stops its workers.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start a worker: %w", err)
+	}
+	c := &child{cmd: cmd, done: make(chan struct{})}
+	go func() {
+		_ = cmd.Wait() // how it ended stands in its log
+		close(c.done)
+	}()
+	st.worker = c
+	return st.untilPulling(ctx, c)
+}
+
+// untilPulling waits for the worker's pull to arrive at the consumer.
+func (st *stage) untilPulling(ctx context.Context, c *child) error {
+	defaults := config.Default()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		consumer, err := st.link.js.Consumer(ctx, defaults.Jobs.Stream, defaults.Jobs.Consumer)
+		if err == nil && consumer.CachedInfo().NumWaiting > 0 {
+			return nil
+		}
+		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-c.done:
+			return fmt.Errorf("the worker ended: its log is in %s", st.keepLog())
+		case <-ctx.Done():
+			return fmt.Errorf("the worker takes no jobs: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// workerEnv is the environment of the demo's workers: short times, so that
+// everything can be watched.
+func (st *stage) workerEnv() []string {
+	var env []string
+	for _, v := range st.e.environ {
+		if !strings.HasPrefix(v, "PASSCODE_") {
+			env = append(env, v)
+		}
+	}
+	for key, value := range map[string]string{
+		"nats.url":                 st.embedded.URL(),
+		"aliyun.endpoint":          st.endpoint,
+		"aliyun.protocol":          "http",
+		"aliyun.access_key_id":     emulator.DefaultAccessKeyID,
+		"aliyun.access_key_secret": emulator.DefaultAccessKeySecret,
+		"aliyun.sign_name":         "Demo",
+		"aliyun.templates":         `[{"usage_type":"Generic","template_code":"SMS_100000001"},{"usage_type":"SignIn","template_code":{"china":"SMS_100000002","overseas":"SMS_100000003"}}]`,
+		"aliyun.timeout":           "1s",
+		"aliyun.connect_timeout":   "500ms",
+		"aliyun.in_doubt.lookups":  `["1s","2s","3s"]`,
+		"worker.ack_wait":          "3s",
+		"worker.shutdown_timeout":  "5s",
+		"retry.initial_interval":   "300ms",
+		"http.listen":              "",
+	} {
+		env = append(env, "PASSCODE_"+strings.ToUpper(strings.ReplaceAll(key, ".", "__"))+"="+value)
+	}
+	return env
+}
+
+// kill ends the worker at once, as a crash or a lost machine does.
+func (c *child) kill() {
+	_ = c.cmd.Process.Kill() // it may have ended by itself
+	<-c.done
+}
+
+// stop asks the worker to stop, and kills it where it doesn't.
+func (c *child) stop() {
+	_ = c.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+	select {
+	case <-c.done:
+	case <-time.After(10 * time.Second):
+		c.kill()
+	}
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/emulator"
+)
+
+// emulatorCmd is "worker emulator".
+type emulatorCmd struct {
+	Listen          string        `default:"127.0.0.1:9080" help:"Address to serve on; port 0 takes a free one."`
+	AccessKeyID     string        `name:"access-key-id" help:"The one access key that is known (${default_key_id} where left out)." placeholder:"ID"`
+	AccessKeySecret string        `name:"access-key-secret" help:"Its secret (${default_key_secret} where left out)." placeholder:"SECRET"`
+	Latency         time.Duration `help:"How long each answer takes." placeholder:"50ms"`
+	Limits          bool          `help:"Enforce Aliyun's own limits for each phone: 1 a minute, 5 an hour, 10 a day, 40 a day over all signatures."`
+	MaxQPS          int           `name:"max-qps" help:"Throttle what exceeds so many sends a second." placeholder:"N"`
+	Fault           []string      `sep:"none" placeholder:"SPEC" help:"A fault from the start; may be repeated. See below."`
+	SignName        []string      `name:"sign-name" sep:"none" help:"An approved signature name; any where left out."`
+	Template        []string      `sep:"none" help:"An approved template code, or CODE:variable:… ; any where left out."`
+	LookupLag       time.Duration `name:"lookup-lag" help:"How long look-ups don't find a message." placeholder:"2s"`
+	ReportURL       string        `name:"report-url" help:"Where delivery reports are pushed."`
+}
+
+// Help is the text below the flags.
+func (*emulatorCmd) Help() string { return faultHelp() }
+
+func faultHelp() string {
+	return "Faults, one SPEC each, also for POST /_/faults (one a line, or JSON):\n\n" + emulator.FaultHelp +
+		"\n\nAdministration: GET /_/sent (what was accepted, as JSON lines), GET /_/stats, POST /_/reset, GET, POST and DELETE /_/faults."
+}
+
+// Run serves until it is stopped.
+func (c *emulatorCmd) Run(e *env) error {
+	if (c.AccessKeyID == "") != (c.AccessKeySecret == "") {
+		return usageError{errors.New("worker emulator: --access-key-id and --access-key-secret go together")}
+	}
+	faults := make([]emulator.Fault, len(c.Fault))
+	for i, spec := range c.Fault {
+		var err error
+		if faults[i], err = emulator.ParseFault(spec); err != nil {
+			return usageError{fmt.Errorf("worker emulator: --fault: %w", err)}
+		}
+	}
+	em := emulator.New(emulator.Options{
+		AccessKeyID: c.AccessKeyID, AccessKeySecret: c.AccessKeySecret,
+		Latency: c.Latency, Limits: c.Limits, MaxQPS: c.MaxQPS, Faults: faults,
+		SignNames: c.SignName, Templates: c.Template, LookupLag: c.LookupLag, ReportURL: c.ReportURL,
+		Logger: slog.New(slog.NewTextHandler(e.stderr, nil)),
+	})
+	defer em.Close()
+
+	listener, err := (&net.ListenConfig{}).Listen(e.stop, "tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	say(e.stderr, "listening on http://%s", listener.Addr())
+	return serveEmulator(e.stop, em, listener)
+}
+
+// serveEmulator serves until ctx ends, then lets the requests under way go.
+func serveEmulator(ctx context.Context, em *emulator.Emulator, listener net.Listener) error {
+	server := &http.Server{Handler: em, ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	em.Close() // ends the requests that hang on purpose
+	bounded, cancel := context.WithTimeout(context.Background(), teardownTimeout)
+	defer cancel()
+	if err := server.Shutdown(bounded); err != nil {
+		_ = server.Close() // what is left hangs on a client that doesn't read
+	}
+	<-failed
+	return nil
+}

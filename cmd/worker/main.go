@@ -1,0 +1,41 @@
+// Command worker sends passcodes by SMS: it takes jobs from NATS JetStream,
+// calls Aliyun and announces what became of each. See README.md.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() { os.Exit(run()) }
+
+// run is main with its exit status. The first signal asks the command to stop,
+// the second has it leave at once.
+func run() int {
+	stop, cancel := context.WithCancel(context.Background())
+	force, cancelNow := context.WithCancel(context.Background())
+	defer cancelNow()
+	defer cancel()
+
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	go func() { // ends with the process
+		<-signals
+		cancel()
+		<-signals
+		cancelNow()
+	}()
+
+	return execute(&env{
+		stop:    stop,
+		force:   force,
+		args:    os.Args[1:],
+		environ: os.Environ(),
+		stdin:   os.Stdin,
+		stdout:  os.Stdout,
+		stderr:  os.Stderr,
+	})
+}
