@@ -1,0 +1,61 @@
+// Package cli tests the commands of the real binary as a user meets them: what
+// they print where, and how they exit. Each file in testdata is one script; see
+// github.com/rogpeppe/go-internal/testscript for their language.
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+	"github.com/passcode-worker/passcode-worker/test/harness"
+)
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	bin := harness.BuildWorker(t)
+	// Scripts call "worker", whatever the binary's file is named.
+	dir := t.TempDir()
+	if err := os.Symlink(bin, filepath.Join(dir, "worker")); err != nil {
+		t.Fatal(err)
+	}
+	server := brokertest.Server(t)
+	emulator := harness.StartEmulator(t, bin)
+	stopped := brokertest.Server(t)
+	stopped.Stop()
+	nc, _ := server.Connect()
+
+	w := harness.StartWorker(t, bin, emulator.WorkerEnv(server.URL()), "run")
+	w.WaitFor(`"msg":"ready"`, readyWithin)
+
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata",
+		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("PATH", dir+string(os.PathListSeparator)+env.Getenv("PATH"))
+			env.Setenv("NATS", server.URL())
+			env.Setenv("NO_NATS", stopped.URL())
+			env.Setenv("EMULATOR", strings.TrimPrefix(emulator.URL, "http://"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"publish": publish(nc),
+		},
+	})
+}
+
+// publish is "publish SUBJECT BODY": a message by any NATS client.
+func publish(nc *nats.Conn) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 2 {
+			ts.Fatalf("usage: publish SUBJECT BODY")
+		}
+		ts.Check(nc.Publish(args[0], []byte(args[1])))
+		ts.Check(nc.Flush())
+	}
+}

@@ -1,0 +1,253 @@
+// Package e2e tests the whole program from outside: worker and emulator are
+// processes of the real binary, the broker is a NATS server in this process or
+// in a container, and what happened is read from results, records, dead letters
+// and the emulator alone.
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+	"github.com/passcode-worker/passcode-worker/passcode"
+	"github.com/passcode-worker/passcode-worker/test/harness"
+)
+
+// code is the passcode of every good job. It must not show in any output.
+const code = "pq7z9x"
+
+// bound is how long anything may take that has no reason to take long. It is
+// wide, since tests run side by side under the race detector.
+const bound = 60 * time.Second
+
+// system is a broker, an emulator, and any number of workers.
+type system struct {
+	t        *testing.T
+	bin      string
+	url      string
+	js       jetstream.JetStream
+	emulator *harness.Emulator
+	results  *results
+}
+
+// start starts a system without workers on a broker of its own.
+func start(t *testing.T, emulatorArgs ...string) *system {
+	t.Helper()
+	server := brokertest.Server(t)
+	nc, _ := server.Connect()
+	return startOn(t, server.URL(), nc, emulatorArgs...)
+}
+
+// startOn starts a system without workers on the broker at the URL.
+func startOn(t *testing.T, url string, nc *nats.Conn, emulatorArgs ...string) *system {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	s := &system{t: t, bin: harness.BuildWorker(t), url: url, js: js, results: watch(t, nc)}
+	s.emulator = harness.StartEmulator(t, s.bin, emulatorArgs...)
+	s.emulator.Forbid(code)
+	return s
+}
+
+// worker starts a worker with these settings besides the usual, and waits until
+// it is ready.
+func (s *system) worker(settings ...string) *harness.Process {
+	s.t.Helper()
+	w := s.workerNotReady(settings...)
+	w.WaitFor(`"msg":"ready"`, bound)
+	return w
+}
+
+func (s *system) workerNotReady(settings ...string) *harness.Process {
+	s.t.Helper()
+	env := s.emulator.WorkerEnv(s.url)
+	for name, value := range environ(settings...) {
+		env[name] = value
+	}
+	w := harness.StartWorker(s.t, s.bin, env, "run")
+	w.Forbid(code, harness.AccessKeySecret)
+	return w
+}
+
+// environ turns key, value, key, value into environment variables.
+func environ(settings ...string) map[string]string {
+	env := map[string]string{}
+	for i := 0; i < len(settings); i += 2 {
+		env[variable(settings[i])] = settings[i+1]
+	}
+	return env
+}
+
+func (s *system) ctx() context.Context {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	s.t.Cleanup(cancel)
+	return ctx
+}
+
+// publish publishes a job as it stands, without a message id, and returns its
+// sequence.
+func (s *system) publish(body string) uint64 {
+	s.t.Helper()
+	ack, err := s.js.Publish(s.ctx(), "passcode.send", []byte(body))
+	require.NoError(s.t, err)
+	return ack.Sequence
+}
+
+// phoneOf gives test number i a phone of its own.
+func phoneOf(i int) string { return fmt.Sprintf("+86138%08d", i) }
+
+// job is a good job.
+func job(id, phone string) string {
+	return fmt.Sprintf(`{"request_id":%q,"phone":%q,"code":%q}`, id, phone, code)
+}
+
+// sentTo counts what the emulator accepted, by request.
+func (s *system) sentTo() map[string]int {
+	s.t.Helper()
+	n := map[string]int{}
+	for _, sent := range s.emulator.Sent() {
+		n[sent.OutID]++
+	}
+	return n
+}
+
+// record reads the stored record of a request.
+func (s *system) record(id string) passcode.Result {
+	s.t.Helper()
+	kv, err := s.js.KeyValue(s.ctx(), "passcode-requests")
+	require.NoError(s.t, err)
+	entry, err := kv.Get(s.ctx(), id)
+	require.NoError(s.t, err)
+	var r passcode.Result
+	require.NoError(s.t, json.Unmarshal(entry.Value(), &r))
+	return r
+}
+
+// waitingJobs is how many jobs are in the stream, taken or not.
+func (s *system) waitingJobs() uint64 {
+	s.t.Helper()
+	stream, err := s.js.Stream(s.ctx(), "PASSCODE")
+	require.NoError(s.t, err)
+	return stream.CachedInfo().State.Msgs
+}
+
+// untilDone waits until no job is left in the stream.
+func (s *system) untilDone(within time.Duration) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool { return s.waitingJobs() == 0 }, within, 20*time.Millisecond,
+		"jobs are left in the stream")
+}
+
+// results collects what is announced.
+type results struct {
+	t       *testing.T
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced when something comes
+	byID    map[string][]passcode.Result
+}
+
+func watch(t *testing.T, nc *nats.Conn) *results {
+	t.Helper()
+	r := &results{t: t, changed: make(chan struct{}), byID: map[string][]passcode.Result{}}
+	_, err := nc.Subscribe("passcode.result.>", func(msg *nats.Msg) {
+		var result passcode.Result
+		if err := json.Unmarshal(msg.Data, &result); err != nil {
+			t.Errorf("announced: %v", err)
+			return
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.byID[result.RequestID] = append(r.byID[result.RequestID], result)
+		close(r.changed)
+		r.changed = make(chan struct{})
+	})
+	require.NoError(t, err)
+	require.NoError(t, nc.Flush())
+	return r
+}
+
+// of returns what was announced of a request so far.
+func (r *results) of(id string) []passcode.Result {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]passcode.Result(nil), r.byID[id]...)
+}
+
+// statuses is the way a request went so far.
+func (r *results) statuses(id string) []passcode.Status {
+	var way []passcode.Status
+	for _, one := range r.of(id) {
+		way = append(way, one.Status)
+	}
+	return way
+}
+
+// until waits until what was announced satisfies the condition.
+func (r *results) until(within time.Duration, what string, holds func(byID map[string][]passcode.Result) bool) {
+	r.t.Helper()
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	for {
+		r.mu.Lock()
+		ok, changed := holds(r.byID), r.changed
+		n := len(r.byID)
+		r.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			require.Fail(r.t, "not announced in time", "%s; %d requests were announced", what, n)
+		}
+	}
+}
+
+// final waits for the final result of a request.
+func (r *results) final(id string, within time.Duration) passcode.Result {
+	r.t.Helper()
+	var last passcode.Result
+	r.until(within, "final result of "+id, func(byID map[string][]passcode.Result) bool {
+		for _, one := range byID[id] {
+			if one.Final {
+				last = one
+				return true
+			}
+		}
+		return false
+	})
+	return last
+}
+
+// finals waits for the final results of n requests and counts them by status.
+func (r *results) finals(n int, within time.Duration) map[passcode.Status]int {
+	r.t.Helper()
+	var count map[passcode.Status]int
+	r.until(within, fmt.Sprintf("final results of %d requests", n), func(byID map[string][]passcode.Result) bool {
+		count = map[passcode.Status]int{}
+		all := 0
+		for _, way := range byID {
+			for _, one := range way {
+				if one.Final {
+					count[one.Status]++
+					all++
+					break
+				}
+			}
+		}
+		return all >= n
+	})
+	return count
+}
+
+func TestMain(m *testing.M) { os.Exit(m.Run()) }

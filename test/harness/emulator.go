@@ -1,0 +1,133 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The credentials that the emulator accepts and WorkerEnv hands to a worker.
+const (
+	AccessKeyID     = "LTAI5tEmulatorKeyId"
+	AccessKeySecret = "EmulatorKeySecret0123456789"
+)
+
+// startTimeout bounds how long a process may take to say where it listens, and
+// callTimeout one question to the emulator.
+const (
+	startTimeout = 30 * time.Second
+	callTimeout  = 10 * time.Second
+	listening    = "listening on "
+)
+
+// Emulator is a local stand-in for Aliyun's SMS service, running as a process.
+type Emulator struct {
+	*Process
+	// URL is its base address, http://127.0.0.1:PORT.
+	URL string
+}
+
+// Sent is a message that the emulator accepted.
+type Sent struct {
+	Phone string    `json:"phone"`
+	OutID string    `json:"out_id"`
+	BizID string    `json:"biz_id"`
+	Code  string    `json:"code"`
+	At    time.Time `json:"at"`
+}
+
+// StartEmulator starts `worker emulator` on a free port of the loopback
+// interface, with further arguments such as --limits, and waits until it listens.
+func StartEmulator(t testing.TB, bin string, args ...string) *Emulator {
+	t.Helper()
+	args = append([]string{
+		"emulator", "--listen", "127.0.0.1:0", "--access-key-id", AccessKeyID, "--access-key-secret", AccessKeySecret,
+	}, args...)
+	p := StartWorker(t, bin, nil, args...)
+	_, address, _ := strings.Cut(p.WaitFor(listening, startTimeout), listening)
+	parsed, err := url.Parse(strings.TrimSpace(address))
+	if err != nil || parsed.Scheme != "http" || parsed.Hostname() != "127.0.0.1" {
+		t.Fatalf("the emulator listens at %q, which is no http address of the loopback interface", address)
+	}
+	return &Emulator{Process: p, URL: "http://" + parsed.Host}
+}
+
+// WorkerEnv is the environment of a worker that takes jobs from a server and
+// sends them to the emulator. It has no HTTP listener, so that many workers run
+// side by side; the caller may add to it and change it.
+func (e *Emulator) WorkerEnv(natsURL string) map[string]string {
+	return map[string]string{
+		"PASSCODE_NATS__URL":                 natsURL,
+		"PASSCODE_ALIYUN__ENDPOINT":          strings.TrimPrefix(e.URL, "http://"),
+		"PASSCODE_ALIYUN__PROTOCOL":          "http",
+		"PASSCODE_ALIYUN__ACCESS_KEY_ID":     AccessKeyID,
+		"PASSCODE_ALIYUN__ACCESS_KEY_SECRET": AccessKeySecret,
+		"PASSCODE_ALIYUN__SIGN_NAME":         "Emulator",
+		"PASSCODE_ALIYUN__TEMPLATES":         `[{"usage_type":"Generic","template_code":"SMS_100000001"}]`,
+		"PASSCODE_HTTP__LISTEN":              "",
+	}
+}
+
+// Sent lists what the emulator accepted, in its order.
+func (e *Emulator) Sent() []Sent {
+	e.t.Helper()
+	var sent []Sent
+	lines := json.NewDecoder(bytes.NewReader(e.call(http.MethodGet, "/_/sent", nil)))
+	for {
+		var s Sent
+		switch err := lines.Decode(&s); err {
+		case nil:
+			sent = append(sent, s)
+		case io.EOF:
+			return sent
+		default:
+			e.t.Fatalf("read what the emulator sent: %v", err)
+		}
+	}
+}
+
+// Reset makes the emulator forget what it accepted.
+func (e *Emulator) Reset() {
+	e.t.Helper()
+	e.call(http.MethodPost, "/_/reset", nil)
+}
+
+// SetFaults posts a body to the emulator's faults, in the form that the
+// emulator documents.
+func (e *Emulator) SetFaults(body string) {
+	e.t.Helper()
+	e.call(http.MethodPost, "/_/faults", strings.NewReader(body))
+}
+
+func (e *Emulator) call(method, path string, body io.Reader) []byte {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), callTimeout,
+		fmt.Errorf("the emulator took longer than %v", callTimeout))
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, e.URL+path, body)
+	if err != nil {
+		e.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	// One connection a call: none is left open for a leak check to find.
+	request.Close = true
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		e.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer func() { _ = response.Body.Close() }() // read to its end below
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		e.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	if response.StatusCode/100 != 2 {
+		e.t.Fatalf("%s %s: %s: %s", method, path, response.Status, answer)
+	}
+	return answer
+}
