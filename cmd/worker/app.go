@@ -324,7 +324,9 @@ func (a *app) build(ctx context.Context) (*consumer.Consumer, error) {
 			Backoff: consumer.Backoff(cfg.Retry.InitialInterval, cfg.Retry.Multiplier,
 				cfg.Retry.RandomizationFactor, cfg.Retry.MaxInterval),
 			Lookups: cfg.Aliyun.InDoubt.Lookups,
-			Resend:  cfg.Aliyun.InDoubt.Resend,
+			// Begun within one timeout of the claim, and over within another.
+			CallBound: 2 * cfg.Aliyun.Timeout,
+			Resend:    cfg.Aliyun.InDoubt.Resend,
 		},
 		Worker:          a.worker,
 		ResultSubject:   cfg.Results.Subject,

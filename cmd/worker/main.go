@@ -4,9 +4,14 @@ package main
 
 import (
 	"context"
+	"io"
+	"log" //nolint:depguard // to silence it, see run
 	"os"
 	"os/signal"
 	"syscall"
+
+	// For an image without a root certificate of its own.
+	_ "golang.org/x/crypto/x509roots/fallback"
 )
 
 func main() { os.Exit(run()) }
@@ -14,6 +19,10 @@ func main() { os.Exit(run()) }
 // run is main with its exit status. The first signal asks the command to stop,
 // the second has it leave at once.
 func run() int {
+	// net/http writes to the standard logger what a server sent unasked, as it
+	// came, and what that is nobody knows. Our own logs don't go there.
+	log.SetOutput(io.Discard)
+
 	stop, cancel := context.WithCancel(context.Background())
 	force, cancelNow := context.WithCancel(context.Background())
 	defer cancelNow()

@@ -20,6 +20,10 @@ type Policy struct {
 	// Lookups are the times after a doubtful attempt at which Aliyun is asked
 	// what became of it, ascending.
 	Lookups []time.Duration
+	// CallBound is how long after its claim an attempt may still be under way,
+	// wherever it is made. Another worker's attempt is not followed by one of
+	// ours before that.
+	CallBound time.Duration
 	// Resend says whether to attempt again when no look-up found anything.
 	Resend bool
 }

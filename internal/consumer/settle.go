@@ -230,6 +230,11 @@ func (p Policy) settleFinding(rec passcode.Result, found domain.Finding, now tim
 	if rec.Lookups < len(p.Lookups) {
 		return verdict{record: rec, finish: finishNak, delay: p.untilLookup(rec, now)}
 	}
+	if interrupted := rec.Error != nil && rec.Error.Code == codeInterrupted; interrupted && sinceAttempt < p.CallBound {
+		// The worker that made the attempt may not be gone but frozen, and its
+		// call may still go out.
+		return verdict{record: rec, finish: finishNak, delay: p.CallBound - max(sinceAttempt, 0)}
+	}
 	if !p.Resend || !now.Before(rec.ExpiresAt) || rec.Attempts >= p.MaxAttempts {
 		return p.unknown(rec)
 	}

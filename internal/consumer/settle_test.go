@@ -235,6 +235,25 @@ func TestSettleFinding(t *testing.T) {
 	}
 }
 
+// TestNothingIsSentWhileAnotherWorkersCallMayStillGoOut, even where the look-ups
+// are over sooner.
+func TestNothingIsSentWhileAnotherWorkersCallMayStillGoOut(t *testing.T) {
+	t.Parallel()
+	p := testPolicy()
+	p.Lookups, p.CallBound = []time.Duration{time.Second}, 10*time.Second
+	rec := p.settleInterrupted(sending(1), noon.Add(time.Second)).record
+	v := p.settleFinding(rec, domain.Finding{}, noon.Add(2*time.Second))
+	assert.Empty(t, cmp.Diff(summary{
+		Status: passcode.StatusInDoubt, Finish: finishNak, Delay: 8 * time.Second, Attempts: 1, Class: passcode.ClassInDoubt,
+	}, summarise(v)))
+	v = p.settleFinding(v.record, domain.Finding{}, noon.Add(10*time.Second))
+	assert.Equal(t, passcode.StatusRetrying, v.record.Status)
+
+	own := p.settleOutcome(sending(1), domain.Outcome{Class: passcode.ClassInDoubt, Code: "eof"}, noon).record
+	v = p.settleFinding(own, domain.Finding{}, noon.Add(2*time.Second))
+	assert.Equal(t, passcode.StatusRetrying, v.record.Status, "a call of ours is over when its outcome is known")
+}
+
 func TestSettleLookupFailed(t *testing.T) {
 	t.Parallel()
 	rec := sending(1).In(passcode.StatusInDoubt)
