@@ -124,6 +124,21 @@ func (c *cli) settings(e *env, needAliyun bool) (config.Config, error) {
 	return config.Load(config.Source{File: c.Config, Env: e.environ, Set: c.Set, NeedAliyun: needAliyun})
 }
 
+// connected reads the settings of a command that talks to the broker, and
+// connects. The caller closes the connection.
+func (c *cli) connected(e *env) (config.Config, *link, error) {
+	cfg, err := c.settings(e, false)
+	if err != nil {
+		return cfg, nil, err
+	}
+	log, err := logger(e, cfg)
+	if err != nil {
+		return cfg, nil, err
+	}
+	l, err := dialNow(e.stop, cfg, log)
+	return cfg, l, err
+}
+
 // logger returns the command's logger, on standard error, and logs the warnings
 // of the settings.
 func logger(e *env, cfg config.Config) (*slog.Logger, error) {

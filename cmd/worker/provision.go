@@ -16,15 +16,7 @@ type provisionCmd struct {
 // Run creates what is missing and lists every stream, bucket and consumer.
 // It fails where something is missing afterwards, or differs from the settings.
 func (p *provisionCmd) Run(e *env, c *cli) error {
-	cfg, err := c.settings(e, false)
-	if err != nil {
-		return err
-	}
-	log, err := logger(e, cfg)
-	if err != nil {
-		return err
-	}
-	l, err := dialNow(e.stop, cfg, log)
+	cfg, l, err := c.connected(e)
 	if err != nil {
 		return err
 	}

@@ -21,15 +21,7 @@ func (r *requestCmd) Run(e *env, c *cli) error {
 	if !passcode.ValidRequestID(r.ID) {
 		return usageError{fmt.Errorf("worker request: a request id is 1 to %d of A-Z a-z 0-9 _ -", passcode.MaxRequestIDLen)}
 	}
-	cfg, err := c.settings(e, false)
-	if err != nil {
-		return err
-	}
-	log, err := logger(e, cfg)
-	if err != nil {
-		return err
-	}
-	l, err := dialNow(e.stop, cfg, log)
+	cfg, l, err := c.connected(e)
 	if err != nil {
 		return err
 	}

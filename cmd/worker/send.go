@@ -34,15 +34,7 @@ func (s *sendCmd) Run(e *env, c *cli) error {
 	if err != nil {
 		return usageError{fmt.Errorf("worker send: %w", err)}
 	}
-	cfg, err := c.settings(e, false)
-	if err != nil {
-		return err
-	}
-	log, err := logger(e, cfg)
-	if err != nil {
-		return err
-	}
-	l, err := dialNow(e.stop, cfg, log)
+	cfg, l, err := c.connected(e)
 	if err != nil {
 		return err
 	}
