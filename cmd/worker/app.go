@@ -342,15 +342,16 @@ func (a *app) build(ctx context.Context) (*consumer.Consumer, error) {
 // jobs a second it is what comes in 13 ms, longer than a pull takes.
 const maxPrefetch = 64
 
-// prefetch is how many jobs to ask for ahead. A job leased while it waits must
-// be taken up well within its lease, so where the settings cap the rate it is no
-// more than what is sent in a quarter of the lease.
+// prefetch is how many jobs to ask for ahead. A job is leased while it waits for
+// its turn, so at the lowest pace, that of the settings or of a sender that is
+// throttled, all of them are taken up within two thirds of the lease.
 func prefetch(cfg config.Config) int {
-	n := min(maxPrefetch, cfg.Worker.Concurrency)
+	pace := float64(aliyun.MinPace)
 	if qps := cfg.Aliyun.MaxQPS; qps > 0 {
-		n = min(n, int(float64(qps)*cfg.Worker.AckWait.Seconds()/4))
+		pace = min(pace, float64(qps))
 	}
-	return max(n, 1)
+	n := int(pace * cfg.Worker.AckWait.Seconds() * 2 / 3)
+	return max(min(n, maxPrefetch, cfg.Worker.Concurrency), 1)
 }
 
 // newSender returns the sender that the settings describe.

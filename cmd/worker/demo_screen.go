@@ -184,7 +184,7 @@ func (s *screen) totals(accepted, twice, lines, leaks int) {
 func (s *screen) stay(st *stage) {
 	s.line("\nStill serving. Try, in another terminal:")
 	s.line("  nats -s %s sub 'passcode.result.>'", st.embedded.URL())
-	s.line("  nats -s %s pub passcode.send '{\"request_id\":\"a1\",\"phone\":\"+8613900139000\",\"code\":\"004213\"}'", st.embedded.URL())
+	s.line("  nats -s %s pub passcode.send '{\"request_id\":\"a1\",\"phone\":\"+85268326366\",\"code\":\"004213\"}'", st.embedded.URL())
 	s.line("  curl http://%s/_/sent", st.endpoint)
 	s.line("Ctrl-C ends it.")
 }

@@ -11,9 +11,9 @@ import (
 
 // How the pace follows what the service says.
 const (
-	// paceFloor is the lowest pace, in calls a second: enough to notice that the
-	// service has recovered.
-	paceFloor = 3.0
+	// MinPace is the lowest pace that throttling leads to, in calls a second:
+	// enough to notice that the service has recovered.
+	MinPace = 3.0
 	// A pace that was cut recovers each second by paceStep calls a second and by
 	// 5 %: half of a large pace is whole again after 14 seconds, and the floor
 	// grows to hundreds in half a minute.
@@ -160,7 +160,7 @@ func (p *pacer) throttled(began time.Time) {
 		return
 	}
 	// A pace that was allowed but not used is no measure of what was too much.
-	p.cut = min(max(min(pace, p.window.rate(now))/2, paceFloor), p.cap)
+	p.cut = min(max(min(pace, p.window.rate(now))/2, MinPace), p.cap)
 	p.cutAt, p.credits = now, 0
 	p.set(now, p.cut)
 }

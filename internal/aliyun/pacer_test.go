@@ -128,7 +128,7 @@ func TestPaceNeverFallsBelowTheFloor(t *testing.T) {
 		for range 20 {
 			p.throttled(time.Now())
 			pass(2 * cutInterval)
-			assert.GreaterOrEqual(t, p.rate(), paceFloor)
+			assert.GreaterOrEqual(t, p.rate(), MinPace)
 		}
 		slow := newPacer(0.5, time.Now)
 		slow.throttled(time.Now())
@@ -247,7 +247,7 @@ func TestPaceKeepsItsBounds(t *testing.T) {
 			},
 			"": func(t *rapid.T) {
 				rate := p.rate()
-				if rate > top || rate < min(paceFloor, top) {
+				if rate > top || rate < min(MinPace, top) {
 					t.Fatalf("rate %v of cap %v", rate, top)
 				}
 				gone := clock.Now().Sub(start).Seconds()

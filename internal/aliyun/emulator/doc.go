@@ -75,7 +75,7 @@ Options:
 Examples:
 
   accept_drop,count=1
-  code=isv.SMS_TEMPLATE_ILLEGAL,phone=13812345678
+  code=isv.SMS_TEMPLATE_ILLEGAL,phone=85268326366
   code=ServiceUnavailable,share=0.1
   throttle,count=3
   hang,action=QuerySendDetails
