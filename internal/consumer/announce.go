@@ -29,6 +29,13 @@ func (c *Consumer) announceAgain(t *task, rec passcode.Result) error {
 	return nil
 }
 
+// announced counts a state that was just stored, which the server announces by
+// itself, and sends it to the job's own reply subject.
+func (c *Consumer) announced(t *task) {
+	c.metrics.Status(t.rec.Status)
+	c.reply(t, t.rec)
+}
+
 // reply sends a result to the job's own reply subject, where it has one. A
 // failure doesn't hold the job up: the result is stored and was announced.
 func (c *Consumer) reply(t *task, rec passcode.Result) {

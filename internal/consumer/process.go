@@ -26,10 +26,10 @@ func (c *Consumer) process(work, stopping context.Context, t *task, turn *turn) 
 	}
 	switch claim.State {
 	case domain.ClaimWon:
-		c.reply(t, t.rec)
+		c.announced(t)
 		return c.attempt(work, t, turn)
 	case domain.ClaimReopened:
-		c.reply(t, t.rec)
+		c.announced(t)
 		return c.reopened(work, t, turn, claim.Previous)
 	case domain.ClaimResumed:
 		return c.resume(work, t, turn)
@@ -97,7 +97,7 @@ func (c *Consumer) nextAttempt(ctx context.Context, t *task, turn *turn) error {
 		return c.trouble("count attempt", err)
 	}
 	t.rec, t.revision = rec, revision
-	c.reply(t, rec)
+	c.announced(t)
 	return c.attempt(ctx, t, turn)
 }
 
