@@ -41,6 +41,9 @@ type Sent struct {
 	BizID string    `json:"biz_id"`
 	Code  string    `json:"code"`
 	At    time.Time `json:"at"`
+	// TemplateCode and SignName are what the message was sent with.
+	TemplateCode string `json:"template_code"`
+	SignName     string `json:"sign_name"`
 }
 
 // StartEmulator starts `worker emulator` on a free port of the loopback
