@@ -48,27 +48,27 @@ func scenes(burst int) []scene {
 			id: "demo-sent", phone: "13800138001", want: passcode.StatusSent,
 		},
 		{
-			path: "duplicate", story: "the same job three times more: the stored result again, no second SMS",
+			path: "duplicate", story: "the same job three times more: no second SMS",
 			id: "demo-sent", phone: "13800138001", play: playDuplicate, want: passcode.StatusSent,
 			check: expect("duplicate", func(r passcode.Result) bool { return r.Duplicate }),
 		},
 		{
-			path: "rate limited", story: "another passcode for that phone within a minute: refused, with the time to wait",
+			path: "rate limited", story: "another passcode for that phone within a minute",
 			id: "demo-limited", phone: "13800138001", want: passcode.StatusRateLimited,
 			check: expect("retry_after_seconds", func(r passcode.Result) bool { return r.RetryAfterSeconds > 0 && r.RetryAfterSeconds <= 60 }),
 		},
 		{
-			path: "retried, then sent", story: "Aliyun throttles twice: growing waits, then sent",
+			path: "retried, then sent", story: "Aliyun throttles twice: growing waits",
 			id: "demo-retried", phone: "13800138002", fault: "code=Throttling.User,count=2", want: passcode.StatusSent,
 			check: expect("3 attempts", func(r passcode.Result) bool { return r.Attempts == 3 }),
 		},
 		{
-			path: "in doubt, then settled", story: "Aliyun accepts, and the connection breaks: asked, not sent again",
+			path: "in doubt, then settled", story: "Aliyun accepts, the connection breaks",
 			id: "demo-doubt", phone: "13800138003", fault: "accept_drop,count=1", want: passcode.StatusSent,
 			check: expect("recovered, 1 attempt", func(r passcode.Result) bool { return r.Recovered && r.Attempts == 1 }),
 		},
 		{
-			path: "rejected", story: "two numbers in one job: refused, naming field and rule",
+			path: "rejected", story: "two numbers in one job",
 			id: "demo-rejected", raw: `{"request_id":"demo-rejected","phone":"13800138004,13800138005","code":"` + demoCode + `"}`,
 			want: passcode.StatusRejected,
 		},
@@ -81,7 +81,7 @@ func scenes(burst int) []scene {
 			id: "demo-dead", phone: "13800138007", fault: "code=isv.SMS_TEMPLATE_ILLEGAL,count=1", want: passcode.StatusDeadLettered,
 		},
 		{
-			path: "killed, then settled", story: "kill -9 in the middle of a call: the next worker asks Aliyun before anything else",
+			path: "killed, then settled", story: "kill -9 in mid-call: the next worker asks Aliyun first",
 			id: "demo-killed", phone: "13800138008", fault: "latency=800ms,count=1", want: passcode.StatusSent,
 			during: func(ctx context.Context, st *stage, r passcode.Result) error {
 				if killed || r.Status != passcode.StatusSending {
@@ -99,7 +99,7 @@ func scenes(burst int) []scene {
 		},
 		{
 			path:  fmt.Sprintf("%d at once", burst),
-			story: fmt.Sprintf("%d jobs for %d phones through one worker", burst, burst),
+			story: "as many phones, one worker",
 			id:    "demo-burst", play: playBurst(burst), want: passcode.StatusSent,
 		},
 	}
@@ -291,7 +291,7 @@ func playBurst(n int) func(context.Context, *stage, scene) error {
 			st.screen.progress(sent, n)
 		}
 		took := time.Since(began)
-		return st.end(s, last, fmt.Sprintf("%.0f a second, with broker and emulator on this machine", float64(n)/took.Seconds()))
+		return st.end(s, last, fmt.Sprintf("%.0f a second", float64(n)/took.Seconds()))
 	}
 }
 

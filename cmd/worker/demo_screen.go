@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
@@ -16,8 +17,12 @@ type screen struct {
 	w        io.Writer
 	terminal bool
 	began    time.Time
-	states   int
+	// column is how far the line of states has come, on a terminal.
+	column int
 }
+
+// width is what the lines keep to, so that they fit the usual 80 columns.
+const width = 78
 
 func newScreen(w io.Writer) *screen {
 	return &screen{w: w, terminal: isTerminal(w)}
@@ -53,44 +58,73 @@ func (s *screen) line(format string, args ...any) { say(s.w, format, args...) }
 
 func (s *screen) intro(st *stage) {
 	s.line("%s", s.paint(bold, "passcode-worker demo"))
-	s.line("%s", s.paint(dim, "a NATS server at "+st.embedded.URL()+", an emulated Aliyun at http://"+st.endpoint+", a worker in a process of its own"))
+	s.line("%s", s.paint(dim, "NATS at "+st.embedded.URL()+" · emulated Aliyun at http://"+st.endpoint))
 }
 
 // begin opens a scene.
 func (s *screen) begin(sc scene) {
-	s.began, s.states = time.Now(), 0
-	s.line("\n%s %s", s.paint(bold, "▸ "+sc.path+":"), sc.story)
-	if s.terminal {
-		_, _ = fmt.Fprint(s.w, "  ")
-	}
+	s.began, s.column = time.Now(), 0
+	s.line("\n%s", s.paint(bold, "▸ "+sc.path+": ")+sc.story)
 }
 
-// state shows one state of a request as it comes.
+// state shows one state of a request as it comes, and where it ends with an
+// error, why.
 func (s *screen) state(r passcode.Result) {
-	text := s.paint(colourOf(r.Status), string(r.Status)) + s.paint(dim, detail(r))
-	s.states++
-	if !s.terminal {
-		s.line("  %6.2fs  %s", time.Since(s.began).Seconds(), text)
+	s.step(string(r.Status), colourOf(r.Status), detail(r))
+	if !r.Final || r.Error == nil {
 		return
 	}
-	if s.states > 1 {
-		text = s.paint(dim, " → ") + text
+	s.end()
+	for _, line := range wrapped(r.Error.Message, width-8) {
+		s.line("        %s", s.paint(dim, line))
 	}
-	_, _ = fmt.Fprint(s.w, text)
 }
 
 // note shows something that happens between two states.
-func (s *screen) note(text string) {
+func (s *screen) note(text string) { s.step(text, red, "") }
+
+// step adds to what happened. On a terminal the steps stand on one line as long
+// as they fit.
+func (s *screen) step(text, colour, detail string) {
+	painted := s.paint(colour, text) + s.paint(dim, detail)
 	if !s.terminal {
-		s.line("  %6.2fs  (%s)", time.Since(s.began).Seconds(), text)
+		s.line("  %6.2fs  %s", time.Since(s.began).Seconds(), painted)
 		return
 	}
-	_, _ = fmt.Fprint(s.w, s.paint(dim, " → ")+s.paint(red, text))
+	long := utf8.RuneCountInString(text + detail)
+	lead := s.paint(dim, " → ")
+	switch {
+	case s.column == 0:
+		lead, s.column = "  ", 2
+	case s.column+3+long > width:
+		lead, s.column = "\n    "+s.paint(dim, "→ "), 6
+	default:
+		s.column += 3
+	}
+	s.column += long
+	_, _ = fmt.Fprint(s.w, lead+painted)
+}
+
+// wrapped breaks a text into lines at its spaces.
+func wrapped(text string, width int) []string {
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			lines, line = append(lines, line), ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
 }
 
 // progress shows how far many jobs have come.
 func (s *screen) progress(done, all int) {
 	if s.terminal {
+		s.column = width
 		_, _ = fmt.Fprintf(s.w, "\r  %s %d of %d", strings.Repeat("█", 30*done/all)+strings.Repeat("░", 30-30*done/all), done, all)
 		return
 	}
@@ -99,14 +133,18 @@ func (s *screen) progress(done, all int) {
 	}
 }
 
-// end closes a scene.
+// end closes the line of steps, if one is open.
 func (s *screen) end() {
-	if s.terminal {
-		s.line("%s", s.paint(dim, fmt.Sprintf("  (%.1fs)", time.Since(s.began).Seconds())))
+	if s.column > 0 {
+		s.line("")
 	}
+	s.column = 0
 }
 
-func (s *screen) failure(err error) { s.line("\n  %s %v", s.paint(red, "✗"), err) }
+func (s *screen) failure(err error) {
+	s.end()
+	s.line("  %s %v", s.paint(red, "✗"), err)
+}
 
 func colourOf(status passcode.Status) string {
 	switch {
@@ -131,7 +169,7 @@ func detail(r passcode.Result) string {
 	if r.Recovered {
 		parts = append(parts, "recovered by look-up")
 	}
-	if r.BizID != "" {
+	if r.BizID != "" && !r.Duplicate {
 		parts = append(parts, "BizId "+r.BizID)
 	}
 	if r.Error != nil {
@@ -152,32 +190,22 @@ func detail(r passcode.Result) string {
 
 // table shows what became of each scene's request.
 func (s *screen) table(rows []row) {
-	const layout = "%-24s %-16s %-14s %8s  %s"
-	s.line("\n%s", s.paint(bold, fmt.Sprintf(layout, "PATH", "REQUEST", "STATUS", "ATTEMPTS", "WHY")))
+	const layout = "%-23s %-14s %8s  %s"
+	s.line("\n%s", s.paint(bold, fmt.Sprintf(layout, "PATH", "STATUS", "ATTEMPTS", "DETAIL")))
 	for _, r := range rows {
-		reason := r.extra
-		switch {
-		case reason != "":
-		case r.result.Error != nil:
-			reason = r.result.Error.Message
-		case r.result.Recovered:
-			reason = "found by look-up, not sent again"
-		default:
-			reason = "BizId " + r.result.BizID
+		why := r.extra
+		if why == "" {
+			why = strings.Trim(detail(r.result), " ()")
 		}
 		// Padded before it is painted, for colours take no room.
 		status := s.paint(colourOf(r.result.Status), fmt.Sprintf("%-14s", r.result.Status))
-		id := r.result.RequestID
-		if len(id) > 16 {
-			id = id[:15] + "…"
-		}
-		s.line("%-24s %-16s %s %8d  %s", r.path, id, status, r.result.Attempts, reason)
+		s.line("%-23s %s %8d  %s", r.path, status, r.result.Attempts, why)
 	}
 }
 
 func (s *screen) totals(accepted, twice, lines, leaks int) {
-	s.line("\n%s requests sent by Aliyun, %s of them twice; %s lines of worker log, %s passcodes or whole numbers in them",
-		s.paint(bold, fmt.Sprint(accepted)), s.paint(bold, fmt.Sprint(twice)), s.paint(bold, fmt.Sprint(lines)), s.paint(bold, fmt.Sprint(leaks)))
+	s.line("\n%s requests sent by Aliyun, %s of them twice.", s.paint(bold, fmt.Sprint(accepted)), s.paint(bold, fmt.Sprint(twice)))
+	s.line("%s lines of worker log, %s passcodes or whole numbers in them.", s.paint(bold, fmt.Sprint(lines)), s.paint(bold, fmt.Sprint(leaks)))
 }
 
 // stay tells how to use what goes on serving.

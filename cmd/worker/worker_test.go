@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -91,13 +93,16 @@ func TestScreenWithoutTerminal(t *testing.T) {
 	text := out.String()
 	assert.NotContains(t, text, "\x1b")
 	for _, want := range []string{
-		"retrying (Throttling.User, again in 300ms)", "sending (attempt 2)", "sent (recovered by look-up)", "4 of 4 sent", "PATH", "rrrrr… ", "well",
+		"retrying (Throttling.User, again in 300ms)", "sending (attempt 2)", "sent (recovered by look-up)", "4 of 4 sent", "PATH", "well",
 	} {
 		assert.Contains(t, text, want)
 	}
 }
 
-// TestScreenOnATerminal: the states of a request stand on one line.
+var colours = regexp.MustCompile("\x1b\\[[0-9]+m")
+
+// TestScreenOnATerminal: the states of a request stand on one line, as far as
+// they fit.
 func TestScreenOnATerminal(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
@@ -111,4 +116,14 @@ func TestScreenOnATerminal(t *testing.T) {
 	require.Len(t, lines, 2)
 	assert.Contains(t, lines[1], "→")
 	assert.Contains(t, lines[1], "\x1b[32msent")
+
+	out.Reset()
+	s.begin(scene{path: "long", story: "many states"})
+	for range 9 {
+		s.state(passcode.Result{Error: &passcode.Error{Code: "Throttling.User"}}.In(passcode.StatusRetrying))
+	}
+	s.state(passcode.Result{Error: &passcode.Error{Code: "x", Message: strings.Repeat("word ", 40)}}.In(passcode.StatusRejected))
+	for line := range strings.Lines(colours.ReplaceAllString(out.String(), "")) {
+		assert.LessOrEqual(t, utf8.RuneCountInString(strings.TrimRight(line, "\n")), width, line)
+	}
 }
