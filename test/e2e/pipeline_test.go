@@ -304,17 +304,7 @@ func TestBrokerAway(t *testing.T) {
 			server.Stop()
 			server.Restart()
 		}
-		require.Eventually(t, func() bool {
-			// The id keeps a publish whose answer was lost from being two jobs.
-			id := fmt.Sprintf("r%d", i)
-			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-			defer cancel()
-			msg := nats.NewMsg("passcode.send")
-			msg.Data = []byte(job(id, phoneOf(i)))
-			msg.Header.Set("Nats-Msg-Id", id)
-			_, err := s.js.PublishMsg(ctx, msg)
-			return err == nil
-		}, bound, 20*time.Millisecond)
+		s.insist(fmt.Sprintf("r%d", i), phoneOf(i))
 	}
 	s.untilDone(2 * bound)
 	for i := range 30 {
