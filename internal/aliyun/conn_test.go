@@ -153,6 +153,7 @@ func TestSendWritesNothingPastTheFence(t *testing.T) {
 	outcome := s.Send(t.Context(), testMessage(), notAfter)
 	assert.Equal(t, passcode.ClassTransient, outcome.Class)
 	assert.Equal(t, "too_late", outcome.Code)
+	assert.True(t, outcome.NotMade, "so it costs no attempt")
 	assert.Zero(t, served.Load())
 
 	assert.Equal(t, passcode.ClassOK, s.Send(t.Context(), testMessage(), time.Time{}).Class, "over TLS, without a fence")

@@ -68,7 +68,10 @@ func faultOf(ctx context.Context, x *exchange) domain.Outcome {
 	if x.written {
 		return domain.Outcome{Class: passcode.ClassInDoubt, Code: code, Message: text + "; the request had been written"}
 	}
-	return domain.Outcome{Class: passcode.ClassTransient, Code: code, Message: text + "; nothing was sent"}
+	return domain.Outcome{
+		Class: passcode.ClassTransient, Code: code, Message: text + "; nothing was sent",
+		NotMade: code == codeTooLate || code == codeCanceled,
+	}
 }
 
 func faultCode(ctx context.Context, x *exchange) string {

@@ -143,7 +143,10 @@ func verdict(x *exchange, response *dysmsapi.SendSmsResponse, scrub *scrubber) d
 func keysFault(ctx context.Context, err error) domain.Outcome {
 	if !errors.Is(err, errCredentials) && !errors.Is(context.Cause(ctx), errCallTimeout) {
 		code := ctxCode(ctx, false)
-		return domain.Outcome{Class: passcode.ClassTransient, Code: code, Message: faultTexts[code] + "; nothing was sent"}
+		return domain.Outcome{
+			Class: passcode.ClassTransient, Code: code, Message: faultTexts[code] + "; nothing was sent",
+			NotMade: code == codeCanceled,
+		}
 	}
 	return domain.Outcome{
 		Class: passcode.ClassAccount, Code: codeCredentials,

@@ -164,6 +164,7 @@ func TestSendOfACanceledCallerWritesNothing(t *testing.T) {
 	outcome := s.Send(ctx, testMessage(), time.Time{})
 	assert.Equal(t, passcode.ClassTransient, outcome.Class)
 	assert.Equal(t, "canceled", outcome.Code)
+	assert.True(t, outcome.NotMade)
 	assert.Empty(t, service.got())
 }
 
@@ -178,6 +179,7 @@ func TestSendCanceledAfterTheWriteIsInDoubt(t *testing.T) {
 	outcome := s.Send(ctx, testMessage(), time.Time{})
 	assert.Equal(t, passcode.ClassInDoubt, outcome.Class)
 	assert.Equal(t, "canceled", outcome.Code)
+	assert.False(t, outcome.NotMade)
 }
 
 func TestSendTimesOutAsAWhole(t *testing.T) {

@@ -39,6 +39,9 @@ type task struct {
 	log      *slog.Logger
 	rec      passcode.Result
 	revision uint64
+	// begun is the time of the attempt that the record counts, rec.AttemptedAt
+	// with the monotonic clock's reading, which a stored record loses.
+	begun time.Time
 	// claimed is true once the request's record is known to be there.
 	claimed bool
 }

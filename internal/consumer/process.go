@@ -18,6 +18,7 @@ func (c *Consumer) process(work, stopping context.Context, t *task, turn *turn) 
 		return err
 	}
 	now := c.now()
+	t.begun = now
 	first := t.rec.In(passcode.StatusSending)
 	first.Attempts, first.AttemptedAt, first.UpdatedAt = 1, now, now
 	claim, err := c.claim(work, t, first)
@@ -90,6 +91,7 @@ func (c *Consumer) nextAttempt(ctx context.Context, t *task, turn *turn) error {
 	now := c.now()
 	rec := t.rec.In(passcode.StatusSending)
 	rec.Attempts++
+	t.begun = now
 	rec.AttemptedAt, rec.UpdatedAt, rec.NextAttemptAt = now, now, time.Time{}
 	rec.Lookups, rec.Worker, rec.Error = 0, c.worker, nil
 	revision, err := c.ledger.Update(ctx, rec, t.revision)
@@ -130,7 +132,7 @@ func (c *Consumer) attempt(ctx context.Context, t *task, turn *turn) error {
 		Code:      t.job.Code,
 		UsageType: t.job.UsageType,
 		Params:    t.job.Params,
-	}, began.Add(c.callFence))
+	}, t.begun.Add(c.callFence))
 	now := c.now()
 	c.metrics.Attempt(out.Class, now.Sub(began))
 	v := c.policy.settleOutcome(t.rec, out, now)

@@ -79,6 +79,9 @@ func (p Policy) settleOutcome(rec passcode.Result, out domain.Outcome, now time.
 
 	case passcode.ClassTransient, passcode.ClassThrottled:
 		v.signal = signalNothing
+		if out.NotMade {
+			rec.Attempts-- // trouble of ours costs the job no attempt
+		}
 		return p.again(v, rec, p.Backoff(rec.RequestID, rec.Attempts), now)
 
 	case passcode.ClassPhoneLimited:

@@ -103,6 +103,11 @@ func TestSettleOutcome(t *testing.T) {
 			summary{Status: passcode.StatusRetrying, Finish: finishNak, Delay: time.Second, Attempts: 1, Class: passcode.ClassTransient, Certain: true},
 		},
 		{
+			"a call that was not made counts no attempt, not even the last", sending(3),
+			domain.Outcome{Class: passcode.ClassTransient, Code: "too_late", NotMade: true},
+			summary{Status: passcode.StatusRetrying, Finish: finishNak, Delay: 2 * time.Second, Attempts: 2, Class: passcode.ClassTransient, Certain: true},
+		},
+		{
 			"throttled is like transient and tells nothing about the account", sending(1), answered(passcode.ClassThrottled),
 			summary{Status: passcode.StatusRetrying, Finish: finishNak, Delay: time.Second, Attempts: 1, Class: passcode.ClassThrottled, Certain: true},
 		},

@@ -34,6 +34,9 @@ type Outcome struct {
 	// BizID is set with class ok.
 	BizID             string
 	ProviderRequestID string
+	// NotMade is true where no call was made at all, for a reason of ours: the
+	// claim had run out, or the worker was leaving. Class is transient then.
+	NotMade bool
 	// Window is how long Aliyun closes the phone, with class phone_limited.
 	Window time.Duration
 }
