@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -183,6 +184,13 @@ func (a *app) serve(ctx context.Context) error {
 		return nil
 	}
 	server, err := telemetry.Serve(ctx, a.cfg.HTTP.Listen, a.metrics, a.notReady, a.log)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		// Most likely another worker on this machine. Passcodes matter more than
+		// a second set of metrics; who asks for this one's health sees that it
+		// doesn't answer.
+		a.log.Error("no health and no metrics from this worker: the address is in use; give each its own http.listen", "error", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -282,7 +290,7 @@ func (a *app) build(ctx context.Context) (*consumer.Consumer, error) {
 			return err
 		}
 		limiter, err = ratelimit.Open(ctx, a.link.js, ratelimit.Options{
-			Bucket: cfg.Limits.Bucket, Rules: rules(cfg), Key: cfg.Limits.Key, Logger: a.log,
+			Bucket: cfg.Limits.Bucket, Rules: cfg.Limits.Phone, Key: cfg.Limits.Key, Logger: a.log,
 		})
 		if err != nil {
 			return err

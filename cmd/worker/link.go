@@ -55,7 +55,7 @@ func dialNow(ctx context.Context, cfg config.Config, log *slog.Logger) (*link, e
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, commandPatience,
-		fmt.Errorf("no broker at %s within %s", cfg.NATS.URL, commandPatience))
+		fmt.Errorf("not connected to %s within %s", cfg.NATS.URL, commandPatience))
 	defer cancel()
 	if err := broker.WaitConnected(ctx, l.nc); err != nil {
 		l.nc.Close()
@@ -81,14 +81,6 @@ func topology(cfg config.Config) broker.Topology {
 		DeadSubject:      cfg.DeadLetters.Subject,
 		DeadRetention:    cfg.DeadLetters.Retention,
 		LimitsBucket:     cfg.Limits.Bucket,
-		LimitsTTL:        ratelimit.BucketTTL(rules(cfg)),
+		LimitsTTL:        ratelimit.BucketTTL(cfg.Limits.Phone),
 	}
-}
-
-func rules(cfg config.Config) []ratelimit.Rule {
-	rules := make([]ratelimit.Rule, len(cfg.Limits.Phone))
-	for i, r := range cfg.Limits.Phone {
-		rules[i] = ratelimit.Rule{Max: r.Max, Window: r.Window}
-	}
-	return rules
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/passcode-worker/passcode-worker/internal/broker/retry"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
 // Kind is what an [Item] is.

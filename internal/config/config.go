@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -113,7 +114,7 @@ type Limits struct {
 	Bucket string `yaml:"bucket"`
 	// Phone holds the rules from the shortest window to the longest; none means
 	// no limit of ours.
-	Phone []Rule `yaml:"phone"`
+	Phone []domain.Rule `yaml:"phone"`
 	// Key is the HMAC key that phone numbers are stored under; empty means one
 	// made once and kept in the bucket.
 	Key passcode.Secret `yaml:"key"`
@@ -202,7 +203,7 @@ func Default() Config {
 		},
 		Limits: Limits{
 			Bucket: "passcode-limits",
-			Phone:  []Rule{{Max: 1, Window: time.Minute}, {Max: 5, Window: time.Hour}, {Max: 10, Window: 24 * time.Hour}},
+			Phone:  []domain.Rule{{Max: 1, Window: time.Minute}, {Max: 5, Window: time.Hour}, {Max: 10, Window: 24 * time.Hour}},
 		},
 		Aliyun: Aliyun{
 			Endpoint: "dysmsapi.aliyuncs.com", Protocol: "https", Templates: []Template{},

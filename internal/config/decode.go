@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -88,7 +89,7 @@ func (d decoding) value(path string, n *yaml.Node, target any) {
 		if err := t.UnmarshalText([]byte(scalar(n))); err != nil {
 			d.fail(path, "must be a size", "write a number and its unit, such as 512MiB or 1GiB")
 		}
-	case *Rule:
+	case *domain.Rule:
 		if err := t.UnmarshalText([]byte(scalar(n))); err != nil {
 			d.fail(path, "must be a number of passcodes and a window", `write "5/1h" for five in any hour`)
 		}
@@ -96,7 +97,7 @@ func (d decoding) value(path string, n *yaml.Node, target any) {
 		list(d, path, n, t)
 	case *[]time.Duration:
 		list(d, path, n, t)
-	case *[]Rule:
+	case *[]domain.Rule:
 		list(d, path, n, t)
 	case *[]Template:
 		list(d, path, n, t)

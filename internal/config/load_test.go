@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -125,7 +126,7 @@ log: {level: WARN}
 	assert.Equal(t, "123", got.Aliyun.AccessKeyID.Reveal())
 	assert.Equal(t, "0x10", got.Aliyun.AccessKeySecret.Reveal())
 	assert.Equal(t, "true", got.Aliyun.SignName)
-	assert.Equal(t, []Rule{{Max: 3, Window: 2 * time.Minute}}, got.Limits.Phone)
+	assert.Equal(t, []domain.Rule{{Max: 3, Window: 2 * time.Minute}}, got.Limits.Phone)
 	assert.Equal(t, []Template{
 		{UsageType: "Generic", TemplateCode: TemplateCode{China: "0123", Overseas: "0123"}, Params: []string{"product", "7"}},
 		{UsageType: "SignIn", TemplateCode: TemplateCode{China: "A", Overseas: "B"}, SignName: "Other"},

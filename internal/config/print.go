@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
 // Print writes the settings as YAML, in the order of the file, with secrets
@@ -97,7 +99,7 @@ func plain(text string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Va
 func toNode(v reflect.Value) *yaml.Node {
 	switch value := v.Interface().(type) {
 	case time.Duration:
-		return plain(formatDuration(value))
+		return plain(domain.FormatDuration(value))
 	case TemplateCode:
 		if value.China == value.Overseas {
 			return quoted(value.China)

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // mask is what stands in place of a value that must not be seen.
@@ -62,52 +61,6 @@ func (b Bytes) String() string {
 
 // MarshalText returns what String does.
 func (b Bytes) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
-
-// Rule allows Max passcodes in any span of time as long as Window. It is written
-// as "5/1h".
-type Rule struct {
-	Max    int
-	Window time.Duration
-}
-
-var errNotRule = errors.New("not a rule like 5/1h")
-
-// UnmarshalText reads a rule such as "5/1h". Its error does not quote the text.
-func (r *Rule) UnmarshalText(text []byte) error {
-	most, window, ok := strings.Cut(string(text), "/")
-	if !ok {
-		return errNotRule
-	}
-	n, err := strconv.Atoi(most)
-	if err != nil {
-		return errNotRule
-	}
-	d, err := time.ParseDuration(window)
-	if err != nil {
-		return errNotRule
-	}
-	*r = Rule{Max: n, Window: d}
-	return nil
-}
-
-// String returns the rule as it is written in the settings.
-func (r Rule) String() string { return strconv.Itoa(r.Max) + "/" + formatDuration(r.Window) }
-
-// MarshalText returns what String does.
-func (r Rule) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
-
-// formatDuration writes a duration without the zero units that
-// [time.Duration.String] puts at its end: 24h, not 24h0m0s.
-func formatDuration(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
-}
 
 // KeyID is an access key's id. It is no secret by itself, but names an account;
 // it shows as its first four characters, which tell the kind of key.

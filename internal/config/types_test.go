@@ -7,7 +7,6 @@ import (
 	"math"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -46,43 +45,6 @@ func TestBytesRoundTrip(t *testing.T) {
 		var again Bytes
 		require.NoError(t, again.UnmarshalText([]byte(size.String())))
 		require.Equal(t, size, again)
-	})
-}
-
-func TestRule(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]Rule{
-		"1/1m":     {1, time.Minute},
-		"5/1h":     {5, time.Hour},
-		"10/24h":   {10, 24 * time.Hour},
-		"3/1m30s":  {3, 90 * time.Second},
-		"7/1h0m5s": {7, time.Hour + 5*time.Second},
-	} {
-		var got Rule
-		require.NoError(t, got.UnmarshalText([]byte(text)))
-		assert.Equal(t, want, got)
-		assert.Equal(t, text, got.String(), "printed as it was written")
-	}
-	for _, text := range []string{"", "5", "/", "5/", "/1h", "5/1", "5/1d", "x/1h", "5/1h/2", "5 / 1h", "5.0/1h", "99999999999999999999/1h"} {
-		got := Rule{Max: 7}
-		require.Error(t, got.UnmarshalText([]byte(text)), "%q", text)
-		assert.Equal(t, Rule{Max: 7}, got, "%q must leave the value alone", text)
-	}
-}
-
-func TestFormatDurationRoundTrip(t *testing.T) {
-	t.Parallel()
-	for d, want := range map[time.Duration]string{
-		0: "0s", time.Millisecond: "1ms", 10 * time.Second: "10s", time.Minute: "1m", time.Hour: "1h", 24 * time.Hour: "24h",
-		90 * time.Minute: "1h30m", time.Hour + time.Second: "1h0m1s", 100 * time.Second: "1m40s", 10 * time.Hour: "10h",
-	} {
-		assert.Equal(t, want, formatDuration(d))
-	}
-	rapid.Check(t, func(t *rapid.T) {
-		d := time.Duration(rapid.Int64().Draw(t, "nanoseconds"))
-		again, err := time.ParseDuration(formatDuration(d))
-		require.NoError(t, err)
-		require.Equal(t, d, again)
 	})
 }
 

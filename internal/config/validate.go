@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
 // check judges decoded settings. A rule over several keys is skipped where one
@@ -64,9 +66,9 @@ func (c *check) duration(key string, value, least time.Duration) {
 	}
 	switch {
 	case value <= 0:
-		c.fail(key, "must be longer than 0, is "+formatDuration(value), "write a duration such as 30s")
+		c.fail(key, "must be longer than 0, is "+domain.FormatDuration(value), "write a duration such as 30s")
 	case value < least:
-		c.fail(key, fmt.Sprintf("must be at least %s, is %s", formatDuration(least), formatDuration(value)), "write a longer one")
+		c.fail(key, fmt.Sprintf("must be at least %s, is %s", domain.FormatDuration(least), domain.FormatDuration(value)), "write a longer one")
 	}
 }
 
@@ -128,7 +130,7 @@ func (c *check) retention() {
 	} {
 		if c.fine("results.retention", need.key) && kept < need.span {
 			c.fail("results.retention",
-				fmt.Sprintf("must be at least %s (%s), is %s: %s", need.key, formatDuration(need.span), formatDuration(kept), need.why),
+				fmt.Sprintf("must be at least %s (%s), is %s: %s", need.key, domain.FormatDuration(need.span), domain.FormatDuration(kept), need.why),
 				"write a longer one")
 		}
 	}
@@ -147,7 +149,7 @@ func (c *check) retry() {
 	}
 	if c.fine("retry.initial_interval", "retry.max_interval") && r.MaxInterval < r.InitialInterval {
 		c.fail("retry.max_interval",
-			fmt.Sprintf("must be at least retry.initial_interval (%s), is %s", formatDuration(r.InitialInterval), formatDuration(r.MaxInterval)),
+			fmt.Sprintf("must be at least retry.initial_interval (%s), is %s", domain.FormatDuration(r.InitialInterval), domain.FormatDuration(r.MaxInterval)),
 			"write a longer one")
 	}
 }
@@ -157,12 +159,16 @@ func (c *check) limits() {
 	if c.fine("limits.phone") {
 		for i, rule := range rules {
 			key := fmt.Sprintf("limits.phone[%d]", i)
-			if rule.Max < 1 || rule.Window < time.Second {
+			switch {
+			case rule.Max < 1 || rule.Window < time.Second:
 				c.fail(key, "must allow at least 1 in a window of at least 1s, is "+rule.String(), `write for instance "5/1h"`)
+			case rule.Check() != nil: // more than the limiter can keep
+				c.fail(key, fmt.Sprintf("must allow at most %d in a window of at most %s, is %s",
+					domain.MaxPlaces, domain.FormatDuration(domain.MaxWindow), rule), "write a smaller count or a shorter window")
 			}
 		}
 	}
-	byWindow := func(a, b Rule) int { return cmp.Compare(a.Window, b.Window) }
+	byWindow := func(a, b domain.Rule) int { return cmp.Compare(a.Window, b.Window) }
 	switch {
 	case !c.fine("limits.phone"):
 	case len(rules) == 0:

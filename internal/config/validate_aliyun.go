@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -59,7 +60,7 @@ func (c *check) lookups() {
 	case len(lookups) == 0:
 		c.fail(key, "must hold at least one time", "write for instance [5s, 15s, 30s]")
 	case lookups[0] <= 0:
-		c.fail(key+"[0]", "must be longer than 0, is "+formatDuration(lookups[0]), "write a duration such as 5s")
+		c.fail(key+"[0]", "must be longer than 0, is "+domain.FormatDuration(lookups[0]), "write a duration such as 5s")
 	case hasPair(lookups, notAfter):
 		c.fail(key, "must go up, each later than the one before", "put the times in order, each once")
 	default:

@@ -91,6 +91,8 @@ func TestRules(t *testing.T) {
 
 		{`limits.phone=["0/1m"]`, "limits.phone[0]", "must allow at least 1 in a window of at least 1s, is 0/1m"},
 		{`limits.phone=["1/1m","5/-1h"]`, "limits.phone[1]", "must allow at least 1 in a window of at least 1s, is 5/-1h"},
+		{`limits.phone=["1001/1h"]`, "limits.phone[0]", "must allow at most 1000 in a window of at most 744h, is 1001/1h"},
+		{`limits.phone=["5/745h"]`, "limits.phone[0]", "must allow at most 1000 in a window of at most 744h, is 5/745h"},
 		{`limits.phone=["5/1h","1/1m"]`, "limits.phone", "must go from the shortest window to the longest"},
 		{`limits.phone=["1/1m","5/60s"]`, "limits.phone[1]", "has the same window as the rule before it"},
 
@@ -153,7 +155,7 @@ func TestNearMisses(t *testing.T) {
 		`results.reply_subjects=[]`, `results.reply_subjects=["app.*.result","_INBOX.>"]`,
 		"jobs.max_bytes=1", "jobs.duplicate_window=100ms", "results.retention=10m", "worker.ack_wait=5001ms",
 		"retry.multiplier=1", "retry.randomization_factor=0", "retry.randomization_factor=1", "retry.max_interval=500ms", "retry.max_attempts=1",
-		"limits.phone=[]", `limits.phone=["1/1s"]`, `limits.phone=["9/1m","5/1h"]`,
+		"limits.phone=[]", `limits.phone=["1/1s"]`, `limits.phone=["1000/744h"]`, `limits.phone=["9/1m","5/1h"]`,
 		"aliyun.endpoint=127.0.0.1:9080", "aliyun.endpoint=[::1]:9080", "aliyun.protocol=HTTP", "aliyun.in_doubt.lookups=[\"5001ms\"]",
 		"http.listen=", "http.listen=:8080", "http.listen=localhost:0", "log.level=INFO", "log.format=TEXT",
 	} {

@@ -12,7 +12,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
 var errBroker = errors.New("no leader")
@@ -22,7 +24,7 @@ func TestLostAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemory(time.Now)
 		a, h := hooked(t, m, Options{Worker: "a"})
-		lose := func() { h.afterSwap = failing(1, errNoAnswer) }
+		lose := func() { h.afterSwap = failing(1, retry.ErrNoAnswer) }
 
 		lose()
 		until, err := a.Trip(t.Context(), "code", "text")
@@ -51,31 +53,31 @@ func TestBrokerAway(t *testing.T) {
 		m := NewMemory(time.Now)
 		var logged strings.Builder
 		a, h := hooked(t, m, Options{Worker: "a", Logger: slog.New(slog.NewTextHandler(&logged, nil))})
-		h.beforeLoad, h.beforeSwap = failing(-1, errBroker), failing(-1, errBroker)
+		h.beforeGet, h.beforeSwap = failing(-1, errBroker), failing(-1, errBroker)
 		a.admits(allowed)
 
 		began := time.Now()
 		until, err := a.Trip(t.Context(), "code", "text")
 		require.ErrorIs(t, err, ErrUnavailable)
 		assert.ErrorContains(t, err, "gate: trip")
-		assert.ErrorContains(t, err, "gave up after 8s")
+		assert.ErrorContains(t, err, "gave up on the broker after 8s")
 		assert.ErrorContains(t, err, "no leader")
-		assert.Equal(t, patience, time.Since(began))
+		assert.Equal(t, bucket.Patience, time.Since(began))
 		assert.Equal(t, shortWait, time.Until(until))
 		a.admits(allowed)
 
-		h.beforeLoad, h.beforeSwap = nil, nil
+		h.beforeGet, h.beforeSwap = nil, nil
 		a.trips(initial)
 		elapse(initial)
-		h.beforeLoad, h.beforeSwap = failing(-1, errBroker), failing(-1, errBroker)
+		h.beforeGet, h.beforeSwap = failing(-1, errBroker), failing(-1, errBroker)
 		began = time.Now()
 		a.waits(shortWait)
 		assert.Equal(t, claimPatience, time.Since(began))
-		assert.Contains(t, logged.String(), "gave up after 2s")
+		assert.Contains(t, logged.String(), "gave up on the broker after 2s")
 
-		h.beforeLoad, h.beforeSwap = nil, nil
+		h.beforeGet, h.beforeSwap = nil, nil
 		a.admits(probe)
-		h.beforeLoad, h.beforeSwap = failing(-1, errBroker), failing(-1, errBroker)
+		h.beforeGet, h.beforeSwap = failing(-1, errBroker), failing(-1, errBroker)
 		require.ErrorIs(t, a.Passed(t.Context()), ErrUnavailable)
 		require.ErrorIs(t, a.GiveBack(t.Context()), ErrUnavailable)
 
@@ -209,14 +211,16 @@ func TestFollowerBehind(t *testing.T) {
 // split reads from one store and writes to another.
 type split struct{ reads, writes store }
 
-func (s *split) load(ctx context.Context) ([]byte, uint64, error) { return s.reads.load(ctx) }
-
-func (s *split) swap(ctx context.Context, data []byte, revision uint64) (uint64, error) {
-	return s.writes.swap(ctx, data, revision)
+func (s *split) Get(ctx context.Context, key string) ([]byte, uint64, error) {
+	return s.reads.Get(ctx, key)
 }
 
-func (s *split) watch(ctx context.Context, on func([]byte, uint64)) error {
-	return s.writes.watch(ctx, on)
+func (s *split) Swap(ctx context.Context, key string, data []byte, revision uint64) (uint64, error) {
+	return s.writes.Swap(ctx, key, data, revision)
+}
+
+func (s *split) Watch(ctx context.Context, key string, on func([]byte, uint64)) error {
+	return s.writes.Watch(ctx, key, on)
 }
 
 func TestCorruptDocumentOpensAndIsLogged(t *testing.T) {

@@ -11,7 +11,9 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
 // shortWait is how long a job waits while the probe is under way: it should be
@@ -114,20 +116,16 @@ func (s State) Closed() bool { return s.Phase != PhaseOpen }
 // Open returns a gate on an existing bucket, in the state that the broker knows.
 // [Gate.Run] keeps it up to date.
 func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Gate, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+	ctx, cancel := retry.Within(ctx, bucket.Patience)
 	defer cancel()
-	var kv jetstream.KeyValue
-	err := retry(ctx, func() (err error) {
-		kv, err = lookUpBucket(ctx, js, o.Bucket)
-		return err
-	})
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		return nil, fmt.Errorf("gate: there is no bucket %q; it must be provisioned first", o.Bucket)
-	}
-	if err != nil {
+	kv, err := bucket.Open(ctx, js, o.Bucket)
+	switch {
+	case errors.Is(err, bucket.ErrMissing):
+		return nil, fmt.Errorf("gate: %w", err)
+	case err != nil:
 		return nil, failed(ctx, "open", err)
 	}
-	return newGate(ctx, kvStore{kv}, serverQueue{js, o.Stream, o.Consumer}, o)
+	return newGate(ctx, kv, serverQueue{js, o.Stream, o.Consumer}, o)
 }
 
 func newGate(ctx context.Context, s store, q queue, o Options) (*Gate, error) {
@@ -143,7 +141,7 @@ func newGate(ctx context.Context, s store, q queue, o Options) (*Gate, error) {
 		look:  make(chan struct{}, 1),
 	}
 	g.view.Store(&view{document: document{State: PhaseOpen}})
-	if err := retry(ctx, func() error { return g.reload(ctx) }); err != nil {
+	if err := bucket.Retry(ctx, g.reload); err != nil {
 		return nil, failed(ctx, "open", err)
 	}
 	return g, nil
@@ -200,7 +198,7 @@ func (g *Gate) claim(ctx context.Context) (domain.Admission, error) {
 	}
 	defer func() { <-g.turn }()
 
-	bounded, cancel := context.WithTimeoutCause(ctx, claimPatience, errClaimPatience)
+	bounded, cancel := retry.Within(ctx, claimPatience)
 	defer cancel()
 	var answer domain.Admission
 	v, wrote, err := g.update(bounded, func(v *view) (document, bool) {

@@ -120,8 +120,8 @@ func running(t testing.TB, g *Gate) (stop func()) {
 // hooks is a store whose requests a test can make fail or interrupt.
 type hooks struct {
 	store
-	beforeLoad, beforeSwap, afterSwap func() error // afterSwap: an answer lost on its way
-	watching                          func(ctx context.Context) error
+	beforeGet, beforeSwap, afterSwap func() error // afterSwap: an answer lost on its way
+	watching                         func(ctx context.Context) error
 }
 
 func call(f func() error) error {
@@ -131,31 +131,31 @@ func call(f func() error) error {
 	return f()
 }
 
-func (h *hooks) load(ctx context.Context) ([]byte, uint64, error) {
-	if err := call(h.beforeLoad); err != nil {
+func (h *hooks) Get(ctx context.Context, key string) ([]byte, uint64, error) {
+	if err := call(h.beforeGet); err != nil {
 		return nil, 0, err
 	}
-	return h.store.load(ctx)
+	return h.store.Get(ctx, key)
 }
 
-func (h *hooks) swap(ctx context.Context, data []byte, revision uint64) (uint64, error) {
+func (h *hooks) Swap(ctx context.Context, key string, data []byte, revision uint64) (uint64, error) {
 	if err := call(h.beforeSwap); err != nil {
 		return 0, err
 	}
-	revision, err := h.store.swap(ctx, data, revision)
+	revision, err := h.store.Swap(ctx, key, data, revision)
 	if err == nil {
 		err = call(h.afterSwap)
 	}
 	return revision, err
 }
 
-func (h *hooks) watch(ctx context.Context, on func([]byte, uint64)) error {
+func (h *hooks) Watch(ctx context.Context, key string, on func([]byte, uint64)) error {
 	if h.watching != nil {
 		if err := h.watching(ctx); err != nil {
 			return err
 		}
 	}
-	return h.store.watch(ctx, on)
+	return h.store.Watch(ctx, key, on)
 }
 
 // hooked returns a replica whose store can be made to fail.

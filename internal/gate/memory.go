@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
 )
 
 // Memory stands in for the broker in tests: gates that were made by one Memory
@@ -53,7 +55,7 @@ func (m *Memory) PauseUntil(until time.Time) {
 
 type memoryStore struct{ m *Memory }
 
-func (s memoryStore) load(ctx context.Context) ([]byte, uint64, error) {
+func (s memoryStore) Get(ctx context.Context, _ string) ([]byte, uint64, error) {
 	if ctx.Err() != nil {
 		return nil, 0, context.Cause(ctx)
 	}
@@ -62,14 +64,14 @@ func (s memoryStore) load(ctx context.Context) ([]byte, uint64, error) {
 	return s.m.data, s.m.revision, nil
 }
 
-func (s memoryStore) swap(ctx context.Context, data []byte, revision uint64) (uint64, error) {
+func (s memoryStore) Swap(ctx context.Context, _ string, data []byte, revision uint64) (uint64, error) {
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	if s.m.revision != revision {
-		return 0, errConflict
+		return 0, bucket.ErrConflict
 	}
 	s.m.data, s.m.revision = data, revision+1
 	close(s.m.changed)
@@ -77,7 +79,7 @@ func (s memoryStore) swap(ctx context.Context, data []byte, revision uint64) (ui
 	return s.m.revision, nil
 }
 
-func (s memoryStore) watch(ctx context.Context, on func([]byte, uint64)) error {
+func (s memoryStore) Watch(ctx context.Context, _ string, on func([]byte, uint64)) error {
 	for seen := uint64(0); ; {
 		s.m.mu.Lock()
 		data, revision, changed := s.m.data, s.m.revision, s.m.changed

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
 const (
@@ -35,9 +38,9 @@ func (g *Gate) Run(ctx context.Context) error {
 
 // follow keeps a watch on the document, and starts it again when it fails.
 func (g *Gate) follow(ctx context.Context) {
-	waits := newBackOff(firstWatchRetry, lastWatchRetry)
+	waits := retry.Pauses(firstWatchRetry, lastWatchRetry)
 	for {
-		err := g.store.watch(ctx, func(data []byte, revision uint64) {
+		err := g.store.Watch(ctx, key, func(data []byte, revision uint64) {
 			waits.Reset()
 			g.learn(g.parse(data, revision))
 		})
@@ -120,10 +123,10 @@ func (g *Gate) mend(ctx context.Context) error {
 // it was paused here. So the document is read again afterwards: either that shows
 // it, and the consumer is resumed, or the other's resume is yet to come.
 func (g *Gate) pauseQueue(ctx context.Context, v *view) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+	ctx, cancel := retry.Within(ctx, bucket.Patience)
 	defer cancel()
 	paused := false
-	err := retry(ctx, func() error {
+	err := bucket.Retry(ctx, func(ctx context.Context) error {
 		already, now, err := g.queue.paused(ctx)
 		if err != nil {
 			return err
@@ -136,7 +139,7 @@ func (g *Gate) pauseQueue(ctx context.Context, v *view) error {
 		return g.queue.pauseUntil(ctx, now.Add(left))
 	})
 	if err == nil && paused {
-		err = retry(ctx, func() error { return g.reload(ctx) })
+		err = bucket.Retry(ctx, g.reload)
 	}
 	if err != nil {
 		return failed(ctx, "pause", err)
@@ -152,10 +155,10 @@ func (g *Gate) pauseQueue(ctx context.Context, v *view) error {
 // gate's own did: then it is an operator's. It does what it can: a pause that
 // can't be resumed ends by itself.
 func (g *Gate) resumeQueue(ctx context.Context, before *view) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+	ctx, cancel := retry.Within(ctx, bucket.Patience)
 	defer cancel()
 	ours := max(before.Until.Sub(g.now()), 0) + slack
-	err := retry(ctx, func() error {
+	err := bucket.Retry(ctx, func(ctx context.Context) error {
 		left, _, err := g.queue.paused(ctx)
 		if err != nil || left <= 0 || left > ours {
 			return err

@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
 )
 
 func TestWatchCarriesEveryChange(t *testing.T) {
@@ -127,13 +129,13 @@ func TestPauseThatFailsIsMended(t *testing.T) {
 		require.ErrorIs(t, err, ErrUnavailable)
 		assert.ErrorContains(t, err, "not yet paused")
 		assert.Equal(t, began.Add(initial), until, "the gate is closed none the less")
-		assert.Equal(t, patience, time.Since(began))
+		assert.Equal(t, bucket.Patience, time.Since(began))
 		assert.Zero(t, m.PausedUntil())
 
 		elapse(time.Second)
 		synctest.Wait()
 		q.mended.Store(true)
-		elapse(lookAgain + lastRetry*2)
+		elapse(lookAgain + time.Second)
 		synctest.Wait()
 		assert.Equal(t, until, m.PausedUntil())
 	})
@@ -183,7 +185,7 @@ func TestSilentWatch(t *testing.T) {
 		a, h := hooked(t, m, Options{Worker: "a"})
 		b := newReplica(t, m, "b")
 		h.watching = func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }
-		h.beforeLoad = failing(1, errBroker)
+		h.beforeGet = failing(1, errBroker)
 		stop := running(t, a.Gate)
 		defer stop()
 		b.trips(initial)

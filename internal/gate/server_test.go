@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
 )
 
 const (
@@ -214,7 +215,7 @@ func TestServerMissingThings(t *testing.T) {
 	until, err := a.Trip(t.Context(), "code", "text")
 	require.ErrorIs(t, err, ErrUnavailable)
 	assert.ErrorContains(t, err, "look at the consumer")
-	assert.Less(t, time.Since(began), patience, "a consumer that is missing is not waited for")
+	assert.Less(t, time.Since(began), bucket.Patience, "a consumer that is missing is not waited for")
 	assert.True(t, until.After(began))
 	a.becomes(PhasePaused)
 

@@ -3,6 +3,8 @@ package gate
 import (
 	"context"
 	"crypto/rand"
+
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
 )
 
 // update changes the document by compare-and-swap, again from the start as often
@@ -12,7 +14,7 @@ import (
 func (g *Gate) update(ctx context.Context, next func(*view) (document, bool)) (result *view, wrote bool, err error) {
 	start := g.view.Load()
 	base, tried := start, document{}
-	err = retry(ctx, func() error {
+	err = bucket.Retry(ctx, func(ctx context.Context) error {
 		if tried.ID != "" { // not the first round
 			stored, err := g.read(ctx)
 			if err != nil {
@@ -39,7 +41,7 @@ func (g *Gate) update(ctx context.Context, next func(*view) (document, bool)) (r
 		if err != nil {
 			return err
 		}
-		revision, err := g.store.swap(ctx, data, base.revision)
+		revision, err := g.store.Swap(ctx, key, data, base.revision)
 		if err != nil {
 			return err
 		}
@@ -109,7 +111,7 @@ func (g *Gate) bounded(v *view) *view {
 // account that still fails closes the gate again with the next call, while a gate
 // that stays closed for a fault nobody sees sends nothing at all.
 func (g *Gate) read(ctx context.Context) (*view, error) {
-	data, revision, err := g.store.load(ctx)
+	data, revision, err := g.store.Get(ctx, key)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
 // Trip says that Aliyun refused a call for the whole account. It closes an open
@@ -107,7 +110,7 @@ func (g *Gate) holds(v *view) bool {
 
 // change runs one update, alone in this process and within patience.
 func (g *Gate) change(ctx context.Context, call string, next func(*view) (document, bool)) (*view, bool, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+	ctx, cancel := retry.Within(ctx, bucket.Patience)
 	defer cancel()
 	select {
 	case g.turn <- struct{}{}:

@@ -24,8 +24,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/passcode-worker/passcode-worker/internal/broker/retry"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/passcode-worker/passcode-worker/internal/broker/retry"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
 // Op is a request that a ledger makes to its bucket.

@@ -23,7 +23,7 @@ const moveTolerance = time.Millisecond
 // an earlier attempt, which sent nothing, was made. The move is judged like a new
 // place with the old one set aside. A denied move leaves the old place as it is,
 // to be released by the caller or to age out.
-func (d document) reserve(id string, now int64, rules []Rule) (document, domain.Reservation, bool) {
+func (d document) reserve(id string, now int64, rules []domain.Rule) (document, domain.Reservation, bool) {
 	local, now := now, d.latest(now)
 	own, others := d.split(id)
 	if until, rule := others.blockedUntil(now, rules); until > now {
@@ -40,7 +40,7 @@ func (d document) reserve(id string, now int64, rules []Rule) (document, domain.
 }
 
 // release takes back the place of a request, if it has one.
-func (d document) release(id string, now int64, rules []Rule) (document, bool) {
+func (d document) release(id string, now int64, rules []domain.Rule) (document, bool) {
 	own, others := d.split(id)
 	if own == nil {
 		return d, false
@@ -50,7 +50,7 @@ func (d document) release(id string, now int64, rules []Rule) (document, bool) {
 
 // closeFor closes the phone until duration after now. It never shortens a
 // closure: of two messages from Aliyun the one that forbids longer is the rule.
-func (d document) closeFor(duration time.Duration, now int64, rules []Rule) (document, bool) {
+func (d document) closeFor(duration time.Duration, now int64, rules []domain.Rule) (document, bool) {
 	until := now + int64(min(duration, MaxClosure))
 	if duration <= 0 || until <= d.ClosedUntil {
 		return d, false
@@ -83,7 +83,7 @@ func (d document) split(id string) (*entry, document) {
 // blockedUntil returns the earliest instant from now on at which one more place
 // is free under every rule, and what binds until then. It is now or earlier where
 // nothing binds.
-func (d document) blockedUntil(now int64, rules []Rule) (until int64, by string) {
+func (d document) blockedUntil(now int64, rules []domain.Rule) (until int64, by string) {
 	until, by = now, ""
 	if d.ClosedUntil > until {
 		until, by = d.ClosedUntil, domain.RuleClosed
@@ -105,7 +105,7 @@ func (d document) blockedUntil(now int64, rules []Rule) (until int64, by string)
 // pruned returns a copy without the places that count under no rule any more.
 // What is left is never more than the Max of the rule with the longest window,
 // since that rule had room for each of them.
-func (d document) pruned(now int64, rules []Rule) document {
+func (d document) pruned(now int64, rules []domain.Rule) document {
 	oldest := now - int64(longest(rules))
 	kept := make([]entry, 0, len(d.Entries)+1)
 	for _, e := range d.Entries {

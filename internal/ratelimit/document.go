@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -26,7 +27,7 @@ type entry struct {
 }
 
 const (
-	// maxDocumentBytes is more than MaxPlaces entries with the longest ids take.
+	// maxDocumentBytes is more than [domain.MaxPlaces] entries with the longest ids take.
 	maxDocumentBytes = 256 << 10
 	// maxTime, in the year 2200, leaves room to add any window without overflow.
 	maxTime = int64(7_258_118_400_000_000_000)
@@ -46,8 +47,8 @@ func decodeDocument(data []byte) (document, error) {
 	if err := json.Unmarshal(data, &doc); err != nil {
 		return document{}, fmt.Errorf("%w: not the JSON expected", errCorrupt)
 	}
-	if len(doc.Entries) > MaxPlaces {
-		return document{}, fmt.Errorf("%w: %d entries are more than %d", errCorrupt, len(doc.Entries), MaxPlaces)
+	if len(doc.Entries) > domain.MaxPlaces {
+		return document{}, fmt.Errorf("%w: %d entries are more than %d", errCorrupt, len(doc.Entries), domain.MaxPlaces)
 	}
 	if doc.ClosedUntil < 0 || doc.ClosedUntil > maxTime {
 		return document{}, fmt.Errorf("%w: closed_until is out of range", errCorrupt)

@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
 func TestDocumentRoundTrip(t *testing.T) {
@@ -34,7 +36,7 @@ func TestDocumentIsSortedOnReading(t *testing.T) {
 
 func TestDocumentRefuses(t *testing.T) {
 	t.Parallel()
-	many := make([]entry, MaxPlaces+1)
+	many := make([]entry, domain.MaxPlaces+1)
 	for i := range many {
 		many[i] = entry{fmt.Sprintf("r%d", i), 1}
 	}
@@ -70,9 +72,9 @@ func TestDocumentRefuses(t *testing.T) {
 func TestLargestDocument(t *testing.T) {
 	t.Parallel()
 	doc := document{}
-	list := []Rule{{Max: MaxPlaces, Window: MaxWindow}}
-	now := maxTime - 2*MaxPlaces
-	for i := range MaxPlaces {
+	list := []domain.Rule{{Max: domain.MaxPlaces, Window: domain.MaxWindow}}
+	now := maxTime - 2*domain.MaxPlaces
+	for i := range domain.MaxPlaces {
 		var changed bool
 		doc, _, changed = doc.reserve(fmt.Sprintf("%064d", i), now+int64(i), list)
 		require.True(t, changed)
@@ -81,10 +83,10 @@ func TestLargestDocument(t *testing.T) {
 	require.NoError(t, err)
 	again, err := decodeDocument(data)
 	require.NoError(t, err)
-	assert.Len(t, again.Entries, MaxPlaces)
-	_, answer, _ := again.reserve("more", now+MaxPlaces, list)
+	assert.Len(t, again.Entries, domain.MaxPlaces)
+	_, answer, _ := again.reserve("more", now+domain.MaxPlaces, list)
 	assert.False(t, answer.Allowed)
-	assert.Equal(t, MaxWindow-MaxPlaces, answer.RetryAfter)
+	assert.Equal(t, domain.MaxWindow-domain.MaxPlaces, answer.RetryAfter)
 }
 
 func FuzzDecodeDocument(f *testing.F) {
@@ -94,7 +96,7 @@ func FuzzDecodeDocument(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	list := []Rule{{Max: 1, Window: MaxWindow}, {Max: 3, Window: 1}}
+	list := []domain.Rule{{Max: 1, Window: domain.MaxWindow}, {Max: 3, Window: 1}}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		doc, err := decodeDocument(data)
 		if err != nil {

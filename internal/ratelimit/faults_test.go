@@ -14,7 +14,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -36,7 +38,7 @@ func TestLostAnswerTakesOnePlaceAndIsNoDenial(t *testing.T) {
 	t.Parallel()
 	s, c := newMapStore(), newClock()
 	l := openMap(t, s, rules(t, "1/1h"), c.Now)
-	s.afterPut = times(1, errNoAnswer)
+	s.afterSwap = times(1, retry.ErrNoAnswer)
 
 	got, err := l.Reserve(t.Context(), phoneA, "a")
 	require.NoError(t, err)
@@ -50,8 +52,8 @@ func TestLostAnswerOfASlowBroker(t *testing.T) {
 	t.Parallel()
 	s, c := newMapStore(), newClock()
 	l := openMap(t, s, rules(t, "1/1m", "2/1h"), c.Now)
-	lost := times(2, errNoAnswer)
-	s.afterPut = func(key string) error {
+	lost := times(2, retry.ErrNoAnswer)
+	s.afterSwap = func(key string) error {
 		err := lost(key)
 		if err != nil {
 			c.move(2 * time.Second) // as long as a request waits
@@ -72,7 +74,7 @@ func TestLostAnswerOfARelease(t *testing.T) {
 	l := openMap(t, s, rules(t, "1/1h"), newClock().Now)
 	_, err := l.Reserve(t.Context(), phoneA, "a")
 	require.NoError(t, err)
-	s.afterPut = times(1, errNoAnswer)
+	s.afterSwap = times(1, retry.ErrNoAnswer)
 	require.NoError(t, l.Release(t.Context(), phoneA, "a"))
 	got, err := l.Reserve(t.Context(), phoneA, "b")
 	require.NoError(t, err)
@@ -86,7 +88,7 @@ func TestConflictIsJudgedAnew(t *testing.T) {
 	s, c := newMapStore(), newClock()
 	l := openMap(t, s, rules(t, "1/1h"), c.Now)
 	var other sync.Once
-	s.beforePut = func(name string) error {
+	s.beforeSwap = func(name string) error {
 		other.Do(func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -115,7 +117,7 @@ func TestTroubleThatPasses(t *testing.T) {
 	t.Parallel()
 	s := newMapStore()
 	l := openMap(t, s, rules(t, "1/1h"), newClock().Now)
-	s.beforeGet, s.beforePut = times(2, errors.New("no leader")), times(2, errConflict)
+	s.beforeGet, s.beforeSwap = times(2, errors.New("no leader")), times(2, bucket.ErrConflict)
 	got, err := l.Reserve(t.Context(), phoneA, "a")
 	require.NoError(t, err)
 	assert.True(t, got.Allowed)
@@ -133,10 +135,10 @@ func TestPatienceEnds(t *testing.T) {
 		assert.Zero(t, got)
 		require.ErrorIs(t, err, ErrUnavailable)
 		assert.ErrorContains(t, err, "reserve")
-		assert.ErrorContains(t, err, "gave up after 8s")
+		assert.ErrorContains(t, err, "gave up on the broker after 8s")
 		assert.ErrorContains(t, err, "no leader")
 		assert.NotContains(t, err.Error(), "13812345678")
-		assert.Equal(t, patience, time.Since(began))
+		assert.Equal(t, bucket.Patience, time.Since(began))
 
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("the job's lease"))
 		defer cancel()

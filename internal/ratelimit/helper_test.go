@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
@@ -58,11 +59,11 @@ var (
 	_ anyLimiter = (*Memory)(nil)
 )
 
-func rules(t testing.TB, texts ...string) []Rule {
+func rules(t testing.TB, texts ...string) []domain.Rule {
 	t.Helper()
-	list := make([]Rule, len(texts))
+	list := make([]domain.Rule, len(texts))
 	for i, text := range texts {
-		rule, err := ParseRule(text)
+		rule, err := domain.ParseRule(text)
 		require.NoError(t, err)
 		list[i] = rule
 	}
@@ -71,15 +72,23 @@ func rules(t testing.TB, texts ...string) []Rule {
 
 const testBucket = "limits"
 
-// bucket makes the limits bucket as provisioning would.
-func bucket(t testing.TB, js jetstream.JetStream, ttl time.Duration) jetstream.KeyValue {
+// makeBucket makes the limits bucket as provisioning would.
+func makeBucket(t testing.TB, js jetstream.JetStream, ttl time.Duration) jetstream.KeyValue {
 	t.Helper()
 	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: testBucket, TTL: ttl})
 	require.NoError(t, err)
 	return kv
 }
 
-func openOn(t testing.TB, js jetstream.JetStream, list []Rule, now func() time.Time) *Limiter {
+// opened is the bucket as a limiter uses it.
+func opened(t testing.TB, js jetstream.JetStream) *bucket.Bucket {
+	t.Helper()
+	b, err := bucket.Open(t.Context(), js, testBucket)
+	require.NoError(t, err)
+	return b
+}
+
+func openOn(t testing.TB, js jetstream.JetStream, list []domain.Rule, now func() time.Time) *Limiter {
 	t.Helper()
 	l, err := Open(t.Context(), js, Options{Bucket: testBucket, Rules: list, Now: now})
 	require.NoError(t, err)
@@ -92,10 +101,10 @@ type mapStore struct {
 	revision uint64
 	values   map[string]stored
 	puts     int
-	// beforePut and afterPut run without the lock; an error of afterPut is an
+	// beforeSwap and afterSwap run without the lock; an error of afterSwap is an
 	// answer lost on its way: the value is stored.
-	beforePut, afterPut func(key string) error
-	beforeGet           func(key string) error
+	beforeSwap, afterSwap func(key string) error
+	beforeGet             func(key string) error
 }
 
 type stored struct {
@@ -112,7 +121,7 @@ func run(hook func(string) error, key string) error {
 	return hook(key)
 }
 
-func (s *mapStore) get(ctx context.Context, key string) ([]byte, uint64, error) {
+func (s *mapStore) Get(ctx context.Context, key string) ([]byte, uint64, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, 0, context.Cause(ctx)
 	}
@@ -124,27 +133,28 @@ func (s *mapStore) get(ctx context.Context, key string) ([]byte, uint64, error) 
 	return s.values[key].value, s.values[key].revision, nil
 }
 
-func (s *mapStore) put(ctx context.Context, key string, value []byte, revision uint64) error {
+func (s *mapStore) Swap(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
 	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
+		return 0, context.Cause(ctx)
 	}
-	if err := run(s.beforePut, key); err != nil {
-		return err
+	if err := run(s.beforeSwap, key); err != nil {
+		return 0, err
 	}
-	if err := s.swap(key, value, revision); err != nil {
-		return err
+	next, err := s.swap(key, value, revision)
+	if err != nil {
+		return 0, err
 	}
-	return run(s.afterPut, key)
+	return next, run(s.afterSwap, key)
 }
 
-func (s *mapStore) swap(key string, value []byte, revision uint64) error {
+func (s *mapStore) swap(key string, value []byte, revision uint64) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.values[key].revision != revision {
-		return errConflict
+		return 0, bucket.ErrConflict
 	}
 	s.set(key, value)
-	return nil
+	return s.revision, nil
 }
 
 // set stores without asking, as an operator with the nats command could.
@@ -154,7 +164,7 @@ func (s *mapStore) set(key string, value []byte) {
 	s.values[key] = stored{value, s.revision}
 }
 
-func (s *mapStore) remove(_ context.Context, key string) error {
+func (s *mapStore) Remove(_ context.Context, key string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.values, key)
@@ -168,7 +178,7 @@ func (s *mapStore) writes() int {
 }
 
 // openMap opens a limiter on a mapStore.
-func openMap(t testing.TB, s *mapStore, list []Rule, now func() time.Time) *Limiter {
+func openMap(t testing.TB, s *mapStore, list []domain.Rule, now func() time.Time) *Limiter {
 	t.Helper()
 	l, err := open(t.Context(), s, Options{Rules: list, Now: now}, KeyRefresh)
 	require.NoError(t, err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -104,9 +105,9 @@ func (k *keyring) fresh(held *heldKey) bool {
 // replica whose write comes second reads what the first one wrote.
 func (k *keyring) renew(ctx context.Context) ([]byte, error) {
 	var key []byte
-	err := retry(ctx, func() error {
+	err := bucket.Retry(ctx, func(ctx context.Context) error {
 		at := k.now()
-		text, revision, err := k.store.get(ctx, hmacKeyName)
+		text, revision, err := k.store.Get(ctx, hmacKeyName)
 		if err != nil {
 			return err
 		}
@@ -119,7 +120,7 @@ func (k *keyring) renew(ctx context.Context) ([]byte, error) {
 		if err != nil || len(key) != hmacKeyLen {
 			return backoff.Permanent(errBadKey)
 		}
-		if err := k.store.put(ctx, hmacKeyName, text, revision); err != nil {
+		if _, err := k.store.Swap(ctx, hmacKeyName, text, revision); err != nil {
 			return err
 		}
 		k.held.Store(&heldKey{key: key, at: at})

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -68,7 +69,7 @@ func TestKeyThatAgedOutIsReplaced(t *testing.T) {
 	require.NoError(t, err)
 
 	c.move(BucketTTL(nil))
-	require.NoError(t, s.remove(t.Context(), hmacKeyName))
+	require.NoError(t, s.Remove(t.Context(), hmacKeyName))
 	made, err := other.current(t.Context())
 	require.NoError(t, err)
 	require.NotEqual(t, old, made)
@@ -82,12 +83,12 @@ func TestLostAnswerOfTheKey(t *testing.T) {
 	t.Parallel()
 	s, c := newMapStore(), newClock()
 	lost := false
-	s.afterPut = func(string) error {
+	s.afterSwap = func(string) error {
 		if lost {
 			return nil
 		}
 		lost = true
-		return errNoAnswer
+		return retry.ErrNoAnswer
 	}
 	key, err := ring(s, c).current(t.Context())
 	require.NoError(t, err)
@@ -116,9 +117,9 @@ func TestKeyOutlivesTheBucketsAge(t *testing.T) {
 	t.Parallel()
 	const ttl, refresh = 2 * time.Second, 200 * time.Millisecond
 	_, js := brokertest.Start(t)
-	kv := bucket(t, js, ttl)
+	kv := makeBucket(t, js, ttl)
 	replica := func() *Limiter {
-		l, err := open(t.Context(), kvStore{kv}, Options{Rules: rules(t, "1000/1s")}, refresh)
+		l, err := open(t.Context(), opened(t, js), Options{Rules: rules(t, "1000/1s")}, refresh)
 		require.NoError(t, err)
 		return l
 	}

@@ -11,7 +11,9 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -21,7 +23,7 @@ type Options struct {
 	// for [BucketTTL] of the rules, or for ever.
 	Bucket string
 	// Rules all hold at once. None means that only Aliyun's own closures count.
-	Rules []Rule
+	Rules []domain.Rule
 	// Key is the HMAC key under which phones are stored. Empty: a random one is
 	// made once and kept in the bucket. With another key every phone starts anew.
 	Key passcode.Secret
@@ -38,7 +40,7 @@ type Options struct {
 type Limiter struct {
 	store store
 	keys  *keyring
-	rules []Rule
+	rules []domain.Rule
 	now   func() time.Time
 	log   *slog.Logger
 	locks keyLock
@@ -54,27 +56,22 @@ func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Limiter, err
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, kvStore{kv}, o, KeyRefresh)
+	return open(ctx, kv, o, KeyRefresh)
 }
 
-func openBucket(ctx context.Context, js jetstream.JetStream, o Options) (jetstream.KeyValue, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+func openBucket(ctx context.Context, js jetstream.JetStream, o Options) (*bucket.Bucket, error) {
+	ctx, cancel := retry.Within(ctx, bucket.Patience)
 	defer cancel()
-	var kv jetstream.KeyValue
-	var ttl time.Duration
-	err := retry(ctx, func() (err error) {
-		kv, ttl, err = lookUpBucket(ctx, js, o.Bucket)
-		return err
-	})
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		return nil, fmt.Errorf("ratelimit: there is no bucket %q; it must be provisioned first", o.Bucket)
-	}
-	if err != nil {
+	kv, err := bucket.Open(ctx, js, o.Bucket)
+	switch {
+	case errors.Is(err, bucket.ErrMissing):
+		return nil, fmt.Errorf("ratelimit: %w", err)
+	case err != nil:
 		return nil, failed(ctx, "open", err)
 	}
-	if need := BucketTTL(o.Rules); ttl != 0 && ttl < need-KeyRefresh {
+	if ttl, need := kv.TTL(), BucketTTL(o.Rules); ttl != 0 && ttl < need-KeyRefresh {
 		return nil, fmt.Errorf("ratelimit: bucket %q drops its values after %s, the rules need %s",
-			o.Bucket, compact(ttl), compact(need))
+			o.Bucket, domain.FormatDuration(ttl), domain.FormatDuration(need))
 	}
 	return kv, nil
 }
@@ -94,7 +91,7 @@ func open(ctx context.Context, s store, o Options, refresh time.Duration) (*Limi
 		now:   o.Now,
 		log:   o.Logger,
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+	ctx, cancel := retry.Within(ctx, bucket.Patience)
 	defer cancel()
 	if _, err := l.keys.current(ctx); err != nil {
 		return nil, failed(ctx, "open", err)
@@ -103,7 +100,7 @@ func open(ctx context.Context, s store, o Options, refresh time.Duration) (*Limi
 }
 
 // Reserve takes a place for a request under every rule, or says how long until
-// there is one and which rule binds until then: the rule as [Rule.String] writes
+// there is one and which rule binds until then: the rule as [domain.Rule.String] writes
 // it, or "closed" where Aliyun itself closed the phone.
 //
 // A request has one place, however often it asks. Asking again later moves the
@@ -152,8 +149,8 @@ func (l *Limiter) CloseFor(ctx context.Context, phone passcode.Phone, d time.Dur
 // step must recognise.
 func (l *Limiter) change(ctx context.Context, call string, phone passcode.Phone, step func(document, int64) (document, bool)) error {
 	return l.locked(ctx, call, phone, func(ctx context.Context, name string) error {
-		return retry(ctx, func() error {
-			data, revision, err := l.store.get(ctx, name)
+		return bucket.Retry(ctx, func(ctx context.Context) error {
+			data, revision, err := l.store.Get(ctx, name)
 			if err != nil {
 				return err
 			}
@@ -167,7 +164,8 @@ func (l *Limiter) change(ctx context.Context, call string, phone passcode.Phone,
 			if err != nil {
 				return err
 			}
-			return l.store.put(ctx, name, encoded, revision)
+			_, err = l.store.Swap(ctx, name, encoded, revision)
+			return err
 		})
 	})
 }
@@ -195,8 +193,8 @@ func (l *Limiter) Show(ctx context.Context, phone passcode.Phone) (State, error)
 	var state State
 	var unreadable error
 	err := l.locked(ctx, "show", phone, func(ctx context.Context, name string) error {
-		return retry(ctx, func() error {
-			data, revision, err := l.store.get(ctx, name)
+		return bucket.Retry(ctx, func(ctx context.Context) error {
+			data, revision, err := l.store.Get(ctx, name)
 			if err != nil {
 				return err
 			}
@@ -221,17 +219,17 @@ func (l *Limiter) Show(ctx context.Context, phone passcode.Phone) (State, error)
 // ResetPhone forgets all about a phone: its places and its closure.
 func (l *Limiter) ResetPhone(ctx context.Context, phone passcode.Phone) error {
 	return l.locked(ctx, "reset", phone, func(ctx context.Context, name string) error {
-		return retry(ctx, func() error { return l.store.remove(ctx, name) })
+		return bucket.Retry(ctx, func(ctx context.Context) error { return l.store.Remove(ctx, name) })
 	})
 }
 
 // locked runs use with the phone's bucket key, alone in this process for that
-// phone, within patience.
+// phone, within [bucket.Patience].
 func (l *Limiter) locked(ctx context.Context, call string, phone passcode.Phone, use func(ctx context.Context, name string) error) error {
 	if err := checkPhone(phone); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+	ctx, cancel := retry.Within(ctx, bucket.Patience)
 	defer cancel()
 	name, err := l.keys.name(ctx, phone)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 func TestMemory(t *testing.T) {
 	t.Parallel()
-	suite(t, func(t *testing.T, list []Rule, now func() time.Time) anyLimiter {
+	suite(t, func(t *testing.T, list []domain.Rule, now func() time.Time) anyLimiter {
 		l, err := NewMemory(list, now)
 		require.NoError(t, err)
 		return l
@@ -24,9 +24,9 @@ func TestMemory(t *testing.T) {
 
 func TestLimiter(t *testing.T) {
 	t.Parallel()
-	suite(t, func(t *testing.T, list []Rule, now func() time.Time) anyLimiter {
+	suite(t, func(t *testing.T, list []domain.Rule, now func() time.Time) anyLimiter {
 		_, js := brokertest.Start(t)
-		bucket(t, js, BucketTTL(list))
+		makeBucket(t, js, BucketTTL(list))
 		return openOn(t, js, list, now)
 	})
 }
@@ -54,7 +54,7 @@ func (f fixture) denied(id, rule string, wait time.Duration) {
 }
 
 // suite is what every limiter must do.
-func suite(t *testing.T, open func(*testing.T, []Rule, func() time.Time) anyLimiter) {
+func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) anyLimiter) {
 	each := func(name string, texts []string, check func(f fixture)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -167,7 +167,7 @@ func suite(t *testing.T, open func(*testing.T, []Rule, func() time.Time) anyLimi
 		empty, err := f.Show(ctx, phoneA)
 		require.NoError(f, err)
 		assert.Equal(f, State{
-			Windows: []Window{{Rule{1, time.Minute}, 0, 1}, {Rule{5, time.Hour}, 0, 5}},
+			Windows: []Window{{domain.Rule{Max: 1, Window: time.Minute}, 0, 1}, {domain.Rule{Max: 5, Window: time.Hour}, 0, 5}},
 			Entries: []Entry{},
 		}, empty)
 
@@ -179,7 +179,7 @@ func suite(t *testing.T, open func(*testing.T, []Rule, func() time.Time) anyLimi
 		state, err := f.Show(ctx, phoneA)
 		require.NoError(f, err)
 		assert.Equal(f, State{
-			Windows:     []Window{{Rule{1, time.Minute}, 1, 1}, {Rule{5, time.Hour}, 2, 5}},
+			Windows:     []Window{{domain.Rule{Max: 1, Window: time.Minute}, 1, 1}, {domain.Rule{Max: 5, Window: time.Hour}, 2, 5}},
 			ClosedUntil: epoch.Add(91 * time.Second),
 			NextAllowed: epoch.Add(2 * time.Minute),
 			Entries:     []Entry{{"a", epoch}, {"b", epoch.Add(time.Minute)}},

@@ -14,18 +14,19 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 // replicas opens n limiters, each on a connection of its own.
-func replicas(t testing.TB, h *brokertest.Handle, n int, list []Rule) []*Limiter {
+func replicas(t testing.TB, h *brokertest.Handle, n int, list []domain.Rule) []*Limiter {
 	t.Helper()
 	limiters := make([]*Limiter, n)
 	for i := range limiters {
 		_, js := h.Connect()
 		if i == 0 {
-			bucket(t, js, BucketTTL(list))
+			makeBucket(t, js, BucketTTL(list))
 		}
 		limiters[i] = openOn(t, js, list, nil)
 	}
@@ -114,12 +115,13 @@ func TestSameRequestAtOnce(t *testing.T) {
 func TestBrokerAgainstModel(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
-	kv := bucket(t, js, 0)
+	makeBucket(t, js, 0)
+	kv := opened(t, js)
 	phone := 0
 	rapid.Check(t, func(r *rapid.T) {
 		phone++ // a phone of its own for each history
 		list, c := drawRules(r), newClock()
-		l, err := open(r.Context(), kvStore{kv}, Options{Rules: list, Now: c.Now}, KeyRefresh)
+		l, err := open(r.Context(), kv, Options{Rules: list, Now: c.Now}, KeyRefresh)
 		require.NoError(r, err)
 		walk(r, 25, list, c, l, passcode.NewPhone(fmt.Sprintf("+86138%08d", phone)))
 	})
@@ -151,7 +153,7 @@ func TestOpenWaitsForTheBrokerWithinItsBound(t *testing.T) {
 	t.Parallel()
 	h := brokertest.Server(t)
 	_, js := h.Connect()
-	bucket(t, js, 0)
+	makeBucket(t, js, 0)
 	h.Stop()
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errors.New("the start of the worker"))
 	defer cancel()
@@ -166,13 +168,13 @@ func TestOpenWaitsForTheBrokerWithinItsBound(t *testing.T) {
 func TestClosedConnectionFailsAtOnce(t *testing.T) {
 	t.Parallel()
 	nc, js := brokertest.Start(t)
-	bucket(t, js, 0)
+	makeBucket(t, js, 0)
 	l := openOn(t, js, rules(t, "1/1h"), nil)
 	nc.Close()
 	began := time.Now()
 	_, err := l.Reserve(t.Context(), phoneA, "a")
 	require.ErrorIs(t, err, ErrUnavailable)
-	assert.Less(t, time.Since(began), patience/2)
+	assert.Less(t, time.Since(began), bucket.Patience/2)
 }
 
 func TestOpenChecksTheBucket(t *testing.T) {
@@ -184,7 +186,7 @@ func TestOpenChecksTheBucket(t *testing.T) {
 	}
 	assert.ErrorContains(t, open("1/1m"), `no bucket "limits"`)
 
-	bucket(t, js, BucketTTL(rules(t, "1/1m")))
+	makeBucket(t, js, BucketTTL(rules(t, "1/1m")))
 	require.NoError(t, open("1/1m", "10/24h"))
 	err := open("1/1m", "10/48h")
 	assert.ErrorContains(t, err, "drops its values after 26h, the rules need 50h")
@@ -194,7 +196,7 @@ func TestOpenChecksTheBucket(t *testing.T) {
 func TestPhoneThatAnOperatorDeleted(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
-	kv := bucket(t, js, 0)
+	kv := makeBucket(t, js, 0)
 	l := openOn(t, js, rules(t, "1/1h"), nil)
 	for _, remove := range []func(name string) error{
 		func(name string) error { return kv.Delete(t.Context(), name) },
@@ -215,7 +217,7 @@ func TestPhoneThatAnOperatorDeleted(t *testing.T) {
 func BenchmarkReserve(b *testing.B) {
 	_, js := brokertest.Start(b)
 	list := rules(b, "1/1m", "5/1h", "10/24h")
-	bucket(b, js, BucketTTL(list))
+	makeBucket(b, js, BucketTTL(list))
 	l := openOn(b, js, list, nil)
 	var mu sync.Mutex
 	next := 0

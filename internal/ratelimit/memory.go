@@ -13,7 +13,7 @@ import (
 // Memory is a limiter that lives in this process alone, for tests. It judges as
 // [Limiter] does and passes the same suite.
 type Memory struct {
-	rules []Rule
+	rules []domain.Rule
 	now   func() time.Time
 
 	mu        sync.Mutex
@@ -21,7 +21,7 @@ type Memory struct {
 }
 
 // NewMemory returns an empty limiter. A nil now means [time.Now].
-func NewMemory(rules []Rule, now func() time.Time) (*Memory, error) {
+func NewMemory(rules []domain.Rule, now func() time.Time) (*Memory, error) {
 	if err := checkRules(rules); err != nil {
 		return nil, fmt.Errorf("ratelimit: %w", err)
 	}

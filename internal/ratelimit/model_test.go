@@ -17,12 +17,12 @@ import (
 // model is the rules in their plainest form: it counts anew each time, and finds
 // the wait by trying every instant at which anything changes.
 type model struct {
-	rules  []Rule
+	rules  []domain.Rule
 	places map[string]int64 // request → when its place was taken
 	closed int64
 }
 
-func newModel(list []Rule) *model { return &model{rules: list, places: make(map[string]int64)} }
+func newModel(list []domain.Rule) *model { return &model{rules: list, places: make(map[string]int64)} }
 
 // allowed says whether the others leave room for id at an instant.
 func (m *model) allowed(id string, at int64) bool {
@@ -55,7 +55,7 @@ func (m *model) latest(now int64) int64 {
 // back afterwards: what a write dropped does not come to life again.
 func (m *model) forget(now int64) {
 	maps.DeleteFunc(m.places, func(_ string, taken int64) bool {
-		return !slices.ContainsFunc(m.rules, func(r Rule) bool { return now-taken < int64(r.Window) })
+		return !slices.ContainsFunc(m.rules, func(r domain.Rule) bool { return now-taken < int64(r.Window) })
 	})
 }
 
@@ -98,9 +98,9 @@ func (m *model) closeFor(d time.Duration, now int64) {
 }
 
 // drawRules draws up to four rules, short enough that random walks cross them.
-func drawRules(t *rapid.T) []Rule {
-	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Rule {
-		return Rule{
+func drawRules(t *rapid.T) []domain.Rule {
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) domain.Rule {
+		return domain.Rule{
 			Max:    rapid.IntRange(1, 6).Draw(t, "max"),
 			Window: time.Duration(rapid.SampledFrom([]int64{1, 10, 60, 600, 3600}).Draw(t, "window")) * time.Second,
 		}
@@ -123,7 +123,7 @@ func drawStep(t *rapid.T) time.Duration {
 }
 
 // walk drives a limiter and the model through the same random history.
-func walk(t *rapid.T, length int, list []Rule, c *clock, l anyLimiter, phone passcode.Phone) {
+func walk(t *rapid.T, length int, list []domain.Rule, c *clock, l anyLimiter, phone passcode.Phone) {
 	m := newModel(list)
 	ctx := t.Context()
 	id := rapid.Custom(func(t *rapid.T) string { return fmt.Sprintf("r%d", rapid.IntRange(0, 9).Draw(t, "id")) })
@@ -162,7 +162,7 @@ func walk(t *rapid.T, length int, list []Rule, c *clock, l anyLimiter, phone pas
 }
 
 // requireNamed checks that a denial names a rule in force, and a grant none.
-func requireNamed(t *rapid.T, list []Rule, r domain.Reservation) {
+func requireNamed(t *rapid.T, list []domain.Rule, r domain.Reservation) {
 	if r.Allowed {
 		require.Empty(t, r.Rule)
 		return

@@ -1,6 +1,10 @@
 package ratelimit
 
-import "time"
+import (
+	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+)
 
 // State is what the limiter knows of one phone, for operators.
 type State struct {
@@ -18,9 +22,9 @@ type State struct {
 
 // Window is how far one rule is used up.
 type Window struct {
-	Rule Rule `json:"rule"`
-	Used int  `json:"used"`
-	Max  int  `json:"max"`
+	Rule domain.Rule `json:"rule"`
+	Used int         `json:"used"`
+	Max  int         `json:"max"`
 }
 
 // Entry is the place of one request.
@@ -30,7 +34,7 @@ type Entry struct {
 }
 
 // state describes the document at local time now.
-func (d document) state(now int64, rules []Rule) State {
+func (d document) state(now int64, rules []domain.Rule) State {
 	now = d.latest(now)
 	d = d.pruned(now, rules)
 	s := State{Windows: make([]Window, 0, len(rules)), Entries: make([]Entry, 0, len(d.Entries))}

@@ -32,7 +32,7 @@ var (
 type Policy struct {
 	// Try bounds one request. A connection that breaks does not end the
 	// requests under way on it; they wait this long for an answer that never
-	// comes.
+	// comes. 0 leaves it to op, whose requests are then bounded one by one.
 	Try time.Duration
 	// Total bounds all tries together; 0 leaves that to the context.
 	Total time.Duration
@@ -40,6 +40,8 @@ type Policy struct {
 	// pause varies by half, so that many workers don't come back as one.
 	First   time.Duration
 	Longest time.Duration
+	// Passes says which errors are worth another try; nil means [Temporary].
+	Passes func(error) bool
 }
 
 // Default suits a request that a job in hand waits for: two seconds a try, ten
@@ -49,18 +51,22 @@ func Default() Policy {
 	return Policy{Try: 2 * time.Second, Total: 10 * time.Second, First: 20 * time.Millisecond, Longest: time.Second}
 }
 
-// Do calls op until it succeeds, fails for good (see [Temporary]), the context
+// Do calls op until it succeeds, fails for good (see [Policy.Passes]), the context
 // ends or [Policy.Total] has passed. The context given to op ends after
 // [Policy.Try]. An error that ended the tries wraps the bound that did it (the
 // context's cause or [ErrGaveUp]) and the last try's own error.
 func (p Policy) Do(ctx context.Context, op func(context.Context) error) error {
 	if p.Total > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, p.Total, fmt.Errorf("%w after %s", ErrGaveUp, p.Total))
+		ctx, cancel = Within(ctx, p.Total)
 		defer cancel()
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	passes := p.Passes
+	if passes == nil {
+		passes = Temporary
 	}
 	var pauses *backoff.ExponentialBackOff // made at the first failure: most requests have none
 	var last error
@@ -70,13 +76,13 @@ func (p Policy) Do(ctx context.Context, op func(context.Context) error) error {
 		switch {
 		case err == nil:
 			return nil
-		case ended != nil && errors.Is(err, ended):
+		case ended != nil && (errors.Is(err, ended) || errors.Is(err, context.Cause(ctx))):
 			return endedBy(ctx, last) // the bound fell into this try
-		case !Temporary(err):
+		case !passes(err):
 			return err
 		}
 		if pauses == nil {
-			pauses = p.pauses()
+			pauses = Pauses(p.First, p.Longest)
 		}
 		select {
 		case <-ctx.Done():
@@ -87,9 +93,16 @@ func (p Policy) Do(ctx context.Context, op func(context.Context) error) error {
 	}
 }
 
-func (p Policy) pauses() *backoff.ExponentialBackOff {
+// Within bounds several requests together, as [Policy.Total] bounds those of one
+// call of Do. The context's cause wraps [ErrGaveUp].
+func Within(ctx context.Context, total time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, total, fmt.Errorf("%w after %s", ErrGaveUp, total))
+}
+
+// Pauses returns the pauses between tries, which never end: see [Policy.First].
+func Pauses(first, longest time.Duration) *backoff.ExponentialBackOff {
 	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(p.First), backoff.WithMaxInterval(p.Longest),
+		backoff.WithInitialInterval(first), backoff.WithMaxInterval(longest),
 		backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.5),
 		backoff.WithMaxElapsedTime(0), // the context bounds it
 	)
@@ -103,6 +116,9 @@ func endedBy(ctx context.Context, last error) error {
 }
 
 func (p Policy) try(ctx context.Context, op func(context.Context) error) error {
+	if p.Try == 0 {
+		return op(ctx)
+	}
 	tryCtx, cancel := context.WithTimeoutCause(ctx, p.Try, ErrNoAnswer)
 	defer cancel()
 	err := op(tryCtx)

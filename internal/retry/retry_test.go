@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/passcode-worker/passcode-worker/internal/broker/retry"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
 var errFinal = errors.New("no such thing")
@@ -121,6 +121,40 @@ func TestATryThatHangsIsCutOffAndRepeated(t *testing.T) {
 		})
 		require.NoError(t, err)
 		assert.Less(t, time.Since(began), 2*time.Second+100*time.Millisecond)
+	})
+}
+
+func TestTheCallerMaySayWhatPasses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		p := retry.Policy{First: time.Millisecond, Longest: time.Second, Passes: func(err error) bool { return !errors.Is(err, errFinal) }}
+		err := p.Do(t.Context(), func(ctx context.Context) error {
+			_, bounded := ctx.Deadline()
+			assert.False(t, bounded, "without Try and Total")
+			if tries++; tries < 3 {
+				return errors.New("unknown")
+			}
+			return errFinal
+		})
+		assert.Equal(t, errFinal, err)
+		assert.Equal(t, 3, tries)
+	})
+}
+
+func TestWithinBoundsSeveralCalls(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := retry.Within(t.Context(), 8*time.Second)
+		defer cancel()
+		began := time.Now()
+		p := retry.Policy{First: time.Millisecond, Longest: time.Second}
+		for range 2 {
+			err := p.Do(ctx, func(context.Context) error { return nats.ErrNoResponders })
+			require.ErrorIs(t, err, retry.ErrGaveUp)
+			assert.ErrorContains(t, err, "after 8s")
+		}
+		assert.Equal(t, 8*time.Second, time.Since(began))
 	})
 }
 
