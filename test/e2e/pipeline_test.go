@@ -216,12 +216,19 @@ func TestAccountClosed(t *testing.T) {
 	}, bound, 20*time.Millisecond)
 }
 
-// readyz returns a question to the worker whose log line names its address.
-func readyz(t *testing.T, line string) func() (int, string) {
+// listening reads the address from the worker's log line about it.
+func listening(t *testing.T, line string) string {
 	t.Helper()
 	_, rest, ok := strings.Cut(line, `"address":"`)
 	require.True(t, ok, line)
 	address, _, _ := strings.Cut(rest, `"`)
+	return address
+}
+
+// readyz returns a question to the worker whose log line names its address.
+func readyz(t *testing.T, line string) func() (int, string) {
+	t.Helper()
+	address := listening(t, line)
 	return func() (int, string) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -260,6 +267,38 @@ func TestKilled(t *testing.T) {
 		assert.Equal(t, 1, n, id)
 	}
 	s.untilDone(bound)
+}
+
+// TestFrozen: a worker is stopped (SIGSTOP) with jobs in every state, for longer
+// than its lease and all look-ups. Another finishes them; when the first wakes
+// it sends nothing again.
+func TestFrozen(t *testing.T) {
+	t.Parallel()
+	s := start(t, "--latency", "100ms")
+	frozen := s.worker(brief...)
+	const n = 300
+	for i := range n {
+		_, err := s.js.PublishAsync("passcode.send", []byte(job(fmt.Sprintf("r%d", i), phoneOf(i))))
+		require.NoError(t, err)
+	}
+	s.results.until(bound, "many are being sent", func(byID map[string][]passcode.Result) bool { return len(byID) > n/3 })
+	frozen.Signal(syscall.SIGSTOP)
+	s.worker(brief...)
+	count := s.results.finals(n, 2*bound)
+	assert.Equal(t, map[passcode.Status]int{passcode.StatusSent: n}, count)
+	s.untilDone(bound)
+
+	frozen.Signal(syscall.SIGCONT)
+	frozen.Signal(syscall.SIGTERM)
+	assert.Equal(t, 0, frozen.Wait(bound), "it finishes what it had, and leaves in order")
+	sent := s.sentTo()
+	assert.Len(t, sent, n)
+	for id, times := range sent {
+		assert.Equal(t, 1, times, id)
+	}
+	for i := range n {
+		assert.Equal(t, passcode.StatusSent, s.record(fmt.Sprintf("r%d", i)).Status)
+	}
 }
 
 // TestTerminated: a worker that is asked to stop finishes what it has, hands
