@@ -131,7 +131,8 @@ func (c *cli) connected(e *env) (config.Config, *link, error) {
 	if err != nil {
 		return cfg, nil, err
 	}
-	log, err := logger(e, cfg)
+	// A command speaks for itself; the connection only in trouble.
+	log, err := telemetry.NewLogger(e.stderr, "warn", "text")
 	if err != nil {
 		return cfg, nil, err
 	}
@@ -139,7 +140,7 @@ func (c *cli) connected(e *env) (config.Config, *link, error) {
 	return cfg, l, err
 }
 
-// logger returns the command's logger, on standard error, and logs the warnings
+// logger returns the worker's logger, on standard error, and logs the warnings
 // of the settings.
 func logger(e *env, cfg config.Config) (*slog.Logger, error) {
 	log, err := telemetry.NewLogger(e.stderr, cfg.Log.Level, cfg.Log.Format)

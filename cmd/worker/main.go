@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log" //nolint:depguard // to silence it, see run
 	"os"
@@ -23,17 +24,17 @@ func run() int {
 	// came, and what that is nobody knows. Our own logs don't go there.
 	log.SetOutput(io.Discard)
 
-	stop, cancel := context.WithCancel(context.Background())
+	stop, cancel := context.WithCancelCause(context.Background())
 	force, cancelNow := context.WithCancel(context.Background())
 	defer cancelNow()
-	defer cancel()
+	defer cancel(nil)
 
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
 	go func() { // ends with the process
 		<-signals
-		cancel()
+		cancel(errors.New("stopped by a signal"))
 		<-signals
 		cancelNow()
 	}()

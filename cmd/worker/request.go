@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -27,13 +29,15 @@ func (r *requestCmd) Run(e *env, c *cli) error {
 	}
 	defer l.nc.Close()
 	records, err := ledger.Open(e.stop, l.js, cfg.Results.Bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return fmt.Errorf("there is no bucket %s: no worker has run on this broker yet", cfg.Results.Bucket)
+	}
 	if err != nil {
 		return err
 	}
 	rec, _, err := records.Get(e.stop, r.ID)
 	if errors.Is(err, domain.ErrNotFound) {
-		return fmt.Errorf("no record of request %s: no worker has taken it up yet, or it is older than results.retention (%s)",
-			r.ID, cfg.Results.Retention)
+		return fmt.Errorf("no record of request %s: no worker has taken it up yet, or it is older than results.retention", r.ID)
 	}
 	if err != nil {
 		return err

@@ -32,6 +32,10 @@ func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 }
 
 func scrubAttr(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		// JSON would have nanoseconds, which nobody reads.
+		return slog.String(a.Key, a.Value.Duration().String())
+	}
 	if err, ok := a.Value.Any().(error); ok {
 		return slog.String(a.Key, Scrub(err.Error()))
 	}

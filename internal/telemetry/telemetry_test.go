@@ -34,6 +34,8 @@ func TestNothingLeaksIntoTheLog(t *testing.T) {
 			Op: "Post", URL: "http://127.0.0.1/?PhoneNumbers=13812345678&TemplateParam=%7B%22code%22%3A%22zx93kq%22%7D",
 			Err: errors.New("EOF"),
 		}
+		log.Debug("waiting", "wait", 90*time.Second)
+		assert.Contains(t, out.String(), "1m30s")
 		log.Info("to 13812345678", "phone", passcode.NewPhone("+8613812345678"), "code", passcode.NewPasscode("zx93kq"),
 			"secret", passcode.NewSecret("s3cret-key"), "error", quoting)
 		log.With("error", fmt.Errorf("wrapped: %w", quoting)).WithGroup("g").Warn("x", "cause", quoting)
