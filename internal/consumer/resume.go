@@ -2,7 +2,10 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/cenkalti/backoff/v4"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -63,9 +66,17 @@ func (c *Consumer) reopened(ctx context.Context, t *task, turn *turn, previous p
 	}
 	rec := t.rec.In(passcode.StatusInDoubt)
 	rec.Attempts, rec.AttemptedAt, rec.UpdatedAt, rec.Error = 0, previous.AttemptedAt, c.now(), previous.Error
-	revision, err := c.ledger.Update(ctx, rec, t.revision)
+	// Insisted upon, since the record says sending meanwhile, as if of this life.
+	var revision uint64
+	err := c.insist(ctx, "reopen", func() (err error) {
+		revision, err = c.ledger.Update(ctx, rec, t.revision)
+		if errors.Is(err, domain.ErrConflict) {
+			return backoff.Permanent(err)
+		}
+		return err
+	})
 	if err != nil {
-		return c.trouble("reopen", err)
+		return err
 	}
 	t.rec, t.revision = rec, revision
 	return c.lookUp(ctx, t)

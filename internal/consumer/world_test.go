@@ -57,6 +57,7 @@ type world struct {
 	dieOn     string // the name of effects before which it dies every time
 	dieBefore bool   // before the effect, or after it
 	died      bool
+	fail      map[string]int // so many effects of that name fail, as in trouble with the broker
 	// before is called ahead of each effect, to let others act meanwhile.
 	before func(effect string)
 	cancel context.CancelFunc
@@ -85,6 +86,8 @@ type message struct {
 	numbers int // deliveries
 }
 
+var errTrouble = errors.New("no answer from the broker")
+
 var errDied = errors.New("the worker died")
 
 func newWorld(t *testing.T, answers ...answer) *world {
@@ -103,6 +106,10 @@ func (w *world) effect(name string, do func()) error {
 	defer w.mu.Unlock()
 	if w.died {
 		return errDied
+	}
+	if w.fail[name] > 0 {
+		w.fail[name]--
+		return errTrouble
 	}
 	if w.before != nil {
 		w.before(name)
