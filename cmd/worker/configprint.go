@@ -12,7 +12,7 @@ type configPrintCmd struct{}
 
 // Run prints the settings where they are right, and every problem where not.
 func (*configPrintCmd) Run(e *env, c *cli) error {
-	cfg, err := c.settings(e, false)
+	cfg, err := config.Load(config.Source{File: c.Config, Env: e.environ, Set: c.Set, Review: true})
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,9 @@ type Source struct {
 	ReadFile func(name string) ([]byte, error)
 	// NeedAliyun is set by commands that send: what sending needs must be there.
 	NeedAliyun bool
+	// Review is set by commands that look the settings over and send nothing:
+	// what is there must be whole, what is absent may be.
+	Review bool
 }
 
 // Load reads the settings: defaults, then the file, then the environment, then
@@ -62,8 +65,11 @@ func Load(src Source) (Config, error) {
 	c := &check{cfg: &cfg, problems: bad, sources: sources}
 	c.connector(src)
 	c.ranges()
-	if src.NeedAliyun {
+	switch {
+	case src.NeedAliyun:
 		c.sending()
+	case src.Review && len(cfg.Aliyun.Templates) > 0:
+		c.generic()
 	}
 	cfg.Warnings = c.warnings
 	return cfg, bad.err()

@@ -303,3 +303,17 @@ func TestOneMistakeIsReportedOnce(t *testing.T) {
 		assert.Equal(t, []string{test.want}, keysOf(listed(t, err)), name)
 	}
 }
+
+// TestReview: who looks the settings over is told that Generic is missing among
+// templates, and not that there are none.
+func TestReview(t *testing.T) {
+	t.Parallel()
+	src := Source{Review: true, Set: []string{`aliyun.templates=[{"usage_type":"SignIn","template_code":"SMS_1"}]`}, ReadFile: noFile}
+	_, err := Load(src)
+	require.ErrorContains(t, err, "aliyun.templates: must hold one with usage_type Generic")
+	src.Set = []string{"aliyun.access_key_secret=s3cret"}
+	_, err = Load(src)
+	require.NoError(t, err)
+}
+
+func noFile(string) ([]byte, error) { return nil, fs.ErrNotExist }

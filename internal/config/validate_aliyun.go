@@ -131,6 +131,13 @@ func (c *check) sending() {
 	if a.SignName == "" && c.fine("aliyun.sign_name") && (len(a.Templates) == 0 || slices.ContainsFunc(a.Templates, noSign)) {
 		c.fail("aliyun.sign_name", "is missing", "write the approved signature, or give each template its sign_name")
 	}
+	c.generic()
+}
+
+// generic: templates that lack the one for every other usage type are a mistake
+// also where nothing is to be sent.
+func (c *check) generic() {
+	a := c.cfg.Aliyun
 	// A usage type that could not be read may be the one that is looked for.
 	unknown := c.unread("aliyun.templates") || slices.ContainsFunc(a.Templates, func(t Template) bool { return t.UsageType == "" })
 	if _, ok := a.Template(passcode.DefaultUsageType); !ok && !unknown {
