@@ -51,6 +51,8 @@ type Result struct {
 	// Lookups counts the look-ups that were made for the last attempt and found
 	// nothing.
 	Lookups int `json:"lookups,omitempty"`
+	// LookupBeganAt is set while a look-up is under way.
+	LookupBeganAt time.Time `json:"lookup_began_at,omitzero"`
 	// Interruptions counts the workers that went away while they held the job.
 	Interruptions int `json:"interruptions,omitempty"`
 }

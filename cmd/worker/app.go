@@ -40,9 +40,18 @@ type app struct {
 	link    *link
 	monitor *health.Monitor
 	gate    atomic.Pointer[gate.Gate]
+	breaker atomic.Pointer[aliyun.Breaker]
+	running atomic.Pointer[pipeline]
+	repairs repairs
 	// starting says what the start waits for, until it is over.
 	starting atomic.Pointer[string]
 	teardown []step
+}
+
+// pipeline is what handles jobs, once it is built.
+type pipeline struct {
+	source   *jobs.Source
+	consumer *consumer.Consumer
 }
 
 // step is one step of the teardown.
@@ -143,7 +152,7 @@ func (a *app) connect(ctx context.Context) error {
 		url = embedded.URL()
 		a.log.Info("embedded broker runs", "url", url)
 	}
-	link, err := dial(ctx, a.cfg.NATS, url, "passcode-worker "+a.worker, a.log)
+	link, err := dial(ctx, a.cfg.NATS, url, "passcode-worker "+a.worker, broker.WorkerInbox, a.log)
 	if err != nil {
 		return err
 	}
@@ -168,18 +177,30 @@ func (a *app) serve(ctx context.Context) error {
 	}
 	a.metrics = telemetry.NewMetrics(names)
 	a.starting.Store(new("waiting for the broker"))
-	a.monitor = health.New(a.link.js, a.cfg.Jobs.Stream, a.cfg.Jobs.Consumer, a.link.nc.IsConnected, a.account)
+	a.monitor = health.New(health.Options{
+		JS: a.link.js, Stream: a.cfg.Jobs.Stream, Consumer: a.cfg.Jobs.Consumer,
+		Others: []health.Stream{
+			{Name: "KV_" + a.cfg.Results.Bucket, Called: "bucket " + a.cfg.Results.Bucket},
+			{Name: "KV_" + a.cfg.Limits.Bucket, Called: "bucket " + a.cfg.Limits.Bucket},
+			{Name: a.cfg.DeadLetters.Stream, Called: "stream " + a.cfg.DeadLetters.Stream},
+		},
+		Repair: a.repair, Standing: a.standing,
+		Connected: a.link.nc.IsConnected, Account: a.account, Pause: a.pause, Logger: a.log,
+	})
 	a.background("monitor", a.monitor.Run)
 	a.metrics.Gauge("oldest_job_age_seconds", "Age of the oldest job in the stream that is not done.", a.monitor.OldestAge)
 	a.metrics.Gauge("jobs_waiting", "Jobs in the stream that no worker has taken yet.", a.monitor.Waiting)
 	a.metrics.Gauge("jobs_outstanding", "Jobs that some worker handles or that wait for another attempt.", a.monitor.Outstanding)
 	a.metrics.Gauge("consumer_paused", "1 while the consumer is paused on the server.", a.monitor.Paused)
+	a.metrics.Gauge("consumer_pause_remaining_seconds", "How much is left of the consumer's pause; 0 while it isn't paused.", a.monitor.PauseLeft)
 	a.metrics.Gauge("account_closed", "1 while nothing can be sent for the account.", func() float64 {
 		if a.account() != "" {
 			return 1
 		}
 		return 0
 	})
+	a.metrics.Gauge("aliyun_unreachable", "1 while this worker makes no calls but probes, because Aliyun answers none.",
+		func() float64 { return float64(len(a.outage())) })
 	if a.cfg.HTTP.Listen == "" {
 		return nil
 	}
@@ -204,7 +225,7 @@ func (a *app) notReady() []string {
 	if why := a.starting.Load(); why != nil {
 		return []string{"starting: " + *why}
 	}
-	return a.monitor.NotReady()
+	return append(a.monitor.NotReady(), a.outage()...)
 }
 
 // account says why nothing can be sent for the account, empty where it can.
@@ -217,8 +238,7 @@ func (a *app) account() string {
 	if !state.Closed() {
 		return ""
 	}
-	return fmt.Sprintf("closed since %s by %s (%s); next probe at %s",
-		state.Since.Format(time.RFC3339), state.Code, state.Message, state.Until.Format(time.RFC3339))
+	return fmt.Sprintf("closed %s; next probe at %s", accountText(state), state.Until.Format(time.RFC3339))
 }
 
 // prepare waits for the broker and has everything there that the worker needs.
@@ -234,29 +254,6 @@ func (a *app) prepare(ctx context.Context) error {
 	}
 	a.starting.Store(new("provisioning streams and buckets"))
 	return a.insist(ctx, "provisioning", func() error { return a.provision(ctx) })
-}
-
-// provision creates what is missing and tells what differs.
-func (a *app) provision(ctx context.Context) error {
-	report, err := broker.Provision(ctx, a.link.js, topology(a.cfg), a.cfg.NATS.Provision)
-	if err != nil {
-		return err
-	}
-	for _, item := range report.Items {
-		switch item.State {
-		case broker.StateCreated:
-			a.log.Info("created", "kind", item.Kind, "name", item.Name)
-		case broker.StateDiffers:
-			a.log.Warn("not as the settings want it; left as it is", "kind", item.Kind, "name", item.Name, "differences", fmt.Sprint(item.Differences))
-		case broker.StateMissing:
-			a.log.Error("missing, and nats.provision is off; create it with \"worker provision\"", "kind", item.Kind, "name", item.Name)
-		case broker.StateEqual:
-		}
-	}
-	if !report.Usable() {
-		return errors.New("streams, buckets or the consumer are missing")
-	}
-	return nil
 }
 
 // insist tries until f succeeds or ctx ends: a worker started before its broker
@@ -275,12 +272,15 @@ func (a *app) insist(ctx context.Context, what string, f func() error) error {
 // build joins the parts of the pipeline.
 func (a *app) build(ctx context.Context) (*consumer.Consumer, error) {
 	cfg := a.cfg
-	sender, err := newSender(cfg)
+	options := senderOptions(cfg)
+	options.Logger = a.log
+	sender, err := aliyun.New(options)
 	if err != nil {
 		return nil, usageError{err}
 	}
+	a.breaker.Store(sender.Breaker())
 	a.later("sender", func(context.Context) error { sender.Close(); return nil })
-	a.metrics.Gauge("send_rate_limit", "Calls a second that this worker allows itself; +Inf without limit.", sender.Rate)
+	a.metrics.Gauge("send_rate_limit", "Calls a second that this worker allows itself; +Inf without limit, 0 while it makes none but probes.", sender.Rate)
 
 	var records *ledger.Ledger
 	var limiter *ratelimit.Limiter
@@ -311,12 +311,13 @@ func (a *app) build(ctx context.Context) (*consumer.Consumer, error) {
 		}
 	})
 
-	return consumer.New(consumer.Options{
-		Source: jobs.NewSource(a.link.js, jobs.SourceOptions{
-			Stream: cfg.Jobs.Stream, Consumer: cfg.Jobs.Consumer,
-			Prefetch: prefetch(cfg), Repair: a.provision, Logger: a.log,
-		}),
-		Ledger: records, Limiter: limiter, Sender: sender, Gate: account,
+	source := jobs.NewSource(a.link.js, jobs.SourceOptions{
+		Stream: cfg.Jobs.Stream, Consumer: cfg.Jobs.Consumer,
+		Prefetch: prefetch(cfg), Repair: a.repair, Logger: a.log,
+	})
+	c := consumer.New(consumer.Options{
+		Source: source,
+		Ledger: records, Limiter: limiter, Sender: sender, Breaker: sender.Breaker(), Gate: account,
 		DeadLetters: deadletter.New(a.link.js, deadletter.Options{
 			Stream: cfg.DeadLetters.Stream, Subject: cfg.DeadLetters.Subject, Worker: a.worker,
 			MaxPayload: a.link.nc.MaxPayload,
@@ -343,7 +344,13 @@ func (a *app) build(ctx context.Context) (*consumer.Consumer, error) {
 		AckWait:         cfg.Worker.AckWait,
 		CallFence:       cfg.Aliyun.Timeout,
 		ShutdownTimeout: cfg.Worker.ShutdownTimeout,
-	}), nil
+	})
+	a.running.Store(&pipeline{source: source, consumer: c})
+	a.background("watch for abandoned jobs", jobs.NewWatch(a.link.js, c, jobs.WatchOptions{
+		Stream: cfg.Jobs.Stream, Consumer: cfg.Jobs.Consumer, Subject: cfg.Jobs.Subject,
+		Scrub: telemetry.Scrub, Logger: a.log,
+	}).Run)
+	return c, nil
 }
 
 // maxPrefetch is how many jobs may wait in the worker for a free slot. At 5,000
@@ -362,8 +369,8 @@ func prefetch(cfg config.Config) int {
 	return max(min(n, maxPrefetch, cfg.Worker.Concurrency), 1)
 }
 
-// newSender returns the sender that the settings describe.
-func newSender(cfg config.Config) (*aliyun.Sender, error) {
+// senderOptions are the sender that the settings describe.
+func senderOptions(cfg config.Config) aliyun.Options {
 	a := cfg.Aliyun
 	templates := make([]aliyun.Template, len(a.Templates))
 	for i, t := range a.Templates {
@@ -372,7 +379,7 @@ func newSender(cfg config.Config) (*aliyun.Sender, error) {
 			SignName: t.SignName, Params: t.Params,
 		}
 	}
-	return aliyun.New(aliyun.Options{
+	return aliyun.Options{
 		Endpoint: a.Endpoint,
 		Protocol: a.Protocol,
 		Credentials: aliyun.Credentials{
@@ -384,5 +391,5 @@ func newSender(cfg config.Config) (*aliyun.Sender, error) {
 		Timeout:        a.Timeout,
 		MaxQPS:         float64(a.MaxQPS),
 		Concurrency:    cfg.Worker.Concurrency,
-	})
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -42,9 +43,15 @@ type cli struct {
 	Demo      demoCmd      `cmd:"" help:"Show every path a job can take. Needs nothing installed."`
 	Send      sendCmd      `cmd:"" help:"Send one passcode and print the result."`
 	Request   requestCmd   `cmd:"" help:"Show the record of one request."`
+	DLQ       dlqCmd       `cmd:"" name:"dlq" help:"Look through the dead letters and replay them."`
+	Limits    limitsCmd    `cmd:"" help:"Show or reset what counts against a phone's limits."`
+	Pause     pauseCmd     `cmd:"" help:"Stop all workers from taking jobs, for a while or until \"worker resume\"."`
+	Resume    resumeCmd    `cmd:"" help:"Have all workers take jobs again."`
+	Check     checkCmd     `cmd:"" help:"Check settings, broker and Aliyun account; say what to mend."`
 	Provision provisionCmd `cmd:"" help:"Create the streams, buckets and the consumer that are missing."`
 	ConfigCmd configCmd    `cmd:"" name:"config" help:"Work with the settings."`
 	Emulator  emulatorCmd  `cmd:"" help:"Serve a local Aliyun SMS for tests and trials."`
+	Bench     benchCmd     `cmd:"" help:"Measure how many jobs a second this machine does. Needs nothing installed."`
 	Health    healthCmd    `cmd:"" help:"Ask a running worker whether it is ready."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
@@ -64,20 +71,7 @@ type exitCode int
 // execute runs one command and returns its exit status.
 func execute(e *env) (status int) {
 	var c cli
-	parser, err := kong.New(&c,
-		kong.Name("worker"),
-		kong.Description(description),
-		kong.Writers(e.stdout, e.stderr),
-		kong.Exit(func(code int) { panic(exitCode(code)) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
-		kong.Vars{
-			"default_key_id":     emulator.DefaultAccessKeyID,
-			"default_key_secret": emulator.DefaultAccessKeySecret,
-		},
-	)
-	if err != nil { // the grammar itself is wrong: a bug
-		panic(err)
-	}
+	parser := newParser(&c, e.stdout, e.stderr)
 	defer func() {
 		if p := recover(); p != nil {
 			code, ok := p.(exitCode)
@@ -90,7 +84,7 @@ func execute(e *env) (status int) {
 
 	ctx, err := parser.Parse(e.args)
 	if err != nil {
-		say(e.stderr, "worker: %v\nTry \"worker --help\".", err)
+		say(e.stderr, "worker: %s\nTry \"worker --help\".", refusedLine(err))
 		return exitUsage
 	}
 	err = ctx.Run(e, &c)
@@ -110,6 +104,31 @@ func execute(e *env) (status int) {
 	}
 }
 
+// newParser knows the command line. After it has printed help it leaves with a
+// panic that holds an exitCode.
+func newParser(c *cli, stdout, stderr io.Writer) *kong.Kong {
+	parser, err := kong.New(c,
+		kong.Name("worker"),
+		kong.Description(description),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { panic(exitCode(code)) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+		kong.Vars{
+			"reasons":            reasons(),
+			"default_key_id":     emulator.DefaultAccessKeyID,
+			"default_key_secret": emulator.DefaultAccessKeySecret,
+		},
+	)
+	if err != nil { // the grammar itself is wrong: a bug
+		panic(err)
+	}
+	return parser
+}
+
+// refusedLine is what is wrong with a command line. What was typed in the wrong
+// place may be a phone number.
+func refusedLine(err error) string { return telemetry.Scrub(err.Error()) }
+
 // errSaid is a failure that the command has already told of.
 var errSaid = errors.New("failed")
 
@@ -117,6 +136,13 @@ var errSaid = errors.New("failed")
 // told.
 func say(w io.Writer, format string, args ...any) {
 	_, _ = fmt.Fprintf(w, format+"\n", args...)
+}
+
+// jsonLines writes one object a line.
+func jsonLines(w io.Writer) *json.Encoder {
+	out := json.NewEncoder(w)
+	out.SetEscapeHTML(false)
+	return out
 }
 
 // settings reads the settings of a command.

@@ -114,7 +114,7 @@ func (st *stage) open(e *env) (err error) {
 	st.stopping = stopping
 	st.serving.Go(func() { _ = serveEmulator(ctx, st.emulator, listener) })
 
-	st.link, err = dial(e.stop, config.Default().NATS, st.embedded.URL(), "demo", quiet)
+	st.link, err = dial(e.stop, config.Default().NATS, st.embedded.URL(), "demo", broker.CommandInbox, quiet)
 	if err != nil {
 		return err
 	}

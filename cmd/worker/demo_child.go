@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -16,32 +13,12 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/config"
 )
 
-// child is a worker in a process of its own.
-type child struct {
-	cmd  *exec.Cmd
-	done chan struct{}
-}
-
 // startWorker starts a worker on the stage, and returns when it takes jobs.
 func (st *stage) startWorker(ctx context.Context) error {
-	self, err := os.Executable()
+	c, err := startSelf(st.dir, st.workerEnv(), st.logFile, "run")
 	if err != nil {
-		return fmt.Errorf("find the worker's own program: %w", err)
-	}
-	cmd := exec.Command(self, "run") //nolint:gosec,noctx // our own program; it is stopped by signal, in order
-	cmd.Env = st.workerEnv()
-	cmd.Dir = st.dir // no worker.yaml lies there
-	cmd.Stdout, cmd.Stderr = st.logFile, st.logFile
-	// Ctrl-C is for the demo, which then stops its workers.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start a worker: %w", err)
 	}
-	c := &child{cmd: cmd, done: make(chan struct{})}
-	go func() {
-		_ = cmd.Wait() // how it ended stands in its log
-		close(c.done)
-	}()
 	st.worker = c
 	return st.untilPulling(ctx, c)
 }
@@ -72,12 +49,7 @@ func (st *stage) untilPulling(ctx context.Context, c *child) error {
 // workerEnv is the environment of the demo's workers: short times, so that
 // everything can be watched.
 func (st *stage) workerEnv() []string {
-	var env []string
-	for _, v := range st.e.environ {
-		if !strings.HasPrefix(v, "PASSCODE_") {
-			env = append(env, v)
-		}
-	}
+	env := ownEnviron(st.e.environ)
 	for key, value := range map[string]string{
 		"nats.url":                 st.embedded.URL(),
 		"aliyun.endpoint":          st.endpoint,
@@ -97,20 +69,4 @@ func (st *stage) workerEnv() []string {
 		env = append(env, "PASSCODE_"+strings.ToUpper(strings.ReplaceAll(key, ".", "__"))+"="+value)
 	}
 	return env
-}
-
-// kill ends the worker at once, as a crash or a lost machine does.
-func (c *child) kill() {
-	_ = c.cmd.Process.Kill() // it may have ended by itself
-	<-c.done
-}
-
-// stop asks the worker to stop, and kills it where it doesn't.
-func (c *child) stop() {
-	_ = c.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
-	select {
-	case <-c.done:
-	case <-time.After(10 * time.Second):
-		c.kill()
-	}
 }

@@ -25,17 +25,12 @@ type screen struct {
 const width = 78
 
 func newScreen(w io.Writer) *screen {
-	return &screen{w: w, terminal: isTerminal(w)}
+	return &screen{w: w, terminal: takesColours(w)}
 }
 
-// isTerminal reports whether w shows on a terminal that takes colours.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+// takesColours reports whether w shows on a terminal that takes colours.
+func takesColours(w io.Writer) bool {
+	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
 // The colours of a terminal.
@@ -159,6 +154,9 @@ func colourOf(status passcode.Status) string {
 
 // detail is what a state says besides its name.
 func detail(r passcode.Result) string {
+	if !r.LookupBeganAt.IsZero() {
+		return " (asking Aliyun)"
+	}
 	var parts []string
 	if r.Status == passcode.StatusSending && r.Attempts > 1 {
 		parts = append(parts, fmt.Sprintf("attempt %d", r.Attempts))

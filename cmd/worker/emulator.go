@@ -22,7 +22,9 @@ type emulatorCmd struct {
 	MaxQPS          int           `name:"max-qps" help:"Throttle what exceeds so many sends a second." placeholder:"N"`
 	Fault           []string      `sep:"none" placeholder:"SPEC" help:"A fault from the start; may be repeated. See below."`
 	SignName        []string      `name:"sign-name" sep:"none" help:"An approved signature name; any where left out."`
-	Template        []string      `sep:"none" help:"An approved template code, or CODE:variable:… ; any where left out."`
+	Template        []string      `sep:"none" placeholder:"CODE" help:"An approved template, CODE or CODE:variable:… ; any where left out. One that is not for passcodes has =notification, =promotion or =international behind it."`
+	ClockOffset     time.Duration `name:"clock-offset" help:"How far the clock is ahead of this machine's, in the Date header and where signatures are checked; --clock-offset=-20m is behind." placeholder:"20m"`
+	Keep            time.Duration `help:"Forget messages after so long; left out: never." placeholder:"10m"`
 	LookupLag       time.Duration `name:"lookup-lag" help:"How long look-ups don't find a message." placeholder:"2s"`
 	ReportURL       string        `name:"report-url" help:"Where delivery reports are pushed."`
 }
@@ -40,6 +42,9 @@ func (c *emulatorCmd) Run(e *env) error {
 	if (c.AccessKeyID == "") != (c.AccessKeySecret == "") {
 		return usageError{errors.New("worker emulator: --access-key-id and --access-key-secret go together")}
 	}
+	if c.Latency < 0 || c.LookupLag < 0 || c.MaxQPS < 0 {
+		return usageError{errors.New("worker emulator: --latency, --lookup-lag and --max-qps must not be negative")}
+	}
 	faults := make([]emulator.Fault, len(c.Fault))
 	for i, spec := range c.Fault {
 		var err error
@@ -47,10 +52,16 @@ func (c *emulatorCmd) Run(e *env) error {
 			return usageError{fmt.Errorf("worker emulator: --fault: %w", err)}
 		}
 	}
+	for _, spec := range c.Template {
+		if err := emulator.CheckTemplate(spec); err != nil {
+			return usageError{fmt.Errorf("worker emulator: --template: %w", err)}
+		}
+	}
 	em := emulator.New(emulator.Options{
 		AccessKeyID: c.AccessKeyID, AccessKeySecret: c.AccessKeySecret,
 		Latency: c.Latency, Limits: c.Limits, MaxQPS: c.MaxQPS, Faults: faults,
-		SignNames: c.SignName, Templates: c.Template, LookupLag: c.LookupLag, ReportURL: c.ReportURL,
+		SignNames: c.SignName, Templates: c.Template, LookupLag: c.LookupLag, Keep: c.Keep, ReportURL: c.ReportURL,
+		Now:    func() time.Time { return time.Now().Add(c.ClockOffset) },
 		Logger: slog.New(slog.NewTextHandler(e.stderr, nil)),
 	})
 	defer em.Close()

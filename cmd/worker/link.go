@@ -24,19 +24,8 @@ type link struct {
 }
 
 // dial connects as the settings say. It doesn't wait for the broker to be there.
-func dial(ctx context.Context, n config.NATS, url, name string, log *slog.Logger) (*link, error) {
-	nc, err := broker.Connect(ctx, broker.Options{
-		URL:          url,
-		Name:         name,
-		Creds:        n.Creds,
-		User:         n.User,
-		Password:     n.Password,
-		Token:        n.Token,
-		NKeySeedFile: n.NkeySeedFile,
-		CA:           n.TLS.CA,
-		Cert:         n.TLS.Cert,
-		Key:          n.TLS.Key,
-	}, log)
+func dial(ctx context.Context, n config.NATS, url, name, inbox string, log *slog.Logger) (*link, error) {
+	nc, err := broker.Connect(ctx, brokerOptions(n, url, name, inbox), log)
 	if err != nil {
 		return nil, usageError{err}
 	}
@@ -48,9 +37,25 @@ func dial(ctx context.Context, n config.NATS, url, name string, log *slog.Logger
 	return &link{nc: nc, js: js}, nil
 }
 
+func brokerOptions(n config.NATS, url, name, inbox string) broker.Options {
+	return broker.Options{
+		URL:          url,
+		Name:         name,
+		Inbox:        inbox,
+		Creds:        n.Creds,
+		User:         n.User,
+		Password:     n.Password,
+		Token:        n.Token,
+		NKeySeedFile: n.NkeySeedFile,
+		CA:           n.TLS.CA,
+		Cert:         n.TLS.Cert,
+		Key:          n.TLS.Key,
+	}
+}
+
 // dialNow connects for a command, which fails where the broker isn't there.
 func dialNow(ctx context.Context, cfg config.Config, log *slog.Logger) (*link, error) {
-	l, err := dial(ctx, cfg.NATS, cfg.NATS.URL.Reveal(), "worker command", log)
+	l, err := dial(ctx, cfg.NATS, cfg.NATS.URL.Reveal(), "worker command", broker.CommandInbox, log)
 	if err != nil {
 		return nil, err
 	}

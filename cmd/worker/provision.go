@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/passcode-worker/passcode-worker/internal/broker"
@@ -44,7 +43,7 @@ func (p *provisionCmd) Run(e *env, c *cli) error {
 
 func (p *provisionCmd) list(e *env, item broker.Item) error {
 	if p.JSON {
-		return json.NewEncoder(e.stdout).Encode(item)
+		return jsonLines(e.stdout).Encode(item)
 	}
 	if _, err := fmt.Fprintf(e.stdout, "%-9s %-20s %s\n", item.Kind, item.Name, item.State); err != nil {
 		return err

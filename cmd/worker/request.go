@@ -1,12 +1,14 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -14,14 +16,18 @@ import (
 
 // requestCmd is "worker request".
 type requestCmd struct {
-	ID   string `arg:"" help:"The request id."`
-	JSON bool   `name:"json" help:"The record on one line."`
+	ID      string `arg:"" help:"The request id."`
+	JSON    bool   `name:"json" help:"The last state as JSON, on one line."`
+	History bool   `help:"With --json: every state that is kept, oldest first, one a line."`
 }
 
-// Run prints the record of a request.
+// Run shows how a request stands and the way it went.
 func (r *requestCmd) Run(e *env, c *cli) error {
 	if !passcode.ValidRequestID(r.ID) {
 		return usageError{fmt.Errorf("worker request: a request id is 1 to %d of A-Z a-z 0-9 _ -", passcode.MaxRequestIDLen)}
+	}
+	if r.History && !r.JSON {
+		return usageError{errors.New("worker request: --history goes with --json; the page for people shows it anyway")}
 	}
 	cfg, l, err := c.connected(e)
 	if err != nil {
@@ -35,22 +41,148 @@ func (r *requestCmd) Run(e *env, c *cli) error {
 	if err != nil {
 		return err
 	}
-	rec, _, err := records.Get(e.stop, r.ID)
+	var way []passcode.Result
+	lost := false
+	if r.JSON && !r.History {
+		way = make([]passcode.Result, 1)
+		way[0], _, err = records.Get(e.stop, r.ID)
+	} else {
+		way, lost, err = r.way(e.stop, cfg, l, records)
+	}
 	if errors.Is(err, domain.ErrNotFound) {
-		return fmt.Errorf("no record of request %s: no worker has taken it up yet, or it is older than results.retention", r.ID)
+		say(e.stderr, "no record of request %s", r.ID)
+		return whereIsIt(e, cfg, l, r.ID)
 	}
 	if err != nil {
 		return err
 	}
-	return printResult(e, rec, !r.JSON)
+	if !r.JSON {
+		return r.page(e, cfg, l, way, lost)
+	}
+	for _, rec := range way {
+		if err := printResult(e, rec, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// way returns the states that are kept, and whether the request is under way
+// while its job is gone. The record is read again after the stream, since the job
+// may have been done between the two.
+func (r *requestCmd) way(ctx context.Context, cfg config.Config, l *link, records *ledger.Ledger) (way []passcode.Result, lost bool, err error) {
+	way, err = records.History(ctx, r.ID)
+	if err != nil || way[len(way)-1].Final || !jobGone(ctx, cfg, l, way[len(way)-1].StreamSeq) {
+		return way, false, err
+	}
+	way, err = records.History(ctx, r.ID)
+	return way, err == nil && !way[len(way)-1].Final, err
+}
+
+// page shows a request to people.
+func (r *requestCmd) page(e *env, cfg config.Config, l *link, way []passcode.Result, lost bool) error {
+	letters, err := lettersOf(e.stop, cfg, l, r.ID)
+	if err != nil {
+		return err
+	}
+	now, last := time.Now(), way[len(way)-1]
+	next := []string{nextCommand(last, letters, now)}
+	switch {
+	case lost:
+		next[0] = fmt.Sprintf("Its job is gone from the stream without an end, so nothing more happens: somebody removed it. "+
+			"If they terminated it, \"worker dlq show seq-%d\" says more. The user has to ask for a new passcode.", last.StreamSeq)
+	case !last.Final:
+		next = append(next, queueLines(e.stop, cfg, l, now)...)
+	}
+	showRequest(e.stdout, way, now, next)
+	return nil
+}
+
+// jobGone reports whether a job is surely not in the stream.
+func jobGone(ctx context.Context, cfg config.Config, l *link, seq uint64) bool {
+	ctx, cancel := context.WithTimeoutCause(ctx, commandPatience, fmt.Errorf("no answer from the broker within %s", commandPatience))
+	defer cancel()
+	stream, err := l.js.Stream(ctx, cfg.Jobs.Stream)
+	if err != nil {
+		return false
+	}
+	_, err = stream.GetMsg(ctx, seq)
+	return errors.Is(err, jetstream.ErrMsgNotFound)
 }
 
 // printResult prints a result as JSON, on many lines for people or on one.
 func printResult(e *env, rec passcode.Result, pretty bool) error {
-	out := json.NewEncoder(e.stdout)
-	out.SetEscapeHTML(false)
+	out := jsonLines(e.stdout)
 	if pretty {
 		out.SetIndent("", "  ")
 	}
 	return out.Encode(rec)
+}
+
+// lettersOf returns the reasons of the dead letters that there are of a request.
+func lettersOf(ctx context.Context, cfg config.Config, l *link, id string) ([]passcode.Reason, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, commandPatience, fmt.Errorf("no answer from the broker within %s", commandPatience))
+	defer cancel()
+	stream, err := l.js.Stream(ctx, cfg.DeadLetters.Stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for dead letters: %w", err)
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(cfg.DeadLetters.Subject+".*."+id))
+	if err != nil {
+		return nil, fmt.Errorf("look for dead letters: %w", err)
+	}
+	var reasons []passcode.Reason
+	for _, reason := range passcode.Reasons() {
+		if info.State.Subjects[cfg.DeadLetters.Subject+"."+string(reason)+"."+id] > 0 {
+			reasons = append(reasons, reason)
+		}
+	}
+	return reasons, nil
+}
+
+// whereIsIt tells what to look at where a request has no record.
+func whereIsIt(e *env, cfg config.Config, l *link, id string) error {
+	letters, err := lettersOf(e.stop, cfg, l, id)
+	if err != nil {
+		return err
+	}
+	if len(letters) > 0 {
+		say(e.stderr, "it has a dead letter, %s: \"worker dlq show %s\" shows it", letters[0], id)
+		return errSaid
+	}
+	say(e.stderr, "no worker has taken it up yet, it was never published, or it is older than results.retention (%s)",
+		domain.FormatDuration(cfg.Results.Retention))
+	for _, line := range queueLines(e.stop, cfg, l, time.Now()) {
+		say(e.stderr, "%s", line)
+	}
+	return errSaid
+}
+
+// queueLines describe how jobs flow.
+func queueLines(ctx context.Context, cfg config.Config, l *link, now time.Time) []string {
+	ctx, cancel := context.WithTimeoutCause(ctx, commandPatience, fmt.Errorf("no answer from the broker within %s", commandPatience))
+	defer cancel()
+	stream, err := l.js.Stream(ctx, cfg.Jobs.Stream)
+	if err != nil {
+		return []string{fmt.Sprintf("the jobs stream can't be looked at: %v", neverRun(cfg, err))}
+	}
+	consumer, err := stream.Consumer(ctx, cfg.Jobs.Consumer)
+	if err != nil {
+		return []string{fmt.Sprintf("the consumer can't be looked at: %v", neverRun(cfg, err))}
+	}
+	state, info := stream.CachedInfo().State, consumer.CachedInfo()
+	lines := []string{fmt.Sprintf("%d jobs wait for a worker, %d are in hand or wait for another attempt", info.NumPending, info.NumAckPending)}
+	if state.Msgs > 0 {
+		lines[0] += ", the oldest since " + moment(state.FirstTime, now)
+	}
+	switch {
+	case info.Paused:
+		lines = append(lines, "jobs are paused for all workers: \"worker resume\" ends it, and says whose pause it was")
+	case info.NumWaiting == 0:
+		lines = append(lines, "no worker asks for jobs at the moment: is one running, and ready (\"worker health\")?")
+	}
+	return lines
 }

@@ -1,5 +1,7 @@
 package main
 
+import "github.com/passcode-worker/passcode-worker/internal/telemetry"
+
 // runCmd is "worker run".
 type runCmd struct{}
 
@@ -13,5 +15,5 @@ func (*runCmd) Run(e *env, c *cli) error {
 	if err != nil {
 		return err
 	}
-	return runWorker(e.stop, e.force, cfg, log)
+	return runWorker(e.stop, e.force, cfg, telemetry.Bounded(log))
 }

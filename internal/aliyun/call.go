@@ -3,7 +3,6 @@ package aliyun
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,14 +22,6 @@ var (
 	errAnswerTooLarge = errors.New("the answer is too large")
 )
 
-// envelope is what every answer of the service has, a refusal by the gateway
-// included.
-type envelope struct {
-	Code      string
-	Message   string
-	RequestID string `json:"RequestId"`
-}
-
 // exchange is one call: the SDK builds and signs the request, and hands it to
 // the exchange, which runs it and keeps what came back. The SDK itself loses the
 // status of an answer that it can't parse and wraps errors in texts that hold
@@ -40,12 +31,16 @@ type exchange struct {
 	ctx    context.Context
 	client *http.Client
 
-	asked    bool  // the SDK got as far as handing over a request
-	written  bool  // bytes of it may have left; final, since the attempt is sealed
-	err      error // no readable answer came
-	status   int   // of the answer; 0 where none came
+	asked    bool          // the SDK got as far as handing over a request
+	written  bool          // bytes of it may have left; final, since the attempt is sealed
+	err      error         // no readable answer came
+	status   int           // of the answer; 0 where none came
+	date     string        // the answer's Date header
+	began    time.Time     // when the request was handed to the transport
+	took     time.Duration // from there to the answer's headers
 	envelope envelope
-	sdkErr   error // what the SDK made of it; never shown to anybody
+	body     []byte // of a readable answer; never shown to anybody
+	sdkErr   error  // what the SDK made of it; never shown to anybody
 }
 
 // Call implements the SDK's HttpClient. The transport that the SDK would use is
@@ -57,12 +52,13 @@ func (x *exchange) Call(req *http.Request, _ *http.Transport) (*http.Response, e
 	x.asked = true
 	body, err := x.roundTrip(req)
 	if err == nil {
-		err = x.read(body)
+		x.envelope, err = openEnvelope(x.status, body)
 	}
 	if err != nil {
 		x.err = err
 		return nil, errUnreadable
 	}
+	x.body = body
 	// The headers are left out: the SDK would choose a parser by them.
 	return &http.Response{StatusCode: x.status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body))}, nil
 }
@@ -75,12 +71,20 @@ func (x *exchange) roundTrip(req *http.Request) ([]byte, error) {
 	// connection, even where the first may have been acted upon.
 	req.Header.Del("Idempotency-Key")
 	req.Header.Del("X-Idempotency-Key")
+	x.began = x.now()
 	resp, err := x.client.Do(req.WithContext(x.trace(x.ctx)))
 	if err != nil {
 		return nil, err
 	}
-	x.status = resp.StatusCode
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
+	x.status, x.date, x.took = resp.StatusCode, resp.Header.Get("Date"), x.now().Sub(x.began)
+	var body []byte
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		// The transport has handed the connection over and no longer ends it with
+		// the context: whoever reads on may wait for ever.
+		err = errUnreadable
+	} else {
+		body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
+	}
 	if closeErr := resp.Body.Close(); err == nil {
 		err = closeErr
 	}
@@ -88,16 +92,6 @@ func (x *exchange) roundTrip(req *http.Request) ([]byte, error) {
 		err = errAnswerTooLarge
 	}
 	return body, err
-}
-
-func (x *exchange) read(body []byte) error {
-	// Decoding into a struct would let null and missing members pass alike, so
-	// the code is asked for afterwards.
-	if err := json.Unmarshal(body, &x.envelope); err != nil || x.envelope.Code == "" {
-		x.envelope = envelope{}
-		return errUnreadable
-	}
-	return nil
 }
 
 // answered reports whether a readable answer to our request came. One that came
@@ -110,7 +104,7 @@ func (s *Sender) exchange(ctx context.Context, keys *keys, notAfter time.Time, c
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	x := &exchange{ctx: ctx, client: s.http}
-	x.now, x.notAfter, x.cancel = s.opts.Now, notAfter, cancel
+	x.now, x.notAfter, x.cancel, x.done = s.opts.Now, notAfter, cancel, ctx.Done()
 
 	client := *s.sdk
 	client.Credential = keys

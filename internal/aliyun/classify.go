@@ -90,18 +90,18 @@ var prefixes = []struct {
 // invalidToken begins the codes that call for new keys and one more try.
 const invalidToken = "InvalidSecurityToken"
 
-// classOf returns the class of a code of the service. One that nobody knows is
-// for an operator to look at: class config.
-func classOf(code string) passcode.Class {
+// classOf returns the class of a code of the service, and whether it is a known
+// one. One that nobody knows is for an operator to look at: class config.
+func classOf(code string) (class passcode.Class, known bool) {
 	if class, ok := classes[code]; ok {
-		return class
+		return class, true
 	}
 	for _, p := range prefixes {
 		if strings.HasPrefix(code, p.prefix) {
-			return p.class
+			return p.class, true
 		}
 	}
-	return passcode.ClassConfig
+	return passcode.ClassConfig, false
 }
 
 // windowOf reads from the message of isv.BUSINESS_LIMIT_CONTROL how long the

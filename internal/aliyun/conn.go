@@ -35,6 +35,7 @@ type attempt struct {
 	// cancel ends the call. The transport would otherwise carry a refused write
 	// to every idle connection in turn.
 	cancel context.CancelCauseFunc
+	done   <-chan struct{} // closed when the call ends
 
 	state   atomic.Int32
 	carrier atomic.Pointer[fencedConn] // the connection that was written to
@@ -102,12 +103,24 @@ func (a *attempt) trace(ctx context.Context) context.Context {
 type fencedConn struct {
 	net.Conn
 	attempt atomic.Pointer[attempt]
+
+	mu      sync.Mutex
+	reading bool          // the transport waits in Read, and so has used up what came before
+	closed  bool          // by the transport
+	changed chan struct{} // closed, and replaced, when one of these becomes true
+}
+
+func newFencedConn(conn net.Conn) *fencedConn {
+	return &fencedConn{Conn: conn, changed: make(chan struct{})}
 }
 
 func (c *fencedConn) Write(p []byte) (int, error) {
 	a := c.attempt.Load()
 	if a == nil {
 		return 0, errNoAttempt
+	}
+	if err := c.awaitReader(a); err != nil {
+		return 0, err
 	}
 	// Between this look at the clock and the system call there is no more than a
 	// few instructions, which no user of the network can make fewer.
@@ -119,6 +132,51 @@ func (c *fencedConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// awaitReader waits, before an attempt's first write, until the transport waits
+// for an answer with nothing left over from the one before. It takes a connection
+// into use again before it has looked, and would take what a strange server wrote
+// behind its last answer for the answer to this request.
+func (c *fencedConn) awaitReader(a *attempt) error {
+	for {
+		c.mu.Lock()
+		reading, closed, changed := c.reading, c.closed, c.changed
+		c.mu.Unlock()
+		switch {
+		case reading || a.state.Load() == stateWritten:
+			return nil
+		case closed:
+			return net.ErrClosed
+		}
+		select {
+		case <-changed:
+		case <-a.done:
+			return errSealed
+		}
+	}
+}
+
+func (c *fencedConn) Read(p []byte) (int, error) {
+	c.tell(&c.reading, true)
+	defer c.tell(&c.reading, false)
+	return c.Conn.Read(p)
+}
+
+// Close tells those who wait for the reader, which is gone too.
+func (c *fencedConn) Close() error {
+	c.tell(&c.closed, true)
+	return c.Conn.Close()
+}
+
+func (c *fencedConn) tell(what *bool, value bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*what = value
+	if value {
+		close(c.changed)
+		c.changed = make(chan struct{})
+	}
+}
+
 // tlsError is a handshake that failed.
 type tlsError struct{ err error }
 
@@ -128,21 +186,23 @@ func (e *tlsError) Unwrap() error { return e.err }
 // dialer makes fenced connections. A dial outlives the call that asked for it,
 // because the transport keeps it for the next one; stop ends and awaits them.
 type dialer struct {
-	timeout time.Duration
-	tls     *tls.Config
-	ctx     context.Context
-	cancel  context.CancelFunc
-	mu      sync.Mutex // guards wg.Add against stop
-	wg      sync.WaitGroup
+	timeout     time.Duration
+	callTimeout time.Duration
+	tls         *tls.Config
+	ctx         context.Context
+	cancel      context.CancelFunc
+	mu          sync.Mutex // guards wg.Add against stop
+	wg          sync.WaitGroup
 }
 
 func newDialer(o Options) *dialer {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &dialer{
-		timeout: o.ConnectTimeout,
-		tls:     &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}},
-		ctx:     ctx,
-		cancel:  cancel,
+		timeout:     o.ConnectTimeout,
+		callTimeout: o.Timeout,
+		tls:         &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}},
+		ctx:         ctx,
+		cancel:      cancel,
 	}
 }
 
@@ -171,7 +231,7 @@ func (d *dialer) plain(ctx context.Context, network, addr string) (net.Conn, err
 	if err != nil {
 		return nil, err
 	}
-	return &fencedConn{Conn: conn}, nil
+	return newFencedConn(conn), nil
 }
 
 func (d *dialer) tcp(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -180,7 +240,14 @@ func (d *dialer) tcp(ctx context.Context, network, addr string) (net.Conn, error
 		return nil, err
 	}
 	defer end()
-	return (&net.Dialer{Timeout: d.timeout}).DialContext(ctx, network, addr)
+	conn, err := (&net.Dialer{Timeout: d.timeout, Control: giveUpAfter(d.callTimeout)}).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := abandonOnClose(conn); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
 }
 
 func (d *dialer) secure(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -194,7 +261,7 @@ func (d *dialer) secure(ctx context.Context, network, addr string) (net.Conn, er
 		_ = conn.Close()
 		return nil, &tlsError{err}
 	}
-	return &fencedConn{Conn: secured}, nil
+	return newFencedConn(secured), nil
 }
 
 func (d *dialer) handshake(ctx context.Context, conn net.Conn, addr string) (*tls.Conn, error) {

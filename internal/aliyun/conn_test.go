@@ -40,12 +40,12 @@ func (c *stubConn) Write(p []byte) (int, error) {
 func newAttempt(t *testing.T, clock *testClock, notAfter time.Time) (*attempt, context.Context) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	t.Cleanup(func() { cancel(nil) })
-	return &attempt{now: clock.Now, notAfter: notAfter, cancel: cancel}, ctx
+	return &attempt{now: clock.Now, notAfter: notAfter, cancel: cancel, done: ctx.Done()}, ctx
 }
 
 func newFenced(a *attempt, take int) (*fencedConn, *stubConn) {
 	stub := &stubConn{take: take}
-	c := &fencedConn{Conn: stub}
+	c := &fencedConn{Conn: stub, reading: true}
 	c.attempt.Store(a)
 	return c, stub
 }

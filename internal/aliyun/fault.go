@@ -61,10 +61,7 @@ func faultOf(ctx context.Context, x *exchange) domain.Outcome {
 		}
 	}
 	code := faultCode(ctx, x)
-	text := faultTexts[code]
-	if x.status != 0 {
-		text = fmt.Sprintf("HTTP %d: %s", x.status, text)
-	}
+	text := faultText(x, code)
 	if x.written {
 		return domain.Outcome{Class: passcode.ClassInDoubt, Code: code, Message: text + "; the request had been written"}
 	}
@@ -72,6 +69,14 @@ func faultOf(ctx context.Context, x *exchange) domain.Outcome {
 		Class: passcode.ClassTransient, Code: code, Message: text + "; nothing was sent",
 		NotMade: code == codeTooLate || code == codeCanceled,
 	}
+}
+
+// faultText explains a code to people, with the status where an answer had one.
+func faultText(x *exchange, code string) string {
+	if x.status == 0 {
+		return faultTexts[code]
+	}
+	return fmt.Sprintf("HTTP %d: %s", x.status, faultTexts[code])
 }
 
 func faultCode(ctx context.Context, x *exchange) string {

@@ -25,7 +25,7 @@ type memory struct {
 }
 
 func (m memory) RoundTrip(r *http.Request) (*http.Response, error) {
-	conn := &fencedConn{Conn: &stubConn{take: 1 << 20}}
+	conn := &fencedConn{Conn: &stubConn{take: 1 << 20}, reading: true}
 	httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{Conn: conn})
 	if err := r.Write(conn); err != nil {
 		return nil, err
@@ -47,6 +47,10 @@ func FuzzAnswers(f *testing.F) {
 	add(200, `{"Code":"OK","BizId":{"a":1},"Message":[],"RequestId":7}`)
 	add(200, `{"Code":"OK","TotalCount":"1","SmsSendDetailDTOs":{"SmsSendDetailDTO":[{"OutId":"req-1","SendStatus":2,"ErrCode":"1381\u00002345678"}]}}`)
 	add(200, `{"Code":"OK","TotalCount":1e99,"SmsSendDetailDTOs":{"SmsSendDetailDTO":[null,{"SendStatus":"3"}]}}`)
+	add(200, `{"Code":"OK","SignStatus":1,"Reason":"13812345678"}`)
+	add(200, `{"Code":"OK","SignStatus":2,"TemplateStatus":2,"TemplateType":1,"Reason":"493817 at https://x/?y","TemplateContent":"${code}${13812345678}"}`)
+	add(200, `{"Code":"OK","SignStatus":"1","TemplateStatus":1e99,"TemplateType":null,"TemplateContent":["${a"]}`)
+	add(404, `{"Code":"InvalidAction.NotFound","Message":"x"}`)
 	add(503, "")
 	add(200, "[1]")
 	add(200, "null")
@@ -94,7 +98,31 @@ func FuzzAnswers(f *testing.F) {
 			checkText(t, err.Error(), 2*maxCodeBytes)
 		}
 		checkText(t, finding.ErrorCode, maxCodeBytes)
+
+		sign, err := s.ReviewSign(t.Context(), "测试签名")
+		checkInquiry(t, err, sign.Approval == "")
+		checkFit(t, sign.Note, maxMessageBytes)
+		template, err := s.ReviewTemplate(t.Context(), "SMS_CN")
+		checkInquiry(t, err, template.Approval == "" || template.Kind == "")
+		checkFit(t, template.Note, maxMessageBytes)
 	})
+}
+
+// checkInquiry: an inquiry is answered, or there is a reason.
+func checkInquiry(t *testing.T, err error, unanswered bool) {
+	t.Helper()
+	if unanswered != (err != nil) {
+		t.Fatalf("unanswered %t, error %v", unanswered, err)
+	}
+	var inquiry *InquiryError
+	if err == nil {
+		return
+	}
+	if !errors.As(err, &inquiry) || inquiry.Reason == "" || inquiry.Code == "" {
+		t.Fatalf("%T without reason or code", err)
+	}
+	checkFit(t, inquiry.Code, maxCodeBytes)
+	checkFit(t, inquiry.Message, maxMessageBytes)
 }
 
 // FuzzScrub looks for the secrets in scrubbed texts, whatever the secrets are.
@@ -132,15 +160,25 @@ func notAlphanumeric(r rune) bool {
 	return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
 }
 
+// checkText judges what an answer about the test's message left to be seen.
 func checkText(t *testing.T, text string, limit int) {
+	t.Helper()
+	checkFit(t, text, limit)
+	for _, secret := range []string{testCode, "Zebra-Shop"} {
+		if strings.Contains(text, secret) {
+			t.Fatalf("a secret in %q", text)
+		}
+	}
+}
+
+// checkFit judges what an answer about no message left to be seen.
+func checkFit(t *testing.T, text string, limit int) {
 	t.Helper()
 	if !utf8.ValidString(text) || len(text) > limit || text != printable(text) {
 		t.Fatalf("no fit text: %q", text)
 	}
-	for _, secret := range []string{"13812345678", testCode, "Zebra-Shop", "://"} {
-		if strings.Contains(text, secret) {
-			t.Fatalf("a secret in %q", text)
-		}
+	if strings.Contains(text, "://") {
+		t.Fatalf("a URL in %q", text)
 	}
 	if digitRuns.MatchString(text) {
 		t.Fatalf("a number in %q", text)

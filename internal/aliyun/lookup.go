@@ -3,11 +3,9 @@ package aliyun
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	dysmsapi "github.com/alibabacloud-go/dysmsapi-20170525/v3/client"
-	util "github.com/alibabacloud-go/tea-utils/v2/service"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -66,6 +64,7 @@ func (s *Sender) Lookup(ctx context.Context, phone passcode.Phone, requestID str
 		if err != nil {
 			return domain.Finding{}, err
 		}
+		s.breaker.answered()
 		switch onDay.State {
 		case domain.Accepted:
 			return onDay, nil
@@ -93,34 +92,32 @@ func days(attemptedAt, now time.Time) []string {
 	return list
 }
 
-func (s *Sender) lookupDay(ctx context.Context, number, requestID, day string, scrub *scrubber) (domain.Finding, error) {
+func (s *Sender) lookupDay(ctx context.Context, phone, requestID, day string, scrub *scrubber) (domain.Finding, error) {
 	found := domain.Finding{State: domain.NotFound}
-	read := 0
+	read := number(0)
 	for page := int64(1); page <= maxPages; page++ {
-		body, err := s.details(ctx, number, day, page, scrub)
+		answer, err := s.details(ctx, phone, day, page, scrub)
 		if err != nil {
 			return domain.Finding{}, err
 		}
-		total, err := strconv.Atoi(value(body.TotalCount))
-		if err != nil || total < 0 {
+		if !answer.plausible() {
 			return domain.Finding{}, &LookupError{Class: passcode.ClassTransient, Code: codeUnreadable}
 		}
-		var rows []*dysmsapi.QuerySendDetailsResponseBodySmsSendDetailDTOsSmsSendDetailDTO
-		if body.SmsSendDetailDTOs != nil {
-			rows = body.SmsSendDetailDTOs.SmsSendDetailDTO
+		rows := answer.Details.Rows
+		if read += number(len(rows)); read > *answer.TotalCount {
+			return domain.Finding{}, &LookupError{Class: passcode.ClassTransient, Code: "incomplete_pages"}
 		}
 		for _, row := range rows {
-			if row == nil || value(row.OutId) != requestID {
+			if row.OutID != requestID {
 				continue
 			}
-			if row.SendStatus == nil || *row.SendStatus != sendStatusFailed {
+			if *row.SendStatus != sendStatusFailed {
 				// A row is proof that Aliyun took the message, whatever its status.
 				return domain.Finding{State: domain.Accepted}, nil
 			}
-			found = domain.Finding{State: domain.Undelivered, ErrorCode: scrub.code(value(row.ErrCode))}
+			found = domain.Finding{State: domain.Undelivered, ErrorCode: scrub.code(row.ErrCode)}
 		}
-		read += len(rows)
-		if read >= total {
+		if read == *answer.TotalCount {
 			return found, nil
 		}
 		if len(rows) == 0 {
@@ -130,33 +127,43 @@ func (s *Sender) lookupDay(ctx context.Context, number, requestID, day string, s
 	return domain.Finding{}, &LookupError{Class: passcode.ClassTransient, Code: "too_many_pages"}
 }
 
-// details reads one page. The rows hold the whole text of each message, so no
-// part of the answer goes anywhere else.
-func (s *Sender) details(ctx context.Context, number, day string, page int64, scrub *scrubber) (*dysmsapi.QuerySendDetailsResponseBody, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.Timeout, errCallTimeout)
-	defer cancel()
-	request := (&dysmsapi.QuerySendDetailsRequest{}).
-		SetPhoneNumber(number).SetSendDate(day).SetPageSize(pageSize).SetCurrentPage(page)
-	var response *dysmsapi.QuerySendDetailsResponse
-	x, err := s.call(ctx, time.Time{}, func(client *dysmsapi.Client) (err error) {
-		response, err = client.QuerySendDetailsWithOptions(request, &util.RuntimeOptions{})
-		return err
-	})
-	if err != nil {
-		fault := keysFault(ctx, err)
-		return nil, &LookupError{Class: fault.Class, Code: fault.Code}
+// detailsPage is one page of QuerySendDetails, as far as it is used. The rows hold
+// the whole text of each message, so no part of them goes anywhere else.
+type detailsPage struct {
+	TotalCount *number
+	Details    struct {
+		Rows []*struct {
+			OutID      string `json:"OutId"`
+			SendStatus *number
+			ErrCode    string
+		} `json:"SmsSendDetailDTO"`
+	} `json:"SmsSendDetailDTOs"`
+}
+
+// plausible reports whether the page can be the service's. What it says decides
+// whether a message is sent a second time, so a row that is none must neither be
+// counted as read, nor prove anything.
+func (p *detailsPage) plausible() bool {
+	if p.TotalCount == nil || *p.TotalCount < 0 || len(p.Details.Rows) > pageSize {
+		return false
 	}
-	if !x.answered() {
-		fault := faultOf(ctx, x)
-		return nil, lookupError(fault.Class, fault.Code)
+	for _, row := range p.Details.Rows {
+		if row == nil || row.SendStatus == nil {
+			return false
+		}
 	}
-	if class := classOf(x.envelope.Code); class != passcode.ClassOK {
-		return nil, lookupError(class, scrub.code(x.envelope.Code))
+	return true
+}
+
+// details reads one page.
+func (s *Sender) details(ctx context.Context, phone, day string, page int64, scrub *scrubber) (*detailsPage, error) {
+	var answer detailsPage
+	refused := ask(ctx, s, scrub, (*dysmsapi.Client).QuerySendDetailsWithOptions,
+		(&dysmsapi.QuerySendDetailsRequest{}).SetPhoneNumber(phone).SetSendDate(day).SetPageSize(pageSize).SetCurrentPage(page), &answer)
+	if refused != nil {
+		return nil, lookupError(refused.class, refused.code)
 	}
-	if x.sdkErr != nil || response == nil || response.Body == nil || value(response.Body.Code) != "OK" {
-		return nil, lookupError(passcode.ClassTransient, codeUnreadable)
-	}
-	return response.Body, nil
+	return &answer, nil
 }
 
 // lookupError takes the doubt out of a class: to ask twice does no harm.

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"net"
 	"os"
@@ -52,6 +53,8 @@ type Options struct {
 	RootCAs *x509.CertPool
 	// Now is the wall clock. Default [time.Now].
 	Now func() time.Time
+	// Logger is told when the breaker opens and closes. Default: nobody.
+	Logger *slog.Logger
 }
 
 // Credentials are an access key, with a security token where it is a temporary
@@ -96,6 +99,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	o.Templates = slices.Clone(o.Templates)
 	return o

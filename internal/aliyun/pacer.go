@@ -40,17 +40,21 @@ type pacer struct {
 	// turn is held by the one caller that waits for a token; the others wait for
 	// the turn, and so are not bound to a pace that has changed meanwhile.
 	turn chan struct{}
+	// returned tells that caller of a turn given back, so that turns which nobody
+	// uses, such as those of expired jobs, make no other wait.
+	returned chan struct{}
 
 	mu      sync.Mutex
 	limiter *rate.Limiter
 	cut     float64   // the pace right after the last cut; +Inf: none, or recovered
 	cutAt   time.Time // of the last cut
+	held    bool      // the pace stays at its floor; see hold
 	credits int       // turns given back
 	window  meter
 }
 
 func newPacer(maxQPS float64, now func() time.Time) *pacer {
-	p := &pacer{now: now, cap: math.Inf(1), turn: make(chan struct{}, 1), cut: math.Inf(1)}
+	p := &pacer{now: now, cap: math.Inf(1), turn: make(chan struct{}, 1), returned: make(chan struct{}, 1), cut: math.Inf(1)}
 	if maxQPS > 0 {
 		p.cap = maxQPS
 	}
@@ -94,6 +98,8 @@ func (p *pacer) wait(ctx context.Context) (func(), error) {
 		timer := time.NewTimer(delay)
 		select {
 		case <-timer.C:
+		case <-p.returned:
+			timer.Stop()
 		case <-ctx.Done():
 			timer.Stop()
 			return nil, context.Cause(ctx)
@@ -145,6 +151,10 @@ func (p *pacer) giveBack() func() {
 			p.window.add(now, -1)
 			if pace := p.settle(now); p.credits < burstOf(pace) && !math.IsInf(pace, 1) {
 				p.credits++
+				select {
+				case p.returned <- struct{}{}:
+				default: // it is told already
+				}
 			}
 		})
 	}
@@ -156,7 +166,7 @@ func (p *pacer) throttled(began time.Time) {
 	defer p.mu.Unlock()
 	now := p.now()
 	pace := p.settle(now)
-	if !p.cutAt.IsZero() && (!began.After(p.cutAt) || now.Sub(p.cutAt) < cutInterval) {
+	if p.held || !p.cutAt.IsZero() && (!began.After(p.cutAt) || now.Sub(p.cutAt) < cutInterval) {
 		return
 	}
 	// A pace that was allowed but not used is no measure of what was too much.
@@ -165,17 +175,40 @@ func (p *pacer) throttled(began time.Time) {
 	p.set(now, p.cut)
 }
 
+// hold keeps the pace at its floor, whatever time goes by, until resume: a pace
+// at which jobs are looked at, none of which is sent.
+func (p *pacer) hold() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	p.held, p.cut, p.cutAt, p.credits = true, min(MinPace, p.cap), now, 0
+	p.set(now, p.cut)
+}
+
+// resume has the pace recover from its floor, as after a cut.
+func (p *pacer) resume() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held, p.cutAt = false, p.now()
+}
+
 func (p *pacer) rate() float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.held {
+		return 0
+	}
 	return p.settle(p.now())
 }
 
 // settle brings the limiter to the pace of this moment and returns it. The lock
 // is held.
 func (p *pacer) settle(now time.Time) float64 {
-	if math.IsInf(p.cut, 1) {
+	switch {
+	case math.IsInf(p.cut, 1):
 		return p.cap
+	case p.held:
+		return p.cut
 	}
 	seconds := max(math.Floor(now.Sub(p.cutAt).Seconds()), 0)
 	pace := (p.cut + paceStep*seconds) * math.Pow(paceGrowth, seconds)

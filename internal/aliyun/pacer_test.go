@@ -259,3 +259,42 @@ func TestPaceKeepsItsBounds(t *testing.T) {
 		})
 	})
 }
+
+// TestAHeldPaceStaysAtItsFloor, and recovers from there as after a cut.
+func TestAHeldPaceStaysAtItsFloor(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []float64{0, 1, 100} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPacer(limit, time.Now)
+			floor := MinPace
+			if limit > 0 {
+				floor = min(floor, limit)
+			}
+			take(t, p, 1)
+			p.hold()
+			assert.Zero(t, p.rate(), "no call is made")
+			p.throttled(time.Now())
+			assert.InDelta(t, floor*600, run(t, p, 2, 10*time.Minute), 2)
+			p.resume()
+			assert.InDelta(t, floor, p.rate(), 0.01)
+			pass(10 * time.Second)
+			assert.InDelta(t, min((floor+10*paceStep)*math.Pow(paceGrowth, 10), p.cap), p.rate(), 0.01)
+		})
+	}
+}
+
+// TestATurnGivenBackIsTakenAtOnce: the jobs that make no use of their turns don't
+// wait for one another's, however low the pace.
+func TestATurnGivenBackIsTakenAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacer(1, time.Now)
+		began := time.Now()
+		for range 1000 {
+			giveBack, err := p.wait(t.Context())
+			require.NoError(t, err)
+			time.AfterFunc(time.Millisecond, giveBack) // while the next one waits already
+		}
+		assert.LessOrEqual(t, time.Since(began), 2*time.Second)
+	})
+}

@@ -136,6 +136,9 @@ func (s *scrubber) code(raw string) string {
 	return raw
 }
 
+// receipt reports whether a BizId can be one.
+func receipt(id string) bool { return len(id) <= maxIDBytes && plainID.MatchString(id) }
+
 // id returns a BizId or RequestId, or "unreadable" where it is none. These are
 // long numbers by nature, so only this message's phone is looked for in them.
 func (s *scrubber) id(raw string) string {

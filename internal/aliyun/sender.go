@@ -23,6 +23,8 @@ type Sender struct {
 	dials *dialer
 	keys  *keyRing
 	pacer *pacer
+	// breaker is told of every call, and holds the pacer while none is answered.
+	breaker *Breaker
 }
 
 // New returns a sender. It makes no call. Its error lists every option that is
@@ -37,6 +39,7 @@ func New(o Options) (*Sender, error) {
 		return nil, fmt.Errorf("aliyun: %w", err)
 	}
 	dials := newDialer(o)
+	pacer := newPacer(o.MaxQPS, o.Now)
 	return &Sender{
 		opts:  o,
 		sdk:   sdk,
@@ -46,8 +49,9 @@ func New(o Options) (*Sender, error) {
 			// A redirect would carry phone and passcode to another place.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		keys:  newKeyRing(o.Credentials, o.Now),
-		pacer: newPacer(o.MaxQPS, o.Now),
+		keys:    newKeyRing(o.Credentials, o.Now),
+		pacer:   pacer,
+		breaker: newBreaker(o, pacer),
 	}, nil
 }
 
@@ -69,11 +73,25 @@ func (s *Sender) Close() {
 // "too_late". Where ctx ends before anything was written it is transient,
 // "canceled"; afterwards in_doubt.
 func (s *Sender) Send(ctx context.Context, msg domain.Message, notAfter time.Time) domain.Outcome {
+	began := s.opts.Now()
+	outcome := s.send(ctx, msg, notAfter)
+	s.learn(msg.RequestID, began, outcome)
+	return outcome
+}
+
+// learn lets what a call came to bear on those to come.
+func (s *Sender) learn(requestID string, began time.Time, out domain.Outcome) {
+	if out.Class == passcode.ClassThrottled {
+		s.pacer.throttled(began)
+	}
+	s.breaker.learn(requestID, began, out)
+}
+
+func (s *Sender) send(ctx context.Context, msg domain.Message, notAfter time.Time) domain.Outcome {
 	request, refusal := s.request(msg)
 	if refusal != nil {
 		return *refusal
 	}
-	started := s.opts.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.Timeout, errCallTimeout)
 	defer cancel()
 
@@ -88,11 +106,7 @@ func (s *Sender) Send(ctx context.Context, msg domain.Message, notAfter time.Tim
 	if !x.answered() {
 		return faultOf(ctx, x)
 	}
-	outcome := verdict(x, response, newScrubber(msg))
-	if outcome.Class == passcode.ClassThrottled {
-		s.pacer.throttled(started)
-	}
-	return outcome
+	return verdict(x, response, newScrubber(msg))
 }
 
 // call makes an exchange, and a second one with newer keys where the security
@@ -117,24 +131,29 @@ func (s *Sender) call(ctx context.Context, notAfter time.Time, do func(*dysmsapi
 // verdict classifies a readable answer.
 func verdict(x *exchange, response *dysmsapi.SendSmsResponse, scrub *scrubber) domain.Outcome {
 	outcome := domain.Outcome{
-		Class:             classOf(x.envelope.Code),
+		Class:             x.class(),
 		Code:              scrub.code(x.envelope.Code),
 		Message:           scrub.text(x.envelope.Message),
 		ProviderRequestID: scrub.id(x.envelope.RequestID),
 	}
-	switch outcome.Class {
-	case passcode.ClassPhoneLimited:
-		outcome.Window = windowOf(x.envelope.Message)
-	case passcode.ClassOK:
+	switch {
+	case outcome.Class == passcode.ClassOK:
 		// OK counts only where the SDK, the status and the receipt all agree.
 		if x.sdkErr != nil || response == nil || response.Body == nil || value(response.Body.Code) != "OK" {
 			outcome.Class, outcome.Code = passcode.ClassInDoubt, codeUnreadable
 			outcome.Message = fmt.Sprintf("HTTP %d: OK, in an answer that could not be read", x.status)
-		} else if outcome.BizID = scrub.id(value(response.Body.BizId)); outcome.BizID == "" {
+		} else if !receipt(x.envelope.BizID) {
 			outcome.Class, outcome.Code = passcode.ClassInDoubt, codeNoBizID
 			outcome.Message = "OK without a BizId"
+		} else {
+			outcome.BizID = scrub.id(x.envelope.BizID)
 		}
-	default:
+	case x.envelope.BizID != "":
+		// A receipt is for what was accepted.
+		outcome.Class, outcome.Code = passcode.ClassInDoubt, codeUnreadable
+		outcome.Message = fmt.Sprintf("HTTP %d: a refusal with a BizId", x.status)
+	case outcome.Class == passcode.ClassPhoneLimited:
+		outcome.Window = windowOf(x.envelope.Message)
 	}
 	return outcome
 }
@@ -158,7 +177,11 @@ func keysFault(ctx context.Context, err error) domain.Outcome {
 // call, or gives the turn back. The error is ctx's.
 func (s *Sender) Pace(ctx context.Context) (giveBack func(), err error) { return s.pacer.wait(ctx) }
 
-// Rate is how many calls a second [Sender.Pace] lets through; +Inf is no bound.
+// Breaker says whether calls may be made at all.
+func (s *Sender) Breaker() *Breaker { return s.breaker }
+
+// Rate is how many calls a second may be made; +Inf is no bound, 0 that the
+// breaker is open.
 func (s *Sender) Rate() float64 { return s.pacer.rate() }
 
 func value(s *string) string {

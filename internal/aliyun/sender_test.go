@@ -84,7 +84,15 @@ func TestSendClassifiesAnswers(t *testing.T) {
 		{"200 and something behind", body(200, okBody+"x"), passcode.ClassInDoubt, "unreadable_answer", 0},
 		{"200, too large", body(200, `{"Code":"OK","BizId":"1","x":"`+strings.Repeat("x", maxAnswerBytes)+`"}`), passcode.ClassInDoubt, "unreadable_answer", 0},
 		{"a redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) }, passcode.ClassInDoubt, "unreadable_answer", 0},
-		{"code that is no code", code(200, "isv.X 13812345678", "x"), passcode.ClassConfig, "unreadable", 0},
+		{"code that is no code", code(200, "isv.X 13812345678", "x"), passcode.ClassInDoubt, "unreadable_answer", 0},
+		{"a status for a code", code(502, "502", "x"), passcode.ClassInDoubt, "unreadable_answer", 0},
+		{"almost OK", code(200, "Ok", "x"), passcode.ClassInDoubt, "unreadable_answer", 0},
+		{"a gateway that gave up waiting", code(504, "GatewayTimeout", "x"), passcode.ClassInDoubt, "GatewayTimeout", 0},
+		{"two codes", body(200, `{"Code":"OK","BizId":"1","code":"isv.MOBILE_NUMBER_ILLEGAL"}`), passcode.ClassInDoubt, "unreadable_answer", 0},
+		{"a code in the body of a redirect", code(307, "isv.MOBILE_NUMBER_ILLEGAL", "x"), passcode.ClassInDoubt, "unreadable_answer", 0},
+		{"a refusal with a receipt", body(200, `{"Code":"isv.MOBILE_NUMBER_ILLEGAL","BizId":"900619746936498440^0"}`), passcode.ClassInDoubt, "unreadable_answer", 0},
+		{"OK with a truth value for a BizId", body(200, `{"Code":"OK","BizId":true}`), passcode.ClassInDoubt, "unreadable_answer", 0},
+		{"OK with a BizId that is none", body(200, `{"Code":"OK","BizId":"<nil>"}`), passcode.ClassInDoubt, "no_biz_id", 0},
 		{"code with digits", code(200, "isv.X20261122", "x"), passcode.ClassConfig, "unreadable", 0},
 		{"XML by its content type", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/xml;charset=utf-8")

@@ -1,9 +1,13 @@
 package broker_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +19,7 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 func TestConnectStartsBeforeTheBroker(t *testing.T) {
@@ -79,8 +84,8 @@ func TestWhatIsPublishedWhileDisconnectedFailsAtOnceAndIsNeverSent(t *testing.T)
 }
 
 // A pull that could not be published while the link was down must not leave the
-// iterator silent afterwards.
-func TestAMessagesIteratorGoesOnAfterARestart(t *testing.T) {
+// consumer silent afterwards.
+func TestAConsumerGoesOnAfterARestart(t *testing.T) {
 	t.Parallel()
 	srv := brokertest.Server(t)
 	nc := connect(t, broker.Options{URL: srv.URL()}, nil)
@@ -91,22 +96,73 @@ func TestAMessagesIteratorGoesOnAfterARestart(t *testing.T) {
 	require.NoError(t, err)
 	consumer, err := js.Consumer(t.Context(), "PASSCODE", "passcode-worker")
 	require.NoError(t, err)
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(1), jetstream.PullExpiry(2*time.Second))
+	messages := make(chan jetstream.Msg, 10)
+	consuming, err := consumer.Consume(func(msg jetstream.Msg) { messages <- msg },
+		jetstream.PullMaxMessages(1), jetstream.PullExpiry(2*time.Second))
 	require.NoError(t, err)
-	defer messages.Stop()
+	defer consuming.Stop()
 
 	for _, body := range []string{"before", "after"} {
 		_, err = js.Publish(t.Context(), "passcode.send", []byte(body))
 		require.NoError(t, err)
-		msg, err := messages.Next(jetstream.NextContext(within(t, patience)))
-		require.NoError(t, err)
-		assert.Equal(t, body, string(msg.Data()))
-		require.NoError(t, msg.DoubleAck(t.Context()))
+		select {
+		case msg := <-messages:
+			assert.Equal(t, body, string(msg.Data()))
+			require.NoError(t, msg.DoubleAck(t.Context()))
+		case <-time.After(patience):
+			require.Fail(t, "no message", body)
+		}
 		if body == "before" {
 			srv.Stop()
 			eventually(t, func() bool { return !nc.IsConnected() }, "the loss is noticed")
 			srv.Restart()
 			require.NoError(t, broker.WaitConnected(within(t, patience), nc))
+		}
+	}
+}
+
+// A server that is cut off leaves its connections open and says nothing more. A
+// worker that stayed with it would do nothing while the others work.
+func TestASilentServerIsLeft(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	connected := make(chan struct{}, 10)
+	var serving sync.WaitGroup
+	t.Cleanup(serving.Wait)
+	t.Cleanup(func() { require.NoError(t, listener.Close()) })
+	serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { silentServer(conn, connected) })
+		}
+	})
+
+	nc := connect(t, broker.Options{URL: "nats://" + listener.Addr().String()}, nil)
+	require.NoError(t, broker.WaitConnected(within(t, patience), nc))
+	<-connected
+	began := time.Now()
+	select {
+	case <-connected:
+		assert.Greater(t, time.Since(began), 2*time.Second, "a moment's silence is no reason")
+	case <-time.After(15 * time.Second):
+		require.Fail(t, "the connection stays with a silent server")
+	}
+}
+
+// silentServer greets a client, answers its first ping, and nothing after that.
+func silentServer(conn net.Conn, connected chan<- struct{}) {
+	defer func() { _ = conn.Close() }() // the client's end decides
+	_, _ = io.WriteString(conn, `INFO {"server_id":"S","version":"2.15.2","proto":1,"max_payload":1048576}`+"\r\n")
+	lines := bufio.NewScanner(conn)
+	for answered := false; lines.Scan(); {
+		if lines.Text() == "PING" && !answered {
+			answered = true
+			_, _ = io.WriteString(conn, "PONG\r\n")
+			connected <- struct{}{}
 		}
 	}
 }
@@ -151,4 +207,55 @@ func TestARefusedConnectionTriesOnAndShowsNoPassword(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whoever may subscribe to _INBOX.> reads what is answered there, so nothing of
+// ours may be.
+func TestEveryAnswerComesToTheInbox(t *testing.T) {
+	t.Parallel()
+	srv := brokertest.Server(t, func(o *server.Options) {
+		o.Users = []*server.User{{Username: "worker", Password: "pw", Permissions: &server.Permissions{
+			Subscribe: &server.SubjectPermission{Allow: []string{broker.WorkerInbox + ".>"}},
+		}}}
+	})
+	out, log := newLog()
+	nc := connect(t, broker.Options{
+		URL: srv.URL(), User: "worker", Password: passcode.NewSecret("pw"), Inbox: broker.WorkerInbox,
+	}, log)
+	ctx := within(t, patience)
+	require.NoError(t, broker.WaitConnected(ctx, nc))
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	_, err = broker.Provision(ctx, js, topology(), true)
+	require.NoError(t, err)
+
+	_, err = js.Publish(ctx, "passcode.send", []byte("job"))
+	require.NoError(t, err)
+	consumer, err := js.Consumer(ctx, "PASSCODE", "passcode-worker")
+	require.NoError(t, err)
+	messages, err := consumer.Messages()
+	require.NoError(t, err)
+	defer messages.Stop()
+	msg, err := messages.Next(jetstream.NextContext(ctx))
+	require.NoError(t, err)
+	assert.Equal(t, "job", string(msg.Data()))
+	require.NoError(t, msg.DoubleAck(ctx))
+
+	kv, err := js.KeyValue(ctx, "passcode-limits")
+	require.NoError(t, err)
+	_, err = kv.PutString(ctx, "a", "value")
+	require.NoError(t, err)
+	entry, err := kv.Get(ctx, "a")
+	require.NoError(t, err)
+	assert.Equal(t, "value", string(entry.Value()))
+	watcher, err := kv.Watch(ctx, "a")
+	require.NoError(t, err)
+	assert.Equal(t, "value", string((<-watcher.Updates()).Value()))
+	require.NoError(t, watcher.Stop())
+
+	_, err = nc.SubscribeSync("_INBOX.>")
+	require.NoError(t, err)
+	eventually(t, func() bool { return strings.Contains(out.String(), "denies a right") }, "logged")
+	assert.Equal(t, 1, strings.Count(out.String(), "denies a right"), "nothing else asked for another inbox: %s", out)
+	assert.Contains(t, out.String(), "subject=_INBOX.>")
 }

@@ -5,25 +5,31 @@ import (
 	"log/slog"
 	"regexp"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
 // events logs what happens to a connection.
 type events struct {
-	log *slog.Logger
+	log    *slog.Logger
+	denied denials
 
 	mu sync.Mutex
 	// lastFailure is the text of the last failed try to connect: a broker that is
 	// away for an hour is one line, not thousands, and a new reason is a new line.
 	lastFailure string
+	// inbox is where every answer of the broker comes in.
+	inbox string
+	// again is true while the connection is about to be made anew.
+	again bool
 }
 
 func newEvents(log *slog.Logger) *events {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &events{log: log}
+	return &events{log: log, denied: denials{log: log, seen: map[string]bool{}}}
 }
 
 func (e *events) options() []nats.Option {
@@ -44,6 +50,7 @@ func (e *events) up(nc *nats.Conn, what string) {
 	e.mu.Lock()
 	e.lastFailure = ""
 	e.mu.Unlock()
+	e.denied.forget()
 	e.log.Info(what, "server", nc.ConnectedUrlRedacted(), "version", nc.ConnectedServerVersion())
 }
 
@@ -69,7 +76,7 @@ func (e *events) failedToConnect(_ *nats.Conn, err error) {
 	}
 }
 
-func (e *events) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
+func (e *events) failed(nc *nats.Conn, sub *nats.Subscription, err error) {
 	text := redact(err.Error())
 	if isAuthError(err) {
 		e.mu.Lock()
@@ -81,11 +88,39 @@ func (e *events) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 		}
 		return
 	}
+	if e.denied.logged(err) {
+		if e.inbox != "" && deniedInbox(err, e.inbox) {
+			e.subscribeAgain(nc)
+		}
+		return
+	}
 	attrs := []any{"error", text}
 	if sub != nil {
 		attrs = append(attrs, "subject", sub.Subject)
 	}
 	e.log.Error("NATS reports an error", attrs...)
+}
+
+// resubscribeAfter is how soon the inbox is subscribed to again that was denied.
+const resubscribeAfter = 5 * time.Second
+
+// subscribeAgain makes the connection anew in a while. A server that is told to
+// deny a subject drops the subscriptions to it, and doesn't take them up again when
+// it is allowed; the client sends them with a new connection alone. Without its
+// inbox a worker can do nothing, so the connection is no loss.
+func (e *events) subscribeAgain(nc *nats.Conn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.again {
+		return
+	}
+	e.again = true
+	time.AfterFunc(resubscribeAfter, func() {
+		e.mu.Lock()
+		e.again = false
+		e.mu.Unlock()
+		_ = nc.ForceReconnect() // fails on a connection that is closed
+	})
 }
 
 func (e *events) refused(text string) {

@@ -23,6 +23,9 @@ type Options struct {
 	URL string
 	// Name is how the broker's own listings call this connection.
 	Name string
+	// Inbox is the prefix of the subjects to which the broker sends its answers,
+	// [WorkerInbox] or [CommandInbox]; without one it is the client's own.
+	Inbox string
 
 	// At most one of the four ways to authenticate is used.
 

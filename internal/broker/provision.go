@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -38,6 +39,8 @@ type Item struct {
 	Name        string       `json:"name"`
 	State       State        `json:"state"`
 	Differences []Difference `json:"differences,omitempty"`
+	// Request is the subject of the request that looks for it.
+	Request string `json:"-"`
 }
 
 // Report says of each item how it was found, in the order of provisioning.
@@ -67,32 +70,75 @@ func (r Report) Usable() bool {
 func Provision(ctx context.Context, js jetstream.JetStream, t Topology, create bool) (Report, error) {
 	p := provisioner{js: js, policy: retry.Default(), create: create}
 	var report Report
-	for _, s := range []struct {
-		kind   Kind
-		name   string
-		config jetstream.StreamConfig
-	}{
-		// The jobs come last: once they can be published, all that a worker
-		// needs to settle them is there.
-		{KindBucket, t.ResultsBucket, t.results()},
-		{KindBucket, t.LimitsBucket, t.limits()},
-		{KindStream, t.DeadStream, t.dead()},
-		{KindStream, t.JobsStream, t.jobs()},
-	} {
-		item := Item{Kind: s.kind, Name: s.name}
-		var err error
-		if item.State, item.Differences, err = p.stream(ctx, s.config); err != nil {
-			return report, fmt.Errorf("%s %s: %w", s.kind, s.name, err)
+	for _, want := range t.needs() {
+		item, err := p.item(ctx, want)
+		switch {
+		case err != nil && want.kind == KindConsumer:
+			return report, fmt.Errorf("consumer %s of stream %s: %w", want.name, want.stream.Name, err)
+		case err != nil:
+			return report, fmt.Errorf("%s %s: %w", want.kind, want.name, err)
 		}
 		report.Items = append(report.Items, item)
 	}
-	item := Item{Kind: KindConsumer, Name: t.JobsConsumer}
-	var err error
-	if item.State, item.Differences, err = p.consumer(ctx, t.JobsStream, t.consumer()); err != nil {
-		return report, fmt.Errorf("consumer %s of stream %s: %w", t.JobsConsumer, t.JobsStream, err)
-	}
-	report.Items = append(report.Items, item)
 	return report, nil
+}
+
+// Inspect looks at each item of the topology as [Provision] does without create,
+// and hands it over, or what kept it from being seen, in the same order. One that
+// skip is true for is handed over unseen, without a state.
+func Inspect(ctx context.Context, js jetstream.JetStream, t Topology, skip func(Item) bool, each func(Item, error)) {
+	p := provisioner{js: js, policy: inspection}
+	for _, want := range t.needs() {
+		item, err := want.item(), error(nil)
+		if !skip(item) {
+			item, err = p.item(ctx, want)
+		}
+		each(item, err)
+	}
+}
+
+// inspection is for somebody who looks on: a broker that doesn't answer within
+// two tries is one to report.
+var inspection = retry.Policy{Try: 2 * time.Second, Total: 5 * time.Second, First: 100 * time.Millisecond, Longest: time.Second}
+
+// need is one thing of the topology, as the server is to have it.
+type need struct {
+	kind     Kind
+	name     string
+	stream   jetstream.StreamConfig   // of a stream, or the one behind a bucket
+	consumer jetstream.ConsumerConfig // of a consumer, together with the name of its stream
+}
+
+// needs lists what the worker needs in the order of provisioning. The jobs come
+// last: once they can be published, all that a worker needs to settle them is
+// there.
+func (t Topology) needs() []need {
+	return []need{
+		{kind: KindBucket, name: t.ResultsBucket, stream: t.results()},
+		{kind: KindBucket, name: t.LimitsBucket, stream: t.limits()},
+		{kind: KindStream, name: t.DeadStream, stream: t.dead()},
+		{kind: KindStream, name: t.JobsStream, stream: t.jobs()},
+		{kind: KindConsumer, name: t.JobsConsumer, stream: jetstream.StreamConfig{Name: t.JobsStream}, consumer: t.consumer()},
+	}
+}
+
+// item is the need before it was looked for.
+func (n need) item() Item {
+	request := "STREAM.INFO." + n.stream.Name
+	if n.kind == KindConsumer {
+		request = "CONSUMER.INFO." + n.stream.Name + "." + n.name
+	}
+	return Item{Kind: n.kind, Name: n.name, Request: api(request)}
+}
+
+func (p provisioner) item(ctx context.Context, want need) (item Item, err error) {
+	item = want.item()
+	if want.kind == KindConsumer {
+		item.State, item.Differences, err = p.consumer(ctx, want.stream.Name, want.consumer)
+	} else {
+		item.State, item.Differences, err = p.stream(ctx, want.stream)
+	}
+	return item, err
 }
 
 type provisioner struct {

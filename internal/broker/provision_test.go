@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -327,4 +328,28 @@ func TestAWaitingJobCountsAsPending(t *testing.T) {
 		}
 	}
 	assert.Equal(t, map[int]int{1: 1, -1: 2}, fetched)
+}
+
+// TestInspect: what is missing is not made, what is skipped is not asked for, and
+// one item that can't be seen does not hide the others.
+func TestInspect(t *testing.T) {
+	t.Parallel()
+	_, js := brokertest.Start(t)
+	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "PASSCODE", Subjects: []string{"passcode.send"}})
+	require.NoError(t, err)
+	wrong := topology()
+	wrong.LimitsBucket = "a b"
+	var seen []string
+	broker.Inspect(within(t, patience), js, wrong,
+		func(item broker.Item) bool { return item.Request == "$JS.API.STREAM.INFO.PASSCODE_DEAD" },
+		func(item broker.Item, err error) {
+			seen = append(seen, fmt.Sprintf("%s %s: %s, %t, %t", item.Kind, item.Name, item.State, len(item.Differences) > 0, err != nil))
+		})
+	assert.Equal(t, []string{
+		"bucket passcode-requests: missing, false, false",
+		"bucket a b: , false, true",
+		"stream PASSCODE_DEAD: , false, false",
+		"stream PASSCODE: differs, true, false",
+		"consumer passcode-worker: missing, false, false",
+	}, seen)
 }

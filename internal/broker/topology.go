@@ -7,10 +7,10 @@ import (
 )
 
 const (
-	// resultHistory is how many states of a request its bucket keeps, so that an
-	// operator can see the way it went. A request with every attempt and look-up
-	// of the default settings has fewer.
-	resultHistory = 16
+	// ResultHistory is how many states of a request its bucket keeps, so that an
+	// operator can see the way it went. A request whose every attempt is in doubt
+	// has more; the first of them are dropped then.
+	ResultHistory = 16
 	// maxWaitingPulls is how many pull requests may be open on the jobs consumer:
 	// each replica of the worker holds one or two, so this is for thousands of
 	// replicas. The server's default of 512 refuses those beyond it.
@@ -94,7 +94,7 @@ func (t Topology) consumer() jetstream.ConsumerConfig {
 // results is the bucket of request records. The server republishes each record,
 // so what is stored and what is announced are the same bytes.
 func (t Topology) results() jetstream.StreamConfig {
-	c := t.bucket(t.ResultsBucket, "requests of passcode-worker, the last state of each", resultHistory, t.ResultsRetention)
+	c := t.bucket(t.ResultsBucket, "requests of passcode-worker, the last state of each", ResultHistory, t.ResultsRetention)
 	c.RePublish = &jetstream.RePublish{
 		Source:      bucketSubjects(t.ResultsBucket),
 		Destination: t.ResultsSubject + ".>",

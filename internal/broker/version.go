@@ -29,12 +29,21 @@ func checkVersion(version string) error {
 	for i := range numbers {
 		n, err := strconv.Atoi(append(parts, "", "")[i])
 		if err != nil {
-			return fmt.Errorf("check NATS server: can't read its version %q", version)
+			return fmt.Errorf("check NATS server: can't read its version %s", shownVersion(version))
 		}
 		numbers[i] = n
 	}
 	if numbers[0] < minMajor || numbers[0] == minMajor && numbers[1] < minMinor {
-		return fmt.Errorf("NATS server is version %s, at least %d.%d is needed: upgrade the server", version, minMajor, minMinor)
+		return fmt.Errorf("NATS server is version %s, at least %d.%d is needed: upgrade the server", shownVersion(version), minMajor, minMinor)
 	}
 	return nil
+}
+
+// shownVersion is a version as far as it may be shown: a server may say anything.
+func shownVersion(version string) string {
+	plain := func(r rune) bool { return r > ' ' && r < 0x7f }
+	if len(version) <= 40 && version != "" && strings.IndexFunc(version, func(r rune) bool { return !plain(r) }) < 0 {
+		return version
+	}
+	return strconv.QuoteToASCII(version[:min(len(version), 20)])
 }

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -60,7 +62,7 @@ func Server(t testing.TB, change ...func(*server.Options)) *Handle {
 
 	var err error
 	for range startTries {
-		h.opts.Port = freePort(t)
+		h.opts.Port = FreePort(t)
 		if err = h.start(); err == nil {
 			return h
 		}
@@ -104,6 +106,45 @@ func (h *Handle) Connect(options ...nats.Option) (*nats.Conn, jetstream.JetStrea
 		h.t.Fatalf("brokertest: jetstream: %v", err)
 	}
 	return nc, js
+}
+
+// Change has the functions change the options of the server, from its next start
+// on.
+func (h *Handle) Change(change ...func(*server.Options)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, f := range change {
+		f(&h.opts)
+	}
+}
+
+// Reload has the functions change the options of the running server, as a reload
+// of its settings does.
+func (h *Handle) Reload(change ...func(*server.Options)) {
+	h.t.Helper()
+	h.Change(change...)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	opts := h.opts
+	if err := h.srv.ReloadOptions(&opts); err != nil {
+		h.t.Fatalf("brokertest: reload: %v", err)
+	}
+}
+
+// Running is the server itself, nil while it is stopped.
+func (h *Handle) Running() *server.Server {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.srv
+}
+
+// LoseStore stops the server and deletes all that it stored.
+func (h *Handle) LoseStore() {
+	h.t.Helper()
+	h.Stop()
+	if err := os.RemoveAll(filepath.Join(h.opts.StoreDir, server.JetStreamStoreDir)); err != nil {
+		h.t.Fatalf("brokertest: %v", err)
+	}
 }
 
 // Stop shuts the server down and waits until it is gone and each connection of
@@ -173,12 +214,12 @@ func (h *Handle) start() error {
 	return nil
 }
 
-// freePort finds a port below the range from which the kernel takes the ports of
+// FreePort finds a port below the range from which the kernel takes the ports of
 // outgoing connections (32768 and up on Linux). A client that keeps dialling a
 // stopped server on a port inside that range can be given the very port it
 // dials, and then TCP connects it to itself; and another connection could take
 // the port while the server is stopped.
-func freePort(t testing.TB) int {
+func FreePort(t testing.TB) int {
 	t.Helper()
 	for range 1000 {
 		port := 20000 + rand.IntN(12000)

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/passcode-worker/passcode-worker/internal/retry"
@@ -30,6 +31,7 @@ var errWatchEnded = errors.New("the watch ended")
 
 // Bucket is one bucket. It may be used by many goroutines.
 type Bucket struct {
+	nc  *nats.Conn
 	kv  jetstream.KeyValue
 	ttl time.Duration
 }
@@ -48,7 +50,7 @@ func Open(ctx context.Context, js jetstream.JetStream, name string) (*Bucket, er
 			if err != nil {
 				return err
 			}
-			b = Bucket{kv: kv, ttl: status.TTL()}
+			b = Bucket{nc: js.Conn(), kv: kv, ttl: status.TTL()}
 			return nil
 		})
 	})
@@ -65,32 +67,25 @@ func Open(ctx context.Context, js jetstream.JetStream, name string) (*Bucket, er
 // 0: for ever.
 func (b *Bucket) TTL() time.Duration { return b.ttl }
 
-// Get returns a value and its revision; nothing and revision 0 where there is
-// none, also after a deletion. A follower that is a moment behind may answer.
+// Get returns a value, and the revision for the swap that goes over it: empty and
+// mostly 0 where there is none. After a deletion the revision is that of its mark.
+// The bucket's leader answers; see [Newest].
 func (b *Bucket) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
-	err = Request(ctx, "read", func(ctx context.Context) error {
-		found, err := b.kv.Get(ctx, key)
+	err = Request(ctx, "read", func(ctx context.Context) (err error) {
+		value, revision, err = Newest(ctx, b.nc, b.kv.Bucket(), key)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			return nil
 		}
-		if err != nil {
-			return err
-		}
-		value, revision = found.Value(), found.Revision()
-		return nil
+		return err
 	})
 	return value, revision, err
 }
 
-// Swap stores a value if revision is still the newest, 0: if there is none. It
-// returns the new revision, or [ErrConflict].
+// Swap stores a value if revision is still the newest, 0: if there never was one.
+// It returns the new revision, or [ErrConflict].
 func (b *Bucket) Swap(ctx context.Context, key string, value []byte, revision uint64) (next uint64, err error) {
 	err = Request(ctx, "write", func(ctx context.Context) (err error) {
-		if revision == 0 {
-			next, err = b.kv.Create(ctx, key, value) // unlike Update, it also follows a deletion
-		} else {
-			next, err = b.kv.Update(ctx, key, value, revision)
-		}
+		next, err = b.kv.Update(ctx, key, value, revision)
 		return err
 	})
 	return next, err

@@ -38,7 +38,6 @@ func (b *Bucket) holds(t *testing.T, key, want string) uint64 {
 	value, revision, err := b.Get(t.Context(), key)
 	require.NoError(t, err)
 	require.Equal(t, want, string(value))
-	require.Equal(t, want != "", revision != 0)
 	return revision
 }
 
@@ -65,12 +64,13 @@ func TestSwap(t *testing.T) {
 		"deleted": func() error { return kv.Delete(t.Context(), "a") },
 		"purged":  func() error { return kv.Purge(t.Context(), "a") },
 	} {
-		b.holds(t, "a", "")
-		first, err := swap("first", 0)
+		first, err := swap("first", b.holds(t, "a", ""))
 		require.NoError(t, err, way)
 		assert.Equal(t, first, b.holds(t, "a", "first"))
-		_, err = swap("second", 0)
-		require.ErrorIs(t, err, ErrConflict, way)
+		for _, old := range []uint64{0, first - 1} {
+			_, err = swap("second", old)
+			require.ErrorIs(t, err, ErrConflict, way)
+		}
 
 		next, err := swap("second", first)
 		require.NoError(t, err, way)
@@ -88,7 +88,7 @@ func TestRequestsThatNoRetryCanMend(t *testing.T) {
 	b, _ := onServer(t, js)
 	for want, step := range map[error]func(ctx context.Context) error{
 		jetstream.ErrInvalidKey: func(ctx context.Context) error {
-			_, _, err := b.Get(ctx, "no key")
+			_, err := b.Swap(ctx, "no key", nil, 0)
 			return err
 		},
 		nats.ErrMaxPayload: func(ctx context.Context) error {

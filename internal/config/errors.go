@@ -37,6 +37,27 @@ func (p Problem) String() string {
 // [Config] return it; match with errors.As.
 type Errors struct {
 	Problems []Problem
+
+	found *problems
+}
+
+// Usable reports whether settings that belong together have the values that
+// their writer meant: nothing is wrong with any of them, and where the settings
+// file can't be read, one of them at least comes from elsewhere, so that the
+// others are most likely left at their defaults. Without errors, e being nil, all
+// settings are usable.
+func (e *Errors) Usable(keys ...string) bool {
+	if e == nil {
+		return true
+	}
+	elsewhere := e.found.elsewhere
+	return e.found.fine(keys...) &&
+		(elsewhere == nil || slices.ContainsFunc(keys, func(key string) bool { return elsewhere[key] }))
+}
+
+// Concern reports whether one of the problems is about the key.
+func (e *Errors) Concern(key string) bool {
+	return slices.ContainsFunc(e.Problems, func(p Problem) bool { return p.Key == key })
 }
 
 // Error lists the problems, one a line.
@@ -55,6 +76,9 @@ type problems struct {
 	list     []Problem
 	bad      map[string]bool // settings with a problem in them
 	misspelt map[string]bool // settings that were probably meant by a wrong name
+	// elsewhere is set where the settings file can't be read as a whole: it holds
+	// the settings that the environment or the command line gives instead.
+	elsewhere map[string]bool
 }
 
 func (p *problems) add(key, source, problem, mend string) {
@@ -106,7 +130,7 @@ func (p *problems) err() error {
 	if len(p.list) == 0 {
 		return nil
 	}
-	return &Errors{Problems: p.list}
+	return &Errors{Problems: p.list, found: p}
 }
 
 // settingOf returns the setting that a path leads into: that of

@@ -60,6 +60,10 @@ func Load(src Source) (Config, error) {
 	if !whole {
 		// What the file would have set is not known, so that any rule over the
 		// values could be broken only for that.
+		bad.elsewhere = map[string]bool{}
+		for path := range sources {
+			bad.elsewhere[path] = true
+		}
 		return cfg, bad.err()
 	}
 	c := &check{cfg: &cfg, problems: bad, sources: sources}

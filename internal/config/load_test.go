@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -317,3 +318,45 @@ func TestReview(t *testing.T) {
 }
 
 func noFile(string) ([]byte, error) { return nil, fs.ErrNotExist }
+
+// TestUsable: what a command may still rest on beside an error.
+func TestUsable(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name             string
+		src              Source
+		usable, unusable []string
+	}{
+		{"nothing wrong", source("log: {level: info}\n"), []string{"log.level", "nats.url"}, nil},
+		{"a bad value", source("nats: {url: bad://}\n"), []string{"nats.creds", "jobs.stream"}, []string{"nats.url"}},
+		{"a value of the wrong type", source("jobs: {max_bytes: many}\n"), []string{"jobs.stream"}, []string{"jobs.max_bytes"}},
+		{"a bad section", source("jobs: many\n"), []string{"nats.url"}, []string{"jobs.stream", "jobs.max_bytes"}},
+		{"a misspelt name", source("jobs: {straem: X}\n"), []string{"jobs.subject"}, []string{"jobs.stream"}},
+		{"a bad member of a list", source("results: {reply_subjects: [\"$JS.>\"]}\n"), []string{"results.subject"}, []string{"results.reply_subjects"}},
+		{"an unreadable file", source("{"), nil, []string{"nats.url", "jobs.stream"}},
+		{
+			"an unreadable file beside the environment",
+			withEnv(source("{"), map[string]string{"nats.url": "nats://10.0.0.1"}),
+			[]string{"nats.url"}, []string{"aliyun.endpoint", "jobs.subject"},
+		},
+	} {
+		_, err := Load(test.src)
+		var problems *Errors
+		errors.As(err, &problems)
+		for _, key := range test.usable {
+			assert.True(t, problems.Usable(key), "%s: %s", test.name, key)
+		}
+		for _, key := range test.unusable {
+			assert.False(t, problems.Usable(key), "%s: %s", test.name, key)
+		}
+	}
+	_, err := Load(withEnv(source("{"), map[string]string{"nats.url": "nats://10.0.0.1"}))
+	var problems *Errors
+	require.ErrorAs(t, err, &problems)
+	assert.True(t, problems.Usable("nats.creds", "nats.url"), "the rest of the connection is most likely left at its defaults")
+	_, err = Load(source("nats: {url: bad://}\n"))
+	require.ErrorAs(t, err, &problems)
+	assert.False(t, problems.Usable("nats.creds", "nats.url"), "one bad setting spoils what rests on several")
+	assert.True(t, problems.Concern("nats.url"))
+	assert.False(t, problems.Concern("nats.creds"))
+}

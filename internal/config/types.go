@@ -126,8 +126,10 @@ func (s ServerURLs) String() string {
 	for i, server := range servers {
 		user := ""
 		if server.User != nil {
-			user = mask + "@" // a name without password is a token
-			if _, ok := server.User.Password(); ok {
+			// A name without a password is a token, and one with an @ in it is more than
+			// a name: a list that was put together wrongly.
+			user = mask + "@"
+			if password, _ := server.User.Password(); password != "" && !strings.Contains(server.User.Username(), "@") {
 				user = url.User(server.User.Username()).String() + ":" + mask + "@"
 			}
 		}

@@ -58,7 +58,7 @@ func TestServerURLsMask(t *testing.T) {
 		"nats://a:s3%2Ccret@h:1, tls://h2:2": "nats://a:****@h:1,tls://h2:2",
 		"nats://s3cret@h:1":                  "nats://****@h:1", // a token
 		"a:s3cret@h:1":                       "nats://a:****@h:1",
-		"nats://a:@h":                        "nats://a:****@h",
+		"nats://a:@h":                        "nats://****@h",
 		"wss://a:s3@cret@[::1]:443":          "wss://a:****@[::1]:443",
 		"nats://a:s3,cret@h:1":               "****",
 		"http://a:s3cret@h":                  "****",

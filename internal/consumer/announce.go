@@ -7,7 +7,7 @@ import (
 // duplicate announces a final result again to whoever repeated the job.
 func (c *Consumer) duplicate(t *task) error {
 	t.log.Info("duplicate of a finished request", "status", t.rec.Status)
-	if err := c.announceAgain(t, t.rec); err != nil {
+	if err := c.announceDuplicate(t, t.rec); err != nil {
 		return err
 	}
 	return t.Ack()
@@ -19,9 +19,15 @@ func (c *Consumer) underWay(t *task) error {
 	return t.Ack()
 }
 
-// announceAgain publishes a stored result once more, marked as a duplicate.
-func (c *Consumer) announceAgain(t *task, rec passcode.Result) error {
+// announceDuplicate publishes a stored result once more, marked as a duplicate.
+func (c *Consumer) announceDuplicate(t *task, rec passcode.Result) error {
 	rec.Duplicate = true
+	return c.announceAgain(t, rec)
+}
+
+// announceAgain publishes a stored result once more, as the server does when it
+// is stored, and on the job's own reply subject.
+func (c *Consumer) announceAgain(t *task, rec passcode.Result) error {
 	if err := c.announcer.Announce(c.resultSubject+"."+rec.RequestID, rec); err != nil {
 		return c.trouble("announce", err)
 	}

@@ -17,8 +17,15 @@ import (
 // the attempt, which takes longer than knowing.
 const settleBound = 10 * time.Minute
 
-// apply carries a verdict out, in one fixed order: what must not be lost first,
-// the acknowledgement last.
+// effect is one of the things that carrying a verdict out does to the world. It
+// returns false where there is nothing left to do for this worker.
+type effect struct {
+	name string
+	do   func(c *Consumer, ctx context.Context, t *task, v verdict) (goOn bool, err error)
+}
+
+// effectsInOrder is the order in which a verdict is carried out: what must not be
+// lost first, the acknowledgement last.
 //
 //  1. the dead letter, so that a job is never gone from the stream without one;
 //  2. the phone's limits, because once the record is final nobody would come
@@ -28,32 +35,76 @@ const settleBound = 10 * time.Minute
 //  5. ack, nak or term.
 //
 // A worker that dies between any two of them leaves a job whose next delivery
-// finishes the rest: each step can be done twice.
+// finishes the rest: each can be done twice. TestModelFindsSwappedWrites tells
+// what goes wrong where two of them change places.
+var effectsInOrder = []effect{
+	{"dead letter", (*Consumer).effectDeadLetter},
+	{"close phone", (*Consumer).effectClosePhone},
+	{"release", (*Consumer).effectRelease},
+	{"record", (*Consumer).effectRecord},
+	{"reply", (*Consumer).effectReply},
+	{"finish", (*Consumer).effectFinish},
+}
+
+// apply carries a verdict out.
 func (c *Consumer) apply(ctx context.Context, t *task, v verdict) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, settleBound,
 		fmt.Errorf("the verdict could not be stored within %s", settleBound))
 	defer cancel()
+	for _, e := range c.effects {
+		if goOn, err := e.do(c, ctx, t, v); err != nil || !goOn {
+			return err
+		}
+	}
+	return nil
+}
 
-	if v.dead != "" {
-		if err := c.deadLetter(ctx, t, v); err != nil {
-			return err
-		}
+func (c *Consumer) effectDeadLetter(ctx context.Context, t *task, v verdict) (bool, error) {
+	if v.dead == "" {
+		return true, nil
 	}
-	if err := c.applyLimits(ctx, t, v); err != nil {
-		return err
+	return true, c.deadLetter(ctx, t, v)
+}
+
+// effectClosePhone closes the phone in our limiter, where Aliyun did.
+func (c *Consumer) effectClosePhone(ctx context.Context, t *task, v verdict) (bool, error) {
+	if v.closeFor <= 0 {
+		return true, nil
 	}
-	if v.record.Status != "" {
-		owner, err := c.store(ctx, t, v)
-		if err != nil {
-			return err
-		}
-		if !owner {
-			return nil
-		}
-		c.settled(t, v)
-		c.reply(t, t.rec)
+	return true, c.insist(ctx, "close phone", func() error { return c.limiter.CloseFor(ctx, t.phone, v.closeFor) })
+}
+
+// effectRelease gives the request's place in the limits back. It comes before the
+// record, so it can't be known yet whether another worker has moved the request on.
+// The revision of the record on which the verdict rests keeps it from taking the
+// place of an attempt that was begun since.
+func (c *Consumer) effectRelease(ctx context.Context, t *task, v verdict) (bool, error) {
+	if !v.release {
+		return true, nil
 	}
-	return c.finish(t, v)
+	return true, c.insist(ctx, "release", func() error {
+		return c.limiter.Release(ctx, t.phone, t.rec.RequestID, t.revision)
+	})
+}
+
+// effectRecord ends the work here where another worker has moved the request on:
+// the message is that worker's too.
+func (c *Consumer) effectRecord(ctx context.Context, t *task, v verdict) (bool, error) {
+	owner, err := c.store(ctx, t, v)
+	if err != nil || !owner {
+		return false, err
+	}
+	c.settled(t, v)
+	return true, nil
+}
+
+func (c *Consumer) effectReply(_ context.Context, t *task, v verdict) (bool, error) {
+	c.reply(t, v.record)
+	return true, nil
+}
+
+func (c *Consumer) effectFinish(_ context.Context, t *task, v verdict) (bool, error) {
+	return true, c.finish(t, v)
 }
 
 // deadLetter stores the job in the dead-letter stream.
@@ -76,23 +127,6 @@ func (c *Consumer) deadLetter(ctx context.Context, t *task, v verdict) error {
 	}
 	c.metrics.DeadLetter(v.dead)
 	return nil
-}
-
-// applyLimits closes the phone and gives the request's place back, as far as the
-// verdict says so.
-func (c *Consumer) applyLimits(ctx context.Context, t *task, v verdict) error {
-	if v.closeFor > 0 {
-		err := c.insist(ctx, "close phone", func() error { return c.limiter.CloseFor(ctx, t.phone, v.closeFor) })
-		if err != nil {
-			return err
-		}
-	}
-	if !v.release {
-		return nil
-	}
-	return c.insist(ctx, "release", func() error {
-		return c.limiter.Release(ctx, t.phone, t.rec.RequestID)
-	})
 }
 
 // store writes the verdict's record. It returns false where the request was
@@ -118,7 +152,11 @@ func (c *Consumer) store(ctx context.Context, t *task, v verdict) (owner bool, e
 		if !conflict {
 			return true, nil
 		}
-		if ok, err := c.rebase(ctx, t, v); err != nil || !ok {
+		ok, err := c.rebase(ctx, t, v)
+		if errors.Is(err, domain.ErrNotFound) {
+			return c.storeAnew(ctx, t, v)
+		}
+		if err != nil || !ok {
 			return false, err
 		}
 	}
@@ -212,13 +250,20 @@ func (c *Consumer) insist(ctx context.Context, operation string, f func() error)
 		backoff.WithMaxElapsedTime(0), // ctx bounds it
 	)
 	warned := false
-	err := backoff.RetryNotify(f, backoff.WithContext(b, ctx), func(err error, _ time.Duration) {
+	var timer backoff.Timer // nil: the system's
+	if c.newTimer != nil {
+		timer = c.newTimer()
+	}
+	err := backoff.RetryNotifyWithTimer(f, backoff.WithContext(b, ctx), func(err error, _ time.Duration) {
 		_ = c.trouble(operation, err)
 		if !warned { // once for each job and operation, not for each try
 			c.log.Warn("broker operation failed; trying on", "operation", operation, "error", err)
 			warned = true
 		}
-	})
+	}, timer)
+	if err == nil {
+		c.standing.worked(operation)
+	}
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("%s: %w (last: %w)", operation, context.Cause(ctx), err)
 	}

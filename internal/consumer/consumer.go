@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
@@ -27,6 +29,7 @@ type Options struct {
 	Sender      Sender
 	DeadLetters DeadLetters
 	Gate        Gate
+	Breaker     Breaker // nil: calls are made whatever became of those before
 	Numbers     Numbers
 	Announcer   Announcer
 	Metrics     Metrics
@@ -59,6 +62,7 @@ type Consumer struct {
 	sender        Sender
 	deadLetters   DeadLetters
 	gate          Gate
+	breaker       Breaker
 	numbers       Numbers
 	announcer     Announcer
 	metrics       Metrics
@@ -72,6 +76,13 @@ type Consumer struct {
 	shutdown      time.Duration
 	leases        *leases
 	now           func() time.Time
+	standing      *standing
+	// alone is held by the suspect whose call is under way; see suspect.
+	alone sync.Mutex
+	// effects are effectsInOrder, but in a test that swaps them.
+	effects []effect
+	// newTimer makes the timer between two tries at the broker, nil: the system's.
+	newTimer func() backoff.Timer
 }
 
 // New returns a Consumer.
@@ -80,6 +91,10 @@ func New(o Options) *Consumer {
 	if now == nil {
 		now = func() time.Time { return time.Now().UTC() }
 	}
+	breaker := o.Breaker
+	if breaker == nil {
+		breaker = noBreaker{}
+	}
 	return &Consumer{
 		source:        o.Source,
 		ledger:        o.Ledger,
@@ -87,6 +102,7 @@ func New(o Options) *Consumer {
 		sender:        o.Sender,
 		deadLetters:   o.DeadLetters,
 		gate:          o.Gate,
+		breaker:       breaker,
 		numbers:       o.Numbers,
 		announcer:     o.Announcer,
 		metrics:       o.Metrics,
@@ -99,7 +115,9 @@ func New(o Options) *Consumer {
 		callFence:     o.CallFence,
 		shutdown:      o.ShutdownTimeout,
 		leases:        newLeases(o.AckWait, now, o.Logger),
+		standing:      &standing{now: now, of: map[string]failure{}},
 		now:           now,
+		effects:       effectsInOrder,
 	}
 }
 

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"strconv"
 
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 // decode reads the job and checks the rules that need settings.
 func (c *Consumer) decode(t *task) (passcode.Job, *passcode.InvalidError) {
-	t.replays, _ = strconv.Atoi(t.Header(HeaderReplay)) // not a number: no replay
-	t.replays = max(t.replays, 0)
+	t.replays = replaysOf(t.Header(domain.HeaderReplay))
 
 	job, err := passcode.Decode(t.Body())
 	var invalid *passcode.InvalidError
@@ -39,6 +39,16 @@ func (c *Consumer) decode(t *task) (passcode.Job, *passcode.InvalidError) {
 		return job, &passcode.InvalidError{Problems: problems}
 	}
 	return job, nil
+}
+
+// replaysOf reads the header of a replayed job. Producers can write headers too:
+// what no replay would write is none.
+func replaysOf(header string) int {
+	n, err := strconv.Atoi(header)
+	if err != nil || n < 0 || n > domain.MaxReplays {
+		return 0
+	}
+	return n
 }
 
 func problemsOf(err error, field string) []passcode.Problem {

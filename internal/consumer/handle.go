@@ -12,9 +12,8 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// Headers of a job that the worker reads.
+// Headers of a job that the worker reads, besides [domain.HeaderReplay].
 const (
-	HeaderReplay      = "Passcode-Replay"
 	headerTraceParent = "traceparent"
 	headerTraceState  = "tracestate"
 )
@@ -57,16 +56,22 @@ type task struct {
 func (c *Consumer) handle(work, stopping context.Context, d domain.Delivery, giveBack func()) {
 	turn := &turn{c: c, giveBack: giveBack}
 	defer turn.end(work)
+	c.metrics.InFlight(1)
+	defer c.metrics.InFlight(-1)
 	t := &task{Delivery: d, origin: d.Origin()}
 	t.log = c.log.With("stream_seq", t.origin.Seq)
-	release, ok := c.leases.hold(d)
+	c.conclude(work, t, func() error { return c.process(work, stopping, t, turn) })
+}
+
+// conclude sees to it that the job comes to an end or goes back: a valid one by
+// way of process, any other at once.
+func (c *Consumer) conclude(work context.Context, t *task, process func() error) {
+	release, ok := c.leases.hold(t.Delivery)
 	if !ok {
 		c.handBack(t, errHeldHere)
 		return
 	}
 	defer release()
-	c.metrics.InFlight(1)
-	defer c.metrics.InFlight(-1)
 	defer c.recoverPanic(work, t)
 
 	job, invalid := c.decode(t)
@@ -75,7 +80,7 @@ func (c *Consumer) handle(work, stopping context.Context, d domain.Delivery, giv
 	if job.RequestID != "" {
 		t.log = t.log.With("request_id", job.RequestID)
 	}
-	if trace := traceID(d.Header(headerTraceParent)); trace != "" {
+	if trace := traceID(t.Header(headerTraceParent)); trace != "" {
 		t.log = t.log.With("trace_id", trace)
 	}
 
@@ -90,7 +95,7 @@ func (c *Consumer) handle(work, stopping context.Context, d domain.Delivery, giv
 			finish: finishTerm,
 		})
 	} else {
-		err = c.process(work, stopping, t, turn)
+		err = process()
 	}
 	if errors.Is(err, domain.ErrCorrupt) || errors.Is(err, domain.ErrUnstorable) {
 		err = c.giveUpWithoutRecord(work, t, err)
@@ -132,9 +137,11 @@ func (c *Consumer) giveUp(ctx context.Context, t *task, v verdict) error {
 		c.reply(t, claim.Record)
 	case domain.ClaimResumed:
 		// The worker that wrote the record may have died before it replied.
-		c.reply(t, claim.Record)
-	case domain.ClaimDuplicate:
 		if err := c.announceAgain(t, claim.Record); err != nil {
+			return err
+		}
+	case domain.ClaimDuplicate:
+		if err := c.announceDuplicate(t, claim.Record); err != nil {
 			return err
 		}
 	case domain.ClaimUnderWay:

@@ -25,16 +25,20 @@ type Ledger interface {
 	// Update replaces the record of that revision and returns the new revision.
 	// domain.ErrConflict: the record was changed by somebody else.
 	Update(ctx context.Context, rec passcode.Result, revision uint64) (uint64, error)
+	// Since is from when on no record is missing: those of before may have been
+	// deleted, or have expired.
+	Since(ctx context.Context) (time.Time, error)
 	// Get returns the record and its revision, or domain.ErrNotFound.
 	Get(ctx context.Context, requestID string) (passcode.Result, uint64, error)
 }
 
 // Limiter holds the limits of each phone, shared by all replicas.
 type Limiter interface {
-	// Reserve takes a place for the request, one however often it is called.
-	Reserve(ctx context.Context, phone passcode.Phone, requestID string) (domain.Reservation, error)
-	// Release gives the request's place back.
-	Release(ctx context.Context, phone passcode.Phone, requestID string) error
+	// Reserve takes a place for the request, one however often it is called. attempt
+	// grows with each attempt of the request.
+	Reserve(ctx context.Context, phone passcode.Phone, requestID string, attempt uint64) (domain.Reservation, error)
+	// Release gives the request's place back, unless a later attempt holds it.
+	Release(ctx context.Context, phone passcode.Phone, requestID string, attempt uint64) error
 	// CloseFor closes the phone for d.
 	CloseFor(ctx context.Context, phone passcode.Phone, d time.Duration) error
 }
@@ -66,6 +70,15 @@ type Gate interface {
 	Passed(ctx context.Context) error
 	// GiveBack says that a probe told nothing about the account.
 	GiveBack(ctx context.Context) error
+}
+
+// Breaker stops this worker's calls while Aliyun answers none of them.
+type Breaker interface {
+	// Admit says whether a call may be made for the request now. A permitted call
+	// is a probe where none was until now.
+	Admit(requestID string) domain.Admission
+	// GiveBack says that no call was made for a request that was admitted as probe.
+	GiveBack(requestID string)
 }
 
 // Numbers reads a phone number as a producer wrote it.
@@ -100,6 +113,9 @@ type Metrics interface {
 	DeadLetter(reason passcode.Reason)
 	// Denied: our own limit, named by its rule, refused a request.
 	Denied(rule string)
+	// Abandoned: the server gave up on a job, with code "max_deliveries" or
+	// "terminated".
+	Abandoned(code string)
 	// Trouble: an operation on the broker failed and is tried again.
 	Trouble(operation string)
 }

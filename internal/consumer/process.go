@@ -13,6 +13,11 @@ func (c *Consumer) process(work, stopping context.Context, t *task, turn *turn) 
 	if !c.now().Before(t.rec.ExpiresAt) {
 		return c.processExpired(work, t)
 	}
+	if may := c.breaker.Admit(t.rec.RequestID); !may.Allowed {
+		return c.withoutSending(work, t, turn, may.Wait)
+	} else if may.Probe {
+		turn.trial = t.rec.RequestID
+	}
 	admitted, err := c.admit(stopping, t, turn)
 	if err != nil || !admitted {
 		return err
@@ -28,6 +33,9 @@ func (c *Consumer) process(work, stopping context.Context, t *task, turn *turn) 
 	switch claim.State {
 	case domain.ClaimWon:
 		c.announced(t)
+		if since, forgotten, err := c.forgotten(work, t); err != nil || forgotten {
+			return c.recoverForgotten(work, t, since, err)
+		}
 		return c.attempt(work, t, turn)
 	case domain.ClaimReopened:
 		c.announced(t)
@@ -45,13 +53,23 @@ func (c *Consumer) process(work, stopping context.Context, t *task, turn *turn) 
 // expired, unless it stands otherwise already.
 func (c *Consumer) processExpired(ctx context.Context, t *task) error {
 	v := c.policy.settleExpired(t.rec, c.now())
-	claim, err := c.claim(ctx, t, v.record)
+	first := v.record
+	if t.replays > 0 {
+		// The replay may open a request that was perhaps sent. Until it is known
+		// which, its record must not say that it ended unsent.
+		first = t.rec.In(passcode.StatusSending)
+		first.AttemptedAt = c.now()
+	}
+	claim, err := c.claim(ctx, t, first)
 	if err != nil {
 		return err
 	}
 	switch claim.State {
 	case domain.ClaimWon, domain.ClaimReopened:
 		c.metrics.Delivery("expired")
+		if t.replays > 0 {
+			return c.replayExpired(ctx, t, claim)
+		}
 		c.settled(t, v)
 		c.reply(t, claim.Record)
 		return c.finish(t, v)
@@ -64,12 +82,25 @@ func (c *Consumer) processExpired(ctx context.Context, t *task) error {
 	}
 }
 
+// replayExpired ends a replay that nobody took up before its code had run out: as
+// expired where its last life surely sent nothing, else as Aliyun says.
+func (c *Consumer) replayExpired(ctx context.Context, t *task, claim domain.Claim) error {
+	c.announced(t)
+	if claim.State == domain.ClaimReopened && doubtful(claim.Previous) {
+		return c.reopened(ctx, t, nil, claim.Previous)
+	}
+	rec := t.rec
+	rec.AttemptedAt = time.Time{} // there was no attempt
+	return c.apply(ctx, t, c.policy.settleExpired(rec, c.now()))
+}
+
 // claim claims the request and takes note of its record.
 func (c *Consumer) claim(ctx context.Context, t *task, first passcode.Result) (domain.Claim, error) {
 	claim, err := c.ledger.Claim(ctx, first)
 	if err != nil {
 		return claim, c.trouble("claim", err)
 	}
+	c.standing.worked("claim")
 	t.rec, t.revision, t.claimed = claim.Record, claim.Revision, true
 	switch claim.State {
 	case domain.ClaimWon:
@@ -98,6 +129,7 @@ func (c *Consumer) nextAttempt(ctx context.Context, t *task, turn *turn) error {
 	if err != nil {
 		return c.trouble("count attempt", err)
 	}
+	c.standing.worked("count attempt")
 	t.rec, t.revision = rec, revision
 	c.announced(t)
 	return c.attempt(ctx, t, turn)
@@ -106,7 +138,7 @@ func (c *Consumer) nextAttempt(ctx context.Context, t *task, turn *turn) error {
 // attempt makes one call: the record stands as sending, with it counted.
 func (c *Consumer) attempt(ctx context.Context, t *task, turn *turn) error {
 	began := c.now()
-	res, err := c.limiter.Reserve(ctx, t.phone, t.rec.RequestID)
+	res, err := c.limiter.Reserve(ctx, t.phone, t.rec.RequestID, t.revision)
 	if err != nil {
 		// Nothing was sent, so the attempt is taken back; if that fails too,
 		// the redelivered job is treated as doubtful, which is safe and slow.
@@ -117,6 +149,7 @@ func (c *Consumer) attempt(ctx context.Context, t *task, turn *turn) error {
 		rec.NextAttemptAt = c.now().Add(handBackDelay)
 		return c.apply(ctx, t, verdict{record: rec.In(passcode.StatusRetrying), certain: true, finish: finishNak, delay: handBackDelay})
 	}
+	c.standing.worked("reserve")
 	if !res.Allowed {
 		c.metrics.Denied(res.Rule)
 		return c.apply(ctx, t, c.policy.settleDenied(t.rec, res, c.now()))

@@ -15,11 +15,18 @@ import (
 // stands. turn is nil where the code has expired, so that nothing may be sent.
 func (c *Consumer) resume(ctx context.Context, t *task, turn *turn) error {
 	now := c.now()
-	switch t.rec.Status {
-	case passcode.StatusSending:
+	if interrupted(t.rec) {
 		t.log.Warn("a worker went away while it held this job", "interruptions", t.rec.Interruptions+1, "previous_worker", t.rec.Worker)
 		t.rec.Worker = c.worker
 		return c.apply(ctx, t, c.policy.settleInterrupted(t.rec, now))
+	}
+	if suspect(t.rec) {
+		if !c.alone.TryLock() {
+			return t.Nak(time.Duration((1 + spread(t.rec.RequestID)/2) * float64(handBackDelay)))
+		}
+		defer c.alone.Unlock()
+	}
+	switch t.rec.Status {
 	case passcode.StatusInDoubt:
 		return c.lookUp(ctx, t)
 	case passcode.StatusRetrying:
@@ -32,11 +39,25 @@ func (c *Consumer) resume(ctx context.Context, t *task, turn *turn) error {
 			return t.Nak(min(wait, c.policy.Backoff(t.rec.RequestID, t.rec.Attempts)))
 		}
 		return c.nextAttempt(ctx, t, turn)
-	default: // final: only the announcement or the ack was lost
-		c.reply(t, t.rec)
-		return c.finish(t, verdict{finish: finishOf(t.rec.Status), record: t.rec})
+	default:
+		return c.ended(t)
 	}
 }
+
+// ended takes a job out of the stream whose request is final: only the
+// announcement or the ack was lost.
+func (c *Consumer) ended(t *task) error {
+	if err := c.announceAgain(t, t.rec); err != nil {
+		return err
+	}
+	return c.finish(t, verdict{finish: finishOf(t.rec.Status), record: t.rec})
+}
+
+// suspect reports whether a job may be what took its workers down. Suspects make
+// their calls one at a time in each worker. So the one that is to blame can take
+// another job down with it twice, and no more: the worker's end is counted for
+// every job in its hands, and the innocent would become poison beside the guilty.
+func suspect(rec passcode.Result) bool { return !rec.Final && rec.Interruptions >= 2 }
 
 // waitsForAccount: such a job goes on as soon as the gate admits it, which may be
 // long before the time that was foreseen.
@@ -59,27 +80,63 @@ func finishOf(status passcode.Status) finish {
 // reopened goes on with a replayed job. Where its last life may have sent
 // something, Aliyun is asked first.
 func (c *Consumer) reopened(ctx context.Context, t *task, turn *turn, previous passcode.Result) error {
-	doubtful := previous.Status == passcode.StatusUnknown ||
-		previous.Error != nil && previous.Error.Class == passcode.ClassPoison
-	if !doubtful || previous.AttemptedAt.IsZero() {
+	if !doubtful(previous) {
 		return c.attempt(ctx, t, turn)
 	}
+	return c.doubt(ctx, "reopen", t, previous.AttemptedAt, previous.Error)
+}
+
+// doubt has Aliyun asked about an attempt that this record doesn't count.
+func (c *Consumer) doubt(ctx context.Context, operation string, t *task, attempted time.Time, why *passcode.Error) error {
 	rec := t.rec.In(passcode.StatusInDoubt)
-	rec.Attempts, rec.AttemptedAt, rec.UpdatedAt, rec.Error = 0, previous.AttemptedAt, c.now(), previous.Error
+	rec.Attempts, rec.AttemptedAt, rec.UpdatedAt, rec.Error = 0, attempted, c.now(), why
 	// Insisted upon, since the record says sending meanwhile, as if of this life.
+	if err := c.move(ctx, operation, t, rec); err != nil {
+		return err
+	}
+	return c.lookUp(ctx, t)
+}
+
+// doubtful reports whether a request that needed an operator may have been sent.
+func doubtful(rec passcode.Result) bool {
+	doubt := rec.Status == passcode.StatusUnknown || rec.Error != nil && rec.Error.Class == passcode.ClassPoison
+	return doubt && !rec.AttemptedAt.IsZero()
+}
+
+// move makes rec the job's record, and insists: where the broker is in trouble
+// the write may have been made or not, and the job's next delivery could not
+// tell that from a worker that went away.
+func (c *Consumer) move(ctx context.Context, operation string, t *task, rec passcode.Result) error {
 	var revision uint64
-	err := c.insist(ctx, "reopen", func() (err error) {
+	err := c.insist(ctx, operation, func() (err error) {
 		revision, err = c.ledger.Update(ctx, rec, t.revision)
 		if errors.Is(err, domain.ErrConflict) {
-			return backoff.Permanent(err)
+			revision, err = c.ownWrite(ctx, t, rec)
 		}
 		return err
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		t.rec, t.revision = rec, revision
 	}
-	t.rec, t.revision = rec, revision
-	return c.lookUp(ctx, t)
+	return err
+}
+
+// ownWrite returns the revision of a write of ours whose answer was lost. Where
+// somebody else changed the record the error is permanent.
+func (c *Consumer) ownWrite(ctx context.Context, t *task, rec passcode.Result) (uint64, error) {
+	stored, revision, err := c.ledger.Get(ctx, rec.RequestID)
+	switch {
+	case errors.Is(err, domain.ErrNotFound):
+		return 0, backoff.Permanent(domain.ErrConflict)
+	case err != nil:
+		return 0, err
+	case revision <= t.revision:
+		return 0, errors.New("an older record than the last was read")
+	case stored.Status != rec.Status || stored.Worker != rec.Worker || !stored.UpdatedAt.Equal(rec.UpdatedAt):
+		return 0, backoff.Permanent(domain.ErrConflict)
+	default:
+		return revision, nil
+	}
 }
 
 // lookUp asks Aliyun what became of a doubtful attempt, if it is time.
@@ -87,9 +144,17 @@ func (c *Consumer) lookUp(ctx context.Context, t *task) error {
 	if wait := c.policy.untilLookup(t.rec, c.now()); wait > earlyBy {
 		return t.Nak(wait)
 	}
+	// Noted first, so that a job whose look-ups take its workers down is found out
+	// as one whose attempts do.
+	rec := t.rec
+	rec.UpdatedAt, rec.Worker = c.now(), c.worker
+	rec.LookupBeganAt = rec.UpdatedAt
+	if err := c.move(ctx, "look up", t, rec); err != nil {
+		return err
+	}
+	c.reply(t, t.rec)
 	found, err := c.sender.Lookup(ctx, t.phone, t.rec.RequestID, t.rec.AttemptedAt)
 	now := c.now()
-	t.rec.Worker = c.worker
 	if err != nil {
 		c.metrics.Lookup("failed")
 		t.log.Warn("look-up failed; it will be asked again", "error", err)

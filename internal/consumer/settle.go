@@ -30,8 +30,7 @@ const (
 // functions of what happened, the record, the clock and the policy, and carried
 // out elsewhere (see apply).
 type verdict struct {
-	// record is the request's next state. The status stays empty where nothing
-	// is to be written.
+	// record is the request's next state.
 	record passcode.Result
 	// dead is the reason for a dead letter, empty for none.
 	dead passcode.Reason
@@ -57,6 +56,7 @@ const (
 	codeUndelivered = "undelivered"
 	codePanic       = "panic"
 	codeCorrupt     = "record_corrupt"
+	codeForgotten   = "record_lost"
 )
 
 // settleOutcome decides after a call to Aliyun. rec is the record as it stood
@@ -177,25 +177,37 @@ func expiredError(rec passcode.Result) *passcode.Error {
 	}
 }
 
-// settleInterrupted decides on a redelivered job that stands as sending: the
-// worker that claimed it went away, and its call may have been made.
+// interrupted reports whether a redelivered job's record tells of a worker that
+// went away with a call to Aliyun under way: an attempt, or a look-up.
+func interrupted(rec passcode.Result) bool {
+	return rec.Status == passcode.StatusSending ||
+		rec.Status == passcode.StatusInDoubt && !rec.LookupBeganAt.IsZero()
+}
+
+// settleInterrupted decides on such a job. An attempt may have been made, and is
+// in doubt from now on; a look-up is made again.
 func (p Policy) settleInterrupted(rec passcode.Result, now time.Time) verdict {
 	rec.UpdatedAt = now
-	rec.NextAttemptAt = time.Time{}
+	rec.NextAttemptAt, rec.LookupBeganAt = time.Time{}, time.Time{}
 	rec.Interruptions++
-	rec.Lookups = 0
-	rec.Error = &passcode.Error{
-		Code:    codeInterrupted,
-		Class:   passcode.ClassInDoubt,
-		Message: "the worker went away while a call may have been under way",
-	}
 	if rec.Interruptions >= p.MaxInterruptions {
-		rec.Error.Class = passcode.ClassPoison
-		rec.Error.Message = fmt.Sprintf("%d workers went away while they held this job", rec.Interruptions)
+		rec.Error = &passcode.Error{
+			Code:    codeInterrupted,
+			Class:   passcode.ClassPoison,
+			Message: fmt.Sprintf("%d workers went away while they held this job", rec.Interruptions),
+		}
 		return verdict{
 			dead:   passcode.ReasonPoison,
 			record: rec.In(passcode.StatusDeadLettered),
 			finish: finishTerm,
+		}
+	}
+	if rec.Status == passcode.StatusSending {
+		rec.Lookups = 0
+		rec.Error = &passcode.Error{
+			Code:    codeInterrupted,
+			Class:   passcode.ClassInDoubt,
+			Message: "the worker went away while a call may have been under way",
 		}
 	}
 	return verdict{
@@ -208,7 +220,7 @@ func (p Policy) settleInterrupted(rec passcode.Result, now time.Time) verdict {
 // settleFinding decides after a look-up that was answered.
 func (p Policy) settleFinding(rec passcode.Result, found domain.Finding, now time.Time) verdict {
 	rec.UpdatedAt = now
-	rec.NextAttemptAt = time.Time{}
+	rec.NextAttemptAt, rec.LookupBeganAt = time.Time{}, time.Time{}
 	switch found.State {
 	case domain.Accepted:
 		rec.Error = nil
@@ -238,7 +250,11 @@ func (p Policy) settleFinding(rec passcode.Result, found domain.Finding, now tim
 		// call may still go out.
 		return verdict{record: rec, finish: finishNak, delay: p.CallBound - max(sinceAttempt, 0)}
 	}
-	if !p.Resend || !now.Before(rec.ExpiresAt) || rec.Attempts >= p.MaxAttempts {
+	// Without an attempt of its own the doubt is about the life before, and an
+	// operator has asked for this one: that is no sending again by ourselves. Of a
+	// life whose record was lost we know only that nobody has asked.
+	resend := p.Resend || rec.Attempts == 0 && !lost(rec)
+	if !resend || !now.Before(rec.ExpiresAt) || rec.Attempts >= p.MaxAttempts {
 		return p.unknown(rec)
 	}
 	// Nothing reached Aliyun that it knows of: like a transient failure, with a
@@ -247,20 +263,23 @@ func (p Policy) settleFinding(rec passcode.Result, found domain.Finding, now tim
 	return verdict{record: rec.In(passcode.StatusRetrying), finish: finishNak}
 }
 
+// lost reports whether the doubt is about what stood in a record that is gone.
+func lost(rec passcode.Result) bool { return rec.Error != nil && rec.Error.Code == codeForgotten }
+
 // settleLookupFailed decides where a look-up got no answer. It is asked again
 // until the code expires and the last planned look-up is past; a failed look-up
 // counts for none of the planned ones, because it told nothing.
 func (p Policy) settleLookupFailed(rec passcode.Result, now time.Time) verdict {
+	rec.UpdatedAt, rec.LookupBeganAt = now, time.Time{}
 	last := rec.AttemptedAt
 	if n := len(p.Lookups); n > 0 {
 		last = last.Add(p.Lookups[n-1])
 	}
 	if !now.Before(rec.ExpiresAt) && !now.Before(last) {
-		rec.UpdatedAt = now
 		return p.unknown(rec)
 	}
 	// Doubled for each planned look-up's worth of time that has gone by.
-	return verdict{finish: finishNak, delay: p.Backoff(rec.RequestID, 1+int(now.Sub(rec.AttemptedAt)/(5*time.Second)))}
+	return verdict{record: rec, finish: finishNak, delay: p.Backoff(rec.RequestID, 1+int(now.Sub(rec.AttemptedAt)/(5*time.Second)))}
 }
 
 // unknown gives a doubtful request up. The place in the limits stays taken,

@@ -265,8 +265,8 @@ func TestSettleLookupFailed(t *testing.T) {
 	p := testPolicy()
 
 	v := p.settleLookupFailed(rec, noon.Add(6*time.Second))
-	assert.Empty(t, cmp.Diff(summary{Finish: finishNak, Delay: 2 * time.Second}, summarise(v)),
-		"a failed look-up changes nothing and is asked again")
+	assert.Empty(t, cmp.Diff(summary{Status: passcode.StatusInDoubt, Finish: finishNak, Delay: 2 * time.Second, Attempts: 1}, summarise(v)),
+		"a failed look-up tells nothing and is asked again")
 
 	v = p.settleLookupFailed(rec, noon.Add(5*time.Minute))
 	assert.Equal(t, finishNak, v.finish, "past the planned look-ups it is still asked, while the code is worth it")
@@ -294,8 +294,54 @@ func TestSettleInterrupted(t *testing.T) {
 		Status: passcode.StatusDeadLettered, Dead: passcode.ReasonPoison, Finish: finishTerm, Attempts: 1, Class: passcode.ClassPoison,
 	}, summarise(v)), "max_interruptions make it poison; the place stays taken, since it may have been sent")
 
+	doubt := lookingUp(sending(1).In(passcode.StatusInDoubt), noon.Add(15*time.Second))
+	doubt.Lookups = 1
+	doubt.Error = &passcode.Error{Code: "eof", Class: passcode.ClassInDoubt}
+	v = p.settleInterrupted(doubt, noon.Add(20*time.Second))
+	assert.Empty(t, cmp.Diff(summary{
+		Status: passcode.StatusInDoubt, Finish: finishNak, Attempts: 1, Class: passcode.ClassInDoubt,
+	}, summarise(v)), "a look-up whose worker went away is made again at once")
+	assert.Equal(t, 1, v.record.Lookups, "it tells nothing, so it counts for none of the planned ones")
+	assert.Equal(t, "eof", v.record.Error.Code, "why the attempt is in doubt stays")
+	assert.Equal(t, 1, v.record.Interruptions)
+
+	v = p.settleInterrupted(lookingUp(v.record, noon.Add(20*time.Second)), noon.Add(time.Minute))
+	assert.Equal(t, passcode.ReasonPoison, v.dead, "look-ups count like attempts")
+	assert.Equal(t, passcode.ClassPoison, v.record.Error.Class)
+
 	early := p.settleInterrupted(sending(1), noon.Add(-time.Hour))
 	assert.Equal(t, 5*time.Second, early.delay, "a clock that runs ahead elsewhere doesn't put the look-up off")
+}
+
+// lookingUp is a doubtful record with a look-up under way.
+func lookingUp(rec passcode.Result, since time.Time) passcode.Result {
+	rec.LookupBeganAt = since
+	return rec
+}
+
+// TestALookupThatEndedIsNoInterruption, in whatever way it ended.
+func TestALookupThatEndedIsNoInterruption(t *testing.T) {
+	t.Parallel()
+	p := testPolicy()
+	began := noon.Add(5 * time.Second)
+	rec := lookingUp(sending(1).In(passcode.StatusInDoubt), began)
+	assert.True(t, interrupted(rec))
+	assert.True(t, interrupted(sending(1)))
+	expired := rec
+	expired.ExpiresAt = noon
+	for name, v := range map[string]verdict{
+		"accepted":           p.settleFinding(rec, domain.Finding{State: domain.Accepted}, began),
+		"undelivered":        p.settleFinding(rec, domain.Finding{State: domain.Undelivered}, began),
+		"not found":          p.settleFinding(rec, domain.Finding{}, began),
+		"never found":        p.settleFinding(rec, domain.Finding{}, noon.Add(time.Minute)),
+		"failed":             p.settleLookupFailed(rec, began),
+		"failed for good":    p.settleLookupFailed(expired, noon.Add(time.Minute)),
+		"given up as poison": p.settleInterrupted(p.settleInterrupted(rec, began).record, began),
+	} {
+		assert.Zero(t, v.record.LookupBeganAt, name)
+		assert.NotEmpty(t, v.record.Status, "%s: it is written", name)
+		assert.False(t, interrupted(v.record), name)
+	}
 }
 
 func TestSettleDeniedAndExpired(t *testing.T) {

@@ -18,7 +18,8 @@ type turn struct {
 	c        *Consumer
 	giveBack func() // to the pacer
 	used     bool
-	probe    bool // for the gate
+	probe    bool   // for the gate
+	trial    string // the request that is the breaker's probe; empty: none is
 	learned  bool
 	// until is when the next call may be made, after a trip.
 	until time.Time
@@ -33,12 +34,16 @@ func (c *Consumer) admit(ctx context.Context, t *task, turn *turn) (bool, error)
 		return false, c.waitEnded(ctx, "admit", err)
 	}
 	if !admission.Allowed {
-		wait := min(admission.Wait, maxGateWait)
-		wait += time.Duration((1 + spread(t.rec.RequestID)) / 2 * float64(handBackDelay))
-		return false, t.Nak(wait)
+		return false, t.Nak(heldFor(t, admission.Wait))
 	}
 	turn.probe = admission.Probe
 	return true, nil
+}
+
+// heldFor is how long a job stays in the broker that was not admitted and is to
+// wait that long.
+func heldFor(t *task, wait time.Duration) time.Duration {
+	return min(wait, maxGateWait) + time.Duration((1+spread(t.rec.RequestID))/2*float64(handBackDelay))
 }
 
 // waitEnded tells a stopping worker from a real failure.
@@ -51,6 +56,12 @@ func (c *Consumer) waitEnded(ctx context.Context, operation string, err error) e
 
 // use marks the turn as taken: a call is made with it.
 func (t *turn) use() { t.used = true }
+
+// release returns a turn to the pacer ahead of the end, where no call needs it.
+func (t *turn) release() {
+	t.giveBack()
+	t.used = true
+}
 
 // learn tells the gate what the call said about the account.
 func (t *turn) learn(ctx context.Context, s signal, out domain.Outcome) {
@@ -75,6 +86,9 @@ func (t *turn) learn(ctx context.Context, s signal, out domain.Outcome) {
 func (t *turn) end(ctx context.Context) {
 	if !t.used {
 		t.giveBack()
+		if t.trial != "" {
+			t.c.breaker.GiveBack(t.trial)
+		}
 	}
 	if !t.probe || t.learned {
 		return
@@ -87,5 +101,6 @@ func (t *turn) end(ctx context.Context) {
 // trouble counts a failed broker operation and names it in the error.
 func (c *Consumer) trouble(operation string, err error) error {
 	c.metrics.Trouble(operation)
+	c.standing.failed(operation, err)
 	return fmt.Errorf("%s: %w", operation, err)
 }

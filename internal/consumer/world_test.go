@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -43,24 +44,29 @@ type world struct {
 	calls   int
 	// accepted are the request ids of the messages that Aliyun took.
 	accepted  []string
-	lookupErr int // so many look-ups fail
+	lookupErr int       // so many look-ups fail
+	since     time.Time // from when on no record is missing
 	denied    *domain.Reservation
 	tripped   int
 	passed    int
 	givenBack int
 	turnsBack int
 	unusable  error // what every claim ends with
+	noResend  bool  // doubtful requests become unknown
 	shut      bool  // the gate lets nobody through
 
 	effects   []string
-	dieAt     int    // the effect at which the worker dies; -1 never
-	dieOn     string // the name of effects before which it dies every time
-	dieBefore bool   // before the effect, or after it
+	dieAt     int      // the effect at which the worker dies; -1 never
+	dieOn     []string // the names of effects before which it dies every time
+	dieBefore bool     // before the effect, or after it
 	died      bool
 	fail      map[string]int // so many effects of that name fail, as in trouble with the broker
 	// before is called ahead of each effect, to let others act meanwhile.
 	before func(effect string)
-	cancel context.CancelFunc
+	// loseAnswer names an effect that has its effect and fails all the same, once.
+	loseAnswer string
+	ctx        context.Context
+	cancel     context.CancelFunc
 }
 
 type stored struct {
@@ -77,13 +83,14 @@ type answer struct {
 }
 
 type message struct {
-	body    []byte
-	header  map[string]string
-	queued  time.Time
-	due     time.Time
-	done    bool
-	termed  string
-	numbers int // deliveries
+	body   []byte
+	header map[string]string
+	queued time.Time
+	due    time.Time
+	done   bool
+	termed string
+	// deliveries counts them, as the server does.
+	deliveries uint64
 }
 
 var errTrouble = errors.New("no answer from the broker")
@@ -116,7 +123,7 @@ func (w *world) effect(name string, do func()) error {
 	}
 	n := len(w.effects)
 	w.effects = append(w.effects, name)
-	if name == w.dieOn || n == w.dieAt && w.dieBefore {
+	if slices.Contains(w.dieOn, name) || n == w.dieAt && w.dieBefore {
 		w.die()
 		return errDied
 	}
@@ -124,6 +131,10 @@ func (w *world) effect(name string, do func()) error {
 	if n == w.dieAt {
 		w.die()
 		return errDied
+	}
+	if name == w.loseAnswer {
+		w.loseAnswer = ""
+		return errTrouble
 	}
 	return nil
 }
@@ -175,24 +186,31 @@ func (w *world) next() uint64 {
 }
 
 func (w *world) deliver(seq uint64) {
-	m := w.jobs[seq]
-	m.numbers++
-	m.due = w.now.Add(30 * time.Second) // the lease
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	w.cancel = cancel
+	w.jobs[seq].due = w.now.Add(30 * time.Second) // the lease
+	w.jobs[seq].deliveries++
+	w.as(func(c *Consumer, d *worldDelivery) {
+		c.handle(w.ctx, w.ctx, d, func() { w.turnsBack++ })
+	}, seq)
+}
+
+// as has a worker of its own, whose life ends with w.ctx, do something about a job.
+func (w *world) as(do func(c *Consumer, d *worldDelivery), seq uint64) {
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	defer w.cancel()
 	w.died = false
-	w.consumer().handle(ctx, ctx, &worldDelivery{w: w, m: m, seq: seq}, func() { w.turnsBack++ })
+	do(w.consumer(), &worldDelivery{w: w, m: w.jobs[seq], seq: seq})
 	w.now = w.now.Add(time.Millisecond)
 }
 
 func (w *world) consumer() *Consumer {
+	policy := testPolicy()
+	policy.Resend = !w.noResend
 	return New(Options{
 		Ledger: worldLedger{w}, Limiter: worldLimiter{w}, Sender: worldSender{w},
 		DeadLetters: worldDead{w}, Gate: worldGate{w}, Numbers: worldNumbers{},
 		Announcer: worldAnnouncer{w}, Metrics: nopMetrics{},
 		Logger: slog.New(slog.NewTextHandler(&w.log, nil)),
-		Policy: testPolicy(), Worker: "w1", ResultSubject: "passcode.result",
+		Policy: policy, Worker: "w1", ResultSubject: "passcode.result",
 		ReplySubjects: []string{"passcode.result.>", "_INBOX.>"},
 		Concurrency:   1, AckWait: 30 * time.Second, CallFence: 5 * time.Second,
 		ShutdownTimeout: time.Second,
@@ -212,7 +230,7 @@ func (d *worldDelivery) Body() []byte              { return d.m.body }
 func (d *worldDelivery) Header(name string) string { return d.m.header[name] }
 func (d *worldDelivery) Extend() error             { return nil }
 func (d *worldDelivery) Origin() domain.Origin {
-	return domain.Origin{Stream: "PASSCODE", Seq: d.seq, Subject: "passcode.send", QueuedAt: d.m.queued}
+	return domain.Origin{Stream: "PASSCODE", Seq: d.seq, Subject: "passcode.send", QueuedAt: d.m.queued, Deliveries: d.m.deliveries}
 }
 func (d *worldDelivery) Ack() error { return d.w.effect("ack", func() { d.m.done = true }) }
 func (d *worldDelivery) Nak(delay time.Duration) error {
@@ -231,17 +249,13 @@ func (l worldLedger) Claim(_ context.Context, first passcode.Result) (c domain.C
 	}
 	err = l.w.effect("claim", func() {
 		found, ok := l.w.records[first.RequestID]
-		switch {
-		case !ok:
+		if !ok {
 			c = domain.Claim{State: domain.ClaimWon, Record: first, Revision: l.put(first, 0)}
-		case found.rec.StreamSeq == first.StreamSeq:
-			c = domain.Claim{State: domain.ClaimResumed, Record: found.rec, Revision: found.revision}
-		case first.Replays > found.rec.Replays && found.rec.Status.Replayable():
-			c = domain.Claim{State: domain.ClaimReopened, Record: first, Previous: found.rec, Revision: l.put(first, found.revision)}
-		case found.rec.Status.Final():
-			c = domain.Claim{State: domain.ClaimDuplicate, Record: found.rec, Revision: found.revision}
-		default:
-			c = domain.Claim{State: domain.ClaimUnderWay, Record: found.rec, Revision: found.revision}
+			return
+		}
+		c = domain.Claim{State: ledger.Judge(first, found.rec), Record: found.rec, Revision: found.revision}
+		if c.State == domain.ClaimReopened {
+			c.Previous, c.Record, c.Revision = found.rec, first, l.put(first, found.revision)
 		}
 	})
 	return c, err
@@ -268,9 +282,14 @@ func (l worldLedger) Update(_ context.Context, rec passcode.Result, revision uin
 	return next, err
 }
 
+func (l worldLedger) Since(context.Context) (time.Time, error) { return l.w.since, nil }
+
 func (l worldLedger) Get(_ context.Context, id string) (passcode.Result, uint64, error) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
+	if l.w.unusable != nil {
+		return passcode.Result{}, 0, l.w.unusable
+	}
 	found, ok := l.w.records[id]
 	if !ok {
 		return passcode.Result{}, 0, domain.ErrNotFound
@@ -280,7 +299,7 @@ func (l worldLedger) Get(_ context.Context, id string) (passcode.Result, uint64,
 
 type worldLimiter struct{ w *world }
 
-func (l worldLimiter) Reserve(_ context.Context, _ passcode.Phone, id string) (res domain.Reservation, err error) {
+func (l worldLimiter) Reserve(_ context.Context, _ passcode.Phone, id string, _ uint64) (res domain.Reservation, err error) {
 	if l.w.denied != nil {
 		return *l.w.denied, nil
 	}
@@ -288,7 +307,7 @@ func (l worldLimiter) Reserve(_ context.Context, _ passcode.Phone, id string) (r
 	return domain.Reservation{Allowed: true}, err
 }
 
-func (l worldLimiter) Release(_ context.Context, _ passcode.Phone, id string) error {
+func (l worldLimiter) Release(_ context.Context, _ passcode.Phone, id string, _ uint64) error {
 	return l.w.effect("release", func() { delete(l.w.places, id) })
 }
 
@@ -408,4 +427,5 @@ func (nopMetrics) Lookup(string)                         {}
 func (nopMetrics) Delivery(string)                       {}
 func (nopMetrics) DeadLetter(passcode.Reason)            {}
 func (nopMetrics) Denied(string)                         {}
+func (nopMetrics) Abandoned(string)                      {}
 func (nopMetrics) Trouble(string)                        {}

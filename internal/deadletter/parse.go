@@ -54,6 +54,7 @@ func Parse(header nats.Header, body []byte) (Entry, error) {
 		BodySize:  len(body),
 		Truncated: header.Get(HeaderBodyTruncated) == "true",
 	}
+	r.check(HeaderReplays, e.Replays <= domain.MaxReplays)
 	r.check(HeaderReason, slices.Contains(passcode.Reasons(), e.Reason))
 	r.check(HeaderRequestID, e.RequestID == "" || passcode.ValidRequestID(e.RequestID))
 	r.check(HeaderOriginStream, e.Origin.Stream != "")

@@ -51,15 +51,14 @@ func New(js jetstream.JetStream, o Options) *Store {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	policy := retry.Default()
-	policy.Total = 0 // a job is given up only once its dead letter is stored
-	return &Store{js: js, o: o, policy: policy}
+	return &Store{js: js, o: o, policy: retry.Default()}
 }
 
 // Write stores a dead letter and returns once the stream has confirmed it.
 // Writing the same again (origin and replays alike) stores nothing and is no
 // error; a later one for the same reason and request takes its place. While the
-// broker is in trouble it is repeated until the context ends.
+// broker is in trouble it is repeated for the time of [retry.Default]; after that
+// writing the same again is safe, whatever became of it.
 //
 // A job too large for one message together with the headers is cut to fit, and
 // the headers say so.
@@ -113,8 +112,8 @@ func validate(d domain.DeadLetter) error {
 		return fmt.Errorf("%w: its request id is not valid", ErrInvalid)
 	case d.Origin.Stream == "" || d.Origin.Seq == 0:
 		return fmt.Errorf("%w: its origin is not known", ErrInvalid)
-	case d.Attempts < 0 || d.Replays < 0:
-		return fmt.Errorf("%w: a count is negative", ErrInvalid)
+	case d.Attempts < 0 || d.Replays < 0 || d.Replays > domain.MaxReplays:
+		return fmt.Errorf("%w: a count is out of range", ErrInvalid)
 	}
 	return nil
 }

@@ -111,7 +111,18 @@ type Origin struct {
 	Seq      uint64
 	Subject  string
 	QueuedAt time.Time
+	// Deliveries is how often the server has delivered the job, this time included;
+	// 0 where that isn't known.
+	Deliveries uint64
 }
+
+// HeaderReplay is the header of a job that an operator's replay published: how
+// often its request was replayed, this time included.
+const HeaderReplay = "Passcode-Replay"
+
+// MaxReplays is more than anybody replays one request. Whatever counts higher was
+// not written by a replay: who counts on from it would come to the end of numbers.
+const MaxReplays = 1_000_000
 
 // DeadLetter is a job that an operator must look at.
 type DeadLetter struct {

@@ -23,6 +23,13 @@
 // milliseconds of another's discovery, and [Gate.Admit] costs one atomic load
 // while the gate is open. Without the broker the last known state counts.
 //
+// # An operator's pause
+//
+// Operators pause the same consumer, with [Gate.Hold]. A note under the key
+// "pause" says why, until when and who; it explains the pause and decides nothing,
+// so that one that outlived its pause does no harm. The gate neither shortens nor
+// ends a pause that lasts longer than its own.
+//
 // # Crashes
 //
 // The document is written first, the consumer paused second. A worker that dies

@@ -61,6 +61,9 @@ func decode(data []byte) (document, error) {
 	}
 	switch doc.State {
 	case PhaseOpen, PhasePaused, PhaseProbing:
+		// Whoever wrote it, it is logged and shown.
+		doc.Code, doc.Message = clip(oneLine(doc.Code), maxCodeBytes), clip(oneLine(doc.Message), maxMessageBytes)
+		doc.Worker = clip(oneLine(doc.Worker), maxByBytes)
 		return doc, nil
 	default:
 		return document{}, errCorrupt
@@ -111,7 +114,7 @@ func clip(text string, limit int) string {
 	for !utf8.RuneStart(text[limit]) {
 		limit--
 	}
-	return text[:limit]
+	return strings.TrimRight(text[:limit], " ") // or it would be another text when read again
 }
 
 // pauseOf returns how long the pause of a level lasts: initial, doubled with each

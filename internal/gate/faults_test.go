@@ -211,6 +211,8 @@ func TestFollowerBehind(t *testing.T) {
 // split reads from one store and writes to another.
 type split struct{ reads, writes store }
 
+func (s *split) TTL() time.Duration { return 0 }
+
 func (s *split) Get(ctx context.Context, key string) ([]byte, uint64, error) {
 	return s.reads.Get(ctx, key)
 }

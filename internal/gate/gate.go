@@ -83,6 +83,8 @@ type Gate struct {
 	mu   sync.Mutex // of writes to view
 	// look asks Run to see to it that the consumer is paused.
 	look chan struct{}
+	// ttl is how long the bucket keeps a value; 0: for ever.
+	ttl time.Duration
 }
 
 // view is the newest document known, and what follows from it here.
@@ -139,6 +141,7 @@ func newGate(ctx context.Context, s store, q queue, o Options) (*Gate, error) {
 		pause: pauseOf(o.Initial, o.Max),
 		turn:  make(chan struct{}, 1),
 		look:  make(chan struct{}, 1),
+		ttl:   s.TTL(),
 	}
 	g.view.Store(&view{document: document{State: PhaseOpen}})
 	if err := bucket.Retry(ctx, g.reload); err != nil {

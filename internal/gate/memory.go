@@ -13,11 +13,17 @@ import (
 type Memory struct {
 	now func() time.Time
 
-	mu       sync.Mutex
+	mu          sync.Mutex
+	memoryValue               // of the account's key
+	note        memoryValue   // of the operator's
+	changed     chan struct{} // closed and replaced with every change
+	paused      time.Time
+	ttl         time.Duration
+}
+
+type memoryValue struct {
 	data     []byte
 	revision uint64
-	changed  chan struct{} // closed and replaced with every change
-	paused   time.Time
 }
 
 // NewMemory returns a broker that knows of no trouble. A nil now means [time.Now].
@@ -53,40 +59,51 @@ func (m *Memory) PauseUntil(until time.Time) {
 	m.paused = until
 }
 
+func (m *Memory) value(name string) *memoryValue {
+	if name == pauseKey {
+		return &m.note
+	}
+	return &m.memoryValue
+}
+
 type memoryStore struct{ m *Memory }
 
-func (s memoryStore) Get(ctx context.Context, _ string) ([]byte, uint64, error) {
+func (s memoryStore) TTL() time.Duration { return s.m.ttl }
+
+func (s memoryStore) Get(ctx context.Context, key string) ([]byte, uint64, error) {
 	if ctx.Err() != nil {
 		return nil, 0, context.Cause(ctx)
 	}
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	return s.m.data, s.m.revision, nil
+	v := s.m.value(key)
+	return v.data, v.revision, nil
 }
 
-func (s memoryStore) Swap(ctx context.Context, _ string, data []byte, revision uint64) (uint64, error) {
+func (s memoryStore) Swap(ctx context.Context, key string, data []byte, revision uint64) (uint64, error) {
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	if s.m.revision != revision {
+	v := s.m.value(key)
+	if v.revision != revision {
 		return 0, bucket.ErrConflict
 	}
-	s.m.data, s.m.revision = data, revision+1
+	*v = memoryValue{data, revision + 1}
 	close(s.m.changed)
 	s.m.changed = make(chan struct{})
-	return s.m.revision, nil
+	return revision + 1, nil
 }
 
-func (s memoryStore) Watch(ctx context.Context, _ string, on func([]byte, uint64)) error {
+func (s memoryStore) Watch(ctx context.Context, key string, on func([]byte, uint64)) error {
 	for seen := uint64(0); ; {
 		s.m.mu.Lock()
-		data, revision, changed := s.m.data, s.m.revision, s.m.changed
+		v, changed := *s.m.value(key), s.m.changed
 		s.m.mu.Unlock()
-		if revision != seen {
-			seen = revision
-			on(data, revision)
+		if v.revision != seen {
+			seen = v.revision
+			on(v.data, v.revision)
 		}
 		select {
 		case <-ctx.Done():

@@ -26,6 +26,7 @@ type store interface {
 	Get(ctx context.Context, key string) (value []byte, revision uint64, err error)
 	Swap(ctx context.Context, key string, value []byte, revision uint64) (next uint64, err error)
 	Watch(ctx context.Context, key string, on func(value []byte, revision uint64)) error
+	TTL() time.Duration
 }
 
 // queue is the consumer on the server.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -15,16 +16,49 @@ import (
 // interval is how often the broker is asked.
 const interval = 2 * time.Second
 
-// askTimeout bounds one question.
-const askTimeout = 2 * time.Second
+// askTimeout bounds the questions of one time, and repairTimeout one repair.
+const (
+	askTimeout    = 2 * time.Second
+	repairTimeout = 4 * time.Second
+)
+
+var errNoAnswer = fmt.Errorf("no answer within %s", askTimeout)
+
+// Options are what a Monitor needs.
+type Options struct {
+	JS               jetstream.JetStream
+	Stream, Consumer string
+	// Others are the further streams that a worker needs.
+	Others []Stream
+	// Repair makes what is missing, where it may, and says why it doesn't. It is
+	// called every time that something was found to be missing, and once more when
+	// nothing is any more.
+	Repair func(ctx context.Context) error
+	// Standing says what else in the broker has been failing for a while.
+	Standing func() []string
+	// Connected says whether the broker is reachable.
+	Connected func() bool
+	// Account says why nothing can be sent for the account; empty where it can.
+	Account func() string
+	// Pause explains a pause of the consumer by its end, in a text that stays the
+	// same for as long as the pause does. It is empty where Account tells all.
+	Pause func(ctx context.Context, until time.Time) (string, error)
+	// Logger tells of pauses.
+	Logger *slog.Logger
+}
+
+// Stream is a stream, and what people call it: a bucket has another name than the
+// stream behind it.
+type Stream struct{ Name, Called string }
 
 // Monitor asks the broker now and then about the jobs stream and its consumer.
 type Monitor struct {
-	js               jetstream.JetStream
-	stream, consumer string
-	connected        func() bool
-	account          func() string
-	now              func() time.Time
+	o     Options
+	now   func() time.Time
+	every time.Duration
+	// well is whether all was well when last asked, and unwell that it was told that
+	// it isn't.
+	well, unwell bool
 
 	mu   sync.Mutex
 	last snapshot
@@ -33,30 +67,46 @@ type Monitor struct {
 type snapshot struct {
 	asked       bool
 	err         error
-	waiting     uint64 // jobs nobody has taken yet
-	outstanding int    // jobs taken, or waiting for another attempt
+	missing     []string // what does not exist
+	unrepaired  error    // why it is still missing
+	waiting     uint64   // jobs nobody has taken yet
+	outstanding int      // jobs taken, or waiting for another attempt
 	oldest      time.Time
 	pausedFor   time.Duration
+	pause       string // what there is to say of a pause
 }
 
-// New returns a monitor. connected says whether the broker is reachable; account
-// says why nothing can be sent for the account, and is empty where it can.
-func New(js jetstream.JetStream, stream, consumer string, connected func() bool, account func() string) *Monitor {
-	return &Monitor{js: js, stream: stream, consumer: consumer, connected: connected, account: account, now: time.Now}
+// New returns a monitor.
+func New(o Options) *Monitor {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Monitor{o: o, now: time.Now, every: interval}
 }
 
 // Run asks until ctx ends.
 func (m *Monitor) Run(ctx context.Context) {
-	ticker := time.NewTicker(interval)
+	ticker := time.NewTicker(m.every)
 	defer ticker.Stop()
+	told := "" // of the pause
+	wasMissing := false
 	for {
 		s := m.ask(ctx)
 		if ctx.Err() != nil {
 			return
 		}
+		if (len(s.missing) > 0 || wasMissing) && s.err == nil && m.o.Repair != nil {
+			s.unrepaired = m.repair(ctx)
+		}
+		wasMissing = len(s.missing) > 0 || wasMissing && s.unrepaired != nil
+		if s.err == nil && s.pause != told {
+			m.tell(s.pause)
+			told = s.pause
+		}
 		m.mu.Lock()
 		m.last = s
 		m.mu.Unlock()
+		m.tellTrouble()
 		select {
 		case <-ctx.Done():
 			return
@@ -65,39 +115,84 @@ func (m *Monitor) Run(ctx context.Context) {
 	}
 }
 
+// tell logs that a pause began, changed or ended.
+func (m *Monitor) tell(pause string) {
+	if pause == "" {
+		m.o.Logger.Info("jobs flow again")
+		return
+	}
+	m.o.Logger.Warn("jobs are paused for all workers", "pause", pause)
+}
+
+// tellTrouble logs that the broker began to keep the worker from its job, or ceased
+// to. What comes in between is for readiness to tell, and so is the start, when
+// nothing is there yet.
+func (m *Monitor) tellTrouble() {
+	reasons := m.troubles()
+	switch {
+	case len(reasons) == 0:
+		if m.unwell {
+			m.o.Logger.Info("the broker is well again")
+		}
+		m.well, m.unwell = true, false
+	case m.well:
+		m.o.Logger.Warn("the broker keeps jobs waiting", "reasons", reasons)
+		m.well, m.unwell = false, true
+	}
+}
+
 func (m *Monitor) ask(ctx context.Context) snapshot {
-	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer within %s", askTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, errNoAnswer)
 	defer cancel()
 	s := snapshot{asked: true}
-	stream, err := m.js.Stream(ctx, m.stream)
+	for _, other := range m.o.Others {
+		if _, err := m.o.JS.Stream(ctx, other.Name); err != nil {
+			s.failed(other.Called, err)
+		}
+	}
+	stream, err := m.o.JS.Stream(ctx, m.o.Stream)
 	if err != nil {
-		s.err = named("stream "+m.stream, err)
+		s.failed("stream "+m.o.Stream, err)
 		return s
 	}
 	// In a work queue the first message is the oldest job not done.
 	if state := stream.CachedInfo().State; state.Msgs > 0 {
 		s.oldest = state.FirstTime
 	}
-	consumer, err := stream.Consumer(ctx, m.consumer)
+	consumer, err := stream.Consumer(ctx, m.o.Consumer)
 	if err != nil {
-		s.err = named("consumer "+m.consumer, err)
+		s.failed("consumer "+m.o.Consumer, err)
 		return s
 	}
 	info := consumer.CachedInfo()
 	s.waiting, s.outstanding = info.NumPending, info.NumAckPending
-	if info.Paused {
+	if info.Paused && info.Config.PauseUntil != nil {
 		s.pausedFor = info.PauseRemaining
+		if s.pause, err = m.o.Pause(ctx, *info.Config.PauseUntil); err != nil && s.err == nil {
+			s.err = err
+		}
 	}
 	return s
 }
 
-func named(what string, err error) error {
+// failed takes note of a question that was not answered as it should be. The first
+// error tells enough: the others are most likely the same.
+func (s *snapshot) failed(what string, err error) {
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrConsumerNotFound):
-		return fmt.Errorf("%s does not exist", what)
-	default:
-		return fmt.Errorf("%s: %w", what, err)
+		s.missing = append(s.missing, what)
+	case errors.Is(err, context.DeadlineExceeded) && s.err == nil:
+		s.err = fmt.Errorf("%s: %w", what, errNoAnswer)
+	case s.err == nil:
+		s.err = fmt.Errorf("%s: %w", what, err)
 	}
+}
+
+// repair is bounded so that the questions go on: it is called again.
+func (m *Monitor) repair(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, repairTimeout, fmt.Errorf("not done within %s", repairTimeout))
+	defer cancel()
+	return m.o.Repair(ctx)
 }
 
 func (m *Monitor) snapshot() snapshot {
@@ -106,10 +201,10 @@ func (m *Monitor) snapshot() snapshot {
 	return m.last
 }
 
-// NotReady returns what keeps the worker from doing its job.
-func (m *Monitor) NotReady() []string {
+// troubles is what in the broker keeps the worker from doing its job.
+func (m *Monitor) troubles() []string {
 	var reasons []string
-	if !m.connected() {
+	if !m.o.Connected() {
 		reasons = append(reasons, "broker: not connected")
 	}
 	s := m.snapshot()
@@ -119,7 +214,28 @@ func (m *Monitor) NotReady() []string {
 	case s.err != nil:
 		reasons = append(reasons, "broker: "+s.err.Error())
 	}
-	if why := m.account(); why != "" {
+	for _, what := range s.missing {
+		reason := "broker: " + what + " does not exist"
+		if s.unrepaired != nil {
+			reason += ": " + s.unrepaired.Error()
+		}
+		reasons = append(reasons, reason)
+	}
+	if m.o.Standing != nil {
+		for _, what := range m.o.Standing() {
+			reasons = append(reasons, "broker: "+what)
+		}
+	}
+	return reasons
+}
+
+// NotReady returns what keeps the worker from doing its job.
+func (m *Monitor) NotReady() []string {
+	reasons := m.troubles()
+	if s := m.snapshot(); s.pause != "" {
+		reasons = append(reasons, "paused: "+s.pause)
+	}
+	if why := m.o.Account(); why != "" {
 		reasons = append(reasons, "account: "+why)
 	}
 	return reasons
@@ -149,3 +265,7 @@ func (m *Monitor) Paused() float64 {
 	}
 	return 0
 }
+
+// PauseLeft is how much is left of the pause of the consumer, in seconds; 0 while
+// it isn't paused.
+func (m *Monitor) PauseLeft() float64 { return m.snapshot().pausedFor.Seconds() }

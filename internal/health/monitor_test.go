@@ -2,6 +2,9 @@ package health
 
 import (
 	"context"
+	"errors"
+	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,7 +22,14 @@ func TestMonitor(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	account := ""
-	m := New(js, "JOBS", "w", nc.IsConnected, func() string { return account })
+	pause, pauseErr := "", error(nil)
+	m := New(Options{
+		JS: js, Stream: "JOBS", Consumer: "w", Connected: nc.IsConnected, Account: func() string { return account },
+		Pause: func(_ context.Context, until time.Time) (string, error) {
+			assert.WithinDuration(t, time.Now().Add(time.Minute), until, 30*time.Second)
+			return pause, pauseErr
+		},
+	})
 	look := func() []string {
 		m.last = m.ask(ctx)
 		return m.NotReady()
@@ -42,13 +52,20 @@ func TestMonitor(t *testing.T) {
 	m.now = func() time.Time { return time.Now().Add(90 * time.Second) }
 	assert.Empty(t, look())
 	assert.InDelta(t, 90, m.OldestAge(), 10)
-	assert.InDelta(t, 1, m.Waiting(), 0)
+	// The server tells the consumer of a message after it has told the publisher.
+	require.Eventually(t, func() bool { look(); return m.Waiting() == 1 }, 10*time.Second, time.Millisecond)
 	assert.Zero(t, m.Outstanding())
 
 	_, err = stream.PauseConsumer(ctx, "w", time.Now().Add(time.Minute))
 	require.NoError(t, err)
-	assert.Empty(t, look(), "an operator's pause is not the worker's fault")
+	assert.Empty(t, look(), "what is said elsewhere is not said twice")
 	assert.InDelta(t, 1, m.Paused(), 0)
+	assert.InDelta(t, 60, m.PauseLeft(), 30)
+	pause = "until noon"
+	assert.Equal(t, []string{"paused: until noon"}, look())
+	pause, pauseErr = "", errors.New("nobody knows")
+	assert.Equal(t, []string{"broker: nobody knows"}, look())
+	pauseErr = nil
 
 	account = "closed"
 	assert.Equal(t, []string{"account: closed"}, look())
@@ -61,14 +78,130 @@ func TestMonitor(t *testing.T) {
 func TestRunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	nc, js := brokertest.Start(t)
-	m := New(js, "JOBS", "w", nc.IsConnected, func() string { return "" })
-	ctx, cancel := context.WithCancel(t.Context())
+	m := New(Options{JS: js, Stream: "JOBS", Consumer: "w", Connected: nc.IsConnected})
+	stop := running(t, m)
+	require.Eventually(t, func() bool { return m.snapshot().asked }, 10*time.Second, time.Millisecond)
+	stop()
+}
+
+// running runs the monitor until the function returned is called.
+func running(t *testing.T, m *Monitor) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		m.Run(ctx)
 		close(done)
 	}()
-	require.Eventually(t, func() bool { return m.snapshot().asked }, 10*time.Second, time.Millisecond)
-	cancel()
-	<-done
+	return sync.OnceFunc(func() {
+		cancel()
+		<-done
+	})
+}
+
+// TestPausesAreLoggedOnce, each change of them.
+func TestPausesAreLoggedOnce(t *testing.T) {
+	t.Parallel()
+	nc, js := brokertest.Start(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	stream, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "JOBS", Subjects: []string{"jobs"}})
+	require.NoError(t, err)
+	_, err = stream.CreateConsumer(ctx, jetstream.ConsumerConfig{Durable: "w"})
+	require.NoError(t, err)
+
+	lines := make(chan string, 100)
+	m := New(Options{
+		JS: js, Stream: "JOBS", Consumer: "w", Connected: nc.IsConnected, Account: func() string { return "" },
+		Pause: func(_ context.Context, until time.Time) (string, error) {
+			return "until " + until.Format(time.Kitchen), nil
+		},
+		Logger: slog.New(slog.NewTextHandler(lineWriter(lines), nil)),
+	})
+	m.every = 5 * time.Millisecond
+	stop := running(t, m)
+	defer stop()
+	noon := time.Date(2199, 1, 1, 12, 0, 0, 0, time.UTC)
+	for _, until := range []time.Time{noon, noon.Add(time.Hour)} {
+		_, err = stream.PauseConsumer(ctx, "w", until)
+		require.NoError(t, err)
+		line := <-lines
+		assert.Contains(t, line, "level=WARN")
+		assert.Contains(t, line, until.Format(time.Kitchen))
+	}
+	_, err = stream.ResumeConsumer(ctx, "w")
+	require.NoError(t, err)
+	assert.Contains(t, <-lines, "jobs flow again")
+	stop()
+	assert.Empty(t, lines)
+}
+
+type lineWriter chan string
+
+func (w lineWriter) Write(line []byte) (int, error) {
+	w <- string(line)
+	return len(line), nil
+}
+
+// TestWhatIsMissingIsRepaired, and told once however often it is looked at.
+func TestWhatIsMissingIsRepaired(t *testing.T) {
+	t.Parallel()
+	nc, js := brokertest.Start(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	create := func(name string) {
+		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: []string{name}})
+		require.NoError(t, err)
+	}
+	create("JOBS")
+	create("KV_records")
+	_, err := js.CreateConsumer(ctx, "JOBS", jetstream.ConsumerConfig{Durable: "w"})
+	require.NoError(t, err)
+
+	lines, asked, allow := make(chan string, 100), make(chan struct{}, 100), make(chan struct{})
+	m := New(Options{
+		JS: js, Stream: "JOBS", Consumer: "w", Connected: nc.IsConnected, Account: func() string { return "" },
+		Others: []Stream{{Name: "KV_records", Called: "bucket records"}},
+		Repair: func(ctx context.Context) error {
+			select {
+			case asked <- struct{}{}:
+			default:
+			}
+			select {
+			case <-allow:
+				_, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: "KV_records", Subjects: []string{"KV_records"}})
+				return err
+			default:
+				return errors.New("not allowed")
+			}
+		},
+		Standing: func() []string { return nil },
+		Logger:   slog.New(slog.NewTextHandler(lineWriter(lines), nil)),
+	})
+	m.every = 5 * time.Millisecond
+	stop := running(t, m)
+	defer stop()
+	require.Eventually(t, func() bool { return len(m.NotReady()) == 0 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, js.DeleteStream(ctx, "KV_records"))
+	for range 3 {
+		<-asked
+	}
+	assert.Equal(t, []string{"broker: bucket records does not exist: not allowed"}, m.NotReady())
+	assert.Contains(t, <-lines, "bucket records does not exist")
+	close(allow)
+	assert.Contains(t, <-lines, "the broker is well again")
+	assert.Empty(t, m.NotReady())
+	stop()
+	assert.Empty(t, lines)
+}
+
+// TestStandingTroubleIsNotReady is what operations on the broker say by failing.
+func TestStandingTroubleIsNotReady(t *testing.T) {
+	t.Parallel()
+	m := New(Options{
+		Connected: func() bool { return true }, Account: func() string { return "" },
+		Standing: func() []string { return []string{"the records fail"} },
+	})
+	m.last = snapshot{asked: true}
+	assert.Equal(t, []string{"broker: the records fail"}, m.NotReady())
 }

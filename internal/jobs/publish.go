@@ -3,7 +3,9 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -20,11 +22,24 @@ func Publish(ctx context.Context, js jetstream.JetStream, subject string, job pa
 		return false, err
 	}
 	ack, err := js.Publish(ctx, subject, data, jetstream.WithMsgID(job.RequestID))
+	if full(err) {
+		return false, fmt.Errorf("publish job on %s: the stream is full, and did not take the job: %w", subject, err)
+	}
 	if err != nil {
 		return false, fmt.Errorf("publish job on %s: %w", subject, err)
 	}
 	return ack.Duplicate, nil
 }
+
+// full reports whether a stream refused a message because of its own limits. All
+// that it could not store has this code, and the words alone tell why.
+func full(err error) bool {
+	var refused *jetstream.APIError
+	return errors.As(err, &refused) && refused.ErrorCode == storeFailed && strings.HasPrefix(refused.Description, "maximum ")
+}
+
+// storeFailed is JSStreamStoreFailedF of nats-server's server/errors.json.
+const storeFailed jetstream.ErrorCode = 10077
 
 // Announcer publishes results on plain subjects.
 type Announcer struct{ nc *nats.Conn }

@@ -9,25 +9,32 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
-// pullExpiry is how long one pull request stands at the server. After a pause of
-// the consumer is lifted, a pull that was outstanding is served only when it is
-// renewed, so a short one makes jobs flow again sooner.
-const pullExpiry = 5 * time.Second
+const (
+	// pullExpiry is how long one pull request stands at the server. After a pause
+	// of the consumer is lifted, a pull that was outstanding is served only when it
+	// is renewed, so a short one makes jobs flow again sooner.
+	pullExpiry = 5 * time.Second
+	// pullHeartbeat is how often the server says that a pull still stands. After
+	// two that are missing it is asked anew: the consumer's leader may have gone,
+	// and with it all pulls that it held.
+	pullHeartbeat = time.Second
+	// openTimeout bounds one look-up of the consumer, and lookTimeout one while
+	// jobs may be coming in again.
+	openTimeout = 5 * time.Second
+	lookTimeout = time.Second
+)
 
-// nudge is how long the first wait for a message may take; see next.
-const nudge = 20 * time.Millisecond
-
-// openTimeout bounds one look-up of the consumer.
-const openTimeout = 5 * time.Second
+// ResumedWithin is how soon jobs flow again after a pause of the consumer.
+const ResumedWithin = pullExpiry
 
 // SourceOptions are what a Source needs.
 type SourceOptions struct {
@@ -49,8 +56,13 @@ type Source struct {
 	js   jetstream.JetStream
 	opts SourceOptions
 
-	mu       sync.Mutex
-	messages jetstream.MessagesContext // nil while not pulling
+	mu   sync.Mutex
+	pull *pull // nil while not pulling
+	// failing is why no pull could be begun; nil once one is.
+	failing error
+	// made is when the stream was made from which jobs come, and nil while that
+	// isn't known: see delivery.gone.
+	made atomic.Pointer[time.Time]
 	// drained is closed by Drain.
 	drained chan struct{}
 }
@@ -65,41 +77,47 @@ func NewSource(js jetstream.JetStream, opts SourceOptions) *Source {
 // It is for one caller at a time.
 func (s *Source) Next(ctx context.Context) (domain.Delivery, error) {
 	for {
-		messages, err := s.pulling(ctx)
+		pull, err := s.pulling(ctx)
 		if err != nil {
 			return nil, err
 		}
-		msg, err := next(ctx, messages)
-		switch {
-		case err == nil:
-			return newDelivery(msg)
-		case ctx.Err() != nil:
+		select {
+		case msg := <-pull.arrived:
+			return newDelivery(msg, pull.made, s.made.Load)
+		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case errors.Is(err, jetstream.ErrMsgIteratorClosed) && s.isDrained():
+		case <-pull.doubt:
+			if err := s.look(ctx); err != nil {
+				s.giveUp(pull, err)
+			}
+		case <-pull.closed:
+			if !s.isDrained() {
+				s.giveUp(pull, pull.failure())
+				continue
+			}
+			if msg, ok := pull.left(); ok {
+				return newDelivery(msg, pull.made, s.made.Load)
+			}
 			return nil, domain.ErrDrained
-		case errors.Is(err, jetstream.ErrNoHeartbeat):
-			// The iterator asks again by itself.
-			s.opts.Logger.Warn("no heartbeat from the broker while waiting for jobs")
-		default:
-			s.opts.Logger.Warn("pulling jobs failed; opening the consumer again", "error", err)
-			s.close(messages)
 		}
 	}
 }
 
-// next waits for a message, first for a moment and then for as long as it takes.
-//
-// The iterator asks the server for more only when Next is called, and not while
-// its last request is still being written. On a busy machine all that was asked
-// for can be taken before that write returns; a Next that waits then has asked
-// for nothing, until a missing heartbeat wakes it after five seconds. So it is
-// called anew after a moment, which asks.
-func next(ctx context.Context, messages jetstream.MessagesContext) (jetstream.Msg, error) {
-	msg, err := messages.Next(jetstream.NextMaxWait(nudge))
-	if errors.Is(err, nats.ErrTimeout) {
-		return messages.Next(jetstream.NextContext(ctx))
+// look asks for the consumer after its server has been silent. Only that it is
+// gone is an error: while a cluster elects a leader nobody answers at all, and
+// the pull goes on by itself when that is over.
+func (s *Source) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	_, err := s.js.Consumer(ctx, s.opts.Stream, s.opts.Consumer)
+	if isMissing(err) {
+		return err
 	}
-	return msg, err
+	return nil
+}
+
+func isMissing(err error) bool {
+	return errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound)
 }
 
 // Drain stops pulling. Jobs that have arrived still come out of Next.
@@ -110,8 +128,22 @@ func (s *Source) Drain() {
 		return
 	}
 	close(s.drained)
-	if s.messages != nil {
-		s.messages.Drain()
+	if s.pull != nil {
+		s.pull.end()
+	}
+}
+
+// Trouble says why no jobs come, empty where they may.
+func (s *Source) Trouble() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.failing != nil:
+		return fmt.Sprintf("jobs can't be pulled: %v", s.failing)
+	case s.pull != nil && s.pull.silent.Load():
+		return "no answer while jobs are waited for"
+	default:
+		return ""
 	}
 }
 
@@ -124,13 +156,13 @@ func (s *Source) isDrained() bool {
 	}
 }
 
-// pulling returns the running iterator, or opens one, trying until it succeeds.
-func (s *Source) pulling(ctx context.Context) (jetstream.MessagesContext, error) {
+// pulling returns the running pull, or begins one, trying until it succeeds.
+func (s *Source) pulling(ctx context.Context) (*pull, error) {
 	s.mu.Lock()
-	messages := s.messages
+	pull := s.pull
 	s.mu.Unlock()
-	if messages != nil {
-		return messages, nil
+	if pull != nil {
+		return pull, nil
 	}
 
 	waiting, cancel := context.WithCancelCause(ctx)
@@ -147,20 +179,27 @@ func (s *Source) pulling(ctx context.Context) (jetstream.MessagesContext, error)
 
 	b := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(100*time.Millisecond),
-		backoff.WithMaxInterval(5*time.Second),
+		backoff.WithMaxInterval(time.Second),
 		backoff.WithMaxElapsedTime(0), // ctx and Drain bound it
 	)
+	tell := newTeller(s.opts.Logger)
 	err := backoff.RetryNotify(
 		func() error {
 			var err error
-			messages, err = s.open(waiting)
+			pull, err = s.open(waiting)
 			return err
 		},
 		backoff.WithContext(b, waiting),
-		func(err error, wait time.Duration) {
-			s.opts.Logger.Warn("jobs can't be pulled; trying again", "error", err, "wait", wait)
+		func(err error, _ time.Duration) {
+			tell.warn("jobs can't be pulled; trying on", err)
+			s.mu.Lock()
+			s.failing = err
+			s.mu.Unlock()
+			if !isMissing(err) {
+				return
+			}
 			if err := s.repair(waiting); err != nil {
-				s.opts.Logger.Warn("stream or consumer not repaired", "error", err)
+				tell.warn("stream or consumer not repaired", err)
 			}
 		})
 	if err != nil {
@@ -172,14 +211,30 @@ func (s *Source) pulling(ctx context.Context) (jetstream.MessagesContext, error)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.messages = messages
+	s.pull, s.failing = pull, nil
 	if s.isDrained() { // between opening it and now
-		messages.Drain()
+		pull.end()
 	}
-	return messages, nil
+	return pull, nil
 }
 
-func (s *Source) open(ctx context.Context) (jetstream.MessagesContext, error) {
+// teller logs an error each time that it is another than before: one that lasts is
+// met every second.
+type teller struct {
+	log  *slog.Logger
+	last map[string]string // by what failed
+}
+
+func newTeller(log *slog.Logger) teller { return teller{log, map[string]string{}} }
+
+func (t teller) warn(what string, err error) {
+	if t.last[what] != err.Error() {
+		t.log.Warn(what, "error", err)
+	}
+	t.last[what] = err.Error()
+}
+
+func (s *Source) open(ctx context.Context) (*pull, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout,
 		fmt.Errorf("no answer from the broker within %s", openTimeout))
 	defer cancel()
@@ -187,14 +242,18 @@ func (s *Source) open(ctx context.Context) (jetstream.MessagesContext, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open consumer %s of stream %s: %w", s.opts.Consumer, s.opts.Stream, err)
 	}
-	messages, err := consumer.Messages(
-		jetstream.PullMaxMessages(s.opts.Prefetch),
-		jetstream.PullExpiry(pullExpiry),
-	)
+	stream, err := s.js.Stream(ctx, s.opts.Stream)
+	if err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", s.opts.Stream, err)
+	}
+	made := stream.CachedInfo().Created
+	s.made.Store(&made)
+	p, err := begin(consumer, s.opts.Prefetch, s.js.Conn().MaxPayload(), s.opts.Logger)
 	if err != nil {
 		return nil, fmt.Errorf("pull from consumer %s: %w", s.opts.Consumer, err)
 	}
-	return messages, nil
+	p.made = made
+	return p, nil
 }
 
 func (s *Source) repair(ctx context.Context) error {
@@ -204,51 +263,14 @@ func (s *Source) repair(ctx context.Context) error {
 	return s.opts.Repair(ctx)
 }
 
-func (s *Source) close(messages jetstream.MessagesContext) {
+// giveUp ends a pull, after which Next begins another.
+func (s *Source) giveUp(p *pull, why error) {
+	s.made.Store(nil)
+	s.opts.Logger.Warn("pulling jobs failed; opening the consumer again", "error", why)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	messages.Stop()
-	if s.messages == messages {
-		s.messages = nil
+	p.end()
+	if s.pull == p {
+		s.pull = nil
 	}
 }
-
-// delivery is one message of the jobs stream.
-type delivery struct {
-	msg    jetstream.Msg
-	header nats.Header
-	origin domain.Origin
-}
-
-func newDelivery(msg jetstream.Msg) (domain.Delivery, error) {
-	meta, err := msg.Metadata()
-	if err != nil {
-		return nil, fmt.Errorf("a message without JetStream metadata: %w", err)
-	}
-	return &delivery{
-		msg:    msg,
-		header: msg.Headers(),
-		origin: domain.Origin{
-			Stream:   meta.Stream,
-			Seq:      meta.Sequence.Stream,
-			Subject:  msg.Subject(),
-			QueuedAt: meta.Timestamp,
-		},
-	}, nil
-}
-
-func (d *delivery) Body() []byte          { return d.msg.Data() }
-func (d *delivery) Origin() domain.Origin { return d.origin }
-func (d *delivery) Ack() error            { return d.msg.Ack() }
-func (d *delivery) Extend() error         { return d.msg.InProgress() }
-
-func (d *delivery) Header(name string) string { return d.header.Get(name) }
-
-func (d *delivery) Nak(delay time.Duration) error {
-	if delay <= 0 {
-		return d.msg.Nak()
-	}
-	return d.msg.NakWithDelay(delay)
-}
-
-func (d *delivery) Term(reason string) error { return d.msg.TermWithReason(reason) }

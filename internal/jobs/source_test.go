@@ -1,15 +1,18 @@
 package jobs_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -150,6 +153,51 @@ func TestDrain(t *testing.T) {
 	assert.Less(t, time.Since(began), ackWait/2)
 }
 
+// TestARenewedPullLosesNothing: while what was asked for waits to be taken, the
+// connection breaks, and as much is asked for anew. Nothing that arrived may be
+// dropped, since it would come again only when its lease runs out.
+func TestARenewedPullLosesNothing(t *testing.T) {
+	t.Parallel()
+	nc, js := brokertest.Start(t)
+	ctx := bounded(t)
+	require.NoError(t, provision(ctx, js))
+	const all, prefetch = 40, 4
+	for i := range all {
+		_, err := js.Publish(ctx, "jobs", fmt.Append(nil, i))
+		require.NoError(t, err)
+	}
+	source := newSource(js, prefetch)
+	defer source.Drain()
+	consumer, err := js.Consumer(ctx, "JOBS", "w")
+	require.NoError(t, err)
+	taken := 0
+	take := func() {
+		t.Helper()
+		d, err := source.Next(ctx)
+		require.NoError(t, err, "it waits for its lease")
+		require.NoError(t, d.Ack())
+		taken++
+	}
+	delivered := func() uint64 {
+		info, err := consumer.Info(ctx)
+		if err != nil {
+			return 0
+		}
+		return info.Delivered.Consumer
+	}
+	take()
+	for range 3 {
+		require.Eventually(t, func() bool { return delivered() >= prefetch }, 10*time.Second, 5*time.Millisecond)
+		before := delivered()
+		require.NoError(t, nc.ForceReconnect())
+		take()
+		require.Eventually(t, func() bool { return delivered() >= before+prefetch }, 10*time.Second, 5*time.Millisecond)
+	}
+	for taken < all {
+		take()
+	}
+}
+
 func TestDrainBeforeAndWhileOpening(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
@@ -185,39 +233,59 @@ func TestNextEndsWithItsContext(t *testing.T) {
 }
 
 // TestSourceOutlivesBrokerAndConsumer: jobs flow again after the consumer was
-// deleted, and after the broker went away and came back.
+// deleted, after the broker went away and came back, and after it came back with
+// nothing.
 func TestSourceOutlivesBrokerAndConsumer(t *testing.T) {
 	t.Parallel()
-	server := brokertest.Server(t)
-	_, js := server.Connect()
+	var store string
+	broker := brokertest.Server(t, func(o *server.Options) { store = o.StoreDir })
+	_, js := broker.Connect()
 	ctx := bounded(t)
 	require.NoError(t, provision(ctx, js))
-	var log bytes.Buffer
-	source := jobs.NewSource(js, jobs.SourceOptions{
-		Stream: "JOBS", Consumer: "w", Prefetch: 4,
-		Repair: func(ctx context.Context) error { return provision(ctx, js) },
-		Logger: slog.New(slog.NewTextHandler(&log, nil)),
-	})
+	source := newSource(js, 4)
+	taken := make(chan string, 100)
+	var taking sync.WaitGroup
+	defer taking.Wait()
 	defer source.Drain()
+	taking.Go(func() {
+		for {
+			d, err := source.Next(ctx)
+			if err != nil {
+				assert.ErrorIs(t, err, domain.ErrDrained)
+				return
+			}
+			assert.NoError(t, d.Ack())
+			taken <- string(d.Body())
+		}
+	})
+	next := 0
 	take := func() {
 		t.Helper()
-		_, err := js.Publish(ctx, "jobs", []byte("x"))
-		require.NoError(t, err)
-		d, err := source.Next(ctx)
-		require.NoError(t, err)
-		require.NoError(t, d.Ack())
+		next++
+		want := strconv.Itoa(next)
+		require.Eventually(t, func() bool {
+			_, err := js.Publish(ctx, "jobs", []byte(want))
+			return err == nil
+		}, 10*time.Second, 20*time.Millisecond)
+		// One whose answer or whose acknowledgement was lost comes twice.
+		for got := ""; got != want; {
+			select {
+			case got = <-taken:
+			case <-ctx.Done():
+				require.Fail(t, "the job does not come", want)
+			}
+		}
 	}
 	take()
 	require.NoError(t, js.DeleteConsumer(ctx, "JOBS", "w"))
 	take()
-	server.Stop()
-	server.Restart()
-	require.Eventually(t, func() bool {
-		_, err := js.Stream(ctx, "JOBS")
-		return err == nil
-	}, 10*time.Second, 20*time.Millisecond)
+	broker.Stop()
+	broker.Restart()
 	take()
-	assert.Contains(t, log.String(), "opening the consumer again")
+	broker.Stop()
+	require.NoError(t, os.RemoveAll(store))
+	broker.Restart()
+	take()
 }
 
 func TestAnnounce(t *testing.T) {

@@ -38,7 +38,8 @@ func (c *claimer) try(ctx context.Context) error {
 	revision, err := c.store.create(ctx, c.first.RequestID, c.value)
 	switch {
 	case err == nil:
-		return c.settle(domain.ClaimWon, c.first, revision)
+		c.settle(domain.ClaimWon, c.first, revision)
+		return nil
 	case !errors.Is(err, jetstream.ErrKeyExists):
 		c.createInDoubt = c.createInDoubt || !retry.NeverSent(err)
 		return err
@@ -46,8 +47,8 @@ func (c *claimer) try(ctx context.Context) error {
 
 	stored, revision, err := c.store.get(ctx, c.first.RequestID)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		// A follower that does not have the record yet answered, or the record
-		// went away just now.
+		// The write that was first is still on its way to the other replicas, or
+		// the record went away just now.
 		return fmt.Errorf("the record exists and can't be read: %w", retry.ErrAgain)
 	}
 	if err != nil {
@@ -56,9 +57,11 @@ func (c *claimer) try(ctx context.Context) error {
 	if bytes.Equal(stored, c.value) {
 		switch {
 		case c.reopenInDoubt: // asked first: a create can't have overwritten what was reopened
-			return c.reopened(revision)
+			c.reopened(revision)
+			return c.store.announce(c.first.RequestID, c.value)
 		case c.createInDoubt:
-			return c.settle(domain.ClaimWon, c.first, revision)
+			c.settle(domain.ClaimWon, c.first, revision)
+			return c.store.announce(c.first.RequestID, c.value)
 		}
 	}
 	record, err := decode(c.first.RequestID, stored)
@@ -68,21 +71,34 @@ func (c *claimer) try(ctx context.Context) error {
 	return c.judge(ctx, record, revision)
 }
 
-// judge says what a record that is not our own means.
-func (c *claimer) judge(ctx context.Context, record passcode.Result, revision uint64) error {
-	laterReplay := c.first.Replays > record.Replays
+// Judge says what the stored record of a request means to the claim of one of its
+// jobs, whose first record this is. ClaimReopened: first may take its place.
+func Judge(first, stored passcode.Result) domain.ClaimState {
 	switch {
-	case record.StreamSeq == c.first.StreamSeq:
-		return c.settle(domain.ClaimResumed, record, revision)
-	case laterReplay && record.Status.Replayable():
-		return c.reopen(ctx, record, revision)
-	case record.Final:
-		return c.settle(domain.ClaimDuplicate, record, revision)
-	case laterReplay && time.Since(c.began) < staleFor:
-		return fmt.Errorf("a replay finds its request under way: %w", retry.ErrAgain)
+	case stored.StreamSeq == first.StreamSeq:
+		return domain.ClaimResumed
+	case laterReplay(first, stored) && stored.Status.Replayable():
+		return domain.ClaimReopened
+	case stored.Status.Final():
+		return domain.ClaimDuplicate
 	default:
-		return c.settle(domain.ClaimUnderWay, record, revision)
+		return domain.ClaimUnderWay
 	}
+}
+
+func laterReplay(first, stored passcode.Result) bool { return first.Replays > stored.Replays }
+
+// judge acts on a record that is not our own.
+func (c *claimer) judge(ctx context.Context, record passcode.Result, revision uint64) error {
+	state := Judge(c.first, record)
+	switch {
+	case state == domain.ClaimReopened:
+		return c.reopen(ctx, record, revision)
+	case state == domain.ClaimUnderWay && laterReplay(c.first, record) && time.Since(c.began) < staleFor:
+		return fmt.Errorf("a replay finds its request under way: %w", retry.ErrAgain)
+	}
+	c.settle(state, record, revision)
+	return nil
 }
 
 func (c *claimer) reopen(ctx context.Context, record passcode.Result, revision uint64) error {
@@ -90,7 +106,8 @@ func (c *claimer) reopen(ctx context.Context, record passcode.Result, revision u
 	next, err := c.store.update(ctx, c.first.RequestID, c.value, revision)
 	switch {
 	case err == nil:
-		return c.reopened(next)
+		c.reopened(next)
+		return nil
 	case errors.Is(err, jetstream.ErrKeyRevisionMismatch):
 		return fmt.Errorf("the record changed while a replay opened it: %w", retry.ErrAgain)
 	default:
@@ -99,14 +116,12 @@ func (c *claimer) reopen(ctx context.Context, record passcode.Result, revision u
 	}
 }
 
-func (c *claimer) reopened(revision uint64) error {
+func (c *claimer) reopened(revision uint64) {
 	c.claim = domain.Claim{
 		State: domain.ClaimReopened, Record: c.first, Revision: revision, Previous: c.previous,
 	}
-	return nil
 }
 
-func (c *claimer) settle(state domain.ClaimState, record passcode.Result, revision uint64) error {
+func (c *claimer) settle(state domain.ClaimState, record passcode.Result, revision uint64) {
 	c.claim = domain.Claim{State: state, Record: record, Revision: revision}
-	return nil
 }

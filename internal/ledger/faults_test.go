@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -140,6 +141,47 @@ func TestAnUpdateWhoseAnswerIsLost(t *testing.T) {
 				assert.Equal(t, passcode.StatusSent, stored.Status)
 				assert.Equal(t, revision, next)
 				assert.Equal(t, claim.Revision+1, next, "stored once")
+			})
+		})
+	}
+}
+
+// A record whose answer was lost may have lost its announcement as well: the
+// leader that had stored it died. Announced from here, it may come twice.
+func TestARecordWhoseAnswerIsLostIsAnnounced(t *testing.T) {
+	t.Parallel()
+	const refuse, lose = ledger.FaultRefuse, ledger.FaultLoseAnswer
+	replay := record("r", 8, "x")
+	replay.Replays = 1
+	for name, test := range map[string]struct {
+		faults map[ledger.Op][]ledger.Fault
+		want   []passcode.Status // of those announced, in order
+	}{
+		"no answer is lost":            {nil, nil},
+		"nothing was stored":           {map[ledger.Op][]ledger.Fault{"create": {refuse}, "update": {refuse, refuse}}, nil},
+		"the claim's is":               {map[ledger.Op][]ledger.Fault{"create": {lose}}, []passcode.Status{"sending"}},
+		"the update's is":              {map[ledger.Op][]ledger.Fault{"update": {lose}}, []passcode.Status{"dead_lettered"}},
+		"the reopening's is":           {map[ledger.Op][]ledger.Fault{"update": {ledger.FaultNone, lose}}, []passcode.Status{"sending"}},
+		"the announcement fails twice": {map[ledger.Op][]ledger.Fault{"update": {lose}, "announce": {refuse, refuse}}, []passcode.Status{"dead_lettered"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := ledger.NewMemory(time.Now)
+				script(m, test.faults)
+				claim, err := m.Claim(t.Context(), record("r", 7, "w"))
+				require.NoError(t, err)
+				_, err = m.Update(t.Context(), claim.Record.In(passcode.StatusDeadLettered), claim.Revision)
+				require.NoError(t, err)
+				_, err = m.Claim(t.Context(), replay)
+				require.NoError(t, err)
+				var announced []passcode.Status
+				for _, value := range m.Announced() {
+					var rec passcode.Result
+					require.NoError(t, json.Unmarshal(value, &rec))
+					announced = append(announced, rec.Status)
+				}
+				assert.Equal(t, test.want, announced)
 			})
 		})
 	}

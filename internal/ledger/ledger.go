@@ -6,8 +6,12 @@
 //
 // Every write is a compare-and-swap on the revision that was read, so of several
 // workers one wins and the others learn it. A write whose answer was lost is
-// settled by reading the record back. A reader may see a record a moment late,
-// because the bucket lets followers answer; a write based on such a reading is
+// settled by reading the record back, and the record is then announced from here: a
+// leader that dies after it has passed a record on to the others, and before it has
+// told anybody, leaves one that is stored and was never announced.
+//
+// Records are read through the bucket's leader. One that has just been cut off
+// from the others may still show an old record; a write based on such a reading is
 // refused, never applied.
 //
 // Calls to the broker are repeated while it is in trouble, at most for the time
@@ -43,15 +47,18 @@ type Ledger struct {
 // Open returns the ledger on a bucket, which must exist.
 func Open(ctx context.Context, js jetstream.JetStream, bucket string) (*Ledger, error) {
 	policy := retry.Default()
-	var kv jetstream.KeyValue
+	store := bucketStore{js: js, nc: js.Conn()}
 	err := policy.Do(ctx, func(ctx context.Context) (err error) {
-		kv, err = js.KeyValue(ctx, bucket)
+		if store.kv, err = js.KeyValue(ctx, bucket); err != nil {
+			return err
+		}
+		store.subject, err = republished(ctx, store.kv)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open request bucket %q: %w", bucket, err)
 	}
-	return &Ledger{store: bucketStore{kv}, policy: policy}, nil
+	return &Ledger{store: store, policy: policy}, nil
 }
 
 // Claim makes first the record of its request, where the request is new or a
@@ -66,9 +73,9 @@ func Open(ctx context.Context, js jetstream.JetStream, bucket string) (*Ledger, 
 // A record that can't be read gives [ErrCorrupt]; nothing is written then.
 //
 // A replay is published only after its request was seen final. A record that
-// shows it under way is therefore most likely a follower's late answer, and is
-// read again for a second before it counts. (A final record can't be such an
-// answer: what is final becomes replayable by being opened again alone.)
+// shows it under way is therefore most likely an old one, and is read again for a
+// second before it counts. (A final record can't be an old one: what is final
+// becomes replayable by being opened again alone.)
 func (l *Ledger) Claim(ctx context.Context, first passcode.Result) (domain.Claim, error) {
 	value, first, err := encode(first)
 	if err != nil {
@@ -112,12 +119,12 @@ func (l *Ledger) Update(ctx context.Context, rec passcode.Result, revision uint6
 		case err != nil:
 			return err
 		case at <= revision:
-			return fmt.Errorf("read a revision older than the server's: %w", retry.ErrAgain)
+			return fmt.Errorf("the write is still on its way: %w", retry.ErrAgain)
 		case !bytes.Equal(stored, value):
 			return domain.ErrConflict
 		}
 		next = at
-		return nil
+		return l.store.announce(rec.RequestID, value)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("update %s: %w", rec.RequestID, err)
@@ -151,6 +158,19 @@ func (l *Ledger) Get(ctx context.Context, id string) (passcode.Result, uint64, e
 		return fail(err)
 	}
 	return rec, revision, nil
+}
+
+// Since returns from when on no record is missing. Those that were written before
+// may have expired, or somebody deleted them or the whole bucket.
+func (l *Ledger) Since(ctx context.Context) (since time.Time, err error) {
+	err = l.policy.Do(ctx, func(ctx context.Context) (err error) {
+		since, err = l.store.since(ctx)
+		return err
+	})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("age of the records: %w", err)
+	}
+	return since, nil
 }
 
 // History returns the records that the bucket still holds of a request, oldest

@@ -21,6 +21,8 @@ const (
 	OpUpdate  Op = "update"
 	OpGet     Op = "get"
 	OpHistory Op = "history"
+	// OpAnnounce is the announcement of a record whose own was perhaps lost.
+	OpAnnounce Op = "announce"
 )
 
 // Fault is what goes wrong with one request to a [Memory] bucket.
@@ -72,6 +74,14 @@ func (m *Memory) Retain(d time.Duration) {
 	m.bucket.retention = d
 }
 
+// Announced returns the records that were announced from here, in their order:
+// none where no answer was lost, since then the bucket does it.
+func (m *Memory) Announced() [][]byte {
+	m.bucket.mu.Lock()
+	defer m.bucket.mu.Unlock()
+	return slices.Clone(m.bucket.announced)
+}
+
 // Put stores any bytes under a key, past all checks.
 func (m *Memory) Put(key string, value []byte) {
 	m.bucket.mu.Lock()
@@ -103,6 +113,7 @@ type memoryBucket struct {
 	retention time.Duration
 	last      uint64
 	values    map[string][]memoryValue // oldest first
+	announced [][]byte
 }
 
 func (b *memoryBucket) create(ctx context.Context, key string, value []byte) (uint64, error) {
@@ -181,6 +192,19 @@ func (b *memoryBucket) history(ctx context.Context, key string) ([][]byte, error
 		values = append(values, slices.Clone(v.value))
 	}
 	return values, nil
+}
+
+// since: nothing is ever missing.
+func (b *memoryBucket) since(context.Context) (time.Time, error) { return time.Time{}, nil }
+
+func (b *memoryBucket) announce(key string, value []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fault(OpAnnounce, key) != FaultNone {
+		return nats.ErrReconnectBufExceeded
+	}
+	b.announced = append(b.announced, slices.Clone(value))
+	return nil
 }
 
 func (b *memoryBucket) put(key string, value []byte) uint64 {

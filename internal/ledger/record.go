@@ -77,6 +77,7 @@ func normalise(rec passcode.Result) passcode.Result {
 func times(rec *passcode.Result) []*time.Time {
 	return []*time.Time{
 		&rec.NextAttemptAt, &rec.DeliveredAt, &rec.QueuedAt, &rec.UpdatedAt, &rec.ExpiresAt, &rec.AttemptedAt,
+		&rec.LookupBeganAt,
 	}
 }
 

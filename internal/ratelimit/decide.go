@@ -23,7 +23,7 @@ const moveTolerance = time.Millisecond
 // an earlier attempt, which sent nothing, was made. The move is judged like a new
 // place with the old one set aside. A denied move leaves the old place as it is,
 // to be released by the caller or to age out.
-func (d document) reserve(id string, now int64, rules []domain.Rule) (document, domain.Reservation, bool) {
+func (d document) reserve(id string, attempt uint64, now int64, rules []domain.Rule) (document, domain.Reservation, bool) {
 	local, now := now, d.latest(now)
 	own, others := d.split(id)
 	if until, rule := others.blockedUntil(now, rules); until > now {
@@ -31,18 +31,23 @@ func (d document) reserve(id string, now int64, rules []domain.Rule) (document, 
 		return d, domain.Reservation{RetryAfter: time.Duration(until - local), Rule: rule}, false
 	}
 	allowed := domain.Reservation{Allowed: true}
-	if len(rules) == 0 || own != nil && now-own.At < int64(moveTolerance) {
+	if own != nil {
+		// A worker that is late with an earlier attempt leaves the later one's mark.
+		attempt = max(attempt, own.Attempt)
+	}
+	if len(rules) == 0 || own != nil && own.Attempt == attempt && now-own.At < int64(moveTolerance) {
 		return d, allowed, false
 	}
 	next := others.pruned(now, rules)
-	next.Entries = append(next.Entries, entry{ID: id, At: now})
+	next.Entries = append(next.Entries, entry{ID: id, At: now, Attempt: attempt})
 	return next, allowed, true
 }
 
-// release takes back the place of a request, if it has one.
-func (d document) release(id string, now int64, rules []domain.Rule) (document, bool) {
+// release takes back the place of a request, if it has one that no later attempt
+// holds.
+func (d document) release(id string, attempt uint64, now int64, rules []domain.Rule) (document, bool) {
 	own, others := d.split(id)
-	if own == nil {
+	if own == nil || own.Attempt > attempt {
 		return d, false
 	}
 	return others.pruned(d.latest(now), rules), true

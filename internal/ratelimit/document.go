@@ -24,6 +24,9 @@ type document struct {
 type entry struct {
 	ID string `json:"id"`
 	At int64  `json:"at"`
+	// Attempt is that of the last attempt that asked for the place; 0 where it was
+	// taken by a worker of an earlier version.
+	Attempt uint64 `json:"attempt,omitempty"`
 }
 
 const (
@@ -33,35 +36,36 @@ const (
 	maxTime = int64(7_258_118_400_000_000_000)
 )
 
-// errCorrupt: the bytes are no document that this package would write. Its text
-// and what wraps it never quote the bytes.
-var errCorrupt = errors.New("the document can't be read")
+// ErrCorrupt says that what is stored of a phone is no document that this package
+// would write; match with errors.Is. Its text and what wraps it never quote the
+// bytes.
+var ErrCorrupt = errors.New("the document can't be read")
 
 // decodeDocument reads a document. All of it must be sound: half a document
 // would be a guess at how many places are taken.
 func decodeDocument(data []byte) (document, error) {
 	if len(data) > maxDocumentBytes {
-		return document{}, fmt.Errorf("%w: %d bytes are more than %d", errCorrupt, len(data), maxDocumentBytes)
+		return document{}, fmt.Errorf("%w: %d bytes are more than %d", ErrCorrupt, len(data), maxDocumentBytes)
 	}
 	var doc document
 	if err := json.Unmarshal(data, &doc); err != nil {
-		return document{}, fmt.Errorf("%w: not the JSON expected", errCorrupt)
+		return document{}, fmt.Errorf("%w: not the JSON expected", ErrCorrupt)
 	}
 	if len(doc.Entries) > domain.MaxPlaces {
-		return document{}, fmt.Errorf("%w: %d entries are more than %d", errCorrupt, len(doc.Entries), domain.MaxPlaces)
+		return document{}, fmt.Errorf("%w: %d entries are more than %d", ErrCorrupt, len(doc.Entries), domain.MaxPlaces)
 	}
 	if doc.ClosedUntil < 0 || doc.ClosedUntil > maxTime {
-		return document{}, fmt.Errorf("%w: closed_until is out of range", errCorrupt)
+		return document{}, fmt.Errorf("%w: closed_until is out of range", ErrCorrupt)
 	}
 	seen := make(map[string]bool, len(doc.Entries))
 	for i, e := range doc.Entries {
 		switch {
 		case !passcode.ValidRequestID(e.ID):
-			return document{}, fmt.Errorf("%w: entry %d has no request id", errCorrupt, i)
+			return document{}, fmt.Errorf("%w: entry %d has no request id", ErrCorrupt, i)
 		case seen[e.ID]:
-			return document{}, fmt.Errorf("%w: entry %d repeats a request id", errCorrupt, i)
+			return document{}, fmt.Errorf("%w: entry %d repeats a request id", ErrCorrupt, i)
 		case e.At <= 0 || e.At > maxTime:
-			return document{}, fmt.Errorf("%w: entry %d has a time out of range", errCorrupt, i)
+			return document{}, fmt.Errorf("%w: entry %d has a time out of range", ErrCorrupt, i)
 		}
 		seen[e.ID] = true
 	}

@@ -17,7 +17,7 @@ import (
 func TestDocumentRoundTrip(t *testing.T) {
 	t.Parallel()
 	doc := document{
-		Entries:     []entry{{"a", epoch.UnixNano()}, {"b_-9", epoch.UnixNano() + 1}},
+		Entries:     []entry{{"a", epoch.UnixNano(), 0}, {"b_-9", epoch.UnixNano() + 1, 7}},
 		ClosedUntil: epoch.UnixNano() + 5,
 	}
 	data, err := doc.encode()
@@ -31,14 +31,14 @@ func TestDocumentIsSortedOnReading(t *testing.T) {
 	t.Parallel()
 	doc, err := decodeDocument([]byte(`{"entries":[{"id":"late","at":9},{"id":"early","at":1}],"later_member":true}`))
 	require.NoError(t, err)
-	assert.Equal(t, []entry{{"early", 1}, {"late", 9}}, doc.Entries)
+	assert.Equal(t, []entry{{"early", 1, 0}, {"late", 9, 0}}, doc.Entries)
 }
 
 func TestDocumentRefuses(t *testing.T) {
 	t.Parallel()
 	many := make([]entry, domain.MaxPlaces+1)
 	for i := range many {
-		many[i] = entry{fmt.Sprintf("r%d", i), 1}
+		many[i] = entry{fmt.Sprintf("r%d", i), 1, 0}
 	}
 	tooMany, err := json.Marshal(document{Entries: many})
 	require.NoError(t, err)
@@ -63,7 +63,7 @@ func TestDocumentRefuses(t *testing.T) {
 		"too long":         `{"x":"` + strings.Repeat("x", maxDocumentBytes) + `"}`,
 	} {
 		_, err := decodeDocument([]byte(data))
-		require.ErrorIs(t, err, errCorrupt, name)
+		require.ErrorIs(t, err, ErrCorrupt, name)
 		assert.NotContains(t, err.Error(), "13812345678", name)
 	}
 }
@@ -76,7 +76,7 @@ func TestLargestDocument(t *testing.T) {
 	now := maxTime - 2*domain.MaxPlaces
 	for i := range domain.MaxPlaces {
 		var changed bool
-		doc, _, changed = doc.reserve(fmt.Sprintf("%064d", i), now+int64(i), list)
+		doc, _, changed = doc.reserve(fmt.Sprintf("%064d", i), 1, now+int64(i), list)
 		require.True(t, changed)
 	}
 	data, err := doc.encode()
@@ -84,7 +84,7 @@ func TestLargestDocument(t *testing.T) {
 	again, err := decodeDocument(data)
 	require.NoError(t, err)
 	assert.Len(t, again.Entries, domain.MaxPlaces)
-	_, answer, _ := again.reserve("more", now+domain.MaxPlaces, list)
+	_, answer, _ := again.reserve("more", 1, now+domain.MaxPlaces, list)
 	assert.False(t, answer.Allowed)
 	assert.Equal(t, domain.MaxWindow-domain.MaxPlaces, answer.RetryAfter)
 }
@@ -100,7 +100,7 @@ func FuzzDecodeDocument(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		doc, err := decodeDocument(data)
 		if err != nil {
-			require.ErrorIs(t, err, errCorrupt)
+			require.ErrorIs(t, err, ErrCorrupt)
 			return
 		}
 		encoded, err := doc.encode()
@@ -111,14 +111,14 @@ func FuzzDecodeDocument(f *testing.F) {
 
 		// Whatever could be read must lead to an answer that makes sense.
 		now := epoch.UnixNano()
-		next, answer, changed := doc.reserve("fuzz", now, list)
+		next, answer, changed := doc.reserve("fuzz", 1, now, list)
 		if !answer.Allowed {
 			require.False(t, changed)
 			require.Positive(t, answer.RetryAfter)
 			require.NotEmpty(t, answer.Rule)
 			return
 		}
-		_, second, _ := next.reserve("another", now, list)
+		_, second, _ := next.reserve("another", 1, now, list)
 		require.False(t, second.Allowed, "one place only")
 		next.state(now, list)
 	})

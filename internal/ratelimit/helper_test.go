@@ -47,8 +47,8 @@ func (c *clock) move(d time.Duration) {
 
 // anyLimiter is what both implementations offer.
 type anyLimiter interface {
-	Reserve(ctx context.Context, phone passcode.Phone, requestID string) (domain.Reservation, error)
-	Release(ctx context.Context, phone passcode.Phone, requestID string) error
+	Reserve(ctx context.Context, phone passcode.Phone, requestID string, attempt uint64) (domain.Reservation, error)
+	Release(ctx context.Context, phone passcode.Phone, requestID string, attempt uint64) error
 	CloseFor(ctx context.Context, phone passcode.Phone, d time.Duration) error
 	Show(ctx context.Context, phone passcode.Phone) (State, error)
 	ResetPhone(ctx context.Context, phone passcode.Phone) error

@@ -21,6 +21,10 @@ const (
 	// digits, so the two can't meet.
 	hmacKeyName = "hmac-key"
 	hmacKeyLen  = 32
+	// putBackWithin is for how many refresh intervals after its last use a replica
+	// puts its key back where there is none. Of an older one it may be that the
+	// bucket dropped it, and the others have forgotten it.
+	putBackWithin = 10
 )
 
 var errBadKey = errors.New(hmacKeyName + " in the bucket is not 64 hex digits; purge it to have a new one made, " +
@@ -111,7 +115,12 @@ func (k *keyring) renew(ctx context.Context) ([]byte, error) {
 		if err != nil {
 			return err
 		}
-		if revision == 0 {
+		switch held := k.held.Load(); {
+		case len(text) != 0:
+		case held != nil && at.Sub(held.at) < putBackWithin*k.refresh:
+			// Somebody purged the bucket, or deleted it: the others hold this key too.
+			text = []byte(hex.EncodeToString(held.key))
+		default:
 			made := make([]byte, hmacKeyLen)
 			k.random(made)
 			text = []byte(hex.EncodeToString(made))

@@ -56,7 +56,7 @@ func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Limiter, err
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, kv, o, KeyRefresh)
+	return open(ctx, kv, o, keyCheck)
 }
 
 func openBucket(ctx context.Context, js jetstream.JetStream, o Options) (*bucket.Bucket, error) {
@@ -111,14 +111,16 @@ func open(ctx context.Context, s store, o Options, refresh time.Duration) (*Limi
 // it. Asking again within a millisecond, or with a clock that was set back,
 // leaves the place where it is.
 //
+// attempt grows with each attempt of the request; see Release.
+//
 // The phone must be canonical E.164: another spelling would be another phone.
-func (l *Limiter) Reserve(ctx context.Context, phone passcode.Phone, requestID string) (domain.Reservation, error) {
+func (l *Limiter) Reserve(ctx context.Context, phone passcode.Phone, requestID string, attempt uint64) (domain.Reservation, error) {
 	if err := checkRequestID(requestID); err != nil {
 		return domain.Reservation{}, err
 	}
 	var answer domain.Reservation
 	err := l.change(ctx, "reserve", phone, func(doc document, now int64) (next document, changed bool) {
-		next, answer, changed = doc.reserve(requestID, now, l.rules)
+		next, answer, changed = doc.reserve(requestID, attempt, now, l.rules)
 		return next, changed
 	})
 	if err != nil {
@@ -127,11 +129,13 @@ func (l *Limiter) Reserve(ctx context.Context, phone passcode.Phone, requestID s
 	return answer, nil
 }
 
-// Release gives a request's place back, when it is certain that nothing was sent.
-// Without a place it does nothing.
-func (l *Limiter) Release(ctx context.Context, phone passcode.Phone, requestID string) error {
+// Release gives a request's place back, when it is certain that nothing was sent by
+// the attempt and those before it. It does nothing where there is no place, or a
+// later attempt holds it: whoever was frozen over its own attempt must not take the
+// place from under the attempt that another worker makes meanwhile.
+func (l *Limiter) Release(ctx context.Context, phone passcode.Phone, requestID string, attempt uint64) error {
 	return l.change(ctx, "release", phone, func(doc document, now int64) (document, bool) {
-		return doc.release(requestID, now, l.rules)
+		return doc.release(requestID, attempt, now, l.rules)
 	})
 }
 
@@ -143,12 +147,21 @@ func (l *Limiter) CloseFor(ctx context.Context, phone passcode.Phone, d time.Dur
 	})
 }
 
-// change reads a phone's document, runs step on it and stores the result, again
-// from the start as often as somebody else was faster. An answer that was lost on
-// its way looks like that too: the next round then finds its own write, which
-// step must recognise.
+// change runs step on a phone's document and stores the result, again from the
+// start as often as somebody else was faster. An answer that was lost on its way
+// looks like that too: the next round then finds its own write, which step must
+// recognise.
+//
+// The first round reads nothing and takes the phone for one of which nothing is
+// known, as most are. Where that is wrong the write is refused; and where step has
+// nothing to write, so that nobody could refuse it, the document is read after all.
 func (l *Limiter) change(ctx context.Context, call string, phone passcode.Phone, step func(document, int64) (document, bool)) error {
 	return l.locked(ctx, call, phone, func(ctx context.Context, name string) error {
+		if next, changed := step(document{}, l.now().UnixNano()); changed {
+			if err := l.swap(ctx, name, next, 0); err == nil {
+				return nil
+			}
+		}
 		return bucket.Retry(ctx, func(ctx context.Context) error {
 			data, revision, err := l.store.Get(ctx, name)
 			if err != nil {
@@ -160,14 +173,18 @@ func (l *Limiter) change(ctx context.Context, call string, phone passcode.Phone,
 			if !changed {
 				return nil
 			}
-			encoded, err := next.encode()
-			if err != nil {
-				return err
-			}
-			_, err = l.store.Swap(ctx, name, encoded, revision)
-			return err
+			return l.swap(ctx, name, next, revision)
 		})
 	})
+}
+
+func (l *Limiter) swap(ctx context.Context, name string, doc document, revision uint64) error {
+	encoded, err := doc.encode()
+	if err != nil {
+		return err
+	}
+	_, err = l.store.Swap(ctx, name, encoded, revision)
+	return err
 }
 
 // read decodes a document. One that can't be read counts as empty and is
@@ -176,7 +193,7 @@ func (l *Limiter) change(ctx context.Context, call string, phone passcode.Phone,
 // day, for a fault that nobody sees; to start anew costs at most one more round of
 // the limits for one phone, with Aliyun's own limits behind ours.
 func (l *Limiter) read(name string, data []byte, revision uint64) document {
-	if revision == 0 {
+	if len(data) == 0 {
 		return document{}
 	}
 	doc, err := decodeDocument(data)
@@ -194,12 +211,12 @@ func (l *Limiter) Show(ctx context.Context, phone passcode.Phone) (State, error)
 	var unreadable error
 	err := l.locked(ctx, "show", phone, func(ctx context.Context, name string) error {
 		return bucket.Retry(ctx, func(ctx context.Context) error {
-			data, revision, err := l.store.Get(ctx, name)
+			data, _, err := l.store.Get(ctx, name)
 			if err != nil {
 				return err
 			}
 			var doc document
-			if revision != 0 {
+			if len(data) != 0 {
 				doc, unreadable = decodeDocument(data)
 			}
 			state = doc.state(l.now().UnixNano(), l.rules)

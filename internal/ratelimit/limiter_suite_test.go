@@ -41,14 +41,14 @@ type fixture struct {
 // granted and denied reserve and check the answer.
 func (f fixture) granted(id string) {
 	f.Helper()
-	got, err := f.Reserve(f.Context(), phoneA, id)
+	got, err := f.Reserve(f.Context(), phoneA, id, 1)
 	require.NoError(f, err)
 	require.Equal(f, domain.Reservation{Allowed: true}, got, id)
 }
 
 func (f fixture) denied(id, rule string, wait time.Duration) {
 	f.Helper()
-	got, err := f.Reserve(f.Context(), phoneA, id)
+	got, err := f.Reserve(f.Context(), phoneA, id, 1)
 	require.NoError(f, err)
 	require.Equal(f, domain.Reservation{Rule: rule, RetryAfter: wait}, got, id)
 }
@@ -107,7 +107,7 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 		f.denied("a", "1/1m", 59*time.Second)
 		f.move(59 * time.Second)
 		f.denied("c", "2/1h", 58*time.Minute) // a's place counts still
-		require.NoError(f, f.Release(f.Context(), phoneA, "a"))
+		require.NoError(f, f.Release(f.Context(), phoneA, "a", 1))
 		f.granted("c")
 	})
 	each("leaves the place where it is for a repeat within a millisecond", []string{"1/1m"}, func(f fixture) {
@@ -121,10 +121,27 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 	})
 	each("releases", []string{"1/1m"}, func(f fixture) {
 		f.granted("a")
-		require.NoError(f, f.Release(f.Context(), phoneA, "other"))
+		require.NoError(f, f.Release(f.Context(), phoneA, "other", 1))
 		f.denied("b", "1/1m", time.Minute)
-		require.NoError(f, f.Release(f.Context(), phoneA, "a"))
-		require.NoError(f, f.Release(f.Context(), phoneA, "a"))
+		require.NoError(f, f.Release(f.Context(), phoneA, "a", 1))
+		require.NoError(f, f.Release(f.Context(), phoneA, "a", 1))
+		f.granted("b")
+	})
+	each("releases no place of a later attempt", []string{"1/1m"}, func(f fixture) {
+		attempt := func(n uint64) {
+			got, err := f.Reserve(f.Context(), phoneA, "a", n)
+			require.NoError(f, err)
+			require.True(f, got.Allowed)
+		}
+		attempt(1)
+		attempt(2) // another worker's, at the very same time
+		require.NoError(f, f.Release(f.Context(), phoneA, "a", 1))
+		f.denied("b", "1/1m", time.Minute)
+		f.move(time.Second)
+		attempt(1) // that first worker is late once more
+		require.NoError(f, f.Release(f.Context(), phoneA, "a", 1))
+		f.denied("b", "1/1m", time.Minute)
+		require.NoError(f, f.Release(f.Context(), phoneA, "a", 3))
 		f.granted("b")
 	})
 	each("closes, and never for less", []string{"5/1m"}, func(f fixture) {
@@ -136,7 +153,7 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 		require.NoError(f, f.CloseFor(ctx, phoneA, -time.Hour))
 		f.denied("b", "closed", time.Hour)
 		f.denied("a", "closed", time.Hour)
-		require.NoError(f, f.Release(ctx, phoneA, "a"))
+		require.NoError(f, f.Release(ctx, phoneA, "a", 1))
 		f.move(time.Hour - 1)
 		f.denied("b", "closed", 1)
 		f.move(1)
@@ -158,7 +175,7 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 	})
 	each("keeps phones apart", []string{"1/1m"}, func(f fixture) {
 		f.granted("a")
-		got, err := f.Reserve(f.Context(), phoneB, "b")
+		got, err := f.Reserve(f.Context(), phoneB, "b", 1)
 		require.NoError(f, err)
 		assert.True(f, got.Allowed)
 	})
@@ -167,7 +184,10 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 		empty, err := f.Show(ctx, phoneA)
 		require.NoError(f, err)
 		assert.Equal(f, State{
-			Windows: []Window{{domain.Rule{Max: 1, Window: time.Minute}, 0, 1}, {domain.Rule{Max: 5, Window: time.Hour}, 0, 5}},
+			Windows: []Window{
+				{Rule: domain.Rule{Max: 1, Window: time.Minute}, Max: 1},
+				{Rule: domain.Rule{Max: 5, Window: time.Hour}, Max: 5},
+			},
 			Entries: []Entry{},
 		}, empty)
 
@@ -179,10 +199,13 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 		state, err := f.Show(ctx, phoneA)
 		require.NoError(f, err)
 		assert.Equal(f, State{
-			Windows:     []Window{{domain.Rule{Max: 1, Window: time.Minute}, 1, 1}, {domain.Rule{Max: 5, Window: time.Hour}, 2, 5}},
+			Windows: []Window{
+				{domain.Rule{Max: 1, Window: time.Minute}, 1, 1, epoch.Add(2 * time.Minute)},
+				{domain.Rule{Max: 5, Window: time.Hour}, 2, 5, epoch.Add(time.Hour)},
+			},
 			ClosedUntil: epoch.Add(91 * time.Second),
 			NextAllowed: epoch.Add(2 * time.Minute),
-			Entries:     []Entry{{"a", epoch}, {"b", epoch.Add(time.Minute)}},
+			Entries:     []Entry{{"a", epoch, 1}, {"b", epoch.Add(time.Minute), 1}},
 		}, state)
 
 		f.move(time.Hour)
@@ -202,19 +225,19 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 	each("refuses what is no phone or request", []string{"1/1h"}, func(f fixture) {
 		ctx := f.Context()
 		for _, phone := range []string{"", "13812345678", "8613812345678"} {
-			_, err := f.Reserve(ctx, passcode.NewPhone(phone), "a")
+			_, err := f.Reserve(ctx, passcode.NewPhone(phone), "a", 1)
 			require.ErrorContains(f, err, "E.164")
 			require.NotContains(f, err.Error(), "13812345678")
 		}
 		for _, id := range []string{"", "a b", "ü"} {
-			_, err := f.Reserve(ctx, phoneA, id)
+			_, err := f.Reserve(ctx, phoneA, id, 1)
 			require.ErrorContains(f, err, "request id")
 		}
 	})
 	each("ends with its context", []string{"1/1h"}, func(f fixture) {
 		ctx, cancel := context.WithCancel(f.Context())
 		cancel()
-		got, err := f.Reserve(ctx, phoneA, "a")
+		got, err := f.Reserve(ctx, phoneA, "a", 1)
 		require.ErrorIs(f, err, context.Canceled)
 		assert.Zero(f, got)
 	})

@@ -45,7 +45,7 @@ func TestRaceForOnePhone(t *testing.T) {
 		wg.Go(func() {
 			<-start
 			var err error
-			answers[i], err = limiters[i%len(limiters)].Reserve(t.Context(), phoneA, fmt.Sprintf("r%d", i))
+			answers[i], err = limiters[i%len(limiters)].Reserve(t.Context(), phoneA, fmt.Sprintf("r%d", i), 1)
 			assert.NoError(t, err)
 		})
 	}
@@ -78,7 +78,7 @@ func TestRaceForManyPhones(t *testing.T) {
 	for i := range phones * each {
 		wg.Go(func() {
 			phone := passcode.NewPhone(fmt.Sprintf("+86138%08d", i%phones))
-			got, err := limiters[i%len(limiters)].Reserve(t.Context(), phone, fmt.Sprintf("r%d", i))
+			got, err := limiters[i%len(limiters)].Reserve(t.Context(), phone, fmt.Sprintf("r%d", i), 1)
 			assert.NoError(t, err)
 			if got.Allowed {
 				mu.Lock()
@@ -101,7 +101,7 @@ func TestSameRequestAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 60 {
 		wg.Go(func() {
-			got, err := limiters[i%3].Reserve(t.Context(), phoneA, "same")
+			got, err := limiters[i%3].Reserve(t.Context(), phoneA, "same", 1)
 			assert.NoError(t, err)
 			assert.True(t, got.Allowed)
 		})
@@ -131,19 +131,19 @@ func TestRestartOfTheBroker(t *testing.T) {
 	t.Parallel()
 	h := brokertest.Server(t)
 	l := replicas(t, h, 1, rules(t, "1/1h"))[0]
-	got, err := l.Reserve(t.Context(), phoneA, "a")
+	got, err := l.Reserve(t.Context(), phoneA, "a", 1)
 	require.NoError(t, err)
 	require.True(t, got.Allowed)
 
 	h.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err = l.Reserve(ctx, phoneA, "b")
+	_, err = l.Reserve(ctx, phoneA, "b", 1)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 
 	h.Restart()
 	require.EventuallyWithT(t, func(t *assert.CollectT) {
-		got, err := l.Reserve(context.Background(), phoneA, "b")
+		got, err := l.Reserve(context.Background(), phoneA, "b", 1)
 		require.NoError(t, err)
 		assert.False(t, got.Allowed)
 	}, 30*time.Second, 20*time.Millisecond)
@@ -172,7 +172,7 @@ func TestClosedConnectionFailsAtOnce(t *testing.T) {
 	l := openOn(t, js, rules(t, "1/1h"), nil)
 	nc.Close()
 	began := time.Now()
-	_, err := l.Reserve(t.Context(), phoneA, "a")
+	_, err := l.Reserve(t.Context(), phoneA, "a", 1)
 	require.ErrorIs(t, err, ErrUnavailable)
 	assert.Less(t, time.Since(began), bucket.Patience/2)
 }
@@ -204,7 +204,7 @@ func TestPhoneThatAnOperatorDeleted(t *testing.T) {
 		func(string) error { return l.ResetPhone(t.Context(), phoneA) },
 	} {
 		for _, id := range []string{"a", "b"} {
-			got, err := l.Reserve(t.Context(), phoneA, id)
+			got, err := l.Reserve(t.Context(), phoneA, id, 1)
 			require.NoError(t, err)
 			assert.Equal(t, id == "a", got.Allowed)
 		}
@@ -228,7 +228,7 @@ func BenchmarkReserve(b *testing.B) {
 		for pb.Next() {
 			i := number()
 			phone := passcode.NewPhone(fmt.Sprintf("+86138%08d", i))
-			if got, err := l.Reserve(b.Context(), phone, fmt.Sprintf("r%d", i)); err != nil || !got.Allowed {
+			if got, err := l.Reserve(b.Context(), phone, fmt.Sprintf("r%d", i), 1); err != nil || !got.Allowed {
 				b.Fatalf("%+v %v", got, err)
 			}
 		}

@@ -48,22 +48,22 @@ func (m *Memory) change(ctx context.Context, phone passcode.Phone, step func(doc
 }
 
 // Reserve is [Limiter.Reserve].
-func (m *Memory) Reserve(ctx context.Context, phone passcode.Phone, requestID string) (domain.Reservation, error) {
+func (m *Memory) Reserve(ctx context.Context, phone passcode.Phone, requestID string, attempt uint64) (domain.Reservation, error) {
 	if err := checkRequestID(requestID); err != nil {
 		return domain.Reservation{}, err
 	}
 	var answer domain.Reservation
 	err := m.change(ctx, phone, func(doc document, now int64) (next document, changed bool) {
-		next, answer, changed = doc.reserve(requestID, now, m.rules)
+		next, answer, changed = doc.reserve(requestID, attempt, now, m.rules)
 		return next, changed
 	})
 	return answer, err
 }
 
 // Release is [Limiter.Release].
-func (m *Memory) Release(ctx context.Context, phone passcode.Phone, requestID string) error {
+func (m *Memory) Release(ctx context.Context, phone passcode.Phone, requestID string, attempt uint64) error {
 	return m.change(ctx, phone, func(doc document, now int64) (document, bool) {
-		return doc.release(requestID, now, m.rules)
+		return doc.release(requestID, attempt, now, m.rules)
 	})
 }
 

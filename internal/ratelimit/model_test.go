@@ -134,7 +134,7 @@ func walk(t *rapid.T, length int, list []domain.Rule, c *clock, l anyLimiter, ph
 		case "reserve":
 			request := id.Draw(t, "request")
 			want, wait := m.reserve(request, now)
-			got, err := l.Reserve(ctx, phone, request)
+			got, err := l.Reserve(ctx, phone, request, 1)
 			require.NoError(t, err)
 			require.Equal(t, want, got.Allowed)
 			require.Equal(t, wait, got.RetryAfter)
@@ -142,7 +142,7 @@ func walk(t *rapid.T, length int, list []domain.Rule, c *clock, l anyLimiter, ph
 		case "release":
 			request := id.Draw(t, "request")
 			m.release(request, now)
-			require.NoError(t, l.Release(ctx, phone, request))
+			require.NoError(t, l.Release(ctx, phone, request, 1))
 		case "close":
 			d := time.Duration(rapid.Int64Range(-1, int64(time.Minute)).Draw(t, "closed for"))
 			m.closeFor(d, now)
@@ -158,6 +158,10 @@ func walk(t *rapid.T, length int, list []domain.Rule, c *clock, l anyLimiter, ph
 	require.NoError(t, err)
 	for _, w := range state.Windows {
 		require.LessOrEqual(t, w.Used, w.Max)
+		require.Equal(t, w.Used == 0, w.NextFree.IsZero())
+		if w.Used == w.Max && state.NextAllowed.Before(w.NextFree) {
+			t.Fatalf("%s is used up until %s, and a request is allowed at %s", w.Rule, w.NextFree, state.NextAllowed)
+		}
 	}
 }
 
@@ -209,11 +213,11 @@ func TestNoWindowHoldsTooMany(t *testing.T) {
 			id := fmt.Sprintf("r%d", rapid.IntRange(0, i).Draw(t, "request"))
 			now := c.Now().UnixNano()
 			if rapid.IntRange(0, 9).Draw(t, "do") == 0 {
-				doc, _ = doc.release(id, now, list)
+				doc, _ = doc.release(id, 1, now, list)
 				delete(held, id)
 				continue
 			}
-			next, answer, changed := doc.reserve(id, now, list)
+			next, answer, changed := doc.reserve(id, 1, now, list)
 			if changed {
 				held[id] = now
 			}

@@ -35,6 +35,10 @@ const MaxClosure = 24 * time.Hour
 // use, so that it never reaches the age at which the bucket drops it.
 const KeyRefresh = time.Hour
 
+// keyCheck is how often it is rewritten in fact, which is how long replicas may
+// count under different keys after somebody has purged the bucket or deleted it.
+const keyCheck = time.Minute
+
 // BucketTTL returns how long the limits bucket must keep its values under these
 // rules.
 //

@@ -25,12 +25,19 @@ type Window struct {
 	Rule domain.Rule `json:"rule"`
 	Used int         `json:"used"`
 	Max  int         `json:"max"`
+	// NextFree is when the next place under the rule is free: where the rule is
+	// used up the time from which it allows a request, otherwise the time at which
+	// the oldest place leaves the window. Zero where none is taken.
+	NextFree time.Time `json:"next_free_at,omitzero"`
 }
 
 // Entry is the place of one request.
 type Entry struct {
 	RequestID string    `json:"request_id"`
 	At        time.Time `json:"at"`
+	// Attempt is what [Limiter.Reserve] was told: it orders the attempts of one
+	// request and says nothing else, so operators are not shown it.
+	Attempt uint64 `json:"-"`
 }
 
 // state describes the document at local time now.
@@ -39,16 +46,20 @@ func (d document) state(now int64, rules []domain.Rule) State {
 	d = d.pruned(now, rules)
 	s := State{Windows: make([]Window, 0, len(rules)), Entries: make([]Entry, 0, len(d.Entries))}
 	for _, rule := range rules {
-		used := 0
+		w := Window{Rule: rule, Max: rule.Max}
 		for _, e := range d.Entries {
 			if now-e.At < int64(rule.Window) {
-				used++
+				w.Used++
 			}
 		}
-		s.Windows = append(s.Windows, Window{Rule: rule, Used: used, Max: rule.Max})
+		if w.Used > 0 {
+			next := d.Entries[len(d.Entries)-min(w.Used, rule.Max)]
+			w.NextFree = instant(next.At + int64(rule.Window))
+		}
+		s.Windows = append(s.Windows, w)
 	}
 	for _, e := range d.Entries {
-		s.Entries = append(s.Entries, Entry{RequestID: e.ID, At: instant(e.At)})
+		s.Entries = append(s.Entries, Entry{RequestID: e.ID, At: instant(e.At), Attempt: e.Attempt})
 	}
 	if d.ClosedUntil > now {
 		s.ClosedUntil = instant(d.ClosedUntil)

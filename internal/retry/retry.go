@@ -44,11 +44,12 @@ type Policy struct {
 	Passes func(error) bool
 }
 
-// Default suits a request that a job in hand waits for: two seconds a try, ten
-// seconds in all, well within the time that the broker leaves a worker to
-// acknowledge a job.
+// Default suits a request that a job in hand waits for: two seconds a try, fifteen
+// in all. That is longer than a cluster takes to elect a leader, four to nine
+// seconds and seldom a second round, and well within the time that the broker
+// leaves a worker to acknowledge a job.
 func Default() Policy {
-	return Policy{Try: 2 * time.Second, Total: 10 * time.Second, First: 20 * time.Millisecond, Longest: time.Second}
+	return Policy{Try: 2 * time.Second, Total: 15 * time.Second, First: 20 * time.Millisecond, Longest: time.Second}
 }
 
 // Do calls op until it succeeds, fails for good (see [Policy.Passes]), the context
@@ -154,6 +155,8 @@ func Temporary(err error) bool {
 	case notAssigned, notLeader, memoryExceeded, storageExceeded, streamOffline, consumerOffline,
 		streamOfflineReason, consumerOfflineReason:
 		return true // 500 by number, yet a state that a cluster passes through
+	case duplicateInProcess:
+		return true // 409: an earlier try with this message id is being replicated, or is lost yet
 	}
 	return api.Code == 503 || api.Code == 429
 }
@@ -184,6 +187,7 @@ const (
 	notInClusters         jetstream.ErrorCode = 10036
 	storageExceeded       jetstream.ErrorCode = 10047
 	streamOffline         jetstream.ErrorCode = 10118
+	duplicateInProcess    jetstream.ErrorCode = 10158
 	consumerOffline       jetstream.ErrorCode = 10119
 	streamOfflineReason   jetstream.ErrorCode = 10194
 	consumerOfflineReason jetstream.ErrorCode = 10195

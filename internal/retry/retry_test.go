@@ -186,6 +186,7 @@ func TestTemporary(t *testing.T) {
 		"no leader":                  {api(500, 10009), true},
 		"last sequence not ready":    {api(503, 10163), true},
 		"too many requests":          {api(429, 10167), true},
+		"same message id in process": {api(409, 10158), true},
 		"store failed":               {api(503, 10077), true},
 		"stream offline":             {api(500, 10118), true},
 		"closed by us":               {nats.ErrConnectionClosed, false},

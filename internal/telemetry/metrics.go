@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"regexp"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +25,7 @@ type Metrics struct {
 	deliveries  *prometheus.CounterVec
 	deadLetters *prometheus.CounterVec
 	denied      *prometheus.CounterVec
+	abandoned   *prometheus.CounterVec
 	trouble     *prometheus.CounterVec
 }
 
@@ -34,10 +36,16 @@ var (
 		"new", "redelivered", "duplicate", "under_way", "reopened", "invalid", "expired", "handed_back",
 	}
 	operations = []string{
-		"claim", "count attempt", "reopen", "reserve", "admit", "gate",
-		"dead letter", "close phone", "release", "record", "announce", "reply",
+		"claim", "count attempt", "reopen", "look up", "reserve", "admit", "gate",
+		"dead letter", "close phone", "release", "record", "announce", "reply", "abandoned", "recover",
 	}
+	abandonments = []string{"max_deliveries", "terminated"}
 )
+
+// liveHeap adds what the last garbage collection found to be alive, as
+// go_gc_heap_live_bytes. It alone tells growth from garbage: the other figures of
+// the heap rise and fall with each collection.
+var liveHeap = collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/live:bytes$`)}
 
 // NewMetrics returns metrics in a registry of their own. rules names the limits
 // that may refuse a request.
@@ -63,11 +71,12 @@ func NewMetrics(rules []string) *Metrics {
 		deliveries:  counter("deliveries_total", "Jobs delivered to this worker, by what they turned out to be.", "kind"),
 		deadLetters: counter("dead_letters_total", "Jobs written to the dead-letter stream, by reason.", "reason"),
 		denied:      counter("limit_denials_total", "Requests refused by our own per-phone limits, by rule.", "rule"),
+		abandoned:   counter("abandoned_jobs_total", "Jobs that the server gave up on, by code: consumer or stream were tampered with.", "code"),
 		trouble:     counter("broker_errors_total", "Failed operations on the broker; each is tried again.", "operation"),
 	}
 	m.registry.MustRegister(
-		m.requests, m.attempts, m.callTime, m.queuedTime, m.inFlight, m.lookups, m.deliveries, m.deadLetters, m.denied, m.trouble,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		m.requests, m.attempts, m.callTime, m.queuedTime, m.inFlight, m.lookups, m.deliveries, m.deadLetters, m.denied, m.abandoned, m.trouble,
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	for _, s := range passcode.Statuses() {
 		m.requests.WithLabelValues(string(s))
@@ -80,6 +89,7 @@ func NewMetrics(rules []string) *Metrics {
 	}
 	initialise(m.lookups, lookupResults)
 	initialise(m.deliveries, deliveryKinds)
+	initialise(m.abandoned, abandonments)
 	initialise(m.trouble, operations)
 	initialise(m.denied, append([]string{"closed"}, rules...))
 	return m
@@ -127,6 +137,9 @@ func (m *Metrics) DeadLetter(r passcode.Reason) { m.deadLetters.WithLabelValues(
 
 // Denied counts a request refused by the limit of that name.
 func (m *Metrics) Denied(rule string) { m.denied.WithLabelValues(rule).Inc() }
+
+// Abandoned counts a job that the server gave up on.
+func (m *Metrics) Abandoned(code string) { m.abandoned.WithLabelValues(code).Inc() }
 
 // Trouble counts a failed broker operation.
 func (m *Metrics) Trouble(operation string) { m.trouble.WithLabelValues(operation).Inc() }

@@ -122,6 +122,12 @@ func TestEveryLabelIsThereFromTheStart(t *testing.T) {
 		assert.Contains(t, body, line+"\n")
 	}
 
+	for _, name := range []string{
+		"go_goroutines", "go_memstats_heap_inuse_bytes", "go_gc_heap_live_bytes", "process_cpu_seconds_total",
+	} {
+		assert.Contains(t, body, "\n"+name+" ", "worker bench reads it")
+	}
+
 	status, body = get("/livez")
 	assert.Equal(t, http.StatusOK, status)
 	assert.Equal(t, "ok\n", body)

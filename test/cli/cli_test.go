@@ -25,7 +25,8 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := brokertest.Server(t)
-	emulator := harness.StartEmulator(t, bin)
+	// One number whose messages Aliyun refuses for their template.
+	emulator := harness.StartEmulator(t, bin, "--fault", "code=isv.SMS_TEMPLATE_ILLEGAL,phone=13800000404")
 	stopped := brokertest.Server(t)
 	stopped.Stop()
 	nc, _ := server.Connect()

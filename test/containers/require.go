@@ -24,10 +24,17 @@ func Require(t testing.TB) {
 	if err == nil {
 		return
 	}
+	Missing(t, fmt.Sprintf("no Docker engine answers: %v", err))
+}
+
+// Missing ends a test for want of something that it needs of Docker: skipped, or
+// failed where REQUIRE_DOCKER is set.
+func Missing(t testing.TB, what string) {
+	t.Helper()
 	if required(os.Getenv("REQUIRE_DOCKER")) {
-		t.Fatalf("REQUIRE_DOCKER is set and no Docker engine answers: %v", err)
+		t.Fatalf("REQUIRE_DOCKER is set and %s", what)
 	}
-	t.Skipf("no Docker engine answers, so nothing is tested here (REQUIRE_DOCKER=1 makes this a failure): %v", err)
+	t.Skipf("%s, so nothing is tested here (REQUIRE_DOCKER=1 makes this a failure)", what)
 }
 
 func required(setting string) bool {
@@ -41,15 +48,20 @@ func required(setting string) bool {
 
 // engine asks once for each test process.
 var engine = sync.OnceValue(func() error {
-	setDefaults()
-	provider, err := testcontainers.NewDockerProvider(quiet)
+	p, err := provider()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), pingTimeout,
 		fmt.Errorf("no answer within %v", pingTimeout))
 	defer cancel()
-	return provider.Health(ctx)
+	return p.Health(ctx)
+})
+
+// provider is this process's way to the engine.
+var provider = sync.OnceValues(func() (*testcontainers.DockerProvider, error) {
+	setDefaults()
+	return testcontainers.NewDockerProvider(quiet)
 })
 
 // setDefaults must run before testcontainers is first used, since it reads the

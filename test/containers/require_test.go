@@ -42,20 +42,21 @@ func TestImageTagFollowsWhatTheImageIsMadeOf(t *testing.T) {
 
 	root, err := harness.Root()
 	require.NoError(t, err)
-	tag, err := imageTag(root)
+	parts := []string{natsParts.dockerfile, "go.mod", "go.sum"}
+	tag, err := imageTag(root, parts...)
 	require.NoError(t, err)
-	again, err := imageTag(root)
+	again, err := imageTag(root, parts...)
 	require.NoError(t, err)
 	assert.Equal(t, tag, again)
 
 	other := t.TempDir()
-	_, err = imageTag(other)
+	_, err = imageTag(other, parts...)
 	require.Error(t, err, "a folder that is not the repository has no image")
 	require.NoError(t, os.MkdirAll(other+"/build/nats", 0o755))
-	for _, name := range []string{dockerfile, "go.mod", "go.sum"} {
+	for _, name := range parts {
 		require.NoError(t, os.WriteFile(other+"/"+name, []byte("x"), 0o600))
 	}
-	changed, err := imageTag(other)
+	changed, err := imageTag(other, parts...)
 	require.NoError(t, err)
 	assert.NotEqual(t, tag, changed)
 }

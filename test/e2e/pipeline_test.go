@@ -173,7 +173,10 @@ func TestAcceptedAndDropped(t *testing.T) {
 	s.worker()
 	s.publish(job("r1", phoneOf(1)))
 	r := s.results.final("r1", bound)
-	assert.Equal(t, []passcode.Status{passcode.StatusSending, passcode.StatusInDoubt, passcode.StatusSent}, s.results.statuses("r1"))
+	assert.Equal(t, []passcode.Status{
+		passcode.StatusSending, passcode.StatusInDoubt, passcode.StatusInDoubt, passcode.StatusSent,
+	}, s.results.statuses("r1"))
+	assert.NotZero(t, s.results.of("r1")[2].LookupBeganAt, "the look-up is noted before it is made")
 	assert.True(t, r.Recovered)
 	assert.Equal(t, map[string]int{"r1": 1}, s.sentTo())
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -104,16 +105,10 @@ func (s *system) publish(body string) uint64 {
 }
 
 // insist publishes a good job until the stream has acknowledged it, however
-// often the broker goes away. The message id keeps a publish whose answer was
-// lost from being two jobs.
+// often the broker goes away.
 func (s *system) insist(id, phone string) {
 	s.t.Helper()
-	require.Eventually(s.t, func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		_, err := s.js.Publish(ctx, "passcode.send", []byte(job(id, phone)), jetstream.WithMsgID(id))
-		return err == nil
-	}, bound, 20*time.Millisecond)
+	require.NoError(s.t, harness.Insist(s.ctx(), s.js, id, job(id, phone)))
 }
 
 // phoneOf gives test number i a phone of its own.
@@ -172,20 +167,13 @@ type results struct {
 func watch(t *testing.T, nc *nats.Conn) *results {
 	t.Helper()
 	r := &results{t: t, changed: make(chan struct{}), byID: map[string][]passcode.Result{}}
-	_, err := nc.Subscribe("passcode.result.>", func(msg *nats.Msg) {
-		var result passcode.Result
-		if err := json.Unmarshal(msg.Data, &result); err != nil {
-			t.Errorf("announced: %v", err)
-			return
-		}
+	harness.OnResult(t, nc, func(result passcode.Result) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.byID[result.RequestID] = append(r.byID[result.RequestID], result)
 		close(r.changed)
 		r.changed = make(chan struct{})
 	})
-	require.NoError(t, err)
-	require.NoError(t, nc.Flush())
 	return r
 }
 
@@ -196,11 +184,16 @@ func (r *results) of(id string) []passcode.Result {
 	return append([]passcode.Result(nil), r.byID[id]...)
 }
 
-// statuses is the way a request went so far.
+// statuses is the way a request went so far. A state that was announced once more,
+// since a worker could not tell whether it had been, is one.
 func (r *results) statuses(id string) []passcode.Status {
 	var way []passcode.Status
+	var last passcode.Result
 	for _, one := range r.of(id) {
-		way = append(way, one.Status)
+		if !reflect.DeepEqual(one, last) {
+			way = append(way, one.Status)
+		}
+		last = one
 	}
 	return way
 }

@@ -47,6 +47,8 @@ type Target struct {
 	Package string // what to build; may be a package of a dependency
 	Race    bool
 	Static  bool // without cgo, so that the binary runs in an image FROM scratch
+	// Overlay is a file for go build's flag of that name; empty: none.
+	Overlay string
 }
 
 // Build builds a target and returns the binary's path, in bin/test of the
@@ -73,7 +75,7 @@ func Build(target Target) (path string, err error) {
 	fresh := filepath.Join(scratch, target.Name)
 	// Both flags are said either way. GOFLAGS may hold -race for the tests; and
 	// -trimpath would have every dependency compiled once more than the tests do.
-	args := []string{"build", fmt.Sprintf("-race=%t", target.Race), fmt.Sprintf("-trimpath=%t", target.Static)}
+	args := []string{"build", fmt.Sprintf("-race=%t", target.Race), fmt.Sprintf("-trimpath=%t", target.Static), "-overlay=" + target.Overlay}
 	cmd := exec.CommandContext(ctx, "go", append(args, "-o", fresh, target.Package)...)
 	cmd.Dir = root
 	cmd.Env = os.Environ()

@@ -30,9 +30,19 @@ const (
 // Emulator is a local stand-in for Aliyun's SMS service, running as a process.
 type Emulator struct {
 	*Process
+	*Admin
+}
+
+// Admin asks an emulator, wherever it runs, what it accepted, and changes its
+// faults.
+type Admin struct {
 	// URL is its base address, http://127.0.0.1:PORT.
 	URL string
+	t   testing.TB
 }
+
+// AdminAt returns the administration of the emulator at a base address.
+func AdminAt(t testing.TB, url string) *Admin { return &Admin{URL: url, t: t} }
 
 // Sent is a message that the emulator accepted.
 type Sent struct {
@@ -50,25 +60,36 @@ type Sent struct {
 // interface, with further arguments such as --limits, and waits until it listens.
 func StartEmulator(t testing.TB, bin string, args ...string) *Emulator {
 	t.Helper()
-	args = append([]string{
-		"emulator", "--listen", "127.0.0.1:0", "--access-key-id", AccessKeyID, "--access-key-secret", AccessKeySecret,
-	}, args...)
-	p := StartWorker(t, bin, nil, args...)
+	p := StartWorker(t, bin, nil, EmulatorArgs("127.0.0.1:0", args...)...)
 	_, address, _ := strings.Cut(p.WaitFor(listening, startTimeout), listening)
 	parsed, err := url.Parse(strings.TrimSpace(address))
 	if err != nil || parsed.Scheme != "http" || parsed.Hostname() != "127.0.0.1" {
 		t.Fatalf("the emulator listens at %q, which is no http address of the loopback interface", address)
 	}
-	return &Emulator{Process: p, URL: "http://" + parsed.Host}
+	return &Emulator{Process: p, Admin: AdminAt(t, "http://"+parsed.Host)}
+}
+
+// EmulatorArgs are the arguments of an emulator that listens there, with the
+// credentials that WorkerEnv hands to workers.
+func EmulatorArgs(listen string, args ...string) []string {
+	return append([]string{
+		"emulator", "--listen", listen, "--access-key-id", AccessKeyID, "--access-key-secret", AccessKeySecret,
+	}, args...)
 }
 
 // WorkerEnv is the environment of a worker that takes jobs from a server and
-// sends them to the emulator. It has no HTTP listener, so that many workers run
-// side by side; the caller may add to it and change it.
+// sends them to the emulator; see [WorkerEnv].
 func (e *Emulator) WorkerEnv(natsURL string) map[string]string {
+	return WorkerEnv(natsURL, strings.TrimPrefix(e.URL, "http://"))
+}
+
+// WorkerEnv is the environment of a worker that takes jobs from a server and
+// sends them to an emulator, host:port. It has no HTTP listener, so that many
+// workers run side by side; the caller may add to it and change it.
+func WorkerEnv(natsURL, emulator string) map[string]string {
 	return map[string]string{
 		"PASSCODE_NATS__URL":                 natsURL,
-		"PASSCODE_ALIYUN__ENDPOINT":          strings.TrimPrefix(e.URL, "http://"),
+		"PASSCODE_ALIYUN__ENDPOINT":          emulator,
 		"PASSCODE_ALIYUN__PROTOCOL":          "http",
 		"PASSCODE_ALIYUN__ACCESS_KEY_ID":     AccessKeyID,
 		"PASSCODE_ALIYUN__ACCESS_KEY_SECRET": AccessKeySecret,
@@ -79,10 +100,10 @@ func (e *Emulator) WorkerEnv(natsURL string) map[string]string {
 }
 
 // Sent lists what the emulator accepted, in its order.
-func (e *Emulator) Sent() []Sent {
-	e.t.Helper()
+func (a *Admin) Sent() []Sent {
+	a.t.Helper()
 	var sent []Sent
-	lines := json.NewDecoder(bytes.NewReader(e.call(http.MethodGet, "/_/sent", nil)))
+	lines := json.NewDecoder(bytes.NewReader(a.call(http.MethodGet, "/_/sent", nil)))
 	for {
 		var s Sent
 		switch err := lines.Decode(&s); err {
@@ -91,46 +112,46 @@ func (e *Emulator) Sent() []Sent {
 		case io.EOF:
 			return sent
 		default:
-			e.t.Fatalf("read what the emulator sent: %v", err)
+			a.t.Fatalf("read what the emulator sent: %v", err)
 		}
 	}
 }
 
 // Reset makes the emulator forget what it accepted.
-func (e *Emulator) Reset() {
-	e.t.Helper()
-	e.call(http.MethodPost, "/_/reset", nil)
+func (a *Admin) Reset() {
+	a.t.Helper()
+	a.call(http.MethodPost, "/_/reset", nil)
 }
 
 // SetFaults posts a body to the emulator's faults, in the form that the
 // emulator documents.
-func (e *Emulator) SetFaults(body string) {
-	e.t.Helper()
-	e.call(http.MethodPost, "/_/faults", strings.NewReader(body))
+func (a *Admin) SetFaults(body string) {
+	a.t.Helper()
+	a.call(http.MethodPost, "/_/faults", strings.NewReader(body))
 }
 
-func (e *Emulator) call(method, path string, body io.Reader) []byte {
-	e.t.Helper()
+func (a *Admin) call(method, path string, body io.Reader) []byte {
+	a.t.Helper()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), callTimeout,
 		fmt.Errorf("the emulator took longer than %v", callTimeout))
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, e.URL+path, body)
+	request, err := http.NewRequestWithContext(ctx, method, a.URL+path, body)
 	if err != nil {
-		e.t.Fatalf("%s %s: %v", method, path, err)
+		a.t.Fatalf("%s %s: %v", method, path, err)
 	}
 	// One connection a call: none is left open for a leak check to find.
 	request.Close = true
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		e.t.Fatalf("%s %s: %v", method, path, err)
+		a.t.Fatalf("%s %s: %v", method, path, err)
 	}
 	defer func() { _ = response.Body.Close() }() // read to its end below
 	answer, err := io.ReadAll(response.Body)
 	if err != nil {
-		e.t.Fatalf("%s %s: %v", method, path, err)
+		a.t.Fatalf("%s %s: %v", method, path, err)
 	}
 	if response.StatusCode/100 != 2 {
-		e.t.Fatalf("%s %s: %s: %s", method, path, response.Status, answer)
+		a.t.Fatalf("%s %s: %s: %s", method, path, response.Status, answer)
 	}
 	return answer
 }

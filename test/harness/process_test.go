@@ -163,9 +163,7 @@ func TestEmulatorIsAskedOverHTTP(t *testing.T) {
 	assert.Equal(t, "nats://127.0.0.1:1", env["PASSCODE_NATS__URL"])
 
 	failures := failuresOf(t, func(t testing.TB) {
-		refused := *e
-		refused.Process = &Process{t: t}
-		refused.SetFaults("nonsense")
+		AdminAt(t, e.URL).SetFaults("nonsense")
 	})
 	assert.Contains(t, failures, "no such fault", "what the emulator refuses fails the test")
 }

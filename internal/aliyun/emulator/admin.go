@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -43,13 +44,28 @@ func (e *Emulator) serveAdmin(w http.ResponseWriter, r *http.Request, route stri
 	handler(w, r)
 }
 
-// adminSent writes the accepted messages, one JSON object a line.
-func (e *Emulator) adminSent(w http.ResponseWriter, _ *http.Request) {
+// adminSent writes the accepted messages, one JSON object a line; with ?after=N
+// those behind the first N. What is asked for and was forgotten is an error, so
+// that whoever counts along misses none unawares.
+func (e *Emulator) adminSent(w http.ResponseWriter, r *http.Request) {
+	messages, forgotten := e.messages()
+	if text := r.URL.Query().Get("after"); text != "" {
+		after, err := strconv.Atoi(text)
+		switch {
+		case err != nil || after < 0:
+			http.Error(w, "after must be how many messages to leave out", http.StatusBadRequest)
+			return
+		case after < forgotten:
+			http.Error(w, "the first "+strconv.Itoa(forgotten)+" messages were forgotten", http.StatusGone)
+			return
+		}
+		messages = messages[min(after-forgotten, len(messages)):]
+	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	buffered := bufio.NewWriterSize(w, 64<<10)
 	enc := json.NewEncoder(buffered)
 	enc.SetEscapeHTML(false)
-	for _, m := range e.messages() {
+	for _, m := range messages {
 		if err := enc.Encode(m.sent()); err != nil {
 			return // the reader has gone
 		}

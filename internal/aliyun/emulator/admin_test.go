@@ -174,3 +174,62 @@ func (l *lockedBuffer) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+func TestAdminSentAfter(t *testing.T) {
+	t.Parallel()
+	e, c := newTest(t, Options{Keep: time.Minute})
+	ids := func(query string) []string {
+		t.Helper()
+		w := admin(e, http.MethodGet, "/_/sent"+query, "")
+		require.Equal(t, http.StatusOK, w.Code)
+		got := []string{}
+		for line := range strings.Lines(w.Body.String()) {
+			var s Sent
+			require.NoError(t, json.Unmarshal([]byte(line), &s))
+			got = append(got, s.OutID)
+		}
+		return got
+	}
+	mustSend(t, e, "OutId", "a")
+	mustSend(t, e, "OutId", "b")
+	c.advance(40 * time.Second)
+	mustSend(t, e, "OutId", "c")
+	assert.Equal(t, []string{"a", "b", "c"}, ids(""))
+	assert.Equal(t, []string{"b", "c"}, ids("?after=1"))
+	assert.Empty(t, ids("?after=3"))
+	assert.Empty(t, ids("?after=9"), "not accepted yet")
+	assert.Equal(t, http.StatusBadRequest, admin(e, http.MethodGet, "/_/sent?after=-1", "").Code)
+	assert.Equal(t, http.StatusBadRequest, admin(e, http.MethodGet, "/_/sent?after=x", "").Code)
+
+	c.advance(40 * time.Second) // the first two are older than a minute now
+	mustSend(t, e, "OutId", "d")
+	assert.Equal(t, []string{"c", "d"}, ids(""))
+	assert.Equal(t, []string{"d"}, ids("?after=3"))
+	assert.Equal(t, []string{"c", "d"}, ids("?after=2"))
+	gone := admin(e, http.MethodGet, "/_/sent?after=1", "")
+	assert.Equal(t, http.StatusGone, gone.Code)
+	assert.Contains(t, gone.Body.String(), "the first 2 messages")
+
+	e.Reset()
+	mustSend(t, e, "OutId", "e")
+	assert.Equal(t, []string{"e"}, ids("?after=0"))
+}
+
+// TestKeptMessages: look-ups find what is kept alone, and the memory of the rest
+// is given back.
+func TestKeptMessages(t *testing.T) {
+	t.Parallel()
+	e, c := newTest(t, Options{Keep: time.Minute})
+	mustSend(t, e, "PhoneNumbers", "85268326366", "OutId", "old")
+	for range 600 {
+		c.advance(time.Second)
+		mustSend(t, e, "OutId", "often")
+	}
+	assert.Len(t, e.Sent(), 61)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	assert.Len(t, e.store.byPhone, 1, "the other phone is forgotten with its message")
+	assert.Len(t, e.store.byPhone["13812345678"], 61)
+	assert.LessOrEqual(t, cap(e.store.all), 128)
+	assert.Equal(t, 540, e.store.forgotten)
+}

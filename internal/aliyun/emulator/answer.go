@@ -114,6 +114,9 @@ const page502 = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>
 // deliver lets the client have the answer, in the way that the answer says.
 func (e *Emulator) deliver(w http.ResponseWriter, r *http.Request, a answer) {
 	e.pause(r.Context(), a.latency)
+	// Clients read the service's clock from it, so it must be the one that
+	// signatures are checked by.
+	w.Header().Set("Date", e.opts.Now().UTC().Format(http.TimeFormat))
 	switch a.how {
 	case KindHang:
 		select {

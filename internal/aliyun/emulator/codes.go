@@ -18,6 +18,7 @@ const (
 	codeParamMissing     = "isv.TEMPLATE_MISSING_PARAMETERS"
 	codeParamIllegal     = "isv.TEMPLATE_PARAMS_ILLEGAL"
 	codeInvalid          = "isv.INVALID_PARAMETERS"
+	codeOnlyAbroad       = "isv.DOMESTIC_NUMBER_NOT_SUPPORTED"
 	codeThrottled        = "Throttling.User"
 	codeUnavailable      = "ServiceUnavailable"
 	codeActionUnknown    = "InvalidAction.NotFound"
@@ -87,7 +88,7 @@ var messages = map[string]string{
 	"isv.SMS_CONTENT_ILLEGAL":                "短信内容包含禁止发送内容",
 	"isv.UNSUPPORTED_CONTENT":                "字符不支持",
 	"isv.SMS_CONTENT_MISMATCH_TEMPLATE_TYPE": "短信内容和模板属性不匹配",
-	"isv.DOMESTIC_NUMBER_NOT_SUPPORTED":      "国际/港澳台消息模板不支持发送境内号码",
+	codeOnlyAbroad:                           "国际/港澳台消息模板不支持发送境内号码",
 	"isv.SMS_TEST_NUMBER_LIMIT":              "只能向已回复授权信息的手机号发送",
 	"isv.SMS_TEST_SIGN_TEMPLATE_LIMIT":       "测试模板和签名限制",
 	"isv.SMS_TEST_TEMPLATE_PARAMS_ILLEGAL":   "仅支持4至6位纯数字",

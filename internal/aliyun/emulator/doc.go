@@ -8,9 +8,9 @@
 //
 // # What it keeps
 //
-// Every message it accepts is kept in memory until [Emulator.Reset], about half
-// a kilobyte each, because a test wants to see all of them: a run of a million
-// messages takes half a gigabyte. Nonces are kept only as long as the 15 minute
+// Every message it accepts is kept in memory until [Emulator.Reset], because a
+// test wants to see all of them: a run of a million messages takes about a
+// gigabyte. [Options].Keep bounds that by time. Nonces are kept only as long as the 15 minute
 // window of the signature makes a replay possible.
 //
 // # Administration
@@ -18,7 +18,9 @@
 // These routes need no signature, and show phone numbers and passcodes on
 // purpose. Serve the emulator on loopback alone.
 //
-//	GET    /_/sent    what was accepted, one JSON object a line, oldest first
+//	GET    /_/sent    what was accepted, one JSON object a line, oldest first;
+//	                  with ?after=N what came behind the first N, or 410 where
+//	                  some of that was forgotten
 //	GET    /_/stats   counters, see [Stats]
 //	POST   /_/reset   forgets everything: messages, limits, nonces, counters, faults
 //	GET    /_/faults  the faults and how often each has fired

@@ -41,8 +41,13 @@ type Options struct {
 	// code may stand the variables that the template has, with colons between:
 	// "SMS_154950909:code". Then another variable draws the service's refusal
 	// "Params must be [a-zA-Z0-9] for verification sms"; without them only code
-	// is checked.
+	// is checked. A template is for verification codes unless its kind stands
+	// behind all that: "SMS_154950909=notification"; the others are promotion and
+	// international. New panics where [CheckTemplate] finds one wrong.
 	Templates []string
+	// Keep is for how long accepted messages are kept; 0: until [Emulator.Reset].
+	// Look-ups, too, find no message that was forgotten.
+	Keep time.Duration
 	// LookupLag is how long QuerySendDetails does not find a message that was
 	// accepted.
 	LookupLag time.Duration
@@ -53,8 +58,8 @@ type Options struct {
 	// ReportWaits is how long to wait before each repetition of a push that
 	// failed; nil: 1, 5 and 10 minutes, like the service.
 	ReportWaits []time.Duration
-	// Now is the clock of signatures, limits and messages; nil: time.Now.
-	// Latencies and the pushing of reports go by the real one.
+	// Now is the clock of signatures, limits, messages and the Date header; nil:
+	// time.Now. Latencies and the pushing of reports go by the real one.
 	Now func() time.Time
 	// Seed makes the faults with a share, and the request ids, the same each
 	// time; 0: each time others.
@@ -69,7 +74,7 @@ type Options struct {
 // use. After use it must be closed.
 type Emulator struct {
 	opts      Options
-	templates map[string][]string // variables by code; nil for any
+	templates map[string]template // by code
 	nonces    *nonces
 	counters  *counters
 	random    *random
@@ -107,11 +112,11 @@ func New(opts Options) *Emulator {
 	}
 	e := &Emulator{
 		opts:      opts,
-		templates: parseTemplates(opts.Templates),
+		templates: mustTemplates(opts.Templates),
 		nonces:    newNonces(),
 		counters:  newCounters(),
 		random:    newRandom(opts.Seed),
-		store:     newStore(opts.Now()),
+		store:     newStore(opts.Now(), opts.Keep),
 		limits:    newLimits(),
 		faults:    newFaultSet(opts.Faults),
 		closing:   make(chan struct{}),
@@ -120,19 +125,6 @@ func New(opts Options) *Emulator {
 		e.pusher = newPusher(httpPost(opts.ReportURL), opts.ReportWaits, opts.Logger)
 	}
 	return e
-}
-
-// parseTemplates reads "CODE" and "CODE:variable:variable".
-func parseTemplates(specs []string) map[string][]string {
-	templates := make(map[string][]string, len(specs))
-	for _, spec := range specs {
-		parts := strings.Split(spec, ":")
-		templates[parts[0]] = nil
-		if len(parts) > 1 {
-			templates[parts[0]] = parts[1:]
-		}
-	}
-	return templates
 }
 
 // ServeHTTP serves the API on "/" and the administration on "/_/".

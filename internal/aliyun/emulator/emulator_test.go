@@ -156,7 +156,7 @@ func BenchmarkOnTheWire(b *testing.B) {
 			_ = resp.Body.Close()
 		}
 	})
-	if len(e.messages()) != b.N {
+	if len(e.Sent()) != b.N {
 		b.Error("not all were accepted")
 	}
 }
@@ -178,7 +178,7 @@ func BenchmarkMemory(b *testing.B) {
 			e.ServeHTTP(httptest.NewRecorder(), signed(e, ActionSendSms, sending("PhoneNumbers", strconv.Itoa(13800000000+i), "OutId", strconv.Itoa(1e15+i))))
 		}
 		b.ReportMetric(float64(heap()-before)/n, "bytes/message")
-		if len(e.messages()) != n {
+		if len(e.Sent()) != n {
 			b.Fatal("not all were accepted")
 		}
 		e.Close()

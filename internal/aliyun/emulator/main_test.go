@@ -121,6 +121,7 @@ type reply struct {
 	SmsSendDetailDTOs struct{ SmsSendDetailDTO []detail }
 
 	SignStatus, TemplateStatus, TemplateType *int
+	TemplateContent                          string
 }
 
 func serve(t *testing.T, e *Emulator, r *http.Request) reply {

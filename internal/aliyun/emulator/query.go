@@ -132,8 +132,6 @@ func serviceTime(t time.Time) string { return t.In(serviceZone).Format(time.Date
 const (
 	auditPassed = 1
 	auditFailed = 2
-	// typeVerification is the TemplateType of templates for passcodes.
-	typeVerification = 0
 )
 
 func audit(approved bool) (status int, reason string) {
@@ -168,6 +166,7 @@ func (e *Emulator) querySmsTemplate(c *call) answer {
 	}
 	requestID := e.random.requestID()
 	status, reason := audit(e.templateApproved(code))
+	t := e.templates[code]
 	right := e.fine(requestID, struct {
 		Code, Message   string
 		RequestID       string `json:"RequestId"`
@@ -178,11 +177,8 @@ func (e *Emulator) querySmsTemplate(c *call) answer {
 		TemplateContent string
 		Reason          string
 		CreateDate      string
-	}{codeOK, codeOK, requestID, code, "验证码", typeVerification, status, templateText, reason, auditDate})
+	}{codeOK, codeOK, requestID, code, "验证码", t.kind, status, t.text(), reason, auditDate})
 	return e.spoil(e.faultFor(ActionQuerySmsTemplate), c.host, right)
 }
 
-const (
-	auditDate    = "2017-05-25 00:00:00"
-	templateText = "您的验证码为${code},请勿泄露于他人!"
-)
+const auditDate = "2017-05-25 00:00:00"

@@ -2,6 +2,8 @@ package emulator
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"testing"
 	"time"
@@ -163,4 +165,59 @@ func TestQuerySignAndTemplate(t *testing.T) {
 	assert.Equal(t, 1, *do(t, listed, ActionQuerySmsTemplate, map[string]string{"TemplateCode": "SMS_1"}).TemplateStatus)
 	assert.Equal(t, "MissingSignName", do(t, open, ActionQuerySmsSign, nil).Code)
 	assert.Equal(t, "MissingTemplateCode", do(t, open, ActionQuerySmsTemplate, nil).Code)
+}
+
+func TestTemplatesHaveAKindAndVariables(t *testing.T) {
+	t.Parallel()
+	e, _ := newTest(t, Options{Templates: []string{
+		"SMS_1", "SMS_2=notification", "SMS_3:code:product=promotion", "SMS_4:n=international", "SMS_5:code=verification",
+	}})
+	for code, want := range map[string]struct {
+		kind int
+		text string
+	}{
+		"SMS_1": {0, "${code}"},
+		"SMS_2": {1, "${code}"},
+		"SMS_3": {2, "${code}${product}"},
+		"SMS_4": {3, "${n}"},
+		"SMS_5": {0, "${code}"},
+	} {
+		got := do(t, e, ActionQuerySmsTemplate, map[string]string{"TemplateCode": code})
+		require.Equal(t, "OK", got.Code)
+		assert.Equal(t, 1, *got.TemplateStatus, code)
+		assert.Equal(t, want.kind, *got.TemplateType, code)
+		assert.Equal(t, "您的验证码为"+want.text+",请勿泄露于他人!", got.TemplateContent, code)
+	}
+}
+
+func TestWrongTemplatesAreRefused(t *testing.T) {
+	t.Parallel()
+	for spec, rule := range map[string]string{
+		"":                        "must be CODE",
+		"=notification":           "must be CODE",
+		"SMS_1:":                  "must be CODE",
+		"SMS_1::code":             "must be CODE",
+		"SMS_1=":                  "must be one of international, notification, promotion, verification",
+		"SMS_1=dance":             "must be one of",
+		"SMS_1=notification:code": "must be one of",
+	} {
+		require.ErrorContains(t, CheckTemplate(spec), rule, spec)
+		require.Panics(t, func() { New(Options{Templates: []string{spec}}) }, spec)
+	}
+	require.NoError(t, CheckTemplate("SMS_1:code=verification"))
+}
+
+// TestTheDateIsTheClocks: of every answer, a refusal of the signature's time
+// included.
+func TestTheDateIsTheClocks(t *testing.T) {
+	t.Parallel()
+	e, c := newTest(t, Options{})
+	late := signed(e, ActionQuerySmsSign, map[string]string{"SignName": "x"})
+	c.advance(20 * time.Minute)
+	for _, r := range []*http.Request{late, httptest.NewRequest(http.MethodGet, "http://dysmsapi.test/", nil)} {
+		w := httptest.NewRecorder()
+		e.ServeHTTP(w, r)
+		assert.Equal(t, "Sun, 22 Nov 2026 04:50:00 GMT", w.Header().Get("Date"))
+		assert.NotEqual(t, http.StatusOK, w.Code)
+	}
 }

@@ -115,7 +115,12 @@ func (e *Emulator) checkSend(c *call) (submission, *refusal) {
 	if !e.templateApproved(s.template) {
 		return submission{}, refuse(codeTemplateUnknown)
 	}
-	return s, checkParam(s.param, e.templates[s.template])
+	t := e.templates[s.template]
+	inChina := func(n number) bool { return isMainland(n.key) }
+	if t.kind == typeInternational && slices.ContainsFunc(s.numbers, inChina) {
+		return submission{}, refuse(codeOnlyAbroad)
+	}
+	return s, checkParam(s.param, t)
 }
 
 func (e *Emulator) signApproved(name string) bool {
@@ -129,7 +134,7 @@ func (e *Emulator) templateApproved(code string) bool {
 
 // checkParam checks a TemplateParam against the variables of its template,
 // where those are known.
-func checkParam(param string, variables []string) *refusal {
+func checkParam(param string, t template) *refusal {
 	if param == "" {
 		return refuse(codeParamMissing)
 	}
@@ -142,15 +147,11 @@ func checkParam(param string, variables []string) *refusal {
 		if !ok {
 			return refuse(codeParamNotJSON)
 		}
-		if name == codeVariable && !isPasscode(text) || variables != nil && !slices.Contains(variables, name) {
+		if name == codeVariable && !isPasscode(text) || t.variables != nil && !slices.Contains(t.variables, name) {
 			return refuse(codeParamIllegal)
 		}
 	}
-	required := variables
-	if required == nil {
-		required = []string{codeVariable}
-	}
-	for _, name := range required {
+	for _, name := range t.required() {
 		if _, ok := values[name]; !ok {
 			return refuse(codeParamMissing)
 		}

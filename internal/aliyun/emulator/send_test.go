@@ -65,7 +65,10 @@ func TestSendSmsChecksParameters(t *testing.T) {
 
 func TestApprovedSignaturesAndTemplates(t *testing.T) {
 	t.Parallel()
-	opts := Options{SignNames: []string{"阿里云", "Shop"}, Templates: []string{"SMS_1", "SMS_2:code", "SMS_3:code:product"}}
+	opts := Options{
+		SignNames: []string{"阿里云", "Shop"},
+		Templates: []string{"SMS_1", "SMS_2:code", "SMS_3:code:product", "SMS_5=notification", "SMS_6=international"},
+	}
 	for _, row := range []struct{ sign, template, param, code string }{
 		{"阿里云", "SMS_1", `{"code":"1234"}`, "OK"},
 		{"Shop", "SMS_1", `{"code":"1234","any":"x"}`, "OK"},
@@ -75,11 +78,15 @@ func TestApprovedSignaturesAndTemplates(t *testing.T) {
 		{"Shop", "SMS_2", `{"code":"1234","uiLocales":"zh-CN en"}`, codeParamIllegal},
 		{"Shop", "SMS_3", `{"code":"1234","product":"My App"}`, "OK"},
 		{"Shop", "SMS_3", `{"code":"1234"}`, codeParamMissing},
+		{"Shop", "SMS_5", `{"code":"1234"}`, "OK"}, // the service doesn't ask what a text is for
+		{"Shop", "SMS_6", `{"code":"1234"}`, codeOnlyAbroad},
 	} {
 		e, _ := newTest(t, opts)
 		got := do(t, e, ActionSendSms, sending("SignName", row.sign, "TemplateCode", row.template, "TemplateParam", row.param))
 		assert.Equal(t, row.code, got.Code, "%+v", row)
 	}
+	e, _ := newTest(t, opts)
+	mustSend(t, e, "SignName", "Shop", "TemplateCode", "SMS_6", "PhoneNumbers", "85268326366")
 }
 
 func TestSentShowsWhatWasAccepted(t *testing.T) {
@@ -115,7 +122,7 @@ func TestBizIDsDifferBetweenRuns(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for run := range 10 {
-		s := newStore(testStart.Add(time.Duration(run) * time.Millisecond))
+		s := newStore(testStart.Add(time.Duration(run)*time.Millisecond), 0)
 		for range 1000 {
 			id := s.nextBizID()
 			require.False(t, seen[id])
@@ -156,7 +163,7 @@ func FuzzTemplateParam(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, param string) {
-		if checkParam(param, nil) != nil {
+		if checkParam(param, template{}) != nil {
 			return
 		}
 		m := &message{param: param}

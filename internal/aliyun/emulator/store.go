@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,23 +68,27 @@ func (m *message) outcome() (success bool, code, meaning string) {
 // store keeps the messages in the order in which they were accepted. It is
 // guarded by the emulator's lock.
 type store struct {
-	all     []*message
-	byPhone map[string][]*message
-	names   map[string]string
-	lastBiz int64
+	all []*message
+	// forgotten is how many messages stood before the first of all.
+	forgotten int
+	keep      time.Duration // 0: for ever
+	swept     time.Time
+	byPhone   map[string][]*message
+	names     map[string]string
+	lastBiz   int64
 }
 
 // newStore begins its BizIds at the clock, in units of ten nanoseconds, so that
 // no emulator gives out one that an earlier emulator gave out: none accepts a
 // hundred million messages a second.
-func newStore(now time.Time) *store {
-	s := &store{lastBiz: now.UnixNano() / 10}
+func newStore(now time.Time, keep time.Duration) *store {
+	s := &store{lastBiz: now.UnixNano() / 10, keep: keep}
 	s.reset()
 	return s
 }
 
 func (s *store) reset() {
-	s.all = nil
+	s.all, s.forgotten, s.swept = nil, 0, time.Time{}
 	s.byPhone = map[string][]*message{}
 	s.names = map[string]string{}
 }
@@ -103,6 +108,7 @@ func (s *store) add(m *message) {
 	m.param = strings.Clone(m.param)
 	m.template = s.name(m.template)
 	m.sign = s.name(m.sign)
+	s.sweep(m.at)
 	s.all = append(s.all, m)
 	s.byPhone[m.number.key] = append(s.byPhone[m.number.key], m)
 }
@@ -116,17 +122,45 @@ func (s *store) name(name string) string {
 	return name
 }
 
-// messages returns what was accepted so far. Messages are only appended, and
-// reset begins a new slice, so that the result may be read without the lock.
-func (e *Emulator) messages() []*message {
+// sweepEvery is how often messages are looked at that might be forgotten.
+const sweepEvery = time.Second
+
+// sweep forgets the messages that are too old. Those that stay move into a slice
+// of their own, because others may be reading the old one.
+func (s *store) sweep(now time.Time) {
+	if s.keep == 0 || now.Sub(s.swept) < sweepEvery {
+		return
+	}
+	s.swept = now
+	old := 0
+	for old < len(s.all) && now.Sub(s.all[old].at) > s.keep {
+		m := s.all[old]
+		// A phone's messages are in the order of all of them, so it is its first.
+		if rest := s.byPhone[m.number.key][1:]; len(rest) > 0 {
+			s.byPhone[m.number.key] = slices.Clone(rest)
+		} else {
+			delete(s.byPhone, m.number.key)
+		}
+		old++
+	}
+	s.forgotten += old
+	if old > 0 {
+		s.all = slices.Clone(s.all[old:])
+	}
+}
+
+// messages returns what was accepted so far, and how many messages were
+// forgotten that came before. Messages are only appended, and reset and sweep
+// begin a new slice, so that the result may be read without the lock.
+func (e *Emulator) messages() (kept []*message, forgotten int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.store.all[:len(e.store.all):len(e.store.all)]
+	return e.store.all[:len(e.store.all):len(e.store.all)], e.store.forgotten
 }
 
 // Sent returns the messages that were accepted, oldest first.
 func (e *Emulator) Sent() []Sent {
-	messages := e.messages()
+	messages, _ := e.messages()
 	sent := make([]Sent, 0, len(messages))
 	for _, m := range messages {
 		sent = append(sent, m.sent())

@@ -87,6 +87,7 @@ func TestFindLeavesTheHarmlessAlone(t *testing.T) {
 		"a passcode inside a longer number": passcode + "1",
 		"a passcode inside an identifier":   "req-x" + passcode,
 		"a command that testscript repeats": "        > exec worker send --phone +86" + national + " --code " + passcode,
+		"one with a condition":              "        > [linux] ! exec worker limits reset +86" + national,
 		"the same, where it is to fail":     "> ! worker send --phone " + national,
 	} {
 		assert.Empty(t, find(t, line), sentence)

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"unicode"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/passcode-worker/passcode-worker/internal/aliyun"
+	"github.com/passcode-worker/passcode-worker/internal/broker"
+	"github.com/passcode-worker/passcode-worker/internal/check"
+	"github.com/passcode-worker/passcode-worker/internal/config"
+)
+
+// checkCmd is "worker check".
+type checkCmd struct {
+	JSON bool `name:"json" help:"One JSON object a line: status, check, name, detail, mend."`
+}
+
+// Help is the text below the flags.
+func (*checkCmd) Help() string {
+	return `Asks the broker and Aliyun what a worker with these settings would meet, on the machine and as the user that it runs as. It changes nothing and sends no SMS.
+
+One line a check:
+
+    settings     every mistake, with the key
+    broker       reachable, with these credentials
+    version      NATS 2.11 or later
+    replicas     where there is a cluster, or should be one
+    rights       every subject and request that a worker needs
+    bucket, stream, consumer
+                 there, and as the settings want them; each difference
+    endpoint     Aliyun answers
+    clock        this machine's against Aliyun's
+    credentials  Aliyun accepts the access key
+    signature    each is approved
+    template     each is approved, and for verification codes
+
+"ok" is in order, "warn" is for you to judge, "fail" keeps a worker from its job or its promises. What can't be checked before something else is mended says so.
+
+Exit status: 0 nothing failed, 1 something did (a wrong setting too), 2 the command line is wrong.`
+}
+
+// Run makes every check and prints each result as it comes. It fails where one
+// of them does.
+func (k *checkCmd) Run(e *env, c *cli) error {
+	cfg, err := c.settings(e, true)
+	var problems *config.Errors
+	if err != nil && !errors.As(err, &problems) {
+		return err
+	}
+	if problems != nil && problems.Concern("--set") {
+		return err // a command line that is wrong leaves open what was meant
+	}
+	plan := check.Plan{
+		Config: cfg, Problems: problems, Topology: topology(cfg),
+		Dial: func(ctx context.Context) (*nats.Conn, error) { return dialOnce(ctx, cfg) },
+		// A request id that nobody has.
+		Trial: "worker-check-" + strings.ToLower(rand.Text()),
+	}
+	sender, err := askingSender(cfg, problems)
+	if err != nil {
+		plan.AliyunErr = err
+	} else {
+		plan.Aliyun = sender
+		// Keys may be on their way from a provider that takes its time; whoever
+		// wants to leave does not wait for them.
+		defer func() {
+			if e.stop.Err() == nil {
+				sender.Close()
+			}
+		}()
+	}
+
+	show, count := k.printer(e), map[check.Status]int{}
+	if err := plan.Run(e.stop, func(r check.Result) {
+		count[r.Status]++
+		show(r)
+	}); err != nil {
+		return err
+	}
+	say(e.stderr, "%d ok, %d to be judged, %d failed", count[check.OK], count[check.Warn], count[check.Fail])
+	if count[check.Fail] > 0 {
+		return errSaid
+	}
+	return nil
+}
+
+// dialOnce connects as a worker does, or says why it can't. Its caller closes the
+// connection.
+func dialOnce(ctx context.Context, cfg config.Config) (*nats.Conn, error) {
+	url := cfg.NATS.URL.Reveal()
+	if cfg.NATS.Embedded.Enabled {
+		url = "nats://" + dialable(cfg.NATS.Embedded.Listen)
+	}
+	return broker.ConnectOnce(ctx, brokerOptions(cfg.NATS, url, "worker check", broker.WorkerInbox), slog.New(slog.DiscardHandler))
+}
+
+// askingSender returns a sender for questions alone. What is wrong with settings
+// that only sending needs doesn't keep it from them.
+func askingSender(cfg config.Config, problems *config.Errors) (*aliyun.Sender, error) {
+	o := senderOptions(cfg)
+	o.MaxQPS, o.Concurrency = 0, 1
+	if !problems.Usable("aliyun.connect_timeout", "aliyun.timeout") {
+		o.ConnectTimeout, o.Timeout = 0, 0 // the defaults
+	}
+	if !problems.Usable("aliyun.access_key_id", "aliyun.access_key_secret", "aliyun.security_token") {
+		o.Credentials = aliyun.Credentials{}
+	}
+	return aliyun.New(o)
+}
+
+// printer returns what prints one result: an object on one line, a line of text,
+// or on a terminal as many lines as the text needs.
+func (k *checkCmd) printer(e *env) func(check.Result) {
+	if k.JSON {
+		out := jsonLines(e.stdout)
+		return func(r check.Result) { _ = out.Encode(r) } // a pipe that is gone has no reader left
+	}
+	s := newScreen(e.stdout)
+	if s.terminal {
+		return func(r check.Result) { printFolded(s, r) }
+	}
+	return func(r check.Result) {
+		text := found(r)
+		if r.Mend != "" {
+			text += "; mend: " + oneLine(r.Mend)
+		}
+		s.line("%-4s  %-11s  %s", r.Status, r.Check, text)
+	}
+}
+
+// printFolded breaks the text into lines that fit, with the mend on lines of its
+// own.
+func printFolded(s *screen, r check.Result) {
+	const indent = 4 + 2 + 11 + 2
+	lines := wrapped(found(r), width-indent)
+	if r.Mend != "" {
+		for i, line := range wrapped(oneLine(r.Mend), width-indent-2) {
+			lead := "  "
+			if i == 0 {
+				lead = "→ "
+			}
+			lines = append(lines, s.paint(dim, lead+line))
+		}
+	}
+	// Padded before it is painted, for colours take no room.
+	status := s.paint(statusColours[r.Status], fmt.Sprintf("%-4s", r.Status))
+	s.line("%s  %-11s  %s", status, r.Check, lines[0])
+	for _, line := range lines[1:] {
+		s.line("%*s%s", indent, "", line)
+	}
+}
+
+// found is what a result says, and of what.
+func found(r check.Result) string {
+	if r.Name == "" {
+		return oneLine(r.Detail)
+	}
+	return oneLine(r.Name + ": " + r.Detail)
+}
+
+var statusColours = map[check.Status]string{check.OK: green, check.Warn: yellow, check.Fail: red}
+
+// oneLine keeps a text from taking more than a line, or from moving the cursor.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, strings.ReplaceAll(text, "\n", "; "))
+}

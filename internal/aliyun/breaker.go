@@ -1,0 +1,209 @@
+package aliyun
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// When a breaker opens, and how often it then tries.
+const (
+	// openAfter is how many requests must fail in a row. They are requests, not
+	// calls: a lone job, or a few, that meet a dead endpoint make all their attempts,
+	// and are given up as the settings say.
+	openAfter = 20
+	// silentTime is how long no call must have been answered. It outlasts a blip, a
+	// restart on the other side for one, and is over before the first jobs have used
+	// up the attempts of the default settings (7.75 s at the earliest).
+	silentTime = 5 * time.Second
+	// failedTime is how long every answer must have been that the service is
+	// unavailable. It is longer, because Aliyun is there and speaks for each call by
+	// itself: those jobs make their attempts, and are given up as the settings say.
+	failedTime = 30 * time.Second
+	// Each failed probe doubles the pause until the next.
+	firstPause = time.Second
+	lastPause  = 15 * time.Second
+)
+
+// Breaker stops a worker's calls while Aliyun is down: it can't be reached, is
+// silent, or says for long that it is unavailable, to everybody. Each such call would
+// cost its job an attempt, or leave it in doubt, and tell nothing new. One call after
+// each pause, the probe, finds out whether Aliyun is back; then the pace begins at
+// its floor and grows. An Aliyun that throttles is not down: the pacer slows down
+// for it.
+//
+// It knows what this worker sees and no more, because a network that is cut off here
+// says nothing of other workers'. So while it is open the worker takes few jobs
+// from the stream, [MinPace] a second, and leaves the rest to others.
+type Breaker struct {
+	now   func() time.Time
+	log   *slog.Logger
+	pacer *pacer
+	// patience is how long a probe may take before another is made.
+	patience time.Duration
+
+	mu     sync.Mutex
+	silent streak // calls without an answer, since the last that had one
+	failed streak // calls without success, since the last that had some
+	since  time.Time
+	open   bool
+	probe  string    // the request of the probe under way
+	next   time.Time // when a probe may be made
+	level  int       // probes that failed since it opened
+	code   string    // of the last failure, and its message
+	text   string
+}
+
+// streak is calls that failed one after the other.
+type streak struct {
+	requests map[string]struct{} // as many as matter
+	since    time.Time           // when the first of the calls began
+}
+
+func (r *streak) add(requestID string, began time.Time) {
+	if len(r.requests) == 0 {
+		r.requests, r.since = map[string]struct{}{}, began
+	}
+	if len(r.requests) < openAfter {
+		r.requests[requestID] = struct{}{}
+	}
+}
+
+func (r *streak) end() { clear(r.requests) }
+
+// opens says whether the streak is long enough, in requests and in time.
+func (r *streak) opens(now time.Time, after time.Duration) bool {
+	return len(r.requests) >= openAfter && now.Sub(r.since) >= after
+}
+
+func newBreaker(o Options, p *pacer) *Breaker {
+	return &Breaker{now: o.Now, log: o.Logger, pacer: p, patience: 2 * o.Timeout}
+}
+
+// Outage is what readiness and metrics show.
+type Outage struct {
+	// Open is true while calls are held back, that is from Since, when calls began
+	// to fail, until a probe is answered.
+	Open  bool
+	Since time.Time
+	// NextProbe is when the next call may be made; where it is past, by the next job.
+	NextProbe time.Time
+	// Code and Message are those of the last failure.
+	Code, Message string
+}
+
+// State tells how things stand.
+func (b *Breaker) State() Outage {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.open {
+		return Outage{}
+	}
+	return Outage{Open: true, Since: b.since, NextProbe: b.next, Code: b.code, Message: b.text}
+}
+
+// Admit says whether a call may be made for the request now. Whoever is given the
+// probe makes the call by [Sender.Send], or gives it back.
+func (b *Breaker) Admit(requestID string) domain.Admission {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.open {
+		return domain.Admission{Allowed: true}
+	}
+	now := b.now()
+	if wait := b.next.Sub(now); wait > 0 {
+		return domain.Admission{Wait: wait}
+	}
+	b.probe, b.next = requestID, now.Add(b.patience)
+	return domain.Admission{Allowed: true, Probe: true}
+}
+
+// GiveBack says that no call was made for the request. Where it had the probe, the
+// next job probes at once.
+func (b *Breaker) GiveBack(requestID string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.giveBack(requestID)
+}
+
+func (b *Breaker) giveBack(requestID string) {
+	if b.open && b.probe == requestID {
+		b.probe, b.next = "", b.now()
+	}
+}
+
+// learn takes note of what a call that began then came to.
+func (b *Breaker) learn(requestID string, began time.Time, out domain.Outcome) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case out.NotMade:
+		b.giveBack(requestID)
+	case out.Class == passcode.ClassTransient, out.Class == passcode.ClassInDoubt:
+		b.failure(requestID, began, out)
+	case out.ProviderRequestID != "":
+		b.answer(requestID)
+	default: // refused here, before a call was made
+		b.giveBack(requestID)
+	}
+}
+
+func (b *Breaker) failure(requestID string, began time.Time, out domain.Outcome) {
+	now := b.now()
+	if b.open {
+		if b.probe == requestID {
+			b.code, b.text = out.Code, out.Message
+			b.level++
+			b.probe, b.next = "", now.Add(min(firstPause<<min(b.level, 10), lastPause))
+		}
+		return // any other began before the breaker opened
+	}
+	if out.ProviderRequestID != "" {
+		b.silent.end()
+	} else {
+		b.silent.add(requestID, began)
+	}
+	b.failed.add(requestID, began)
+	switch {
+	case b.silent.opens(now, silentTime):
+		b.since = b.silent.since
+	case b.failed.opens(now, failedTime):
+		b.since = b.failed.since
+	default:
+		return
+	}
+	b.open, b.level, b.probe, b.next = true, 0, "", now.Add(firstPause)
+	b.code, b.text = out.Code, out.Message
+	b.pacer.hold()
+	b.log.Error("Aliyun is down: jobs wait, and single calls find out when it is back",
+		"since", b.since, "code", b.code, "error", b.text)
+}
+
+// answer ends an outage where it is the probe's, and the row of failures in any
+// case: what was answered now may have been sent long before the breaker opened.
+func (b *Breaker) answer(requestID string) {
+	if b.open {
+		if b.probe != requestID {
+			return
+		}
+		b.open, b.probe = false, ""
+		b.pacer.resume()
+		b.log.Info("Aliyun answers again: sending goes on, slowly at first", "after", b.now().Sub(b.since).Round(time.Second))
+	}
+	b.silent.end()
+	b.failed.end()
+}
+
+// answered takes note of a look-up that was answered: Aliyun is there, whatever
+// becomes of sends.
+func (b *Breaker) answered() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.silent.end()
+	if b.open && b.probe == "" {
+		b.next = b.now()
+	}
+}

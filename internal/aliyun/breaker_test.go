@@ -1,0 +1,205 @@
+package aliyun
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+var (
+	noAnswer = domain.Outcome{Class: passcode.ClassInDoubt, Code: codeTimeout}
+	refused  = domain.Outcome{Class: passcode.ClassTransient, Code: codeRefused, Message: faultTexts[codeRefused]}
+	notMade  = domain.Outcome{Class: passcode.ClassTransient, Code: codeTooLate, NotMade: true}
+	taken    = domain.Outcome{Class: passcode.ClassOK, Code: "OK", BizID: "B^0", ProviderRequestID: "P"}
+	away     = domain.Outcome{Class: passcode.ClassTransient, Code: "ServiceUnavailable", ProviderRequestID: "P"}
+	slowDown = domain.Outcome{Class: passcode.ClassThrottled, Code: "Throttling.User", ProviderRequestID: "P"}
+	barred   = domain.Outcome{Class: passcode.ClassRecipient, Code: "isv.MOBILE_NUMBER_ILLEGAL", ProviderRequestID: "P"}
+	unknown  = domain.Outcome{Class: passcode.ClassConfig, Code: "no_template"}
+)
+
+func breakerOf(t *testing.T) (*Breaker, *pacer) {
+	t.Helper()
+	o := testOptions("http://127.0.0.1:1").withDefaults()
+	p := newPacer(0, o.Now)
+	return newBreaker(o, p), p
+}
+
+// fail has calls for so many requests fail, spread over a while.
+func fail(b *Breaker, requests int, over time.Duration, out domain.Outcome) {
+	for i := range requests {
+		b.learn(fmt.Sprintf("r%d", i), time.Now(), out)
+		pass(over / time.Duration(requests))
+	}
+}
+
+// TestBreakerOpens has a row for what opens it and what doesn't.
+func TestBreakerOpens(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name  string
+		calls func(b *Breaker)
+		opens bool
+	}{
+		{"many requests, for long", func(b *Breaker) { fail(b, 40, 10*time.Second, refused) }, true},
+		{"doubtful ones too", func(b *Breaker) { fail(b, 40, 10*time.Second, noAnswer) }, true},
+		{"calls that began together and were given up together", func(b *Breaker) {
+			began := time.Now()
+			pass(DefaultTimeout)
+			for i := range openAfter {
+				b.learn(fmt.Sprintf("r%d", i), began, noAnswer)
+			}
+		}, true},
+		{"a lone job, however often", func(b *Breaker) {
+			for range 1000 {
+				b.learn("r1", time.Now(), refused)
+				pass(time.Second)
+			}
+		}, false},
+		{"many, for a moment", func(b *Breaker) { fail(b, 5000, silentTime-time.Second, refused) }, false},
+		{"many that said the service is away, for very long", func(b *Breaker) { fail(b, 80, 2*failedTime, away) }, true},
+		{"the same, but not for so long", func(b *Breaker) { fail(b, 5000, failedTime-time.Second, away) }, false},
+		{"silence, and such an answer in between", func(b *Breaker) {
+			fail(b, openAfter-1, 10*time.Second, refused)
+			b.learn("away", time.Now(), away)
+			fail(b, openAfter-1, 10*time.Second, refused)
+		}, false},
+		{"look-ups are answered", func(b *Breaker) {
+			for range 10 {
+				fail(b, openAfter, silentTime/2, noAnswer)
+				b.answered()
+			}
+		}, false},
+		{"throttled, however long: the pacer is for that", func(b *Breaker) { fail(b, 5000, time.Hour, slowDown) }, false},
+		{"one answer in between, whatever it says", func(b *Breaker) {
+			fail(b, openAfter-1, 10*time.Second, refused)
+			b.learn("barred", time.Now(), barred)
+			fail(b, openAfter-1, 10*time.Second, refused)
+		}, false},
+		{"calls that were not made", func(b *Breaker) { fail(b, 40, 10*time.Second, notMade) }, false},
+		{"refusals of ours say nothing either way", func(b *Breaker) {
+			fail(b, openAfter-1, 10*time.Second, refused)
+			b.learn("unknown", time.Now(), unknown)
+			b.learn("one more", time.Now(), refused)
+		}, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b, p := breakerOf(t)
+				began := time.Now()
+				row.calls(b)
+				assert.Equal(t, row.opens, b.State().Open)
+				assert.Equal(t, !row.opens, b.Admit("x").Allowed && math.IsInf(p.rate(), 1))
+				if row.opens {
+					assert.Equal(t, began, b.State().Since)
+					assert.NotEmpty(t, b.State().Code)
+					assert.Zero(t, p.rate())
+				}
+			})
+		})
+	}
+}
+
+// TestBreakerProbes: one call after each pause, each pause longer, and one answer
+// lets all pass.
+func TestBreakerProbes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, p := breakerOf(t)
+		fail(b, openAfter, silentTime, refused)
+		b.learn("r0", time.Now(), refused)
+		require.True(t, b.State().Open)
+		for _, pause := range []time.Duration{1, 2, 4, 8, 15, 15} {
+			pause *= time.Second
+			assert.Equal(t, domain.Admission{Wait: pause}, b.Admit("early"))
+			assert.Equal(t, time.Now().Add(pause), b.State().NextProbe)
+			pass(pause)
+			assert.Equal(t, domain.Admission{Allowed: true, Probe: true}, b.Admit("probe"))
+			assert.False(t, b.Admit("another").Allowed)
+			b.learn("another", time.Now(), refused) // from before it opened
+			b.learn("another", time.Now(), taken)
+			assert.False(t, b.Admit("another").Allowed, "old news")
+			b.learn("probe", time.Now(), refused)
+		}
+		pass(lastPause)
+		require.True(t, b.Admit("probe").Probe)
+		b.learn("probe", time.Now(), barred)
+		assert.Equal(t, Outage{}, b.State())
+		assert.Equal(t, domain.Admission{Allowed: true}, b.Admit("x"))
+		assert.InDelta(t, MinPace, p.rate(), 0.01, "slowly at first")
+
+		fail(b, openAfter-1, 2*silentTime, refused)
+		assert.False(t, b.State().Open, "the row begins anew")
+	})
+}
+
+// TestBreakersProbeIsNotLost where no call is made with it, or nothing is ever
+// heard of it.
+func TestBreakersProbeIsNotLost(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]struct {
+		with func(b *Breaker)
+		wait time.Duration
+	}{
+		"given back":       {func(b *Breaker) { b.GiveBack("probe") }, 0},
+		"not made":         {func(b *Breaker) { b.learn("probe", time.Now(), notMade) }, 0},
+		"refused here":     {func(b *Breaker) { b.learn("probe", time.Now(), unknown) }, 0},
+		"another's":        {func(b *Breaker) { b.GiveBack("another") }, 2 * DefaultTimeout},
+		"never heard of":   {func(*Breaker) {}, 2 * DefaultTimeout},
+		"failed (a pause)": {func(b *Breaker) { b.learn("probe", time.Now(), noAnswer) }, 2 * firstPause},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b, _ := breakerOf(t)
+				fail(b, openAfter+1, silentTime+time.Second, refused)
+				pass(lastPause)
+				require.True(t, b.Admit("probe").Probe)
+				end.with(b)
+				if end.wait > 0 {
+					assert.Equal(t, end.wait, b.Admit("next").Wait)
+					pass(end.wait)
+				}
+				assert.True(t, b.Admit("next").Probe)
+			})
+		})
+	}
+}
+
+// TestSenderTellsItsBreaker of real calls.
+func TestSenderTellsItsBreaker(t *testing.T) {
+	t.Parallel()
+	clock := newTestClock()
+	answer := code(503, "ServiceUnavailable", "try later")
+	s := newService(t, func(w http.ResponseWriter, r *http.Request) { answer(w, r) })
+	o := testOptions(s.URL)
+	o.Now = clock.Now
+	sender := newTestSender(t, o)
+	send := func(id string) domain.Outcome {
+		msg := testMessage()
+		msg.RequestID = id
+		return sender.Send(t.Context(), msg, time.Time{})
+	}
+	for i := range openAfter + 1 {
+		clock.Add(failedTime / openAfter)
+		require.Equal(t, passcode.ClassTransient, send(fmt.Sprintf("r%d", i)).Class)
+	}
+	state := sender.Breaker().State()
+	assert.True(t, state.Open)
+	assert.Equal(t, "ServiceUnavailable", state.Code)
+
+	answer = ok
+	clock.Add(lastPause)
+	require.True(t, sender.Breaker().Admit("probe").Probe)
+	require.Equal(t, passcode.ClassOK, send("probe").Class)
+	assert.False(t, sender.Breaker().State().Open)
+}

@@ -1,0 +1,48 @@
+package bench
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// MaxJobs is how many jobs one run can have: each goes to a number of its own,
+// and so many numbers begin with the three digits that are used.
+const MaxJobs = 100_000_000
+
+// Requests are the jobs of one run. Everything about a job follows from its
+// index, so that a million of them take no memory.
+type Requests struct {
+	// Run tells the runs apart on one broker: letters and digits.
+	Run string
+}
+
+func (r Requests) prefix() string { return "bench-" + r.Run + "-" }
+
+// ID is the request id of the job with that index.
+func (r Requests) ID(i int) string { return r.prefix() + strconv.Itoa(i) }
+
+// Index is the index of a request id of this run. ok is false for any other id.
+func (r Requests) Index(id string) (i int, ok bool) {
+	digits, ok := strings.CutPrefix(id, r.prefix())
+	if !ok {
+		return 0, false
+	}
+	i, err := strconv.Atoi(digits)
+	if err != nil || i < 0 || i >= MaxJobs || r.ID(i) != id {
+		return 0, false
+	}
+	return i, true
+}
+
+// Job is the job with that index: its number is its own, so that no limit on a
+// phone ever holds it up.
+func (r Requests) Job(i int) passcode.Job {
+	return passcode.Job{
+		RequestID: r.ID(i),
+		Phone:     passcode.NewPhone(fmt.Sprintf("+86139%08d", i)),
+		Code:      passcode.NewPasscode(fmt.Sprintf("%06d", i%1_000_000)),
+	}
+}

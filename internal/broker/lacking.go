@@ -1,0 +1,173 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+const (
+	userInfoSubject = "$SYS.REQ.USER.INFO"
+	// userInfoPatience is how long to wait for the server's word on our rights. It
+	// answers at once, or, where we may not ask, never.
+	userInfoPatience = 2 * time.Second
+)
+
+// Dispensable reports whether a worker does without the right on some servers: it
+// is for an option of newer ones, or only for asking about rights.
+func (r Right) Dispensable() bool {
+	return strings.HasPrefix(r.Subject, "$JS.ACK.*.*.") || strings.HasPrefix(r.Subject, "$JS.FC.*.*.") ||
+		r.Subject == userInfoSubject
+}
+
+// Lacking returns those of the rights that the connection's user does not have.
+//
+// The server is asked which rights there are, which changes nothing and tells of
+// wildcards as a whole. Where it doesn't answer, each right is tried out with a
+// message that nothing comes of: on the subjects of results one of a request
+// that does not exist, named trial, which must be a valid request id that is
+// unused. An error is a connection that broke meanwhile.
+func Lacking(ctx context.Context, nc *nats.Conn, rights []Right, trial string) ([]Right, error) {
+	permissions, err := askRights(ctx, nc)
+	if err != nil {
+		return tryRights(ctx, nc, rights, trial)
+	}
+	var lacking []Right
+	for _, r := range rights {
+		if !permits(permissions, r) {
+			lacking = append(lacking, r)
+		}
+	}
+	return lacking, nil
+}
+
+// askRights returns what the server says of our user; nil is a user without any
+// restriction.
+func askRights(ctx context.Context, nc *nats.Conn) (*server.Permissions, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, userInfoPatience, errors.New("the server does not tell our rights"))
+	defer cancel()
+	answer, err := nc.RequestWithContext(ctx, userInfoSubject, nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask for our rights: %w", err)
+	}
+	return readRights(answer.Data)
+}
+
+func readRights(answer []byte) (*server.Permissions, error) {
+	var info struct {
+		Data  *server.UserInfo `json:"data"`
+		Error *server.ApiError `json:"error"`
+	}
+	if err := json.Unmarshal(answer, &info); err != nil || info.Error != nil || info.Data == nil {
+		return nil, errors.New("ask for our rights: the answer holds none")
+	}
+	return info.Data.Permissions, nil
+}
+
+// permits applies the server's rules: an allow list, where there is one, must
+// cover the subject as a whole, and no denial may touch it.
+func permits(p *server.Permissions, r Right) bool {
+	if p == nil {
+		return true
+	}
+	list := p.Publish
+	if r.Direction == Subscribe {
+		list = p.Subscribe
+	}
+	if list == nil {
+		return true
+	}
+	allowed := len(list.Allow) == 0
+	for _, allow := range list.Allow {
+		allowed = allowed || server.SubjectMatchesFilter(r.Subject, allow)
+	}
+	for _, deny := range list.Deny {
+		// Behind a space stands the queue group that an entry is for; we are in none.
+		if !strings.Contains(deny, " ") && server.SubjectsCollide(r.Subject, deny) {
+			return false
+		}
+	}
+	return allowed
+}
+
+// tryRights finds out by trying. The server says that it denies something before
+// it answers the ping that follows.
+func tryRights(ctx context.Context, nc *nats.Conn, rights []Right, trial string) ([]Right, error) {
+	result, err := json.Marshal(passcode.Result{
+		RequestID: trial,
+		Error: &passcode.Error{
+			Code: "trial", Class: passcode.ClassInvalid, Message: "worker check tries whether it may write here; there is no such request",
+		},
+	}.In(passcode.StatusRejected))
+	if err != nil {
+		return nil, err
+	}
+	var lacking []Right
+	for _, r := range rights {
+		subject := sample(r.Subject, trial)
+		if err := try(ctx, nc, r.Direction, subject, result); err != nil {
+			return lacking, err
+		}
+		if denied(nc.LastError(), subject) {
+			lacking = append(lacking, r)
+		}
+	}
+	return lacking, nil
+}
+
+// sample is a subject that a right is for and nothing of ours uses.
+func sample(subject, trial string) string {
+	tokens := strings.Split(subject, ".")
+	for i, token := range tokens {
+		if token == "*" || token == ">" {
+			tokens[i] = trial
+		}
+	}
+	return strings.Join(tokens, ".")
+}
+
+func try(ctx context.Context, nc *nats.Conn, d Direction, subject string, result []byte) error {
+	if d == Subscribe {
+		sub, err := nc.SubscribeSync(subject)
+		if err != nil {
+			return fmt.Errorf("try to subscribe to %s: %w", subject, err)
+		}
+		defer func() { _ = sub.Unsubscribe() }() // one that was denied is gone already
+	} else if err := nc.PublishMsg(harmless(subject, result)); err != nil {
+		return fmt.Errorf("try to publish to %s: %w", subject, err)
+	}
+	if err := nc.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("try the rights of the connection: %w", err)
+	}
+	return nil
+}
+
+// harmless is a message of which nothing comes, whoever takes it. JetStream's own
+// subjects take JSON or a word of their own and refuse what is neither. A stream
+// refuses a message that was meant for another stream.
+func harmless(subject string, result []byte) *nats.Msg {
+	msg := nats.NewMsg(subject)
+	if strings.HasPrefix(subject, "$JS.") {
+		msg.Data = []byte("{")
+		return msg
+	}
+	msg.Header.Set(nats.ExpectedStreamHdr, "no-such-stream")
+	msg.Data = result
+	return msg
+}
+
+func denied(last error, subject string) bool {
+	if !errors.Is(last, nats.ErrPermissionViolation) {
+		return false
+	}
+	found := violation.FindStringSubmatch(last.Error())
+	return found != nil && found[2] == subject
+}

@@ -1,0 +1,117 @@
+package broker
+
+import "github.com/nats-io/nats-server/v2/server"
+
+// Direction says which way the messages of a [Right] go.
+type Direction string
+
+// The directions, in the server's own words.
+const (
+	Publish   Direction = "publish"
+	Subscribe Direction = "subscribe"
+)
+
+func (d Direction) String() string { return string(d) }
+
+// Right is one permission of a user: the subject as it stands in the server's
+// settings, wildcards and all, and what goes wrong without it.
+type Right struct {
+	Direction Direction `json:"direction"`
+	Subject   string    `json:"subject"`
+	Why       string    `json:"why"`
+}
+
+// The prefixes of the inboxes to which the broker sends its answers. An answer
+// may hold a job, and whoever may subscribe to an inbox can read what comes there,
+// so it must not be the _INBOX that everybody has. The worker has one and the
+// commands another: users of the broker can then be kept to their own.
+const (
+	WorkerInbox  = "_INBOX_passcode-worker"
+	CommandInbox = "_INBOX_passcode-command"
+)
+
+// WorkerRights lists what "worker run" must be allowed on the broker when
+// everything is provisioned already; [ProvisionRights] is what it takes besides
+// where it creates what is missing. replySubjects are those of
+// results.reply_subjects. No right covers another.
+func WorkerRights(t Topology, replySubjects []string) []Right {
+	requests, limits := bucketStream(t.ResultsBucket), bucketStream(t.LimitsBucket)
+	consumer := t.JobsStream + "." + t.JobsConsumer
+	rights := []Right{
+		publish(api("CONSUMER.INFO."+consumer), "find the consumer, and see whether it is paused"),
+		publish(api("CONSUMER.MSG.NEXT."+consumer), "pull jobs"),
+		publish("$JS.ACK."+consumer+".>", "acknowledge, postpone and hold jobs"),
+		publish("$JS.ACK.*.*."+consumer+".>", "the same where the server has js_ack_fc_v2 on (2.14 and later)"),
+		publish(api("CONSUMER.PAUSE."+consumer), "stop all replicas while Aliyun refuses the account"),
+		publish(api("DIRECT.GET."+t.JobsStream), "read a job that the server has given up on"),
+		publish(api("STREAM.MSG.DELETE."+t.JobsStream), "remove such a job once it is dead-lettered"),
+		publish(bucketKeys(t.ResultsBucket), "write the records of requests"),
+		publish(api("STREAM.MSG.GET."+requests), "read the records of requests from their leader"),
+		publish(bucketKeys(t.LimitsBucket), "count what each phone was sent, and keep the state of the account"),
+		publish(api("STREAM.MSG.GET."+limits), "read those counts and that state from their leader"),
+		publish(api("CONSUMER.CREATE."+limits+".*."+bucketSubject(t.LimitsBucket, accountKey)), "watch the state of the account"),
+		publish(api("CONSUMER.DELETE."+limits+".*"), "end that watch"),
+		publish("$JS.FC."+limits+".>", "keep that watch flowing"),
+		publish("$JS.FC.*.*."+limits+".>", "the same where the server has js_ack_fc_v2 on (2.14 and later)"),
+		publish(t.DeadSubject+".*.*", "write dead letters"),
+		publish(t.ResultsSubject+".*", "announce a stored result again to whoever repeated its job"),
+	}
+	for _, subject := range replySubjects {
+		rights = append(rights, publish(subject, "answer on the reply_to of a job (results.reply_subjects)"))
+	}
+	for _, stream := range []string{t.JobsStream, t.DeadStream, requests, limits} {
+		rights = append(rights, publish(api("STREAM.INFO."+stream), "compare the stream with the settings, and watch over it"))
+	}
+	return distinct(append(rights,
+		publish("$SYS.REQ.USER.INFO", "ask the server for its own rights (worker check)"),
+		subscribe(WorkerInbox+".>", "receive jobs and every answer of the broker"),
+		subscribe("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES."+consumer, "learn of a job that the server has given up on"),
+		subscribe("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED."+consumer, "learn of a job that somebody has terminated"),
+	))
+}
+
+// ProvisionRights lists what it takes to create the streams, the buckets and the
+// consumer: for "worker provision", and for a worker with nats.provision.
+func ProvisionRights(t Topology) []Right {
+	var rights []Right
+	for _, stream := range []string{bucketStream(t.ResultsBucket), bucketStream(t.LimitsBucket), t.DeadStream, t.JobsStream} {
+		rights = append(rights,
+			publish(api("STREAM.INFO."+stream), "see whether the stream is there"),
+			publish(api("STREAM.CREATE."+stream), "create the stream"))
+	}
+	consumer := t.JobsStream + "." + t.JobsConsumer
+	return distinct(append(rights,
+		publish(api("CONSUMER.INFO."+consumer), "see whether the consumer is there"),
+		publish(api("CONSUMER.CREATE."+consumer+"."+t.JobsSubject), "create the consumer")))
+}
+
+// accountKey is the key of the limits bucket that the account gate watches.
+const accountKey = "account"
+
+func publish(subject, why string) Right   { return Right{Publish, subject, why} }
+func subscribe(subject, why string) Right { return Right{Subscribe, subject, why} }
+
+func api(request string) string { return "$JS.API." + request }
+
+func bucketSubject(bucket, key string) string { return "$KV." + bucket + "." + key }
+
+// bucketKeys covers every key of ours: none of them has a dot.
+func bucketKeys(bucket string) string { return bucketSubject(bucket, "*") }
+
+// distinct drops each right that another one covers: with the default settings
+// the reply subjects cover the results.
+func distinct(rights []Right) []Right {
+	var least []Right
+	for i, r := range rights {
+		covered := false
+		for j, other := range rights {
+			same := r.Subject == other.Subject
+			covered = covered || r.Direction == other.Direction &&
+				(same && j < i || !same && server.SubjectMatchesFilter(r.Subject, other.Subject))
+		}
+		if !covered {
+			least = append(least, r)
+		}
+	}
+	return least
+}

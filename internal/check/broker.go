@@ -1,0 +1,125 @@
+package check
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/passcode-worker/passcode-worker/internal/broker"
+)
+
+// broker checks the connection, and over it all that is behind it.
+func (r *run) broker() {
+	nc := r.connect()
+	if nc == nil {
+		r.skip(checkBroker, checkVersion, checkRights, checkStream)
+		return
+	}
+	defer nc.Close()
+	r.version(nc)
+	r.replicas(nc)
+	r.items(nc, r.rights(nc))
+}
+
+// connect returns the connection, or nil after it said why there is none.
+func (r *run) connect() *nats.Conn {
+	if !r.Problems.Usable(connecting...) {
+		r.skip(checkSettings, checkBroker)
+		return nil
+	}
+	ctx, cancel := r.bounded()
+	defer cancel()
+	nc, err := r.Dial(ctx)
+	embedded := r.Config.NATS.Embedded
+	switch {
+	case err == nil:
+		r.ok(checkBroker, "", "connected to "+nc.ConnectedUrlRedacted())
+	case embedded.Enabled:
+		// It is there as long as a worker is.
+		r.warn(checkBroker, "", "the embedded broker does not answer at "+embedded.Listen+", since it runs inside the worker",
+			"check again while worker run is running")
+	default:
+		r.fail(checkBroker, "", r.Config.NATS.URL.String()+": "+err.Error(), mendConnection(err))
+	}
+	return nc
+}
+
+func mendConnection(err error) string {
+	text := strings.ToLower(err.Error())
+	switch {
+	case strings.HasPrefix(text, "nats."): // a setting, not "nats: " of the client
+		return "correct that setting, or the file that it names"
+	case strings.Contains(text, "authorization") || strings.Contains(text, "authentication"):
+		return "correct nats.creds, nats.nkey_seed_file, nats.user and nats.password, or nats.token, or let this user in on the broker"
+	case strings.Contains(text, "tls: ") || strings.Contains(text, "x509") || strings.Contains(text, "secure"):
+		return "correct nats.tls.ca, nats.tls.cert and nats.tls.key, or the broker's certificate"
+	default:
+		return "start the broker, correct nats.url, or let this machine reach it"
+	}
+}
+
+func (r *run) version(nc *nats.Conn) {
+	version := nc.ConnectedServerVersion()
+	if err := broker.CheckServer(nc); err != nil {
+		detail, _, _ := strings.Cut(err.Error(), ": upgrade")
+		r.fail(checkVersion, "", detail, "upgrade every server of the broker")
+		return
+	}
+	r.ok(checkVersion, "", "NATS "+version)
+}
+
+// replicas compares the setting with whether there is a cluster. One server and
+// one replica need no words.
+func (r *run) replicas(nc *nats.Conn) {
+	n, cluster := r.Config.NATS.Replicas, nc.ConnectedClusterName()
+	switch {
+	case !r.Problems.Usable("nats.replicas") || n == 1 && cluster == "":
+	case n == 1:
+		r.warn(checkReplicas, "", "nats.replicas is 1 in the cluster "+cluster+": what one server loses is lost",
+			"set nats.replicas to 3, and change what is there with the nats tool")
+	case cluster == "":
+		r.fail(checkReplicas, "", fmt.Sprintf("nats.replicas is %d, and this server is in no cluster", n),
+			"set nats.replicas to 1, or connect to a cluster")
+	default:
+		r.ok(checkReplicas, "", fmt.Sprintf("%d in the cluster %s", n, cluster))
+	}
+}
+
+// rights reports each right that the worker needs and its user lacks, and returns
+// those.
+func (r *run) rights(nc *nats.Conn) []broker.Right {
+	if !r.Problems.Usable(naming...) {
+		r.skip(checkSettings, checkRights)
+		return nil
+	}
+	ctx, cancel := r.bounded()
+	defer cancel()
+	needed := broker.WorkerRights(r.Topology, r.Config.Results.ReplySubjects)
+	lacking, err := broker.Lacking(ctx, nc, needed, r.Trial)
+	if err != nil {
+		r.fail(checkRights, "", err.Error(), "run it again; the broker may have gone away meanwhile")
+		return nil
+	}
+	for _, right := range lacking {
+		name := right.Direction.String() + " " + right.Subject
+		mend := fmt.Sprintf("add it to permissions.%s.allow of the worker's user on the broker, and let no deny touch it", right.Direction)
+		if right.Dispensable() {
+			r.warn(checkRights, name, "not allowed, and not needed on every server: "+right.Why, mend)
+		} else {
+			r.fail(checkRights, name, "not allowed: "+right.Why, mend)
+		}
+	}
+	if len(lacking) == 0 {
+		r.ok(checkRights, "", fmt.Sprintf("all %d that a worker needs", len(needed)))
+	}
+	return lacking
+}
+
+// hinder reports whether a request can't be made, or its answer not be heard.
+func hinder(lacking []broker.Right, request string) bool {
+	return slices.ContainsFunc(lacking, func(right broker.Right) bool {
+		return right.Subject == request || strings.HasPrefix(right.Subject, broker.WorkerInbox)
+	})
+}

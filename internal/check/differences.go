@@ -1,0 +1,142 @@
+package check
+
+import (
+	"slices"
+	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/broker"
+)
+
+// role is what a stream, bucket or consumer is for.
+type role string
+
+const (
+	jobs     role = "jobs"
+	consumer role = "consumer"
+	results  role = "results"
+	limits   role = "limits"
+	dead     role = "dead"
+)
+
+// rule says what a difference in a field breaks. A difference that no rule is for
+// is a warning: an operator may have meant it.
+type rule struct {
+	field string
+	roles []role // none: all of them
+	// breaks is what no longer holds.
+	breaks string
+	// only narrows the rule to some differences; nil: any.
+	only func(d broker.Difference) bool
+	// fixed is set where no server changes the field of a stream that is there.
+	fixed bool
+}
+
+// rules are the promises of docs/architecture.md, by what they rest on. The first
+// that fits a difference counts.
+var rules = []rule{
+	// Nothing is lost.
+	{field: "retention", roles: []role{jobs}, breaks: "a job must stay until it is settled, and no longer", fixed: true},
+	{field: "retention", breaks: "what is read there must stay", fixed: true},
+	{field: "discard", roles: []role{jobs}, breaks: "when full, jobs vanish and no producer learns of it"},
+	{field: "storage", breaks: "a restart of the server loses what is in it", fixed: true},
+	{field: "max_age", roles: []role{jobs}, breaks: "a job that waits so long vanishes"},
+	{field: "max_msgs_per_subject", roles: []role{jobs}, breaks: "all jobs have one subject, and older ones vanish"},
+	{field: "no_ack", breaks: "nobody learns whether a message was stored"},
+	{field: "max_deliver", breaks: "a job that is delivered so often stays behind, given to nobody"},
+	{field: "deliver_policy", breaks: "jobs from before the consumer are never delivered", fixed: true},
+	{field: "ack_policy", breaks: "a job must be acknowledged by itself, and only when it is settled", fixed: true},
+	{field: "headers_only", breaks: "jobs come without their contents"},
+	{field: "filter_subjects", breaks: "jobs are published to another subject"},
+	{field: "subjects", breaks: "what the worker and its producers publish does not arrive there"},
+	{field: "mirror", breaks: "nothing can be published to a mirror", fixed: true},
+	{field: "subject_transform", breaks: "messages are stored under other subjects"},
+	{field: "sealed", breaks: "nothing can be written to it", fixed: true},
+	// A letter that is refused is a job that can't be settled; so is a record.
+	{field: "discard_new_per_subject", breaks: "a message whose subject is full is refused"},
+	{field: "max_msgs_per_subject", roles: []role{dead}, breaks: "one entry a request is to be kept, the newest"},
+	{field: "allow_rollup_hdrs", roles: []role{results, limits}, breaks: "entries can't be removed"},
+	{field: "allow_direct", roles: []role{jobs}, breaks: "the worker reads what the server has given up on directly, and has no other right"},
+	{field: "allow_direct", roles: []role{dead}, breaks: "worker dlq can't read it in batches"},
+	{field: "allow_direct", roles: []role{results}, breaks: "worker request can't read the way of a request"},
+	{field: "deny_delete", roles: []role{jobs}, breaks: "a job that the server has given up on can't be removed", fixed: true},
+
+	// Nothing is announced that is not recorded.
+	{field: "republish", roles: []role{results}, breaks: "nobody is told what became of a request"},
+
+	// Nothing is sent twice, and no limit is exceeded.
+	{field: "ack_wait", breaks: "a job is given to a second worker while the first still has it", only: shorter},
+	{field: "backoff", breaks: "a job is given to a second worker while the first still has it"},
+	{field: "max_age", roles: []role{limits}, breaks: "what a phone was sent is forgotten before its window ends", only: shorter},
+
+	// The worker's requests are served.
+	{field: "deliver_subject", breaks: "the worker pulls its jobs", fixed: true},
+	{field: "priority_policy", breaks: "the worker's requests for jobs are refused"},
+	{field: "max_batch", breaks: "the worker's requests for jobs are refused"},
+	{field: "max_expires", breaks: "the worker's requests for jobs are refused"},
+	{field: "replay_policy", breaks: "jobs come as slowly as they were published", fixed: true},
+}
+
+// settingOf is the setting that a field follows, by role.
+var settingOf = map[role]map[string]string{
+	jobs: {
+		"subjects": "jobs.subject", "max_bytes": "jobs.max_bytes", "duplicate_window": "jobs.duplicate_window",
+		"num_replicas": "nats.replicas",
+	},
+	consumer: {"filter_subjects": "jobs.subject", "ack_wait": "worker.ack_wait"},
+	results:  {"max_age": "results.retention", "republish": "results.subject", "num_replicas": "nats.replicas"},
+	limits:   {"max_age": "limits.phone", "num_replicas": "nats.replicas"},
+	dead: {
+		"subjects": "dead_letters.subject", "max_age": "dead_letters.retention", "num_replicas": "nats.replicas",
+	},
+}
+
+// verdict is the judgement of one difference.
+type verdict struct {
+	status Status
+	breaks string
+	fixed  bool
+	key    string // the setting that it follows; empty: none
+}
+
+func judge(of role, d broker.Difference) verdict {
+	key := settingOf[of][d.Field]
+	for _, rule := range rules {
+		fits := rule.field == d.Field && (rule.roles == nil || slices.Contains(rule.roles, of))
+		if fits && (rule.only == nil || rule.only(d)) {
+			return verdict{Fail, rule.breaks, rule.fixed, key}
+		}
+	}
+	return verdict{status: Warn, key: key}
+}
+
+// mend says how to take a difference away.
+func (v verdict) mend(item broker.Item, stream string) string {
+	thing, edit := string(item.Kind), "nats stream edit "+item.Name
+	switch item.Kind {
+	case broker.KindBucket:
+		edit = "nats stream edit KV_" + item.Name
+	case broker.KindConsumer:
+		edit = "nats consumer edit " + stream + " " + item.Name
+	case broker.KindStream:
+	}
+	switch {
+	case v.fixed && item.Kind == broker.KindConsumer:
+		return "it can't be changed in place: delete it with the nats tool, and run worker provision"
+	case v.fixed:
+		return "it can't be changed in place: once it is empty, delete it with the nats tool, and run worker provision"
+	case v.key != "":
+		return "change " + v.key + ", or the " + thing + " with " + edit
+	default:
+		return "change it with " + edit
+	}
+}
+
+// shorter reports whether a duration is shorter than wanted; 0 is for ever.
+func shorter(d broker.Difference) bool {
+	want, err1 := time.ParseDuration(d.Want)
+	have, err2 := time.ParseDuration(d.Have)
+	if err1 != nil || err2 != nil {
+		return true
+	}
+	return have > 0 && (want == 0 || have < want)
+}

@@ -1,0 +1,96 @@
+package check
+
+import (
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/passcode-worker/passcode-worker/internal/broker"
+)
+
+// itemKeys are the settings that name an item.
+var itemKeys = map[role][]string{
+	results:  {"results.bucket"},
+	limits:   {"limits.bucket"},
+	dead:     {"dead_letters.stream"},
+	jobs:     {"jobs.stream"},
+	consumer: {"jobs.stream", "jobs.consumer"},
+}
+
+// items compares each stream, bucket and consumer with the settings.
+func (r *run) items(nc *nats.Conn, lacking []broker.Right) {
+	named := func(of role) bool { return r.Problems.Usable(itemKeys[of]...) }
+	if !named(results) && !named(limits) && !named(dead) && !named(jobs) {
+		r.skip(checkSettings, checkStream)
+		return
+	}
+	js, err := jetstream.New(nc)
+	if err != nil { // an option contradicts another, and there are none
+		r.fail(checkStream, "", err.Error(), "")
+		return
+	}
+	// What the next items are not checked for: once the broker stops answering, or
+	// the stream of the consumer is missing.
+	see := ""
+	skip := func(item broker.Item) bool {
+		return see != "" || !named(r.role(item)) || hinder(lacking, item.Request)
+	}
+	broker.Inspect(r.ctx, js, r.Topology, skip, func(item broker.Item, err error) {
+		check := string(item.Kind)
+		switch {
+		case err != nil:
+			r.fail(check, item.Name, err.Error(), "see that JetStream is enabled for the account, and has a leader")
+			see = check + " " + item.Name
+		case item.State == broker.StateEqual:
+			r.ok(check, item.Name, "as the settings want it")
+		case item.State == broker.StateDiffers:
+			for _, d := range item.Differences {
+				r.difference(item, d)
+			}
+		case item.State == broker.StateMissing:
+			mend := "worker provision creates it"
+			if r.Config.NATS.Provision {
+				mend += ", and so does worker run"
+			}
+			r.fail(check, item.Name, "missing", mend)
+			if item.Kind == broker.KindStream && item.Name == r.Topology.JobsStream {
+				see = check + " " + item.Name
+			}
+		case see != "":
+			r.skipOne(see, check, item.Name)
+		case !named(r.role(item)):
+			r.skipOne(checkSettings, check, item.Name)
+		default:
+			r.skipOne(checkRights, check, item.Name)
+		}
+	})
+}
+
+// role says what an item is for.
+func (r *run) role(item broker.Item) role {
+	switch {
+	case item.Kind == broker.KindConsumer:
+		return consumer
+	case item.Kind == broker.KindBucket && item.Name == r.Topology.ResultsBucket:
+		return results
+	case item.Kind == broker.KindBucket:
+		return limits
+	case item.Name == r.Topology.JobsStream:
+		return jobs
+	default:
+		return dead
+	}
+}
+
+// difference reports one field that is not as the settings want it, unless what
+// they want is not known.
+func (r *run) difference(item broker.Item, d broker.Difference) {
+	v := judge(r.role(item), d)
+	if v.key != "" && !r.Problems.Usable(v.key) {
+		return
+	}
+	detail := d.String()
+	if v.breaks != "" {
+		detail += ": " + v.breaks
+	}
+	r.add(v.status, string(item.Kind), item.Name, detail, v.mend(item, r.Topology.JobsStream))
+}

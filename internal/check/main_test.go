@@ -1,0 +1,133 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/passcode-worker/passcode-worker/internal/aliyun"
+	"github.com/passcode-worker/passcode-worker/internal/broker"
+	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+	"github.com/passcode-worker/passcode-worker/internal/config"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// answers is an Aliyun that answers as a test says: a nil function answers that
+// all is well.
+type answers struct {
+	knock    func() (aliyun.Presence, error)
+	sign     func(name string) (aliyun.Review, error)
+	template func(code string) (aliyun.TemplateReview, error)
+	asked    *[]string
+}
+
+func (a answers) note(name string) {
+	if a.asked != nil {
+		*a.asked = append(*a.asked, name)
+	}
+}
+
+func (a answers) Knock(context.Context) (aliyun.Presence, error) {
+	if a.knock != nil {
+		return a.knock()
+	}
+	return aliyun.Presence{Status: 400, Dated: true}, nil
+}
+
+func (a answers) ReviewSign(_ context.Context, name string) (aliyun.Review, error) {
+	a.note(name)
+	if a.sign != nil {
+		return a.sign(name)
+	}
+	return aliyun.Review{Approval: aliyun.Approved}, nil
+}
+
+func (a answers) ReviewTemplate(_ context.Context, code string) (aliyun.TemplateReview, error) {
+	a.note(code)
+	if a.template != nil {
+		return a.template(code)
+	}
+	return aliyun.TemplateReview{Review: aliyun.Review{Approval: aliyun.Approved}, Kind: aliyun.Verification}, nil
+}
+
+// refusing answers every signed question with an error.
+func refusing(reason aliyun.Reason, code string) answers {
+	err := &aliyun.InquiryError{Reason: reason, Code: code, Message: "as Aliyun says"}
+	return answers{
+		sign:     func(string) (aliyun.Review, error) { return aliyun.Review{}, err },
+		template: func(string) (aliyun.TemplateReview, error) { return aliyun.TemplateReview{}, err },
+	}
+}
+
+var errNoBroker = errors.New("dial tcp 127.0.0.1:1: connect: connection refused")
+
+// plan is one of good settings, without a broker.
+func plan() Plan {
+	cfg := config.Default()
+	cfg.Aliyun.AccessKeyID = config.NewKeyID("LTAI5tTestKeyId")
+	cfg.Aliyun.SignName = "Acme"
+	cfg.Aliyun.Templates = []config.Template{{UsageType: "Generic", TemplateCode: config.TemplateCode{China: "SMS_1", Overseas: "SMS_2"}}}
+	return Plan{
+		Config: cfg,
+		Topology: broker.Topology{
+			Replicas: 1, JobsStream: "PASSCODE", JobsSubject: "passcode.send", JobsConsumer: "passcode-worker",
+			JobsMaxBytes: 1 << 30, DuplicateWindow: 2 * time.Minute, AckWait: 30 * time.Second,
+			ResultsBucket: "passcode-requests", ResultsSubject: "passcode.result", ResultsRetention: 24 * time.Hour,
+			DeadStream: "PASSCODE_DEAD", DeadSubject: "passcode.dead", DeadRetention: 72 * time.Hour,
+			LimitsBucket: "passcode-limits", LimitsTTL: 25 * time.Hour,
+		},
+		Dial:   func(context.Context) (*nats.Conn, error) { return nil, errNoBroker },
+		Aliyun: answers{},
+		Trial:  "worker-check-1",
+	}
+}
+
+// on gives a plan a broker.
+func (p Plan) on(srv *brokertest.Handle) Plan {
+	p.Dial = func(ctx context.Context) (*nats.Conn, error) {
+		return broker.ConnectOnce(ctx, broker.Options{URL: srv.URL(), Inbox: broker.WorkerInbox}, nil)
+	}
+	return p
+}
+
+// with reads problems from settings as a file has them.
+func (p Plan) with(t *testing.T, file string) Plan {
+	t.Helper()
+	_, err := config.Load(config.Source{ReadFile: func(string) ([]byte, error) { return []byte(file), nil }})
+	require.ErrorAs(t, err, &p.Problems)
+	return p
+}
+
+// found runs a plan and returns its results.
+func found(t *testing.T, p Plan) []Result {
+	t.Helper()
+	var list []Result
+	require.NoError(t, p.Run(t.Context(), func(r Result) { list = append(list, r) }))
+	for _, r := range list {
+		require.NotEmpty(t, r.Detail, r)
+		require.Contains(t, []Status{OK, Warn, Fail}, r.Status, r)
+		require.False(t, r.Status == OK && r.Mend != "", "nothing to mend: %+v", r)
+		require.False(t, r.Status == Fail && r.Mend == "", "a failure without a mend: %+v", r)
+	}
+	return list
+}
+
+// brief lists the results from the given check on, without what is in order.
+func brief(list []Result, checks ...string) []string {
+	var lines []string
+	for _, r := range list {
+		for _, check := range checks {
+			if r.Check == check && r.Status != OK {
+				lines = append(lines, fmt.Sprintf("%s %s %s: %s", r.Status, r.Check, r.Name, r.Detail))
+			}
+		}
+	}
+	return lines
+}

@@ -1,0 +1,381 @@
+package consumer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// A worker of the model is the real Consumer.handle, run up to its next operation
+// on the world. It has no state but what it was told, so its place is the list of
+// answers that it got so far, and to take one step more it is run again from the
+// start with these. The list is a path in a tree; what the worker asks for at the
+// end of each path is found out once.
+
+// What a worker asks of the world.
+const (
+	opReturn = iota // nothing more: handle returned
+	opAdmit
+	opClaim
+	opUpdate
+	opGet
+	opReserve
+	opRelease
+	opClose
+	opSend
+	opLookUp
+	opDeadLetter
+	opAnnounce
+	opReply
+	opAck
+	opNak
+	opTerm
+)
+
+var opNames = [...]string{
+	opReturn: "returns", opAdmit: "asks the gate", opClaim: "claims", opUpdate: "records", opGet: "reads the record",
+	opReserve: "reserves a place", opRelease: "gives the place back", opClose: "closes the phone", opSend: "sends",
+	opLookUp: "looks up", opDeadLetter: "writes the dead letter", opAnnounce: "announces again", opReply: "replies",
+	opAck: "acks", opNak: "naks", opTerm: "terms",
+}
+
+// op is one operation, with what it carries.
+type op struct {
+	kind     uint8
+	revision uint8 // of an update; of a place the attempt
+	reason   uint8 // of a dead letter, in passcode.Reasons
+	record   int32 // a record's number
+	ticks    int16 // of a nak the delay; of a send the last tick at which it may be written
+	window   int16 // for which the phone is closed
+}
+
+// told is the answer to an operation: what it returned, and when it did.
+type told struct {
+	err         uint8
+	claim       uint8
+	revision    uint8
+	outcome     uint8
+	found       uint8
+	record      int32
+	previous    int32
+	now         int16
+	reservation domain.Reservation
+}
+
+// Errors that a worker may be told.
+const (
+	noError = iota
+	errTold // no answer from the broker
+	conflictTold
+	notFoundTold
+	lookUpFailed
+)
+
+var toldErrors = [...]error{nil, errTrouble, domain.ErrConflict, domain.ErrNotFound, errors.New("look-up failed")}
+
+// tree holds every list of answers that workers got, each as the list before it
+// and one answer more.
+type tree struct {
+	nodes []node
+	index map[branch]int32
+}
+
+type node struct {
+	branch
+	next  op
+	known bool // next is
+}
+
+type branch struct {
+	parent int32
+	told   told
+	// job is that of the root: a delivery. Zero in all other nodes.
+	job delivered
+}
+
+// delivered is a job as a worker gets it.
+type delivered struct {
+	seq, replay, worker uint8
+	expires             int16
+}
+
+func newTree() tree { return tree{nodes: make([]node, 1), index: map[branch]int32{}} }
+
+func (t *tree) grow(b branch) int32 {
+	n, ok := t.index[b]
+	if !ok {
+		n = int32(len(t.nodes))
+		t.nodes = append(t.nodes, node{branch: b})
+		t.index[b] = n
+	}
+	return n
+}
+
+// at is the time of a tick, the model's unit of time: a second.
+func at(tick int16) time.Time { return noon.Add(time.Duration(tick) * time.Second) }
+
+func tickOf(t time.Time) int16 { return int16(t.Sub(noon) / time.Second) }
+
+// next returns what the worker at the end of that list asks for.
+func (m *model) next(place int32) op {
+	if n := &m.tree.nodes[place]; n.known {
+		return n.next
+	}
+	s := &script{m: m}
+	n := place
+	for ; m.tree.nodes[n].parent != 0; n = m.tree.nodes[n].parent {
+		s.told = append(s.told, m.tree.nodes[n].told)
+	}
+	s.job, s.now = m.tree.nodes[n].job, m.tree.nodes[n].told.now
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s.stop = cancel
+	m.consumer(s).handle(ctx, ctx, s, func() {})
+	m.runs++
+	m.tree.nodes[place].next, m.tree.nodes[place].known = s.asked, true
+	return s.asked
+}
+
+func (m *model) consumer(s *script) *Consumer {
+	c := New(Options{
+		Ledger: s, Limiter: s, Sender: s, DeadLetters: s, Gate: s, Numbers: s, Announcer: s,
+		Metrics: nopMetrics{}, Logger: m.log, Policy: m.policy,
+		Worker: "w" + strconv.Itoa(int(s.job.worker)+1), ResultSubject: "passcode.result",
+		ReplySubjects: []string{"_INBOX.>"}, Concurrency: 1, AckWait: leaseTicks * time.Second,
+		CallFence: callTicks * time.Second, ShutdownTimeout: time.Second,
+		Now: func() time.Time { return at(s.now) },
+	})
+	c.effects = m.effects
+	c.newTimer = func() backoff.Timer { return &instant{} }
+	return c
+}
+
+// instant is a timer that goes off at once: the model has time pass by itself.
+type instant struct{ c chan time.Time }
+
+func (t *instant) Start(time.Duration) { t.c = make(chan time.Time, 1); t.c <- noon }
+func (t *instant) Stop()               {}
+func (t *instant) C() <-chan time.Time { return t.c }
+
+// script answers a worker's operations from the list, and notes the first one
+// that is not on it. From then on every answer is an error and its context is
+// done, so that handle returns.
+type script struct {
+	m     *model
+	job   delivered
+	told  []told // the last first
+	now   int16
+	asked op
+	over  bool
+	stop  context.CancelFunc
+}
+
+func (s *script) ask(what func() op) (told, error) {
+	if s.over {
+		return told{}, errDied
+	}
+	if len(s.told) == 0 {
+		s.asked, s.over = what(), true
+		s.stop()
+		return told{}, errDied
+	}
+	got := s.told[len(s.told)-1]
+	s.told = s.told[:len(s.told)-1]
+	s.now = got.now
+	return got, toldErrors[got.err]
+}
+
+func (s *script) do(o op) error {
+	_, err := s.ask(func() op { return o })
+	return err
+}
+
+func ticks(d time.Duration) int16 { return int16((d + time.Second - 1) / time.Second) }
+
+// The delivery.
+
+func (s *script) Body() []byte { return s.m.body(s.job) }
+
+func (s *script) Header(name string) string {
+	if name == domain.HeaderReplay && s.job.replay > 0 {
+		return strconv.Itoa(int(s.job.replay))
+	}
+	return ""
+}
+
+func (s *script) Origin() domain.Origin {
+	return domain.Origin{Stream: "PASSCODE", Seq: uint64(s.job.seq), Subject: "passcode.send", QueuedAt: noon}
+}
+
+func (s *script) Ack() error                    { return s.do(op{kind: opAck}) }
+func (s *script) Nak(delay time.Duration) error { return s.do(op{kind: opNak, ticks: ticks(delay)}) }
+func (s *script) Term(string) error             { return s.do(op{kind: opTerm}) }
+func (s *script) Extend() error                 { return nil }
+
+// The ledger.
+
+// Since: nobody deletes records in this world.
+func (s *script) Since(context.Context) (time.Time, error) { return time.Time{}, nil }
+
+func (s *script) Claim(_ context.Context, first passcode.Result) (domain.Claim, error) {
+	got, err := s.ask(func() op { return op{kind: opClaim, record: s.m.number(first)} })
+	if err != nil {
+		return domain.Claim{}, err
+	}
+	claim := domain.Claim{
+		State: domain.ClaimState(got.claim), Record: s.m.records[got.record], Revision: uint64(got.revision),
+	}
+	if got.previous != 0 {
+		claim.Previous = s.m.records[got.previous]
+	}
+	return claim, nil
+}
+
+func (s *script) Update(_ context.Context, rec passcode.Result, revision uint64) (uint64, error) {
+	got, err := s.ask(func() op {
+		return op{kind: opUpdate, record: s.m.number(rec), revision: uint8(revision)}
+	})
+	return uint64(got.revision), err
+}
+
+func (s *script) Get(context.Context, string) (passcode.Result, uint64, error) {
+	got, err := s.ask(func() op { return op{kind: opGet} })
+	if err != nil {
+		return passcode.Result{}, 0, err
+	}
+	return s.m.records[got.record], uint64(got.revision), nil
+}
+
+// The limiter.
+
+func (s *script) Reserve(_ context.Context, _ passcode.Phone, _ string, attempt uint64) (domain.Reservation, error) {
+	got, err := s.ask(func() op { return op{kind: opReserve, revision: uint8(attempt)} })
+	return got.reservation, err
+}
+
+func (s *script) Release(_ context.Context, _ passcode.Phone, _ string, attempt uint64) error {
+	return s.do(op{kind: opRelease, revision: uint8(attempt)})
+}
+
+func (s *script) CloseFor(_ context.Context, _ passcode.Phone, d time.Duration) error {
+	return s.do(op{kind: opClose, window: ticks(d)})
+}
+
+// The sender.
+
+func (s *script) Pace(context.Context) (func(), error) { return func() {}, nil }
+
+func (s *script) Send(_ context.Context, _ domain.Message, notAfter time.Time) domain.Outcome {
+	got, err := s.ask(func() op { return op{kind: opSend, ticks: tickOf(notAfter)} })
+	if err != nil {
+		return outcomes[outcomeLost]
+	}
+	return outcomes[got.outcome]
+}
+
+func (s *script) Lookup(context.Context, passcode.Phone, string, time.Time) (domain.Finding, error) {
+	got, err := s.ask(func() op { return op{kind: opLookUp} })
+	return domain.Finding{State: domain.FindingState(got.found)}, err
+}
+
+// The dead letters.
+
+func (s *script) Write(_ context.Context, letter domain.DeadLetter) error {
+	return s.do(op{kind: opDeadLetter, reason: reasonNumber(letter.Reason)})
+}
+
+func reasonNumber(reason passcode.Reason) uint8 {
+	for i, r := range passcode.Reasons() {
+		if r == reason {
+			return uint8(i)
+		}
+	}
+	panic("no reason of a dead letter")
+}
+
+// The gate is open; that jobs wait where it is not is no matter of this model.
+
+func (s *script) Admit(context.Context) (domain.Admission, error) {
+	return domain.Admission{Allowed: true}, s.do(op{kind: opAdmit})
+}
+
+func (s *script) Trip(context.Context, string, string) (time.Time, error) {
+	return at(s.now + accountTicks), nil
+}
+func (s *script) Passed(context.Context) error   { return nil }
+func (s *script) GiveBack(context.Context) error { return nil }
+
+func (s *script) Parse(p passcode.Phone) (passcode.Phone, error) { return worldNumbers{}.Parse(p) }
+
+func (s *script) Announce(subject string, r passcode.Result) error {
+	kind := uint8(opReply)
+	switch {
+	case subject == "passcode.result."+requestID:
+		kind = opAnnounce
+	case !r.Final:
+		return nil // on the way nothing is promised to a reply subject
+	}
+	r.Duplicate = false // whom it is told to is not what the model is about
+	_, err := s.ask(func() op { return op{kind: kind, record: s.m.number(r)} })
+	return err
+}
+
+const requestID = "r1"
+
+// body is the job as it stands in the stream.
+func (m *model) body(j delivered) []byte {
+	key := delivered{seq: j.seq, expires: j.expires}
+	if body, ok := m.bodies[key]; ok {
+		return body
+	}
+	body := fmt.Appendf(nil, `{"request_id":%q,"phone":"+8613812345678","code":"004213","reply_to":"_INBOX.%d","expires_at":%q}`,
+		requestID, j.seq, at(j.expires).Format(time.RFC3339))
+	m.bodies[key] = body
+	return body
+}
+
+// number gives equal records the same number, from 1.
+func (m *model) number(rec passcode.Result) int32 {
+	key, err := json.Marshal(rec)
+	if err != nil {
+		panic(err) // a record always marshals
+	}
+	n, ok := m.numbers[string(key)]
+	if !ok {
+		n = int32(len(m.records))
+		m.records = append(m.records, rec)
+		m.numbers[string(key)] = n
+	}
+	return n
+}
+
+// What becomes of a call.
+const (
+	outcomeOK = iota
+	outcomeTransient
+	outcomeConfig
+	outcomeLimited
+	outcomeRecipient
+	outcomeAccount
+	outcomeLost
+	outcomeTooLate
+)
+
+var outcomes = [...]domain.Outcome{
+	outcomeOK:        answerOK.out,
+	outcomeTransient: answerThrottled.out,
+	outcomeConfig:    answerConfig.out,
+	outcomeLimited:   answerLimited.out,
+	outcomeRecipient: answerRecipient.out,
+	outcomeAccount:   answerAccount.out,
+	outcomeLost:      answerDropped.out,
+	outcomeTooLate:   {Class: passcode.ClassTransient, Code: "too_late", Message: "too_late", NotMade: true},
+}

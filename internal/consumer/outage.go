@@ -1,0 +1,62 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// withoutSending takes a job as far as it comes without a call to send it, while
+// the breaker holds calls back. One that would be sent is handed back: it has
+// made no attempt, and if the outage lasts it ends as expired, no later than when
+// its code does. A request that is in doubt is looked up as ever, and who repeats
+// one that is final gets the answer.
+func (c *Consumer) withoutSending(ctx context.Context, t *task, turn *turn, wait time.Duration) error {
+	rec, revision, err := c.ledger.Get(ctx, t.rec.RequestID)
+	switch {
+	case errors.Is(err, domain.ErrNotFound):
+		return c.hold(t, turn, wait, time.Time{})
+	case err != nil:
+		return c.trouble("admit", err)
+	case rec.StreamSeq != t.origin.Seq && t.replays > rec.Replays && rec.Status.Replayable():
+		return c.hold(t, turn, wait, time.Time{})
+	}
+	own := rec.StreamSeq == t.origin.Seq
+	if own && rec.Status == passcode.StatusRetrying {
+		return c.hold(t, turn, wait, rec.NextAttemptAt)
+	}
+	// The rest makes no use of the turn, and a look-up may take long.
+	turn.release()
+	t.rec, t.revision, t.claimed = rec, revision, true
+	switch {
+	case own:
+		c.metrics.Delivery("redelivered")
+		return c.resume(ctx, t, nil)
+	case rec.Final:
+		c.metrics.Delivery("duplicate")
+		return c.duplicate(t)
+	default:
+		c.metrics.Delivery("under_way")
+		return c.underWay(t)
+	}
+}
+
+// hold hands a job back until the breaker may let it pass and its next attempt is
+// due, or until its code has expired. It uses the turn up, so that the worker looks
+// at jobs at the pace of the outage, and the others stay in the stream for whoever
+// can send them.
+func (c *Consumer) hold(t *task, turn *turn, wait time.Duration, notBefore time.Time) error {
+	turn.use()
+	now := c.now()
+	wait = max(heldFor(t, wait), notBefore.Sub(now))
+	return t.Nak(max(min(wait, t.rec.ExpiresAt.Sub(now)), time.Millisecond))
+}
+
+// noBreaker admits every call.
+type noBreaker struct{}
+
+func (noBreaker) Admit(string) domain.Admission { return domain.Admission{Allowed: true} }
+func (noBreaker) GiveBack(string)               {}

@@ -1,0 +1,171 @@
+package consumer
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// breaker is one that holds calls back, or lets a probe pass.
+type breaker struct {
+	admission domain.Admission
+	givenBack []string
+}
+
+func (b *breaker) Admit(string) domain.Admission { return b.admission }
+func (b *breaker) GiveBack(id string)            { b.givenBack = append(b.givenBack, id) }
+
+// handled is what became of one delivery, with a breaker.
+func (w *world) handled(seq uint64, b *breaker) (effects []string) {
+	before := len(w.effects)
+	w.as(func(c *Consumer, d *worldDelivery) {
+		c.breaker = b
+		c.handle(w.ctx, w.ctx, d, func() { w.turnsBack++ })
+	}, seq)
+	return w.effects[before:]
+}
+
+// TestHeldJobs: while the breaker is open each job goes as far as it comes without
+// a call to send it, and what would need one waits, at no cost to it.
+func TestHeldJobs(t *testing.T) {
+	t.Parallel()
+	const wait = 3 * time.Second
+	rows := []struct {
+		name    string
+		stored  func(r passcode.Result) passcode.Result // nil: no record
+		header  map[string]string
+		other   bool // the record is of another job
+		ttl     time.Duration
+		effects []string
+		waits   [2]time.Duration // at least and at most
+		turns   int              // given back
+	}{
+		{name: "new", effects: []string{"nak"}, waits: [2]time.Duration{wait, wait + time.Second}},
+		{name: "new, and expires soon", ttl: time.Second, effects: []string{"nak"}, waits: [2]time.Duration{time.Second, time.Second}},
+		{name: "retrying", stored: func(r passcode.Result) passcode.Result {
+			r.NextAttemptAt = noon.Add(time.Second)
+			return r.In(passcode.StatusRetrying)
+		}, effects: []string{"nak"}, waits: [2]time.Duration{wait, wait + time.Second}},
+		{name: "retrying much later", stored: func(r passcode.Result) passcode.Result {
+			r.NextAttemptAt = noon.Add(time.Minute)
+			return r.In(passcode.StatusRetrying)
+		}, effects: []string{"nak"}, waits: [2]time.Duration{time.Minute, time.Minute}},
+		{name: "in doubt, and found by its look-up", stored: func(r passcode.Result) passcode.Result {
+			r.AttemptedAt = noon.Add(-5 * time.Second)
+			return r.In(passcode.StatusInDoubt)
+		}, effects: []string{"record in_doubt", "announce", "look up", "record sent", "announce", "ack"}, turns: 1},
+		{name: "its worker went away", stored: func(r passcode.Result) passcode.Result {
+			r.AttemptedAt = noon
+			return r.In(passcode.StatusSending)
+		}, effects: []string{"record in_doubt", "announce", "nak"}, waits: [2]time.Duration{5 * time.Second, 5 * time.Second}, turns: 1},
+		{name: "sent, and the ack was lost", stored: func(r passcode.Result) passcode.Result {
+			return r.In(passcode.StatusSent)
+		}, effects: []string{"announce", "announce", "ack"}, turns: 1},
+		{name: "repeats one that was sent", other: true, stored: func(r passcode.Result) passcode.Result {
+			return r.In(passcode.StatusSent)
+		}, effects: []string{"announce", "announce", "ack"}, turns: 1},
+		{name: "repeats one under way", other: true, stored: func(r passcode.Result) passcode.Result {
+			return r.In(passcode.StatusRetrying)
+		}, effects: []string{"ack"}, turns: 1},
+		{name: "replays a dead letter", other: true, header: map[string]string{domain.HeaderReplay: "1"}, stored: func(r passcode.Result) passcode.Result {
+			return r.In(passcode.StatusDeadLettered)
+		}, effects: []string{"nak"}, waits: [2]time.Duration{wait, wait + time.Second}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, answerOK)
+			w.accepted = []string{"r1"}
+			seq := w.publish(job("r1"), row.header)
+			if row.ttl > 0 {
+				w.jobs[seq].queued = noon.Add(row.ttl - testPolicy().PasscodeTTL)
+			}
+			if row.stored != nil {
+				owner := seq
+				if row.other {
+					owner += 100
+				}
+				rec := row.stored(passcode.Result{
+					RequestID: "r1", StreamSeq: owner, Attempts: 1, QueuedAt: noon, ExpiresAt: noon.Add(10 * time.Minute), Worker: "w2",
+				})
+				w.records["r1"] = stored{rec, 1}
+			}
+			b := &breaker{admission: domain.Admission{Wait: wait}}
+			assert.Equal(t, row.effects, w.handled(seq, b))
+			assert.Zero(t, w.calls)
+			assert.Equal(t, row.turns, w.turnsBack, "a job that waits uses its turn up")
+			assert.Empty(t, b.givenBack)
+			if row.waits[1] > 0 {
+				delay := w.jobs[seq].due.Sub(noon)
+				assert.GreaterOrEqual(t, delay, row.waits[0])
+				assert.LessOrEqual(t, delay, row.waits[1])
+			}
+			if row.stored == nil {
+				assert.Empty(t, w.records, "nothing is written")
+			}
+		})
+	}
+}
+
+// TestHeldJobsExpire as such, those that made attempts with their last error.
+func TestHeldJobsExpire(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, answerRefused)
+	b := &breaker{admission: domain.Admission{Allowed: true}}
+	tried := w.publish(job("tried"), nil)
+	w.handled(tried, b)
+	require.Equal(t, passcode.StatusRetrying, w.record("tried").Status)
+	w.publish(job("new"), nil)
+	b.admission = domain.Admission{Wait: 15 * time.Second}
+	for seq := w.next(); seq != 0; seq = w.next() {
+		w.handled(seq, b)
+	}
+	for id, attempts := range map[string]int{"tried": 1, "new": 0} {
+		r := w.record(id)
+		assert.Equal(t, passcode.StatusExpired, r.Status, id)
+		assert.Equal(t, attempts, r.Attempts, id)
+		assert.Less(t, r.UpdatedAt.Sub(r.ExpiresAt), time.Second, id)
+	}
+	assert.Equal(t, "connection_refused", w.record("tried").Error.Code)
+	assert.Empty(t, w.places)
+	assert.Empty(t, w.dead)
+}
+
+// TestBreakersProbe is made by a job that needs a call, and given back by others.
+func TestBreakersProbe(t *testing.T) {
+	t.Parallel()
+	probe := func() *breaker { return &breaker{admission: domain.Admission{Allowed: true, Probe: true}} }
+
+	w, b := newWorld(t, answerOK), probe()
+	w.handled(w.publish(job("r1"), nil), b)
+	assert.Equal(t, passcode.StatusSent, w.record("r1").Status)
+	assert.Empty(t, b.givenBack, "the sender tells the breaker")
+
+	w.handled(w.publish(job("r1"), nil), b)
+	assert.Equal(t, []string{"r1"}, b.givenBack, "a duplicate makes no call")
+
+	w, b = newWorld(t, answerOK), probe()
+	w.shut = true
+	w.handled(w.publish(job("r1"), nil), b)
+	assert.Equal(t, []string{"r1"}, b.givenBack, "the account is closed")
+
+	w, b = newWorld(t, answerOK), probe()
+	w.denied = &domain.Reservation{Rule: "1/1m", RetryAfter: time.Minute}
+	w.handled(w.publish(job("r1"), nil), b)
+	assert.Equal(t, []string{"r1"}, b.givenBack, "the phone is over its limit")
+}
+
+// TestHeldJobsMeetTrouble with the broker: they are handed back.
+func TestHeldJobsMeetTrouble(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, answerOK)
+	w.unusable = errTrouble
+	seq := w.publish(job("r1"), nil)
+	assert.Equal(t, []string{"nak"}, w.handled(seq, &breaker{admission: domain.Admission{Wait: time.Second}}))
+	assert.Equal(t, 1, w.turnsBack)
+}

@@ -1,0 +1,232 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/passcode-worker/passcode-worker/internal/retry"
+)
+
+// Reading takes at most so many messages, and bytes of them, into memory at a
+// time.
+const (
+	batchMessages = 512
+	batchBytes    = 8 << 20
+)
+
+// Errors of a Browser; match with errors.Is.
+var (
+	// ErrNoStream: the dead-letter stream does not exist.
+	ErrNoStream = errors.New("there is no dead-letter stream")
+	// ErrGone: the dead letter is not there any more.
+	ErrGone = errors.New("the dead letter is gone")
+)
+
+// Browser reads and removes dead letters. Reading takes nothing away: the stream
+// keeps what is looked at. It may be used by many goroutines.
+type Browser struct {
+	js      jetstream.JetStream
+	stream  jetstream.Stream
+	subject string
+	policy  retry.Policy
+}
+
+// Browse returns a browser of an existing dead-letter stream; subject is the
+// prefix of its dead letters.
+func Browse(ctx context.Context, js jetstream.JetStream, stream, subject string) (*Browser, error) {
+	b := &Browser{js: js, subject: subject, policy: retry.Default()}
+	err := b.policy.Do(ctx, func(ctx context.Context) (err error) {
+		b.stream, err = js.Stream(ctx, stream)
+		return err
+	})
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return nil, fmt.Errorf("%w: %s", ErrNoStream, stream)
+	case err != nil:
+		return nil, fmt.Errorf("open the dead-letter stream %s: %w", stream, err)
+	case !b.stream.CachedInfo().Config.AllowDirect:
+		return nil, fmt.Errorf("the dead-letter stream %s can't be read in batches: set allow_direct (nats stream edit %s --allow-direct)", stream, stream)
+	}
+	return b, nil
+}
+
+// Bounds returns the first and the last sequence in the stream; last is 0 where
+// it is empty. first is never 0, which is what the server says of a stream that
+// was never written to, and refuses to read from.
+func (b *Browser) Bounds(ctx context.Context) (first, last uint64, err error) {
+	err = b.policy.Do(ctx, func(ctx context.Context) error {
+		info, err := b.stream.Info(ctx)
+		if err != nil {
+			return err
+		}
+		first, last = max(info.State.FirstSeq, 1), info.State.LastSeq
+		if info.State.Msgs == 0 {
+			last = 0
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("look at the dead-letter stream: %w", err)
+	}
+	return first, last, nil
+}
+
+// OldestFirst gives the dead letters that the filter picks, as the stream holds
+// them now, in batches of bounded size. What comes while it reads is left out. An
+// error ends it.
+func (b *Browser) OldestFirst(ctx context.Context, f Filter) iter.Seq2[Stored, error] {
+	return func(yield func(Stored, error) bool) {
+		first, last, err := b.Bounds(ctx)
+		if err != nil {
+			yield(Stored{}, err)
+			return
+		}
+		for next := first; next <= last; {
+			page, more, err := b.page(ctx, f, next, last)
+			if err != nil {
+				yield(Stored{}, err)
+				return
+			}
+			for _, s := range page {
+				next = s.Seq + 1
+				if f.Match(s) && !yield(s, nil) {
+					return
+				}
+			}
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// NewestFirst is OldestFirst the other way round. The stream can only be read
+// upwards, so it is taken in windows of sequences from its end. Each is as wide
+// as fits into one batch, which depends on how many sequences are gone between.
+func (b *Browser) NewestFirst(ctx context.Context, f Filter) iter.Seq2[Stored, error] {
+	return func(yield func(Stored, error) bool) {
+		first, last, err := b.Bounds(ctx)
+		if err != nil {
+			yield(Stored{}, err)
+			return
+		}
+		for width := uint64(batchMessages); last >= first && last > 0; {
+			from := first
+			if last-first >= width {
+				from = last - width + 1
+			}
+			page, more, err := b.page(ctx, f, from, last)
+			if err != nil {
+				yield(Stored{}, err)
+				return
+			}
+			if more && from < last {
+				width = max((last-from+1)/2, 1)
+				continue
+			}
+			for _, s := range slices.Backward(page) {
+				if f.Match(s) && !yield(s, nil) {
+					return
+				}
+			}
+			if len(page) < batchMessages/4 {
+				width *= 4
+			}
+			last = from - 1
+		}
+	}
+}
+
+// page reads one batch of what lies between two sequences, both included. more
+// says that the batch ended before the last of them.
+func (b *Browser) page(ctx context.Context, f Filter, from, to uint64) (page []Stored, more bool, err error) {
+	var answered bool
+	err = b.policy.Do(ctx, func(ctx context.Context) error {
+		page, more, answered = nil, false, false
+		messages, err := jetstreamext.GetBatch(ctx, b.js, b.name(), batchMessages,
+			jetstreamext.GetBatchSeq(from), jetstreamext.GetBatchSubject(f.pattern(b.subject)),
+			jetstreamext.GetBatchMaxBytes(batchBytes))
+		if err != nil {
+			return err
+		}
+		for msg, err := range messages {
+			switch {
+			case errors.Is(err, jetstreamext.ErrNoMessages):
+				answered = true
+				return nil
+			case err != nil:
+				return err
+			}
+			answered = true
+			more = msg.Header.Get("Nats-Num-Pending") != "0"
+			if msg.Sequence > to {
+				more = false
+				return nil
+			}
+			page = append(page, newStored(b.subject, msg))
+			more = more && msg.Sequence < to
+		}
+		if !answered { // the iterator ends without a word when the time is over
+			return retry.ErrNoAnswer
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return nil, false, fmt.Errorf("read the dead-letter stream: %w (needs the right to publish to $JS.API.DIRECT.GET.%s)", err, b.name())
+	case err != nil:
+		return nil, false, fmt.Errorf("read the dead-letter stream: %w", err)
+	}
+	return page, more, nil
+}
+
+func (b *Browser) name() string { return b.stream.CachedInfo().Config.Name }
+
+// Get reads one dead letter by its sequence. The error is [ErrGone] where it is
+// not there any more.
+func (b *Browser) Get(ctx context.Context, seq uint64) (Stored, error) {
+	var s Stored
+	err := b.policy.Do(ctx, func(ctx context.Context) error {
+		msg, err := b.stream.GetMsg(ctx, seq)
+		if err != nil {
+			return err
+		}
+		s = newStored(b.subject, msg)
+		return nil
+	})
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return Stored{}, ErrGone
+	}
+	if err != nil {
+		return Stored{}, fmt.Errorf("read dead letter %d: %w", seq, err)
+	}
+	return s, nil
+}
+
+// Remove takes one dead letter out of the stream. That it is not there any more
+// is no error.
+func (b *Browser) Remove(ctx context.Context, seq uint64) error {
+	err := b.policy.Do(ctx, func(ctx context.Context) error {
+		err := b.stream.DeleteMsg(ctx, seq)
+		if !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+			return err
+		}
+		// The server's reason is only a text here. What matters is whether the
+		// message is there.
+		if _, gone := b.stream.GetMsg(ctx, seq); errors.Is(gone, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+		return fmt.Errorf("%w: %w", err, retry.ErrAgain)
+	})
+	if err != nil {
+		return fmt.Errorf("remove dead letter %d: %w", seq, err)
+	}
+	return nil
+}

@@ -1,0 +1,187 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+const (
+	// takeUpWait bounds how long a replay that finds its job published already
+	// waits for a sign of what became of it, and takeUpPause is how often it looks.
+	takeUpWait  = 3 * time.Second
+	takeUpPause = 50 * time.Millisecond
+)
+
+// Records tells how a request stands.
+type Records interface {
+	// Get returns the record of a request, or [domain.ErrNotFound].
+	Get(ctx context.Context, requestID string) (passcode.Result, uint64, error)
+}
+
+// ReplayOptions are what a Replayer needs; all but Now.
+type ReplayOptions struct {
+	Browser *Browser
+	Records Records
+	// Stream and Subject are where jobs are published (jobs.stream, jobs.subject).
+	Stream, Subject string
+	Life            Life
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Replayer publishes the jobs of dead letters again. It may be used by many
+// goroutines, and any number of replayers may work on the same stream.
+//
+// The order is: publish, wait for the stream's word that it is no duplicate,
+// remove the dead letter. A replay that dies in between leaves a dead letter whose
+// job is queued. The next replay learns that from the stream, which knows the
+// message id, or from the request's record, which counts replays; and should both
+// not tell, the worker finds the request's record final and sends nothing.
+type Replayer struct {
+	o      ReplayOptions
+	policy retry.Policy
+	// takeUpWait is the constant's value, but for tests.
+	takeUpWait time.Duration
+}
+
+// NewReplayer returns a replayer.
+func NewReplayer(o ReplayOptions) *Replayer {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Replayer{o: o, policy: retry.Default(), takeUpWait: takeUpWait}
+}
+
+// Plan says what a replay would do with a dead letter just now. It changes
+// nothing. An error is the broker's.
+func (r *Replayer) Plan(ctx context.Context, s Stored) (Plan, error) {
+	record, err := r.record(ctx, s)
+	if errors.Is(err, domain.ErrCorrupt) {
+		return refuse(CauseCorrupt, "the request's record can't be read; remove it from the bucket first"), nil
+	}
+	if err != nil {
+		return Plan{}, err
+	}
+	return Decide(s, record, r.o.Now(), r.o.Life), nil
+}
+
+// record returns how the request stands, nil where there is no record.
+func (r *Replayer) record(ctx context.Context, s Stored) (*passcode.Result, error) {
+	id := s.RequestID()
+	if id == "" {
+		return nil, nil
+	}
+	record, _, err := r.o.Records.Get(ctx, id)
+	if errors.Is(err, domain.ErrNotFound) {
+		return nil, nil
+	}
+	return &record, err
+}
+
+// Replay replays the dead letter of one sequence. turn is called right before
+// the job is published, to keep a pace. Up to then the end of stopping ends it, and
+// nothing has happened; what has begun is brought to its end within the bounds of
+// the broker's requests, unless work ends as well.
+func (r *Replayer) Replay(work, stopping context.Context, seq uint64, turn func(context.Context) error) (Stored, Plan, error) {
+	s, err := r.o.Browser.Get(stopping, seq)
+	if errors.Is(err, ErrGone) {
+		return s, gone(), nil
+	}
+	if err != nil {
+		return s, Plan{}, err
+	}
+	plan, err := r.Plan(stopping, s)
+	if err != nil {
+		return s, Plan{}, err
+	}
+	switch plan.Action {
+	case Replayed:
+		if err := turn(stopping); err != nil {
+			return s, Plan{}, err
+		}
+		plan, err = r.publish(work, s, plan)
+		return s, plan, err
+	case Already:
+		return s, plan, r.o.Browser.Remove(work, seq)
+	default:
+		return s, plan, nil
+	}
+}
+
+func gone() Plan {
+	return Plan{Action: Gone, Why: "another replay or a discard took it away meanwhile"}
+}
+
+// publish makes the replay that was planned.
+func (r *Replayer) publish(ctx context.Context, s Stored, plan Plan) (Plan, error) {
+	duplicate, err := r.store(ctx, s, plan)
+	if err != nil {
+		return Plan{}, err
+	}
+	if duplicate {
+		return r.published(ctx, s, plan.Number)
+	}
+	return plan, r.o.Browser.Remove(ctx, s.Seq)
+}
+
+// store publishes the job. duplicate says that the stream had it already, and
+// not from an earlier try of this very call whose answer was lost.
+func (r *Replayer) store(ctx context.Context, s Stored, plan Plan) (duplicate bool, err error) {
+	msg := &nats.Msg{Subject: r.o.Subject, Data: plan.Body, Header: nats.Header{}}
+	msg.Header.Set(domain.HeaderReplay, strconv.Itoa(plan.Number))
+	msg.Header.Set(jetstream.MsgIDHeader, s.RequestID()+"-replay-"+strconv.Itoa(plan.Number))
+	msg.Header.Set(jetstream.ExpectedStreamHeader, r.o.Stream)
+	if s.Entry.TraceParent != "" {
+		msg.Header.Set(HeaderTraceParent, s.Entry.TraceParent)
+	}
+	if s.Entry.TraceState != "" {
+		msg.Header.Set(HeaderTraceState, s.Entry.TraceState)
+	}
+	inDoubt := false
+	err = r.policy.Do(ctx, func(ctx context.Context) error {
+		ack, err := r.o.Browser.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+		if err != nil {
+			inDoubt = inDoubt || !retry.NeverSent(err)
+			return err
+		}
+		duplicate = ack.Duplicate && !inDoubt
+		return nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("publish the job on %s: %w", r.o.Subject, err)
+	}
+	return duplicate, nil
+}
+
+// published deals with a job that was published before, by another replay at
+// this very moment or by one that was cut off. The dead letter is removed once
+// the record shows that a worker took the job up; until then it is all that is
+// sure to be there.
+func (r *Replayer) published(ctx context.Context, s Stored, number int) (Plan, error) {
+	looking, cancel := context.WithTimeout(ctx, r.takeUpWait)
+	defer cancel()
+	for {
+		if _, err := r.o.Browser.Get(looking, s.Seq); errors.Is(err, ErrGone) {
+			return gone(), nil
+		}
+		record, err := r.record(looking, s)
+		if err == nil && record != nil && record.Replays >= number {
+			return Plan{Action: Already, Why: "another replay published it", Stands: record.Status}, r.o.Browser.Remove(ctx, s.Seq)
+		}
+		select {
+		case <-looking.Done():
+			return refuse(CauseQueued, "another replay queued it, and no worker has taken it up yet"), nil
+		case <-time.After(takeUpPause):
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package deadletter
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// Stored is one message of the dead-letter stream.
+type Stored struct {
+	// Seq is its sequence in the stream: it names this very message.
+	Seq uint64
+	// StoredAt is when the stream took it.
+	StoredAt time.Time
+	// Entry is what it says; zero where Err is set.
+	Entry Entry
+	// Err is [ErrCorrupt] where the message is no dead letter.
+	Err error
+
+	reason, id string // of the subject
+}
+
+// maxSubjectBytes bounds what is shown of a subject; ours are far shorter.
+const maxSubjectBytes = 512
+
+func newStored(prefix string, msg *jetstream.RawStreamMsg) Stored {
+	s := Stored{Seq: msg.Sequence, StoredAt: msg.Time}
+	// Whoever may publish here chooses the subject, and it is shown on terminals.
+	s.reason, s.id = subjectParts(prefix, oneLine(msg.Subject, maxSubjectBytes))
+	s.Entry, s.Err = Parse(msg.Header, msg.Data)
+	return s
+}
+
+// ID is the request id, or "seq-N" where none could be read.
+func (s Stored) ID() string { return s.id }
+
+// RequestID is the request's id, empty where there is none: the headers', or
+// that of a job whose id could be read only later.
+func (s Stored) RequestID() string {
+	if s.Err != nil || s.Entry.RequestID != "" {
+		return s.Entry.RequestID
+	}
+	job, _ := s.Job() // what can be read of it
+	return job.RequestID
+}
+
+// Reason is why the job is here. Of a message that is no dead letter it is what
+// its subject claims.
+func (s Stored) Reason() passcode.Reason {
+	if s.Err != nil {
+		return passcode.Reason(s.reason)
+	}
+	return s.Entry.Reason
+}
+
+// DiedAt is when the job was given up.
+func (s Stored) DiedAt() time.Time {
+	if s.Entry.DeadAt.IsZero() {
+		return s.StoredAt
+	}
+	return s.Entry.DeadAt
+}
+
+// Job reads the job: all of it, or the members that could be read and an
+// [passcode.InvalidError].
+func (s Stored) Job() (passcode.Job, error) { return passcode.Decode(s.Entry.Body) }
+
+// ExpiresAt is when the job's passcode stops being worth sending: its own word,
+// or its time in the jobs stream plus ttl (worker.passcode_ttl). It is zero where
+// neither is known.
+func (s Stored) ExpiresAt(job passcode.Job, ttl time.Duration) time.Time {
+	switch {
+	case !job.ExpiresAt.IsZero():
+		return job.ExpiresAt
+	case s.Entry.Origin.QueuedAt.IsZero():
+		return time.Time{}
+	default:
+		return s.Entry.Origin.QueuedAt.Add(ttl)
+	}
+}

@@ -1,0 +1,198 @@
+package gate
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+)
+
+func (r replica) holds(d time.Duration, reason string) Pause {
+	r.t.Helper()
+	p, err := r.Hold(r.t.Context(), d, reason)
+	require.NoError(r.t, err)
+	return p
+}
+
+func (r replica) resumes() Resumed {
+	r.t.Helper()
+	got, err := r.Resume(r.t.Context())
+	require.NoError(r.t, err)
+	return got
+}
+
+func (r replica) knows(until time.Time) (Pause, bool) {
+	r.t.Helper()
+	p, ok, err := r.Holder(r.t.Context(), until)
+	require.NoError(r.t, err)
+	return p, ok
+}
+
+func TestHoldAndResume(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	m := NewMemory(c.Now)
+	alice, worker := newReplica(t, m, "alice@desk"), newReplica(t, m, "w1")
+
+	got := alice.resumes()
+	assert.False(t, got.Paused, "nothing was paused")
+
+	p := alice.holds(10*time.Minute, " a\nnew  template ")
+	assert.Equal(t, c.Now().Add(10*time.Minute).Truncate(time.Millisecond), p.Until)
+	assert.Equal(t, p.Until, m.PausedUntil())
+	assert.Equal(t, "a new template", p.Reason, "on one line")
+	assert.Equal(t, "alice@desk", p.By)
+	assert.False(t, p.Endless())
+	known, ok := worker.knows(p.Until.Add(3 * time.Millisecond)) // as a replica computes it
+	assert.True(t, ok)
+	assert.Equal(t, p, known)
+	_, ok = worker.knows(p.Until.Add(time.Minute))
+	assert.False(t, ok, "another end is another's pause")
+
+	p = alice.holds(0, "")
+	assert.Equal(t, Forever, m.PausedUntil(), "the end of a pause can be changed")
+	assert.True(t, p.Endless())
+	p = alice.holds(time.Minute, "")
+	assert.Equal(t, p.Until, m.PausedUntil(), "to an earlier one too")
+
+	got = alice.resumes()
+	assert.True(t, got.Paused)
+	assert.Equal(t, p, got.Pause)
+	assert.Zero(t, m.PausedUntil())
+	_, ok = worker.knows(p.Until)
+	assert.False(t, ok, "the note is gone with the pause")
+
+	m.PauseUntil(c.Now().Add(time.Hour)) // by another tool
+	got = alice.resumes()
+	assert.True(t, got.Paused)
+	assert.Zero(t, got.Pause.At)
+	assert.Equal(t, c.Now().Add(time.Hour), got.Pause.Until)
+	assert.Zero(t, m.PausedUntil())
+}
+
+// TestHoldBesideAClosedAccount: neither pause cuts the other short, and ending
+// them has the account probed.
+func TestHoldBesideAClosedAccount(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	m := NewMemory(c.Now)
+	a := newReplica(t, m, "a")
+	a.trips(initial)
+	operator := newReplica(t, m, "operator")
+	account := m.PausedUntil()
+	p := operator.holds(time.Second, "short")
+	assert.Equal(t, account, m.PausedUntil())
+	assert.Equal(t, account, p.Until)
+
+	p = operator.holds(time.Hour, "long")
+	c.move(initial)
+	a.admits(probe) // a job that was in hand already
+	a.passes()
+	assert.Equal(t, p.Until, m.PausedUntil())
+
+	a.trips(initial)
+	operator.syncs()
+	got := operator.resumes()
+	assert.True(t, got.Paused)
+	assert.Equal(t, "long", got.Pause.Reason)
+	assert.Equal(t, PhasePaused, got.Account.Phase)
+	assert.Zero(t, m.PausedUntil())
+	a.syncs()
+	a.admits(probe)
+}
+
+// TestStaleNote: a note that outlived its pause explains no other and changes
+// nothing.
+func TestStaleNote(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	m := NewMemory(c.Now)
+	a := newReplica(t, m, "a")
+	a.holds(0, "weekend")
+	m.PauseUntil(time.Time{}) // resumed by another tool
+	a.trips(initial)
+	_, ok := a.knows(m.PausedUntil())
+	assert.False(t, ok)
+	c.move(initial)
+	a.admits(probe)
+	a.passes()
+	assert.Zero(t, m.PausedUntil())
+
+	for _, rubbish := range []string{"", "{}", "rubbish", `{"until":1}`, strings.Repeat(" ", maxDocumentBytes) + "{}"} {
+		m.note.data = []byte(rubbish)
+		_, ok := a.knows(Forever)
+		assert.False(t, ok, "%.20q", rubbish)
+		a.holds(0, "again")
+		_, ok = a.knows(Forever)
+		assert.True(t, ok, "%.20q", rubbish)
+	}
+}
+
+// TestNoteIsKept for longer than the bucket keeps what nobody writes.
+func TestNoteIsKept(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	m := NewMemory(c.Now)
+	m.ttl = 24 * time.Hour
+	a := newReplica(t, m, "a")
+	a.holds(0, "weekend")
+	written := m.note.revision
+	c.move(11 * time.Hour)
+	a.knows(Forever)
+	assert.Equal(t, written, m.note.revision)
+	c.move(2 * time.Hour)
+	p, ok := a.knows(Forever)
+	assert.True(t, ok)
+	assert.Equal(t, written+1, m.note.revision)
+	assert.Equal(t, "weekend", p.Reason)
+	a.knows(Forever)
+	assert.Equal(t, written+1, m.note.revision, "once")
+}
+
+// TestHoldInTrouble: an answer that is lost is asked for again, and a reason
+// that is too long is cut.
+func TestHoldInTrouble(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	m := NewMemory(c.Now)
+	a := newReplica(t, m, "a")
+	lost := 2
+	a.store = &hooks{store: a.store, afterSwap: func() error {
+		if lost--; lost >= 0 {
+			return errors.New("the answer was lost")
+		}
+		return nil
+	}}
+	p := a.holds(time.Minute, strings.Repeat("é", maxReasonBytes))
+	assert.Len(t, p.Reason, maxReasonBytes)
+	assert.Equal(t, p.Until, m.PausedUntil())
+}
+
+func TestServerHoldAndResume(t *testing.T) {
+	t.Parallel()
+	_, js := brokertest.Start(t)
+	provision(t, js)
+	a := onServer(t, js, Options{Worker: "a"})
+	p := a.holds(time.Hour, "reason")
+	assert.Greater(t, pauseLeft(t, js), 59*time.Minute)
+	left, now, err := a.queue.paused(t.Context())
+	require.NoError(t, err)
+	known, ok := a.knows(now.Add(left))
+	assert.True(t, ok, "the end is recognised from what the server tells")
+	assert.Equal(t, p.Reason, known.Reason)
+
+	p = a.holds(0, "")
+	assert.Greater(t, pauseLeft(t, js), 100*365*24*time.Hour)
+	left, now, err = a.queue.paused(t.Context())
+	require.NoError(t, err)
+	known, ok = a.knows(now.Add(left))
+	assert.True(t, ok)
+	assert.True(t, known.Endless())
+	assert.Equal(t, p, a.resumes().Pause)
+	assert.Zero(t, pauseLeft(t, js))
+}

@@ -1,0 +1,221 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+)
+
+// workerTerm begins the reason with which a worker terminates a job, after it
+// has dead-lettered it. A reason without it is somebody else's.
+const workerTerm = "passcode-worker: "
+
+// deletedReasons are the server's own words for a job that it finds gone from the
+// stream while it waits for its acknowledgement. Mostly it was settled: after a
+// change of leaders, or a crash, a consumer may know less than its stream, and so
+// has dozens of jobs "deleted" that a worker acknowledged. What somebody deletes by
+// hand looks the same, and is told by its record alone, which has no end.
+var deletedReasons = []string{"Unacknowledged message was deleted", "Message deleted by stream limits"}
+
+const (
+	// defaultSweep is how often the stream is searched for jobs that the server
+	// gave up on while nobody heard it.
+	defaultSweep = time.Minute
+	// defaultAgain is how soon a job is looked at again that could not be ended.
+	// A job found by a search is not looked at before that: it may just have been
+	// done, and be gone a moment later.
+	defaultAgain = 5 * time.Second
+	// advisoryBuffer is how many advisories wait while jobs are being ended. The
+	// search finds what is lost beyond that.
+	advisoryBuffer = 4096
+	// maxReasonBytes bounds the reason of a stranger.
+	maxReasonBytes = 256
+)
+
+// AbandonedHandler ends the jobs that the server delivers no more.
+type AbandonedHandler interface {
+	// Abandoned ends a job that is still in the stream: it acks or terms it, which
+	// takes it out, or naks it, to be asked again. Whether a suspect is abandoned at
+	// all is for it to say.
+	Abandoned(ctx context.Context, d domain.Delivery, why domain.Abandonment)
+	// Lost tells of a job that is gone.
+	Lost(ctx context.Context, origin domain.Origin, why domain.Abandonment) error
+}
+
+// WatchOptions are what a Watch needs.
+type WatchOptions struct {
+	Stream, Consumer, Subject string
+	// Scrub masks what must not be shown in the reason of a stranger.
+	Scrub  func(string) string
+	Logger *slog.Logger
+	// Sweep and Again are how often to search and to try again; the defaults are
+	// a minute and five seconds.
+	Sweep, Again time.Duration
+}
+
+// Watch finds the jobs that the server gave up on. It should give up on none,
+// since our consumer has no limit of deliveries and only workers terminate jobs;
+// but consumers are edited, and other programs can reach the stream.
+//
+// The server tells of it in advisories, each heard by one worker. They are plain
+// messages, so those sent while no worker listens are lost; what ran out of
+// deliveries stays in the stream, however, and is found by a search.
+type Watch struct {
+	js      jetstream.JetStream
+	o       WatchOptions
+	handler AbandonedHandler
+	// open are the jobs to be looked at, by stream sequence.
+	open map[uint64]openCase
+	// flowed is whether jobs were delivered at the time of the last search.
+	flowed bool
+}
+
+type openCase struct {
+	why domain.Abandonment
+	due time.Time
+}
+
+// NewWatch returns a watch. It does nothing before Run.
+func NewWatch(js jetstream.JetStream, u AbandonedHandler, o WatchOptions) *Watch {
+	if o.Sweep == 0 {
+		o.Sweep = defaultSweep
+	}
+	if o.Again == 0 {
+		o.Again = defaultAgain
+	}
+	return &Watch{js: js, o: o, handler: u, open: map[uint64]openCase{}}
+}
+
+// Run watches until ctx ends.
+func (w *Watch) Run(ctx context.Context) {
+	advisories := make(chan *nats.Msg, advisoryBuffer)
+	for _, kind := range []string{"MAX_DELIVERIES", "MSG_TERMINATED"} {
+		subject := "$JS.EVENT.ADVISORY.CONSUMER." + kind + "." + w.o.Stream + "." + w.o.Consumer
+		subscription, err := w.js.Conn().ChanQueueSubscribe(subject, w.o.Consumer+"-watch", advisories)
+		if err != nil {
+			w.o.Logger.Warn("advisories can't be heard", "subject", subject, "error", err)
+			continue // the search goes on
+		}
+		defer func() { _ = subscription.Unsubscribe() }() //nolint:revive // two of them; an error means that the connection is closed
+	}
+	look := time.NewTicker(w.o.Again / 5)
+	defer look.Stop()
+	var searched time.Time
+	for {
+		if w.js.Conn().IsConnected() {
+			if time.Since(searched) >= w.o.Sweep {
+				w.search(ctx)
+				searched = time.Now()
+			}
+			w.lookAtAll(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case msg := <-advisories:
+			w.heard(msg)
+		case <-look.C:
+		}
+	}
+}
+
+// heard takes note of what an advisory tells.
+func (w *Watch) heard(msg *nats.Msg) {
+	var advisory struct {
+		Type       string `json:"type"`
+		StreamSeq  uint64 `json:"stream_seq"`
+		Deliveries uint64 `json:"deliveries"`
+		Reason     string `json:"reason"`
+	}
+	if err := json.Unmarshal(msg.Data, &advisory); err != nil || advisory.StreamSeq == 0 {
+		w.o.Logger.Warn("an advisory can't be read", "subject", msg.Subject)
+		return
+	}
+	why := domain.Abandonment{Deliveries: advisory.Deliveries}
+	if strings.HasSuffix(advisory.Type, ".terminated") {
+		switch {
+		case strings.HasPrefix(advisory.Reason, workerTerm):
+			return
+		case slices.Contains(deletedReasons, advisory.Reason):
+			w.o.Logger.Info("the server found a job gone that it waited for; after a change of leaders most such jobs are settled",
+				"stream_seq", advisory.StreamSeq)
+			return
+		}
+		why.Terminated, why.Reason = true, w.sanitise(advisory.Reason)
+	}
+	w.open[advisory.StreamSeq] = openCase{why: why, due: time.Now()}
+}
+
+// sanitise makes one short line of a text that may be anything, and so also what
+// a terminal would act upon.
+func (w *Watch) sanitise(reason string) string {
+	reason = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(reason, "\uFFFD"))
+	reason = w.o.Scrub(strings.Join(strings.Fields(reason), " "))
+	const ellipsis = "…"
+	if len(reason) > maxReasonBytes {
+		reason = strings.ToValidUTF8(reason[:maxReasonBytes-len(ellipsis)], "") + ellipsis
+	}
+	return reason
+}
+
+// lookAtAll looks at every job whose time has come, oldest first.
+func (w *Watch) lookAtAll(ctx context.Context) {
+	var due []uint64
+	for seq, c := range w.open {
+		if !c.due.After(time.Now()) {
+			due = append(due, seq)
+		}
+	}
+	slices.Sort(due)
+	for _, seq := range due {
+		again, err := w.look(ctx, seq, w.open[seq].why)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			w.o.Logger.Warn("an abandoned job can't be ended; trying again", "stream_seq", seq, "error", err)
+			again = w.o.Again
+		case again == 0:
+			delete(w.open, seq)
+			continue
+		}
+		w.open[seq] = openCase{why: w.open[seq].why, due: time.Now().Add(again)}
+	}
+}
+
+// look has one job ended. It returns after what time to look again, 0 for never.
+func (w *Watch) look(ctx context.Context, seq uint64, why domain.Abandonment) (again time.Duration, err error) {
+	origin := domain.Origin{Stream: w.o.Stream, Seq: seq, Subject: w.o.Subject}
+	msg, err := w.read(ctx, seq)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound) && why.Terminated:
+		return 0, w.handler.Lost(ctx, origin, why)
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return 0, nil // it was done after all
+	case err != nil:
+		return 0, err
+	}
+	origin.Subject, origin.QueuedAt = msg.Subject, msg.Time
+	d := &storedJob{header: msg.Header, body: msg.Data, origin: origin, again: w.o.Again}
+	d.remove = func() error { return w.remove(ctx, seq) }
+	w.handler.Abandoned(ctx, d, why)
+	if why.Suspected {
+		return 0, nil // the next search brings it again
+	}
+	return d.again, nil
+}

@@ -1,0 +1,103 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/test/harness"
+)
+
+// startBench starts a run without end, and waits until it is under way.
+func startBench(t *testing.T) (bench *harness.Process, temp string) {
+	t.Helper()
+	temp = t.TempDir()
+	bench = harness.StartWorker(t, harness.BuildWorker(t), map[string]string{"TMPDIR": temp},
+		"bench", "--rate", "20/s", "--for", "1h", "--concurrency", "4")
+	bench.WaitFor(" done  ", 2*bound)
+	return bench, temp
+}
+
+// TestBenchInterrupted ends with what it has: every job that was published is
+// final, and nothing is left behind.
+func TestBenchInterrupted(t *testing.T) {
+	t.Parallel()
+	bench, temp := startBench(t)
+	bench.Signal(os.Interrupt)
+	assert.Equal(t, 0, bench.Wait(bound))
+	assert.Contains(t, bench.Stdout(), "none lost, none sent twice")
+	left, err := filepath.Glob(filepath.Join(temp, "*"))
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
+
+// TestBenchKilled takes its processes with it.
+func TestBenchKilled(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux ends a process with its parent")
+	}
+	bench, _ := startBench(t)
+	children := childrenOf(t, bench.PID())
+	require.Len(t, children, 2, "the emulator and a worker")
+	bench.Kill()
+	require.Eventually(t, func() bool { return !running(children[0]) && !running(children[1]) }, bound, 10*time.Millisecond)
+}
+
+// TestBenchWhoseWorkerDies says so, with the worker's last words, and tells of
+// the jobs that it left.
+func TestBenchWhoseWorkerDies(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("a process's children are read from /proc")
+	}
+	bench, _ := startBench(t)
+	for _, pid := range childrenOf(t, bench.PID()) {
+		arguments, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		require.NoError(t, err)
+		if strings.Contains(string(arguments), "\x00run") {
+			require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+		}
+	}
+	assert.Equal(t, 1, bench.Wait(bound))
+	assert.Contains(t, bench.Stderr(), "the run broke off: worker run ended (signal: killed)")
+	assert.Contains(t, bench.Stderr(), `"msg":"request sent"`)
+	assert.Contains(t, bench.Stdout(), "have no final result")
+}
+
+// childrenOf lists the processes that a process started.
+func childrenOf(t *testing.T, pid int) []int {
+	t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	require.NoError(t, err)
+	var children []int
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, field := range strings.Fields(string(text)) {
+			var child int
+			_, err := fmt.Sscan(field, &child)
+			require.NoError(t, err)
+			children = append(children, child)
+		}
+	}
+	return children
+}
+
+// running reports whether a process is there and no zombie.
+func running(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(state, "Z")
+}

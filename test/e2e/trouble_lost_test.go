@@ -1,0 +1,110 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// TestStorageLost: the broker comes back with an empty store, after longer than a
+// lease, while jobs were under way. The worker makes everything again, says what
+// was lost, and goes on; what it had in hand is not sent again.
+func TestStorageLost(t *testing.T) {
+	t.Parallel()
+	s := trouble(t, nil, "--latency", "500ms")
+	var ids []string
+	for i := range 20 {
+		ids = append(ids, fmt.Sprintf("hand%d", i))
+		s.insist(ids[i], phoneOf(100+i))
+	}
+	s.results.until(bound, "calls under way", func(byID map[string][]passcode.Result) bool { return len(byID) == len(ids) })
+	s.broker.LoseStore()
+	s.named("broker: not connected")
+	<-time.After(5 * time.Second) // longer than worker.ack_wait
+	s.broker.Restart()
+	s.w.WaitFor("somebody deleted it, and what was in it is lost; made again", bound)
+	s.wentOn("after", s.goodAndBad("after", 20, 10))
+	for id, n := range s.sentTo() {
+		assert.Equal(t, 1, n, id)
+	}
+	for _, id := range ids {
+		assert.Equal(t, passcode.StatusSent, s.results.final(id, bound).Status, "what the worker knew is written down: %s", id)
+	}
+	s.quiet()
+}
+
+// TestBrokerAwayForLongerThanALease: the same with the store kept, where every job
+// that was acknowledged comes to its end.
+func TestBrokerAwayForLongerThanALease(t *testing.T) {
+	t.Parallel()
+	s := trouble(t, nil, "--latency", "500ms")
+	ids := s.goodAndBad("r", 20, 10)
+	s.broker.Stop()
+	s.named("broker: not connected")
+	<-time.After(6 * time.Second) // longer than worker.ack_wait
+	s.broker.Restart()
+	s.wentOn("r", ids)
+	s.quiet()
+}
+
+// TestOlderServer: the worker moves to a server that is older than it needs, and
+// back.
+func TestOlderServer(t *testing.T) {
+	t.Parallel()
+	s := troubledBroker(t)
+	var version atomic.Pointer[string]
+	s.run("nats.url", passingFor(t, s.broker.URL(), &version))
+	s.wentOn("before", s.goodAndBad("before", 1, 0))
+	version.Store(new("2.10.29"))
+	s.broker.Restart()
+	s.named("broker: NATS server is version 2.10.29, at least 2.11 is needed: upgrade the server")
+	s.w.WaitFor("the broker keeps jobs waiting", bound)
+	version.Store(nil)
+	s.broker.Restart()
+	s.wentOn("after", s.goodAndBad("after", 20, 10))
+	s.w.WaitFor("the broker is well again", bound)
+	s.quiet()
+}
+
+// TestSlowConsumer: a worker that reads nothing for a while, with much under way to
+// it, is dropped by the server. It connects again; nothing is lost, or sent twice.
+func TestSlowConsumer(t *testing.T) {
+	t.Parallel()
+	broker := brokertest.Server(t, func(o *server.Options) {
+		o.WriteDeadline, o.MaxPending = 200*time.Millisecond, 8<<20
+	})
+	s := troubledOn(t, broker, nil)
+	s.run()
+	s.w.Signal(syscall.SIGSTOP)
+	const n, size = 40, 900 << 10
+	for i := range n {
+		_, err := s.js.Publish(s.ctx(), "passcode.send", []byte(strings.Repeat("x", size)))
+		require.NoError(t, err, i)
+	}
+	ids := s.goodAndBad("r", 20, 10)
+	// Advisories come without being asked for, and more than the client keeps.
+	nc, _ := broker.Connect()
+	flood := []byte("{" + strings.Repeat(" ", 200))
+	for range 200_000 {
+		require.NoError(t, nc.Publish("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.PASSCODE.passcode-worker", flood))
+	}
+	require.NoError(t, nc.Flush())
+	require.Eventually(t, func() bool { return broker.Running().NumSlowConsumers() > 0 }, bound, 20*time.Millisecond)
+	s.w.Signal(syscall.SIGCONT)
+	s.w.WaitFor("disconnected from NATS; reconnecting", bound)
+	s.wentOn("r", ids)
+	dead, err := s.js.Stream(s.ctx(), "PASSCODE_DEAD")
+	require.NoError(t, err)
+	assert.EqualValues(t, n+1, dead.CachedInfo().State.Msgs, "each of the large ones, and the bad one")
+	s.quiet()
+}

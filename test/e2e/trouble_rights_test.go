@@ -1,0 +1,189 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+)
+
+// The users of a broker whose settings change under a worker.
+const (
+	allowed  = "admin"
+	workerAs = "worker"
+	password = "a-password-of-the-tests"
+)
+
+// users are an administrator and a worker, who may do all but what is denied.
+func users(deny server.Permissions) func(*server.Options) {
+	return func(o *server.Options) {
+		o.Users = []*server.User{
+			{Username: allowed, Password: password},
+			{Username: workerAs, Password: password, Permissions: &deny},
+		}
+	}
+}
+
+// withUsers starts a system whose worker is a user with rights.
+func withUsers(t *testing.T) *troubled {
+	t.Helper()
+	s := troubledOn(t, brokertest.Server(t, users(server.Permissions{})), []nats.Option{nats.UserInfo(allowed, password)})
+	s.run("nats.user", workerAs, "nats.password", password)
+	s.w.Forbid(password)
+	s.wentOn("before", s.goodAndBad("before", 1, 0))
+	return s
+}
+
+func noPublish(subjects ...string) server.Permissions {
+	return server.Permissions{Publish: &server.SubjectPermission{Deny: subjects}}
+}
+
+// TestRightLost: the worker's user loses a right, and gets it back. What is denied
+// is named, jobs wait, and none is sent twice.
+func TestRightLost(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		deny     server.Permissions
+		says     string // in the log, of the right
+		notReady string
+	}{
+		"records":      {noPublish("$KV.passcode-requests.>"), `"$KV.passcode-requests.*"`, "the records fail since"},
+		"limits":       {noPublish("$KV.passcode-limits.>"), `"$KV.passcode-limits.*"`, "the limits fail since"},
+		"dead letters": {noPublish("passcode.dead.>"), `passcode.dead.invalid.`, "the dead letters fail since"},
+		"pull":         {noPublish("$JS.API.CONSUMER.MSG.NEXT.>"), `"$JS.API.CONSUMER.MSG.NEXT.PASSCODE.passcode-worker"`, "no answer while jobs are waited for"},
+		"inbox": {
+			server.Permissions{Subscribe: &server.SubjectPermission{Deny: []string{"_INBOX_passcode-worker.>"}}},
+			`"_INBOX_passcode-worker.>"`, "broker: bucket passcode-requests: no answer within 2s",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := withUsers(t)
+			s.broker.Reload(users(test.deny))
+			ids := s.goodAndBad("after", 20, 10)
+			s.named(test.notReady)
+			s.w.WaitFor("NATS denies a right that is needed here", bound)
+			assert.Contains(t, s.w.Output(), test.says)
+			s.broker.Reload(users(server.Permissions{}))
+			s.wentOn("after", ids)
+			s.quiet()
+		})
+	}
+}
+
+// TestUserRemoved: the worker's user is gone from the broker's settings for longer
+// than several tries to connect, and is put back.
+func TestUserRemoved(t *testing.T) {
+	t.Parallel()
+	s := withUsers(t)
+	s.broker.Reload(func(o *server.Options) { o.Users = o.Users[:1] })
+	s.w.WaitFor("NATS refuses the credentials", bound)
+	s.named("broker: not connected")
+	ids := s.goodAndBad("after", 10, 10)
+	tries := func() uint64 {
+		v, err := s.broker.Running().Varz(nil)
+		require.NoError(t, err)
+		return v.TotalConnections
+	}
+	seen := tries()
+	require.Eventually(t, func() bool { return tries() >= seen+4 }, bound, 20*time.Millisecond, "it goes on trying")
+	s.broker.Reload(users(server.Permissions{}))
+	s.wentOn("after", ids)
+	s.quiet()
+}
+
+// TestCredsRotated: the worker's credentials expire under it, and new ones are
+// written into the same file.
+func TestCredsRotated(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	s := troubledOn(t, brokertest.Server(t, o.options), []nats.Option{nats.UserCredentials(o.creds(t, "admin.creds", 0))})
+	file := o.creds(t, "worker.creds", 6*time.Second)
+	s.run("nats.creds", file)
+	s.wentOn("before", s.goodAndBad("before", 1, 0))
+	s.w.WaitFor("NATS refuses the credentials", bound)
+	s.named("broker: not connected")
+	ids := s.goodAndBad("after", 10, 10)
+	o.creds(t, file, 0)
+	s.wentOn("after", ids)
+	s.quiet()
+}
+
+// operator is a broker's whose users have credentials.
+type operator struct {
+	key, account          nkeys.KeyPair
+	claims                *jwt.OperatorClaims
+	accountID, systemID   string
+	accountJWT, systemJWT string
+	dir                   string
+}
+
+func newOperator(t *testing.T) *operator {
+	t.Helper()
+	o := &operator{dir: t.TempDir()}
+	newKey := func(create func() (nkeys.KeyPair, error)) (nkeys.KeyPair, string) {
+		pair, err := create()
+		require.NoError(t, err)
+		public, err := pair.PublicKey()
+		require.NoError(t, err)
+		return pair, public
+	}
+	sign := func(claims jwt.Claims) string {
+		token, err := claims.Encode(o.key)
+		require.NoError(t, err)
+		return token
+	}
+	var id string
+	o.key, id = newKey(nkeys.CreateOperator)
+	o.account, o.accountID = newKey(nkeys.CreateAccount)
+	_, o.systemID = newKey(nkeys.CreateAccount)
+	o.claims = jwt.NewOperatorClaims(id)
+	_ = sign(o.claims)
+	account := jwt.NewAccountClaims(o.accountID)
+	account.Limits.JetStreamLimits = jwt.JetStreamLimits{
+		MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit, Streams: jwt.NoLimit, Consumer: jwt.NoLimit,
+	}
+	o.accountJWT = sign(account)
+	o.systemJWT = sign(jwt.NewAccountClaims(o.systemID))
+	return o
+}
+
+func (o *operator) options(s *server.Options) {
+	accounts := &server.MemAccResolver{}
+	_, _ = accounts.Store(o.accountID, o.accountJWT), accounts.Store(o.systemID, o.systemJWT)
+	s.TrustedOperators = []*jwt.OperatorClaims{o.claims}
+	s.AccountResolver, s.SystemAccount = accounts, o.systemID
+}
+
+// creds writes a credentials file of a new user and returns its path.
+func (o *operator) creds(t *testing.T, path string, life time.Duration) string {
+	t.Helper()
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(o.dir, path)
+	}
+	pair, err := nkeys.CreateUser()
+	require.NoError(t, err)
+	public, err := pair.PublicKey()
+	require.NoError(t, err)
+	user := jwt.NewUserClaims(public)
+	if life > 0 {
+		user.Expires = time.Now().Add(life).Unix()
+	}
+	token, err := user.Encode(o.account)
+	require.NoError(t, err)
+	seed, err := pair.Seed()
+	require.NoError(t, err)
+	text, err := jwt.FormatUserConfig(token, seed)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, text, 0o600))
+	return path
+}

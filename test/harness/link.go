@@ -1,0 +1,225 @@
+package harness
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Link is a connection to a server that a test can cut, stall and mend: clients
+// connect to its address and are passed on. It has no word in what they say.
+type Link struct {
+	listener net.Listener
+	to       string
+	running  sync.WaitGroup
+
+	mu     sync.Mutex
+	state  linkState
+	mended chan struct{} // closed while nothing stalls
+	conns  map[net.Conn]struct{}
+
+	giveUpAfter time.Duration
+	resets      atomic.Int64 // ends that are known to have reset their connection
+}
+
+type linkState int
+
+const (
+	linkWhole linkState = iota
+	linkCut
+	linkStalled
+	linkClosed
+)
+
+// StartLink returns a link to a server, host:port, which need not be there yet. It
+// is closed when the test ends.
+func StartLink(t testing.TB, to string) *Link {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("link: %v", err)
+	}
+	l := &Link{listener: listener, to: to, mended: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	close(l.mended)
+	l.running.Go(l.accept)
+	t.Cleanup(func() {
+		l.become(linkClosed)
+		_ = listener.Close() // it was open
+		l.running.Wait()
+	})
+	return l
+}
+
+// Addr is where clients connect, host:port.
+func (l *Link) Addr() string { return l.listener.Addr().String() }
+
+// Cut resets every connection, and each that is tried, as a firewall does that
+// rejects.
+func (l *Link) Cut() { l.become(linkCut) }
+
+// GiveUpAfter says how long the kernels of both ends try to deliver what was
+// written; then they end the connection. It is the ends' TCP_USER_TIMEOUT, which a
+// link can't see. Without it they try for ever.
+func (l *Link) GiveUpAfter(timeout time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.giveUpAfter = timeout
+}
+
+// Stall lets nothing through and says nothing, as a firewall does that drops or a
+// cable that is pulled. What was sent meanwhile arrives after [Link.Mend], as TCP
+// sees to it, unless the end that sent it has reset the connection.
+func (l *Link) Stall() { l.become(linkStalled) }
+
+// Mend ends a cut or a stall.
+func (l *Link) Mend() { l.become(linkWhole) }
+
+func (l *Link) become(state linkState) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state == state || l.state == linkClosed {
+		return
+	}
+	if l.state == linkStalled {
+		close(l.mended)
+	}
+	l.state = state
+	switch state {
+	case linkStalled:
+		l.mended = make(chan struct{})
+	case linkCut, linkClosed:
+		for conn := range l.conns {
+			reset(conn)
+		}
+	}
+}
+
+// reset closes a connection with RST, so that neither end waits for the other.
+func reset(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // it is closed either way
+	}
+	_ = conn.Close()
+}
+
+func (l *Link) accept() {
+	for {
+		client, err := l.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err == nil && l.keep(client) {
+			l.running.Go(func() { l.serve(client) })
+		}
+	}
+}
+
+// keep notes an open connection. It resets one that may not be.
+func (l *Link) keep(conn net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state == linkCut || l.state == linkClosed {
+		reset(conn)
+		return false
+	}
+	l.conns[conn] = struct{}{}
+	return true
+}
+
+func (l *Link) drop(conns ...net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, conn := range conns {
+		delete(l.conns, conn)
+		reset(conn)
+	}
+}
+
+// serve joins a client to the server until either end closes.
+func (l *Link) serve(client net.Conn) {
+	l.whileStalled()
+	server, err := net.Dial("tcp", l.to)
+	if err != nil || !l.keep(server) {
+		l.drop(client)
+		return
+	}
+	var both sync.WaitGroup
+	for from, to := range map[net.Conn]net.Conn{client: server, server: client} {
+		both.Go(func() {
+			l.carry(to, from)
+			l.drop(client, server)
+		})
+	}
+	both.Wait()
+}
+
+// piece is what one end wrote, on its way.
+type piece struct {
+	data []byte
+	at   time.Time
+}
+
+// carry passes on what one end writes to the other. It behaves as a network does
+// between two kernels: of an end that closes in order the rest still arrives, of
+// one that resets nothing more does.
+func (l *Link) carry(to, from net.Conn) {
+	onTheWay := make(chan piece, maxOnTheWay)
+	var isReset atomic.Bool
+	done := make(chan struct{})
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		defer close(onTheWay)
+		for {
+			buffer := make([]byte, 64<<10)
+			n, err := from.Read(buffer)
+			if err != nil && !errors.Is(err, io.EOF) {
+				isReset.Store(true)
+				l.resets.Add(1)
+			}
+			if n > 0 {
+				select {
+				case onTheWay <- piece{buffer[:n], time.Now()}:
+				case <-done:
+					return
+				}
+			}
+			if err != nil {
+				return
+			}
+		}
+	})
+	for p := range onTheWay {
+		l.whileStalled()
+		if isReset.Load() || l.tooLate(p) {
+			break
+		}
+		if _, err := to.Write(p.data); err != nil {
+			break
+		}
+	}
+	close(done)
+	reset(from) // ends the reading
+	reading.Wait()
+}
+
+// maxOnTheWay is how many pieces an end may write before the other takes one, as
+// its kernel's buffer would hold.
+const maxOnTheWay = 16
+
+func (l *Link) tooLate(p piece) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.giveUpAfter > 0 && time.Since(p.at) > l.giveUpAfter
+}
+
+// whileStalled waits until nothing stalls. A cut and the link's end wake it too.
+func (l *Link) whileStalled() {
+	l.mu.Lock()
+	mended := l.mended
+	l.mu.Unlock()
+	<-mended
+}
