@@ -1,5 +1,13 @@
 .DEFAULT_GOAL := help
 
+# What the images are built for: Linux, on this machine's processor unless ARCH says otherwise.
+ARCH ?= $(shell go env GOARCH)
+
+# How long each target is fuzzed, how many at once, and which.
+FUZZTIME ?= 1m
+FUZZJOBS ?= 1
+FUZZ ?= .
+
 .PHONY: help build test race lint fmt fuzz images up down demo ci clean
 
 help: ## Show this list
@@ -21,12 +29,13 @@ lint: ## Run golangci-lint
 fmt: ## Format the code
 	gofmt -w .
 
-fuzz: ## Fuzz the job decoder for a minute
-	go test -run=NONE -fuzz='^FuzzDecode$$' -fuzztime=1m ./passcode
+fuzz: ## Fuzz each target: FUZZTIME=10m, FUZZJOBS=2 at once, FUZZ='aliyun|Decode'
+	go run ./test/fuzz -time $(FUZZTIME) -jobs $(FUZZJOBS) -match '$(FUZZ)'
 
-images: build ## Build the images passcode-worker and passcode-worker-nats
-	docker build -t passcode-worker .
-	docker build -f build/nats/Dockerfile -t passcode-worker-nats .
+images: ## Build the images passcode-worker and passcode-worker-nats
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags='-s -w' -o bin/linux/$(ARCH)/ ./cmd/worker github.com/nats-io/nats-server/v2
+	docker build --build-arg TARGETARCH=$(ARCH) --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null) -t passcode-worker .
+	docker build --build-arg TARGETARCH=$(ARCH) -f build/nats/Dockerfile -t passcode-worker-nats .
 
 up: ## Start NATS, an emulated Aliyun and two workers
 	docker-compose up -d
