@@ -85,13 +85,15 @@ type replayStep struct {
 
 	request string
 	stands  passcode.Status // of the request
-	err     error
+	// asks: Aliyun is asked before the replay is sent.
+	asks bool
+	err  error
 }
 
 func newReplayStep(s deadletter.Stored, plan deadletter.Plan, err error) replayStep {
 	one := replayStep{
 		ID: s.ID(), Seq: s.Seq, Reason: s.Reason(), Action: plan.Action, Cause: plan.Cause, Why: plan.Why,
-		ExpiresAt: plan.ExpiresAt, Replay: plan.Number, request: s.RequestID(), stands: plan.Stands, err: err,
+		ExpiresAt: plan.ExpiresAt, Replay: plan.Number, request: s.RequestID(), stands: plan.Stands, asks: plan.Asks, err: err,
 	}
 	if err != nil {
 		one.Action, one.Cause, one.Why = deadletter.Failed, "broker", err.Error()

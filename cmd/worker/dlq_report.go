@@ -13,7 +13,6 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/passcode-worker/passcode-worker/internal/deadletter"
-	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 const (
@@ -100,7 +99,7 @@ func (r *replayReport) line(one replayStep) error {
 	case r.dryRun && one.Action == deadletter.Replayed:
 		verdict = "would be replayed"
 		one.Why = "it expires in " + span(time.Until(one.ExpiresAt))
-		if one.Reason == passcode.ReasonUnknown || one.Reason == passcode.ReasonPoison {
+		if one.asks {
 			one.Why += "; Aliyun is asked first"
 		}
 	case r.dryRun && one.Action == deadletter.Already:

@@ -17,6 +17,9 @@ const (
 	// maxPages bounds one day of one phone. Aliyun lets a phone have 40 messages
 	// a day over all senders, so even the second page is unheard of.
 	maxPages = 20
+	// maxAge is how far back a look-up goes. Records and dead letters are kept for
+	// days.
+	maxAge = 30 * 24 * time.Hour
 	// midnightMargin is how near to midnight the neighbouring day is asked for
 	// too: our clock and Aliyun's are not the same.
 	midnightMargin = 10 * time.Minute
@@ -40,15 +43,15 @@ type LookupError struct {
 // Error names class and code, and nothing of the message.
 func (e *LookupError) Error() string { return fmt.Sprintf("look up: %s (%s)", e.Code, e.Class) }
 
-// Lookup asks Aliyun what became of the attempts of a request, the last of which
-// was made at attemptedAt. It reads every page of the send details of the phone,
-// of the day of the attempt and of today (UTC+8), and looks for the request id.
+// Lookup asks Aliyun what became of the attempts of a request, of which none was
+// made before since. It reads every page of the send details of the phone, of each
+// day from then to today (UTC+8), and looks for the request id.
 //
 // Where several attempts left a row, one that was accepted outweighs one that
 // could not be delivered. NotFound is no error; it means that all rows were read.
 // How soon after a send its row appears is not documented. An error is a
 // [*LookupError].
-func (s *Sender) Lookup(ctx context.Context, phone passcode.Phone, requestID string, attemptedAt time.Time) (domain.Finding, error) {
+func (s *Sender) Lookup(ctx context.Context, phone passcode.Phone, requestID string, since time.Time) (domain.Finding, error) {
 	number, _, ok := numberFor(phone)
 	if !ok {
 		return domain.Finding{}, &LookupError{Class: passcode.ClassRecipient, Code: "phone_invalid"}
@@ -59,7 +62,7 @@ func (s *Sender) Lookup(ctx context.Context, phone passcode.Phone, requestID str
 	}
 	scrub := newScrubber(domain.Message{Phone: phone})
 	found := domain.Finding{State: domain.NotFound}
-	for _, day := range days(attemptedAt, s.opts.Now()) {
+	for _, day := range days(since, s.opts.Now()) {
 		onDay, err := s.lookupDay(ctx, number, requestID, day, scrub)
 		if err != nil {
 			return domain.Finding{}, err
@@ -76,11 +79,12 @@ func (s *Sender) Lookup(ctx context.Context, phone passcode.Phone, requestID str
 	return found, nil
 }
 
-// days lists the days to ask for, each once, the attempt's first.
-func days(attemptedAt, now time.Time) []string {
+// days lists the days from since to now, each once: the first of them first, which
+// mostly is the only one.
+func days(since, now time.Time) []string {
 	var list []string
 	seen := map[string]bool{}
-	for _, t := range []time.Time{attemptedAt, now} {
+	add := func(t time.Time) {
 		for _, shift := range []time.Duration{0, -midnightMargin, midnightMargin} {
 			day := t.Add(shift).In(beijing).Format("20060102")
 			if !seen[day] {
@@ -89,6 +93,13 @@ func days(attemptedAt, now time.Time) []string {
 			}
 		}
 	}
+	if oldest := now.Add(-maxAge); since.Before(oldest) {
+		since = oldest
+	}
+	for t := since; t.Before(now); t = t.Add(24 * time.Hour) {
+		add(t)
+	}
+	add(now)
 	return list
 }
 

@@ -106,8 +106,8 @@ func TestLookupAsksForTheDaysOfUTC8(t *testing.T) {
 	t.Parallel()
 	at := func(hour, minute int) time.Time { return time.Date(2026, 11, 22, hour, minute, 0, 0, beijing).UTC() }
 	for _, test := range []struct {
-		attempted, now time.Time
-		want           []string
+		since, now time.Time
+		want       []string
 	}{
 		{at(12, 0), at(12, 1), []string{"20261122"}},
 		{at(0, 30), at(0, 31), []string{"20261122"}},
@@ -116,10 +116,11 @@ func TestLookupAsksForTheDaysOfUTC8(t *testing.T) {
 		{at(23, 55), at(23, 56), []string{"20261122", "20261123"}},
 		{at(0, 5), at(0, 6), []string{"20261122", "20261121"}},
 		{at(12, 0), at(36, 0), []string{"20261122", "20261123"}},
-		{at(12, 0), at(60, 0), []string{"20261122", "20261124"}},
+		{at(12, 0), at(60, 0), []string{"20261122", "20261123", "20261124"}},
+		{at(23, 59), at(48, 1), []string{"20261122", "20261123", "20261124"}},
 	} {
-		assert.Equal(t, test.want, days(test.attempted, test.now))
-		_, requests, err := lookupAt(t, detailsOf(nil), test.now, test.attempted)
+		assert.Equal(t, test.want, days(test.since, test.now))
+		_, requests, err := lookupAt(t, detailsOf(nil), test.now, test.since)
 		require.NoError(t, err)
 		var asked []string
 		for _, r := range requests {

@@ -115,11 +115,15 @@ func (c *Consumer) deadLetter(ctx context.Context, t *task, v verdict) error {
 		ErrorCode:    v.record.Error.Code,
 		ErrorMessage: v.record.Error.Message,
 		Attempts:     v.record.Attempts,
+		AttemptedAt:  v.record.AttemptedAt,
 		Replays:      t.replays,
 		Origin:       t.origin,
 		TraceParent:  t.Header(headerTraceParent),
 		TraceState:   t.Header(headerTraceState),
 		Body:         t.Body(),
+	}
+	if letter.AttemptedAt.IsZero() {
+		letter.AttemptedAt = t.attempted // of a replay that came to none of its own
 	}
 	err := c.insist(ctx, "dead letter", func() error { return c.deadLetters.Write(ctx, letter) })
 	if err != nil {

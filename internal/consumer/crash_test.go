@@ -81,19 +81,32 @@ func stories() []story {
 		},
 		{
 			name: "a replay of an unknown that was sent", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1,
-			prepare: func(w *world) {
-				w.jobs[1].header = map[string]string{domain.HeaderReplay: "1"}
-				w.records["r1"] = stored{passcode.Result{RequestID: "r1", StreamSeq: 99, AttemptedAt: noon.Add(-time.Hour)}.In(passcode.StatusUnknown), 5}
-				w.accepted = []string{"r1"}
-			},
+			prepare: func(w *world) { w.replayed(sentUnknown) },
 		},
 		{
 			name: "a replay of an unknown that was sent, taken up too late", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1,
 			prepare: func(w *world) {
-				w.jobs[1].header = map[string]string{domain.HeaderReplay: "1"}
-				w.records["r1"] = stored{passcode.Result{RequestID: "r1", StreamSeq: 99, AttemptedAt: noon.Add(-time.Hour)}.In(passcode.StatusUnknown), 5}
-				w.accepted = []string{"r1"}
+				w.replayed(sentUnknown)
 				w.now = w.now.Add(time.Hour)
+			},
+		},
+		{
+			name: "a replay of an unknown whose record is gone, and that was sent", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1,
+			prepare: func(w *world) { w.replayed(sentUnrecorded) },
+		},
+		{
+			name: "a replay of an unknown whose record is gone, and that was sent, taken up too late", answers: []answer{answerOK},
+			want: passcode.StatusSent, sent: 1,
+			prepare: func(w *world) {
+				w.replayed(sentUnrecorded)
+				w.now = w.now.Add(time.Hour)
+			},
+		},
+		{
+			name: "a replay of an unknown whose record is gone", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, place: true,
+			prepare: func(w *world) {
+				w.replayed(sentUnrecorded)
+				w.accepted = nil
 			},
 		},
 		{
@@ -105,6 +118,21 @@ func stories() []story {
 				w.now = w.now.Add(time.Hour)
 			},
 		},
+	}
+}
+
+const (
+	sentUnknown    = true
+	sentUnrecorded = false
+)
+
+// replayed makes the job a replay of a request that became unknown and that Aliyun
+// had taken, an hour before; with its record, or without.
+func (w *world) replayed(recorded bool) {
+	w.acceptedAt, w.accepted = noon.Add(-time.Hour), []string{"r1"}
+	w.jobs[1].header = map[string]string{domain.HeaderReplay: "1", domain.HeaderAttemptedAt: w.acceptedAt.Format(time.RFC3339Nano)}
+	if recorded {
+		w.records["r1"] = stored{passcode.Result{RequestID: "r1", StreamSeq: 99, AttemptedAt: w.acceptedAt}.In(passcode.StatusUnknown), 5}
 	}
 }
 

@@ -3,6 +3,7 @@ package consumer
 import (
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -11,6 +12,9 @@ import (
 // decode reads the job and checks the rules that need settings.
 func (c *Consumer) decode(t *task) (passcode.Job, *passcode.InvalidError) {
 	t.replays = replaysOf(t.Header(domain.HeaderReplay))
+	if at, err := time.Parse(time.RFC3339Nano, t.Header(domain.HeaderAttemptedAt)); err == nil && t.replays > 0 {
+		t.attempted = earlier(at, c.now()).UTC()
+	}
 
 	job, err := passcode.Decode(t.Body())
 	var invalid *passcode.InvalidError
@@ -39,6 +43,13 @@ func (c *Consumer) decode(t *task) (passcode.Job, *passcode.InvalidError) {
 		return job, &passcode.InvalidError{Problems: problems}
 	}
 	return job, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // replaysOf reads the header of a replayed job. Producers can write headers too:

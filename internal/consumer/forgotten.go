@@ -31,11 +31,7 @@ func (c *Consumer) recoverForgotten(ctx context.Context, t *task, since time.Tim
 		return fmt.Errorf("recover: %w", err)
 	}
 	t.log.Warn("the job came before and its record is gone; Aliyun is asked before it is sent", "records_since", since)
-	attempted := since
-	if now := c.now(); attempted.After(now) {
-		attempted = now
-	}
-	return c.doubt(ctx, "recover", t, attempted, &passcode.Error{
+	return c.doubt(ctx, "recover", t, earlier(since, c.now()), &passcode.Error{
 		Code: codeForgotten, Class: passcode.ClassInDoubt, Message: "the request's earlier record is gone from the broker",
 	})
 }

@@ -31,13 +31,16 @@ var (
 // task is one delivered job on its way through the steps.
 type task struct {
 	domain.Delivery
-	origin   domain.Origin
-	job      passcode.Job
-	phone    passcode.Phone // canonical; zero where the job is invalid
-	replays  int
-	log      *slog.Logger
-	rec      passcode.Result
-	revision uint64
+	origin  domain.Origin
+	job     passcode.Job
+	phone   passcode.Phone // canonical; zero where the job is invalid
+	replays int
+	// attempted is when the last attempt of the request's earlier life was begun,
+	// zero where none was, or this is no replay.
+	attempted time.Time
+	log       *slog.Logger
+	rec       passcode.Result
+	revision  uint64
 	// begun is the time of the attempt that the record counts, rec.AttemptedAt
 	// with the monotonic clock's reading, which a stored record loses.
 	begun time.Time

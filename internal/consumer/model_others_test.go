@@ -40,8 +40,11 @@ func (x *expansion) operate() {
 
 // plan has the operator look at each dead letter, and decide as the program does.
 func (x *expansion) plan() {
+	if x.from.left.replays == 0 || x.from.now < x.m.blindUntil {
+		return
+	}
 	for i, l := range x.from.letters {
-		if !l.stored || x.from.left.replays == 0 {
+		if !l.stored {
 			continue
 		}
 		job := x.from.jobs[i]
@@ -176,6 +179,11 @@ func (x *expansion) nextInstant() (next int16, ok bool) {
 	for i := range x.from.jobs {
 		if x.from.jobs[i].phase == jobStored {
 			consider(x.from.jobs[i].due)
+		}
+	}
+	for _, l := range x.from.letters {
+		if l.stored && x.from.left.replays > 0 {
+			consider(x.m.blindUntil)
 		}
 	}
 	for i := range x.from.wires {

@@ -130,7 +130,7 @@ func (m *model) checkEnd(s *state) string {
 func (m *model) excused(s *state, rec passcode.Result) bool {
 	switch rec.Status {
 	case passcode.StatusUnknown:
-		return s.lookUpFailed || !m.policy.Resend
+		return s.lookUpFailed || !m.policy.Resend || m.blindUntil > 0
 	case passcode.StatusDeadLettered:
 		return rec.Error != nil && rec.Error.Class == passcode.ClassPoison
 	default:

@@ -142,6 +142,8 @@ type settings struct {
 	// expires is when the job's code runs out, ttl the life that the operator gives
 	// a replayed one.
 	expires, ttl int16
+	// blindUntil is when look-ups begin to find anything, and the operator to replay.
+	blindUntil int16
 	// answers are the outcomes that Aliyun may choose from.
 	answers []uint8
 	// transit is how long a message may be on its way, lag how long after Aliyun

@@ -216,8 +216,9 @@ func (x *expansion) claim(s *state, first int32) told {
 	found := s.record
 	state := ledger.Judge(x.m.records[first], x.m.records[found])
 	if state == domain.ClaimReopened {
-		x.put(s, first)
-		return told{claim: uint8(state), record: first, revision: s.revision, previous: found}
+		opened := x.m.number(ledger.Reopen(x.m.records[first], x.m.records[found]))
+		x.put(s, opened)
+		return told{claim: uint8(state), record: opened, revision: s.revision, previous: found}
 	}
 	return told{claim: uint8(state), record: found, revision: s.revision}
 }
@@ -265,7 +266,8 @@ func (x *expansion) send(s state, w int, by step) {
 	x.emit(s, by)
 }
 
-// lookUp finds what Aliyun took. What it took just now may not be listed yet.
+// lookUp finds what Aliyun took. What it took just now may not be listed yet, and
+// what it took before the time asked for may stand under an earlier day.
 func (x *expansion) lookUp(s state, w int, by step) {
 	found := func(s state, state domain.FindingState, what string) {
 		x.advance(&s, w, told{found: uint8(state)})
@@ -276,7 +278,7 @@ func (x *expansion) lookUp(s state, w int, by step) {
 	if s.accepted > 0 {
 		found(s, domain.Accepted, ": Aliyun has it")
 	}
-	if s.accepted == 0 || s.now-s.acceptedAt < x.m.lag {
+	if s.accepted == 0 || s.now-s.acceptedAt < x.m.lag || s.now < x.m.blindUntil || s.acceptedAt < by.op.ticks {
 		found(s, domain.NotFound, ": nothing is found")
 	}
 	if s.left.mishaps > 0 && !x.m.deathsOnly {

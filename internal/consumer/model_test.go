@@ -15,7 +15,7 @@ import (
 //
 // Real is all that decides: Consumer.handle with decode, process, resume, settle
 // and apply, run up to its next operation on the world (model_worker_test.go); the
-// ledger's judgement of a claim (ledger.Judge); the limiter's judgement and its
+// ledger's judgement of a claim (ledger.Judge, ledger.Reopen); the limiter's judgement and its
 // document (ratelimit.Memory); what an operator's replay decides (deadletter.Decide).
 //
 // Modelled is the world: the stream with its leases, delays and message ids; the
@@ -111,6 +111,10 @@ func searches() []search {
 			s.policy.Resend = false
 			s.left.replays, s.deathsOnly, s.transit, s.lag = 1, true, 0, 0
 			s.ttl = 60
+		})},
+		{name: "a late replay of an unknown that Aliyun took", atLeast: 38_000, settings: ordinary(func(s *settings) {
+			s.left.replays, s.deathsOnly, s.transit, s.lag = 1, true, 0, 0
+			s.expires, s.blindUntil, s.ttl = 10, 60, 60
 		})},
 	}
 }

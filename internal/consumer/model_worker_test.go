@@ -53,7 +53,7 @@ type op struct {
 	revision uint8 // of an update; of a place the attempt
 	reason   uint8 // of a dead letter, in passcode.Reasons
 	record   int32 // a record's number
-	ticks    int16 // of a nak the delay; of a send the last tick at which it may be written
+	ticks    int16 // of a nak the delay; of a send the last tick at which it may be written; of a look-up since when
 	window   int16 // for which the phone is closed
 }
 
@@ -212,7 +212,11 @@ func (s *script) Header(name string) string {
 }
 
 func (s *script) Origin() domain.Origin {
-	return domain.Origin{Stream: "PASSCODE", Seq: uint64(s.job.seq), Subject: "passcode.send", QueuedAt: noon}
+	queued := noon
+	if s.job.replay > 0 {
+		queued = at(s.m.blindUntil) // or later
+	}
+	return domain.Origin{Stream: "PASSCODE", Seq: uint64(s.job.seq), Subject: "passcode.send", QueuedAt: queued}
 }
 
 func (s *script) Ack() error                    { return s.do(op{kind: opAck}) }
@@ -281,8 +285,8 @@ func (s *script) Send(_ context.Context, _ domain.Message, notAfter time.Time) d
 	return outcomes[got.outcome]
 }
 
-func (s *script) Lookup(context.Context, passcode.Phone, string, time.Time) (domain.Finding, error) {
-	got, err := s.ask(func() op { return op{kind: opLookUp} })
+func (s *script) Lookup(_ context.Context, _ passcode.Phone, _ string, attemptedAt time.Time) (domain.Finding, error) {
+	got, err := s.ask(func() op { return op{kind: opLookUp, ticks: tickOf(attemptedAt)} })
 	return domain.Finding{State: domain.FindingState(got.found)}, err
 }
 

@@ -80,7 +80,7 @@ func TestHeldJobs(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, answerOK)
-			w.accepted = []string{"r1"}
+			w.accepted, w.acceptedAt = []string{"r1"}, noon
 			seq := w.publish(job("r1"), row.header)
 			if row.ttl > 0 {
 				w.jobs[seq].queued = noon.Add(row.ttl - testPolicy().PasscodeTTL)

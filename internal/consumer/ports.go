@@ -49,8 +49,9 @@ type Sender interface {
 	Pace(ctx context.Context) (giveBack func(), err error)
 	// Send makes one call. Nothing is written to the network after notAfter.
 	Send(ctx context.Context, msg domain.Message, notAfter time.Time) domain.Outcome
-	// Lookup asks what became of the request's sends since attemptedAt.
-	Lookup(ctx context.Context, phone passcode.Phone, requestID string, attemptedAt time.Time) (domain.Finding, error)
+	// Lookup asks what became of the request's sends, of which none was made before
+	// since.
+	Lookup(ctx context.Context, phone passcode.Phone, requestID string, since time.Time) (domain.Finding, error)
 }
 
 // DeadLetters keeps the jobs that an operator must look at.

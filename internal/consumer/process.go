@@ -26,20 +26,20 @@ func (c *Consumer) process(work, stopping context.Context, t *task, turn *turn) 
 	t.begun = now
 	first := t.rec.In(passcode.StatusSending)
 	first.Attempts, first.AttemptedAt, first.UpdatedAt = 1, now, now
-	claim, err := c.claim(work, t, first)
+	claim, err := c.claim(work, t, earlierLife(t, first))
 	if err != nil {
 		return err
 	}
 	switch claim.State {
-	case domain.ClaimWon:
+	case domain.ClaimWon, domain.ClaimReopened:
 		c.announced(t)
+		if t.rec.Status == passcode.StatusInDoubt {
+			return c.lookUp(work, t)
+		}
 		if since, forgotten, err := c.forgotten(work, t); err != nil || forgotten {
 			return c.recoverForgotten(work, t, since, err)
 		}
 		return c.attempt(work, t, turn)
-	case domain.ClaimReopened:
-		c.announced(t)
-		return c.reopened(work, t, turn, claim.Previous)
 	case domain.ClaimResumed:
 		return c.resume(work, t, turn)
 	case domain.ClaimDuplicate:
@@ -59,6 +59,7 @@ func (c *Consumer) processExpired(ctx context.Context, t *task) error {
 		// which, its record must not say that it ended unsent.
 		first = t.rec.In(passcode.StatusSending)
 		first.AttemptedAt = c.now()
+		first = earlierLife(t, first)
 	}
 	claim, err := c.claim(ctx, t, first)
 	if err != nil {
@@ -68,7 +69,7 @@ func (c *Consumer) processExpired(ctx context.Context, t *task) error {
 	case domain.ClaimWon, domain.ClaimReopened:
 		c.metrics.Delivery("expired")
 		if t.replays > 0 {
-			return c.replayExpired(ctx, t, claim)
+			return c.replayExpired(ctx, t)
 		}
 		c.settled(t, v)
 		c.reply(t, claim.Record)
@@ -84,14 +85,31 @@ func (c *Consumer) processExpired(ctx context.Context, t *task) error {
 
 // replayExpired ends a replay that nobody took up before its code had run out: as
 // expired where its last life surely sent nothing, else as Aliyun says.
-func (c *Consumer) replayExpired(ctx context.Context, t *task, claim domain.Claim) error {
+func (c *Consumer) replayExpired(ctx context.Context, t *task) error {
 	c.announced(t)
-	if claim.State == domain.ClaimReopened && doubtful(claim.Previous) {
-		return c.reopened(ctx, t, nil, claim.Previous)
+	if t.rec.Status == passcode.StatusInDoubt {
+		return c.lookUp(ctx, t)
 	}
 	rec := t.rec
-	rec.AttemptedAt = time.Time{} // there was no attempt
+	rec.Attempts, rec.AttemptedAt = 0, time.Time{} // there was no attempt
 	return c.apply(ctx, t, c.policy.settleExpired(rec, c.now()))
+}
+
+// earlierLife is the first record of a job. That of a replay whose request had an
+// attempt, and has no record any more, is in doubt about it: records are kept for a
+// shorter time than dead letters. Where there is a record still, the ledger goes by
+// that.
+func earlierLife(t *task, first passcode.Result) passcode.Result {
+	if t.replays == 0 || t.attempted.IsZero() {
+		return first
+	}
+	first = first.In(passcode.StatusInDoubt)
+	first.Attempts, first.AttemptedAt = 0, t.attempted
+	first.Error = &passcode.Error{
+		Code: codeUnrecorded, Class: passcode.ClassInDoubt,
+		Message: "the replayed request had an attempt, and its record has expired since",
+	}
+	return first
 }
 
 // claim claims the request and takes note of its record.

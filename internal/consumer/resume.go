@@ -77,15 +77,6 @@ func finishOf(status passcode.Status) finish {
 	return finishAck
 }
 
-// reopened goes on with a replayed job. Where its last life may have sent
-// something, Aliyun is asked first.
-func (c *Consumer) reopened(ctx context.Context, t *task, turn *turn, previous passcode.Result) error {
-	if !doubtful(previous) {
-		return c.attempt(ctx, t, turn)
-	}
-	return c.doubt(ctx, "reopen", t, previous.AttemptedAt, previous.Error)
-}
-
 // doubt has Aliyun asked about an attempt that this record doesn't count.
 func (c *Consumer) doubt(ctx context.Context, operation string, t *task, attempted time.Time, why *passcode.Error) error {
 	rec := t.rec.In(passcode.StatusInDoubt)
@@ -95,12 +86,6 @@ func (c *Consumer) doubt(ctx context.Context, operation string, t *task, attempt
 		return err
 	}
 	return c.lookUp(ctx, t)
-}
-
-// doubtful reports whether a request that needed an operator may have been sent.
-func doubtful(rec passcode.Result) bool {
-	doubt := rec.Status == passcode.StatusUnknown || rec.Error != nil && rec.Error.Class == passcode.ClassPoison
-	return doubt && !rec.AttemptedAt.IsZero()
 }
 
 // move makes rec the job's record, and insists: where the broker is in trouble
@@ -153,7 +138,7 @@ func (c *Consumer) lookUp(ctx context.Context, t *task) error {
 		return err
 	}
 	c.reply(t, t.rec)
-	found, err := c.sender.Lookup(ctx, t.phone, t.rec.RequestID, t.rec.AttemptedAt)
+	found, err := c.sender.Lookup(ctx, t.phone, t.rec.RequestID, firstAttempt(t.rec))
 	now := c.now()
 	if err != nil {
 		c.metrics.Lookup("failed")
@@ -162,6 +147,17 @@ func (c *Consumer) lookUp(ctx context.Context, t *task) error {
 	}
 	c.metrics.Lookup(findingName(found.State))
 	return c.apply(ctx, t, c.policy.settleFinding(t.rec, found, now))
+}
+
+// firstAttempt is the earliest time at which the request can have been sent: when
+// its job came; or before, where the doubt is about what an earlier life did. The
+// last attempt's own time would do as a rule. Where the record was lost and written
+// anew it is too late, and midnight may lie between the two.
+func firstAttempt(rec passcode.Result) time.Time {
+	if rec.AttemptedAt.IsZero() {
+		return rec.QueuedAt
+	}
+	return earlier(rec.QueuedAt, rec.AttemptedAt)
 }
 
 func findingName(state domain.FindingState) string {

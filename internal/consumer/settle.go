@@ -57,6 +57,7 @@ const (
 	codePanic       = "panic"
 	codeCorrupt     = "record_corrupt"
 	codeForgotten   = "record_lost"
+	codeUnrecorded  = "record_expired"
 )
 
 // settleOutcome decides after a call to Aliyun. rec is the record as it stood

@@ -20,7 +20,7 @@ const (
 
 // thingOf is what an operation works on; the operations are those of the metric.
 var thingOf = map[string]string{
-	"claim": recordsOf, "count attempt": recordsOf, "reopen": recordsOf, "look up": recordsOf,
+	"claim": recordsOf, "count attempt": recordsOf, "look up": recordsOf,
 	"record": recordsOf, "abandoned": recordsOf, "recover": recordsOf,
 	"reserve": limitsOf, "close phone": limitsOf, "release": limitsOf,
 	"dead letter": lettersOf,

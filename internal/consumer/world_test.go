@@ -42,18 +42,20 @@ type world struct {
 	// answers are what Aliyun does with each call, the last one repeated.
 	answers []answer
 	calls   int
-	// accepted are the request ids of the messages that Aliyun took.
-	accepted  []string
-	lookupErr int       // so many look-ups fail
-	since     time.Time // from when on no record is missing
-	denied    *domain.Reservation
-	tripped   int
-	passed    int
-	givenBack int
-	turnsBack int
-	unusable  error // what every claim ends with
-	noResend  bool  // doubtful requests become unknown
-	shut      bool  // the gate lets nobody through
+	// accepted are the request ids of the messages that Aliyun took, acceptedAt is
+	// when it took the last.
+	accepted   []string
+	acceptedAt time.Time
+	lookupErr  int       // so many look-ups fail
+	since      time.Time // from when on no record is missing
+	denied     *domain.Reservation
+	tripped    int
+	passed     int
+	givenBack  int
+	turnsBack  int
+	unusable   error // what every claim ends with
+	noResend   bool  // doubtful requests become unknown
+	shut       bool  // the gate lets nobody through
 
 	effects   []string
 	dieAt     int      // the effect at which the worker dies; -1 never
@@ -255,7 +257,8 @@ func (l worldLedger) Claim(_ context.Context, first passcode.Result) (c domain.C
 		}
 		c = domain.Claim{State: ledger.Judge(first, found.rec), Record: found.rec, Revision: found.revision}
 		if c.State == domain.ClaimReopened {
-			c.Previous, c.Record, c.Revision = found.rec, first, l.put(first, found.revision)
+			c.Previous, c.Record = found.rec, ledger.Reopen(first, found.rec)
+			c.Revision = l.put(c.Record, found.revision)
 		}
 	})
 	return c, err
@@ -333,7 +336,7 @@ func (s worldSender) Send(_ context.Context, msg domain.Message, notAfter time.T
 			if a.lost {
 				id = "lost"
 			}
-			s.w.accepted = append(s.w.accepted, id)
+			s.w.accepted, s.w.acceptedAt = append(s.w.accepted, id), s.w.now
 		}
 	})
 	if err != nil {
@@ -342,9 +345,10 @@ func (s worldSender) Send(_ context.Context, msg domain.Message, notAfter time.T
 	return out
 }
 
-func (s worldSender) Lookup(_ context.Context, _ passcode.Phone, id string, _ time.Time) (f domain.Finding, err error) {
+func (s worldSender) Lookup(_ context.Context, _ passcode.Phone, id string, attemptedAt time.Time) (f domain.Finding, err error) {
 	err = s.w.effect("look up", func() {
-		if slices.Contains(s.w.accepted, id) {
+		// What was taken earlier may stand under a day that isn't asked for.
+		if slices.Contains(s.w.accepted, id) && !attemptedAt.After(s.w.acceptedAt) {
 			f.State = domain.Accepted
 		}
 	})

@@ -17,6 +17,8 @@ const (
 	HeaderWorker        = "Passcode-Worker"
 	HeaderReplays       = "Passcode-Replays"
 
+	// [domain.HeaderAttemptedAt] stands where an attempt was made; optional.
+
 	// HeaderBodyTruncated ("true") and HeaderBodySize (the job's size in bytes)
 	// stand on a dead letter whose job did not fit into one message; optional.
 	HeaderBodyTruncated = "Passcode-Body-Truncated"

@@ -17,8 +17,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
-	queuedAt = time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)
-	deadAt   = time.Date(2026, 1, 2, 11, 4, 6, 789000000, time.FixedZone("CST", 8*60*60))
+	queuedAt    = time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)
+	attemptedAt = queuedAt.Add(1500 * time.Millisecond)
+	deadAt      = time.Date(2026, 1, 2, 11, 4, 6, 789000000, time.FixedZone("CST", 8*60*60))
 )
 
 const traceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -26,7 +27,7 @@ const traceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 func letter(body string) domain.DeadLetter {
 	return domain.DeadLetter{
 		Reason: passcode.ReasonConfig, RequestID: "01JD-x_Y", ErrorCode: "isv.SMS_TEMPLATE_ILLEGAL",
-		ErrorMessage: "模板不合法", Attempts: 2, Replays: 1, TraceParent: traceParent, TraceState: "a=b,c=d",
+		ErrorMessage: "模板不合法", Attempts: 2, AttemptedAt: attemptedAt, Replays: 1, TraceParent: traceParent, TraceState: "a=b,c=d",
 		Origin: domain.Origin{Stream: "PASSCODE", Seq: 42, Subject: "passcode.send", QueuedAt: queuedAt},
 		Body:   []byte(body),
 	}

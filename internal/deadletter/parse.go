@@ -40,6 +40,7 @@ func Parse(header nats.Header, body []byte) (Entry, error) {
 			ErrorCode:    oneLine(header.Get(HeaderErrorCode), maxCodeBytes),
 			ErrorMessage: oneLine(header.Get(HeaderErrorMessage), MaxMessageBytes),
 			Attempts:     r.count(HeaderAttempts),
+			AttemptedAt:  r.time(domain.HeaderAttemptedAt),
 			Replays:      r.count(HeaderReplays),
 			Origin: domain.Origin{
 				Stream:   oneLine(header.Get(HeaderOriginStream), maxNameBytes),

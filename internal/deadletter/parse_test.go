@@ -10,6 +10,7 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
 	"github.com/passcode-worker/passcode-worker/internal/deadletter"
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
 func TestParseReadsWhatWriteWrote(t *testing.T) {
@@ -58,6 +59,7 @@ func TestParseNamesTheHeaderThatIsWrong(t *testing.T) {
 		{deadletter.HeaderOriginSeq, "18446744073709551616"},
 		{deadletter.HeaderQueuedAt, "+8613812345678"},
 		{deadletter.HeaderDeadAt, "yesterday"},
+		{domain.HeaderAttemptedAt, "yesterday"},
 	} {
 		h := maps.Clone(headers())
 		h.Set(test.header, test.value)

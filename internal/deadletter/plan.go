@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -51,6 +52,8 @@ type Plan struct {
 	Number    int
 	Body      []byte
 	ExpiresAt time.Time
+	// Asks: Aliyun is asked about an earlier attempt before anything is sent.
+	Asks bool
 }
 
 // Life says how long a replayed passcode lives.
@@ -69,9 +72,11 @@ type Life struct {
 // again; see [passcode.Status.Replayable].
 func Decide(s Stored, record *passcode.Result, now time.Time, life Life) Plan {
 	plan := decide(s, record, now, life)
+	asks := !s.Entry.AttemptedAt.IsZero()
 	if record != nil {
-		plan.Stands = record.Status
+		plan.Stands, asks = record.Status, domain.MayBeSent(*record)
 	}
+	plan.Asks = asks && plan.Action == Replayed
 	return plan
 }
 

@@ -116,3 +116,31 @@ func TestAReplayKeepsTheJobsLife(t *testing.T) {
 	plan = deadletter.Decide(entryOf(goodJob, nil), nil, now, deadletter.Life{TTL: time.Hour, PasscodeTTL: time.Minute})
 	assert.Equal(t, now.Add(time.Hour).Truncate(time.Millisecond).Format(time.RFC3339Nano), read(plan)["expires_at"])
 }
+
+// What may have been sent is told apart from what was surely not: by the request's
+// record, and by the dead letter where that is gone.
+func TestDecideWhetherAliyunIsAsked(t *testing.T) {
+	t.Parallel()
+	unknown, poison, refused := recordIn(passcode.StatusUnknown, 1), recordIn(passcode.StatusDeadLettered, 1), recordIn(passcode.StatusDeadLettered, 1)
+	for _, r := range []*passcode.Result{unknown, poison, refused} {
+		r.AttemptedAt = attemptedAt
+	}
+	poison.Error, refused.Error = &passcode.Error{Class: passcode.ClassPoison}, &passcode.Error{Class: passcode.ClassConfig}
+	never := func(e *deadletter.Entry) { e.AttemptedAt = time.Time{} }
+	for _, test := range []struct {
+		name   string
+		stored deadletter.Stored
+		record *passcode.Result
+		want   bool
+	}{
+		{"unknown", entryOf(goodJob, never), unknown, true},
+		{"poison", entryOf(goodJob, never), poison, true},
+		{"refused", entryOf(goodJob, nil), refused, false},
+		{"no attempt", entryOf(goodJob, nil), recordIn(passcode.StatusDeadLettered, 1), false},
+		{"an attempt, and no record", entryOf(goodJob, nil), nil, true},
+		{"neither", entryOf(goodJob, never), nil, false},
+		{"not replayed", entryOf(goodJob, nil), recordIn(passcode.StatusSent, 1), false},
+	} {
+		assert.Equal(t, test.want, deadletter.Decide(test.stored, test.record, now, deadletter.Life{PasscodeTTL: 10 * time.Minute}).Asks, test.name)
+	}
+}

@@ -141,6 +141,9 @@ func (r *Replayer) store(ctx context.Context, s Stored, plan Plan) (duplicate bo
 	msg.Header.Set(domain.HeaderReplay, strconv.Itoa(plan.Number))
 	msg.Header.Set(jetstream.MsgIDHeader, s.RequestID()+"-replay-"+strconv.Itoa(plan.Number))
 	msg.Header.Set(jetstream.ExpectedStreamHeader, r.o.Stream)
+	if !s.Entry.AttemptedAt.IsZero() {
+		msg.Header.Set(domain.HeaderAttemptedAt, timestamp(s.Entry.AttemptedAt))
+	}
 	if s.Entry.TraceParent != "" {
 		msg.Header.Set(HeaderTraceParent, s.Entry.TraceParent)
 	}

@@ -123,6 +123,7 @@ func TestReplayPublishesTheJobAndRemovesTheDeadLetter(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "1", msg.Header.Get("Passcode-Replay"))
 	assert.Equal(t, "r1-replay-1", msg.Header.Get(nats.MsgIdHdr))
+	assert.Equal(t, "2026-01-02T03:04:06.500000678Z", msg.Header.Get("Passcode-Attempted-At"))
 	assert.Equal(t, traceParent, msg.Header.Get("traceparent"))
 	assert.Equal(t, "a=b,c=d", msg.Header.Get("tracestate"))
 	job, err := passcode.Decode(msg.Data)

@@ -153,6 +153,9 @@ func (s *Store) message(d domain.DeadLetter, deadAt time.Time, limit int) *nats.
 	} {
 		h.Set(name, value)
 	}
+	if !d.AttemptedAt.IsZero() {
+		h.Set(domain.HeaderAttemptedAt, timestamp(d.AttemptedAt))
+	}
 	if saneTraceParent(d.TraceParent) {
 		h.Set(HeaderTraceParent, d.TraceParent)
 		if saneTraceState(d.TraceState) {

@@ -51,6 +51,7 @@ func TestEveryHeader(t *testing.T) {
 		"Passcode-Dead-At":        {"2026-01-02T03:04:06.789Z"},
 		"Passcode-Worker":         {"host-1"},
 		"Passcode-Replays":        {"1"},
+		"Passcode-Attempted-At":   {"2026-01-02T03:04:06.500000678Z"},
 		"Nats-Msg-Id":             {"PASSCODE-42-1"},
 		"Nats-Expected-Stream":    {"PASSCODE_DEAD"},
 		"traceparent":             {traceParent},
@@ -194,7 +195,7 @@ func TestNoMoreIsCutThanMustBe(t *testing.T) {
 	nc, js := brokertest.Start(t)
 	store, stream := start(t, nc, js)
 	whole := 0
-	for size := int(nc.MaxPayload()) - 600; ; size++ {
+	for size := int(nc.MaxPayload()) - 700; ; size++ {
 		d := letter(strings.Repeat("x", size))
 		d.Origin.Seq = uint64(1_000_000 + size) // as many digits for each
 		require.NoError(t, store.Write(t.Context(), d))

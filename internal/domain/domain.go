@@ -73,13 +73,20 @@ const (
 // Claim is the outcome of claiming a request.
 type Claim struct {
 	State ClaimState
-	// Record is the stored record: our own after ClaimWon and ClaimReopened,
-	// otherwise the one found.
+	// Record is the stored record: our own after ClaimWon, one made of our own and
+	// the one found after ClaimReopened, otherwise the one found.
 	Record passcode.Result
 	// Revision guards the next update of the record.
 	Revision uint64
 	// Previous is the record that a replay found, with ClaimReopened.
 	Previous passcode.Result
+}
+
+// MayBeSent reports whether a request that needs an operator may have been sent
+// nevertheless, so that Aliyun is asked before anything is sent for it again.
+func MayBeSent(rec passcode.Result) bool {
+	doubt := rec.Status == passcode.StatusUnknown || rec.Error != nil && rec.Error.Class == passcode.ClassPoison
+	return doubt && !rec.AttemptedAt.IsZero()
 }
 
 // RuleClosed is the Rule of a reservation refused because Aliyun closed the phone.
@@ -120,6 +127,12 @@ type Origin struct {
 // often its request was replayed, this time included.
 const HeaderReplay = "Passcode-Replay"
 
+// HeaderAttemptedAt is the header of a dead letter, and of the job that a replay
+// makes of it, that says when the request's last attempt was begun: RFC 3339, in
+// UTC, absent where none was. Records go before dead letters do, and without one this is all that
+// shows that a message may have been sent.
+const HeaderAttemptedAt = "Passcode-Attempted-At"
+
 // MaxReplays is more than anybody replays one request. Whatever counts higher was
 // not written by a replay: who counts on from it would come to the end of numbers.
 const MaxReplays = 1_000_000
@@ -132,10 +145,12 @@ type DeadLetter struct {
 	ErrorCode    string
 	ErrorMessage string
 	Attempts     int
-	Replays      int
-	Origin       Origin
-	TraceParent  string
-	TraceState   string
+	// AttemptedAt is when the last attempt was begun, zero where there was none.
+	AttemptedAt time.Time
+	Replays     int
+	Origin      Origin
+	TraceParent string
+	TraceState  string
 	// Body is the job's bytes, untouched.
 	Body []byte
 }

@@ -27,8 +27,10 @@ type claimer struct {
 	// two may win. (What is left is one worker claiming one job twice within one
 	// nanosecond, with an answer lost.)
 	createInDoubt, reopenInDoubt bool
-	// previous is the record over which the last reopening was tried.
-	previous passcode.Result
+	// previous is the record over which the last reopening was tried, reopening what
+	// was to take its place, and reopeningValue that as it is stored.
+	previous, reopening passcode.Result
+	reopeningValue      []byte
 
 	claim domain.Claim
 }
@@ -54,15 +56,14 @@ func (c *claimer) try(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if bytes.Equal(stored, c.value) {
-		switch {
-		case c.reopenInDoubt: // asked first: a create can't have overwritten what was reopened
-			c.reopened(revision)
-			return c.store.announce(c.first.RequestID, c.value)
-		case c.createInDoubt:
-			c.settle(domain.ClaimWon, c.first, revision)
-			return c.store.announce(c.first.RequestID, c.value)
-		}
+	switch {
+	// Asked first: a create can't have overwritten what was reopened.
+	case c.reopenInDoubt && bytes.Equal(stored, c.reopeningValue):
+		c.reopened(revision)
+		return c.store.announce(c.first.RequestID, stored)
+	case c.createInDoubt && bytes.Equal(stored, c.value):
+		c.settle(domain.ClaimWon, c.first, revision)
+		return c.store.announce(c.first.RequestID, stored)
 	}
 	record, err := decode(c.first.RequestID, stored)
 	if err != nil {
@@ -86,6 +87,29 @@ func Judge(first, stored passcode.Result) domain.ClaimState {
 	}
 }
 
+// Reopen is the record that takes the place of the stored one where [Judge] lets a
+// replay open its request again. Where its last life may have sent something, it
+// says so in the same write: it is in doubt about that attempt, and counts none of
+// its own. A worker that dies right after leaves the doubt behind, and not its own
+// attempt, which would have Aliyun asked about another day.
+func Reopen(first, stored passcode.Result) passcode.Result {
+	if first.Final {
+		return first // it ends at once
+	}
+	if domain.MayBeSent(stored) {
+		rec := first.In(passcode.StatusInDoubt)
+		rec.Attempts, rec.AttemptedAt, rec.Error = 0, stored.AttemptedAt, stored.Error
+		return rec
+	}
+	if first.Status != passcode.StatusInDoubt {
+		return first
+	}
+	// What it doubts is known better here.
+	rec := first.In(passcode.StatusSending)
+	rec.Attempts, rec.AttemptedAt, rec.Error = 1, first.UpdatedAt, nil
+	return rec
+}
+
 func laterReplay(first, stored passcode.Result) bool { return first.Replays > stored.Replays }
 
 // judge acts on a record that is not our own.
@@ -102,8 +126,15 @@ func (c *claimer) judge(ctx context.Context, record passcode.Result, revision ui
 }
 
 func (c *claimer) reopen(ctx context.Context, record passcode.Result, revision uint64) error {
-	c.previous = record
-	next, err := c.store.update(ctx, c.first.RequestID, c.value, revision)
+	value, reopening, err := encode(Reopen(c.first, record))
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(value, c.reopeningValue) {
+		c.reopenInDoubt = false // that write was for another revision, and can't be made any more
+	}
+	c.previous, c.reopening, c.reopeningValue = record, reopening, value
+	next, err := c.store.update(ctx, c.first.RequestID, value, revision)
 	switch {
 	case err == nil:
 		c.reopened(next)
@@ -118,7 +149,7 @@ func (c *claimer) reopen(ctx context.Context, record passcode.Result, revision u
 
 func (c *claimer) reopened(revision uint64) {
 	c.claim = domain.Claim{
-		State: domain.ClaimReopened, Record: c.first, Revision: revision, Previous: c.previous,
+		State: domain.ClaimReopened, Record: c.reopening, Revision: revision, Previous: c.previous,
 	}
 }
 

@@ -25,6 +25,7 @@ func TestConformance(t *testing.T) {
 			"a redelivery resumes":                     aRedeliveryResumes,
 			"another job is a duplicate":               anotherJobIsADuplicate,
 			"a replay reopens what may be replayed":    aReplayReopens,
+			"a replay carries a doubt over":            aReplayOpensADoubt,
 			"a replay finds its request under way":     aReplayFindsItUnderWay,
 			"a request that went away is new":          aRequestThatWentAwayIsNew,
 			"an update needs the latest revision":      anUpdateNeedsTheLatestRevision,
@@ -124,7 +125,7 @@ func aReplayReopens(t *testing.T, l subject) {
 		}
 		assert.Equal(t, domain.ClaimReopened, claim.State, status)
 		assert.Equal(t, before, claim.Previous)
-		assert.Equal(t, replay, claim.Record, "nothing is carried over")
+		assert.Equal(t, replay, claim.Record, "of what was never attempted, nothing is carried over")
 		assert.Greater(t, claim.Revision, revision)
 		seq, replays, revision = seq+1, replays+1, claim.Revision
 
@@ -140,6 +141,49 @@ func aReplayReopens(t *testing.T, l subject) {
 		assert.Equal(t, domain.ClaimDuplicate, again.State, "the same replay published twice")
 	}
 	assert.Equal(t, 2, replays)
+}
+
+func aReplayOpensADoubt(t *testing.T, l subject) {
+	attempted := time.Date(2026, 1, 1, 15, 59, 59, 0, time.UTC)
+	poison := &passcode.Error{Code: "worker_interrupted", Class: passcode.ClassPoison, Message: "it went away"}
+	refused := &passcode.Error{Code: "isv.SMS_TEMPLATE_ILLEGAL", Class: passcode.ClassConfig, Message: "no such template"}
+	for id, row := range map[string]struct {
+		status passcode.Status
+		err    *passcode.Error
+		doubt  bool
+	}{
+		"unknown": {passcode.StatusUnknown, nil, true},
+		"poison":  {passcode.StatusDeadLettered, poison, true},
+		"refused": {passcode.StatusDeadLettered, refused, false},
+	} {
+		claim, err := l.Claim(t.Context(), record(id, 7, "w"))
+		require.NoError(t, err)
+		before := record(id, 7, "w").In(row.status)
+		before.AttemptedAt, before.Error = attempted, row.err
+		_, err = l.Update(t.Context(), before, claim.Revision)
+		require.NoError(t, err)
+
+		replay := record(id, 8, "x")
+		replay.Replays, replay.AttemptedAt = 1, replay.UpdatedAt
+		if id == "refused" { // as if its record had been thought to be gone
+			replay = replay.In(passcode.StatusInDoubt)
+			replay.Attempts, replay.AttemptedAt, replay.Error = 0, attempted.Add(-time.Hour), poison
+		}
+		claim, err = l.Claim(t.Context(), replay)
+		require.NoError(t, err)
+		require.Equal(t, domain.ClaimReopened, claim.State, id)
+		want := replay.In(passcode.StatusSending)
+		want.Attempts, want.AttemptedAt, want.Error = 1, replay.UpdatedAt, nil
+		if row.doubt {
+			want = replay.In(passcode.StatusInDoubt)
+			want.Attempts, want.AttemptedAt, want.Error = 0, attempted, row.err
+		}
+		assert.Equal(t, want, claim.Record, id)
+		stored, revision, err := l.Get(t.Context(), id)
+		require.NoError(t, err)
+		assert.Equal(t, want, stored, id)
+		assert.Equal(t, claim.Revision, revision, id)
+	}
 }
 
 func aReplayFindsItUnderWay(t *testing.T, l subject) {

@@ -40,6 +40,11 @@ func TestFaults(t *testing.T) {
 	)
 	type faults = map[ledger.Op][]ledger.Fault
 	old := func(status passcode.Status) *passcode.Result { r := record("r", 7, "w").In(status); return &r }
+	tried := func(status passcode.Status) *passcode.Result {
+		r := old(status)
+		r.AttemptedAt = r.QueuedAt
+		return r
+	}
 	replay := record("r", 8, "x")
 	replay.Replays = 1
 
@@ -49,18 +54,19 @@ func TestFaults(t *testing.T) {
 		faults faults
 		want   domain.ClaimState
 	}{
-		"the create is refused twice":      {nil, record("r", 7, "w"), faults{"create": {refuse, refuse}}, domain.ClaimWon},
-		"the create's answer is lost":      {nil, record("r", 7, "w"), faults{"create": {lose}}, domain.ClaimWon},
-		"it is lost, then a stale get":     {nil, record("r", 7, "w"), faults{"create": {lose}, "get": {stale, stale}}, domain.ClaimWon},
-		"it is lost, then a failed get":    {nil, record("r", 7, "w"), faults{"create": {lose, refuse}, "get": {refuse}}, domain.ClaimWon},
-		"lost over another's record":       {old("sending"), record("r", 8, "w"), faults{"create": {lose}}, domain.ClaimUnderWay},
-		"refused over our own redelivery":  {old("sending"), record("r", 7, "x"), faults{"create": {refuse}}, domain.ClaimResumed},
-		"the same bytes, no answer lost":   {old("sending"), record("r", 7, "w"), faults{"get": {stale}}, domain.ClaimResumed},
-		"a stale get hides the record":     {old("sent"), record("r", 8, "w"), faults{"get": {stale, stale, stale}}, domain.ClaimDuplicate},
-		"the reopening's answer is lost":   {old("dead_lettered"), replay, faults{"update": {lose}}, domain.ClaimReopened},
-		"the reopening is refused":         {old("unknown"), replay, faults{"update": {refuse, refuse}}, domain.ClaimReopened},
-		"reopened, lost, create lost too":  {old("unknown"), replay, faults{"update": {lose}, "create": {none, lose}}, domain.ClaimReopened},
-		"reopened, lost, then a stale get": {old("unknown"), replay, faults{"update": {lose}, "get": {none, stale}}, domain.ClaimReopened},
+		"the create is refused twice":        {nil, record("r", 7, "w"), faults{"create": {refuse, refuse}}, domain.ClaimWon},
+		"the create's answer is lost":        {nil, record("r", 7, "w"), faults{"create": {lose}}, domain.ClaimWon},
+		"it is lost, then a stale get":       {nil, record("r", 7, "w"), faults{"create": {lose}, "get": {stale, stale}}, domain.ClaimWon},
+		"it is lost, then a failed get":      {nil, record("r", 7, "w"), faults{"create": {lose, refuse}, "get": {refuse}}, domain.ClaimWon},
+		"lost over another's record":         {old("sending"), record("r", 8, "w"), faults{"create": {lose}}, domain.ClaimUnderWay},
+		"refused over our own redelivery":    {old("sending"), record("r", 7, "x"), faults{"create": {refuse}}, domain.ClaimResumed},
+		"the same bytes, no answer lost":     {old("sending"), record("r", 7, "w"), faults{"get": {stale}}, domain.ClaimResumed},
+		"a stale get hides the record":       {old("sent"), record("r", 8, "w"), faults{"get": {stale, stale, stale}}, domain.ClaimDuplicate},
+		"the reopening's answer is lost":     {old("dead_lettered"), replay, faults{"update": {lose}}, domain.ClaimReopened},
+		"the reopening is refused":           {old("unknown"), replay, faults{"update": {refuse, refuse}}, domain.ClaimReopened},
+		"reopened, lost, create lost too":    {old("unknown"), replay, faults{"update": {lose}, "create": {none, lose}}, domain.ClaimReopened},
+		"reopened in doubt, its answer lost": {tried("unknown"), replay, faults{"update": {lose}}, domain.ClaimReopened},
+		"reopened, lost, then a stale get":   {old("unknown"), replay, faults{"update": {lose}, "get": {none, stale}}, domain.ClaimReopened},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -67,7 +67,7 @@ func Open(ctx context.Context, js jetstream.JetStream, bucket string) (*Ledger, 
 //   - no record, or a deleted or expired one: first is stored, ClaimWon;
 //   - a record of the same job (the same stream sequence): ClaimResumed;
 //   - first is a later replay than the record, and the record's status can be
-//     replayed: first is stored in its place, ClaimReopened;
+//     replayed: what [Reopen] makes of the two is stored in its place, ClaimReopened;
 //   - another job's record: ClaimDuplicate where it is final, else ClaimUnderWay.
 //
 // A record that can't be read gives [ErrCorrupt]; nothing is written then.

@@ -33,13 +33,16 @@ func All() []Defect {
 		},
 		{
 			Name: "claim after send", File: "internal/consumer/process.go",
-			Old: `	claim, err := c.claim(work, t, first)
+			Old: `	claim, err := c.claim(work, t, earlierLife(t, first))
 	if err != nil {
 		return err
 	}
 	switch claim.State {
-	case domain.ClaimWon:
+	case domain.ClaimWon, domain.ClaimReopened:
 		c.announced(t)
+		if t.rec.Status == passcode.StatusInDoubt {
+			return c.lookUp(work, t)
+		}
 		if since, forgotten, err := c.forgotten(work, t); err != nil || forgotten {
 			return c.recoverForgotten(work, t, since, err)
 		}
@@ -57,7 +60,7 @@ func All() []Defect {
 		return err
 	}
 	switch claim.State {
-	case domain.ClaimWon:
+	case domain.ClaimWon, domain.ClaimReopened:
 		c.announced(t)
 		return c.apply(work, t, c.policy.settleOutcome(t.rec, out, c.now()))
 `,
@@ -118,8 +121,24 @@ func All() []Defect {
 			CaughtBy: []Test{{deadletters, "TestDecide"}},
 		},
 		{
+			Name: "a replay forgets a doubt", File: "internal/ledger/claim.go",
+			Old:      `	if domain.MayBeSent(stored) {`,
+			New:      `	if domain.MayBeSent(first) {`,
+			Breaks:   "nothing is sent twice",
+			CaughtBy: []Test{{consumer, "TestModel/a_late_replay_of_an_unknown_that_Aliyun_took"}, {consumer, "TestEveryStory"}},
+			Also:     []Test{{ledger, "TestConformance/memory/a_replay_carries_a_doubt_over"}},
+		},
+		{
+			Name: "a replay without its record asks nobody", File: "internal/consumer/process.go",
+			Old:      `	if t.replays == 0 || t.attempted.IsZero() {`,
+			New:      `	if t.replays >= 0 {`,
+			Breaks:   "nothing is sent twice",
+			CaughtBy: []Test{{consumer, "TestEveryStory"}, dying},
+			Also:     []Test{{e2e, "TestReplayOfAnUnknownWithoutItsRecord"}},
+		},
+		{
 			Name: "look-up skipped", File: "internal/consumer/resume.go",
-			Old:      `	found, err := c.sender.Lookup(ctx, t.phone, t.rec.RequestID, t.rec.AttemptedAt)`,
+			Old:      `	found, err := c.sender.Lookup(ctx, t.phone, t.rec.RequestID, firstAttempt(t.rec))`,
 			New:      `	found, err := domain.Finding{}, error(nil)`,
 			Breaks:   "nothing is sent twice",
 			CaughtBy: []Test{oneJob, dying, {consumer, "TestPoison"}},
@@ -205,8 +224,8 @@ func All() []Defect {
 		},
 		{
 			Name: "a replay of an unknown expires unasked", File: "internal/consumer/process.go",
-			Old:      `	if claim.State == domain.ClaimReopened && doubtful(claim.Previous) {`,
-			New:      `	if claim.State == domain.ClaimReopened && claim.Previous.Status == "" {`,
+			Old:      `		return c.lookUp(ctx, t)`,
+			New:      `		t.rec.Status = passcode.StatusSending`,
 			Breaks:   "what Aliyun took is sent, or unknown",
 			CaughtBy: []Test{{consumer, "TestEveryStory"}, dying},
 		},

@@ -289,3 +289,35 @@ func TestDeadLettersKeepTheirSecrets(t *testing.T) {
 		}
 	}
 }
+
+// A dead letter outlives its request's record. What Aliyun took and could not be
+// settled is not sent again then either.
+func TestReplayOfAnUnknownWithoutItsRecord(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.emulator.SetFaults("accept_drop\ndrop,action=QuerySendDetails")
+	s.worker(append(brief, "worker.passcode_ttl", "2s", "aliyun.in_doubt.lookups", `["200ms"]`)...)
+	s.publish(job("taken", phoneOf(1)))
+	s.untilDone(bound)
+	s.emulator.SetFaults("drop")
+	s.publish(job("lost", phoneOf(2)))
+	for _, id := range []string{"taken", "lost"} {
+		require.Equal(t, passcode.StatusUnknown, s.results.final(id, bound).Status, id)
+	}
+	s.emulator.SetFaults("")
+	records, err := s.js.KeyValue(s.ctx(), "passcode-requests")
+	require.NoError(t, err)
+	for _, id := range []string{"taken", "lost"} {
+		require.NoError(t, records.Purge(s.ctx(), id))
+	}
+
+	p := s.command("dlq", "replay", "--all", "--ttl", "5m", "--dry-run")
+	require.Zero(t, p.Wait(bound), p.Output())
+	assert.Equal(t, 2, strings.Count(p.Stdout(), "Aliyun is asked first"), p.Stdout())
+	p = s.command("dlq", "replay", "--all", "--ttl", "5m", "--follow-results")
+	require.Zero(t, p.Wait(bound), p.Output())
+	assert.Contains(t, p.Stdout(), "became sent: 2")
+	assert.Equal(t, map[string]int{"taken": 1, "lost": 1}, s.sentTo())
+	assert.True(t, s.record("taken").Recovered)
+	assert.False(t, s.record("lost").Recovered)
+}
