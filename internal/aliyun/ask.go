@@ -17,6 +17,8 @@ type refusal struct {
 	class   passcode.Class
 	code    string // Aliyun's after scrubbing, or a word of ours
 	message string // for people
+	// answered: it was the service that refused, and not something on the way to it.
+	answered bool
 }
 
 // ask makes one call that changes nothing on the other side, bounded by
@@ -34,14 +36,14 @@ func ask[Q, R any](ctx context.Context, s *Sender, scrub *scrubber,
 	})
 	if err != nil {
 		fault := keysFault(ctx, err)
-		return &refusal{fault.Class, fault.Code, fault.Message}
+		return &refusal{class: fault.Class, code: fault.Code, message: fault.Message}
 	}
 	if !x.answered() {
 		fault := faultOf(ctx, x)
-		return &refusal{fault.Class, fault.Code, faultText(x, fault.Code)}
+		return &refusal{class: fault.Class, code: fault.Code, message: faultText(x, fault.Code)}
 	}
 	if class := x.class(); class != passcode.ClassOK {
-		return &refusal{class, scrub.code(x.envelope.Code), scrub.text(x.envelope.Message)}
+		return &refusal{class, scrub.code(x.envelope.Code), scrub.text(x.envelope.Message), x.envelope.RequestID != ""}
 	}
 	if x.sdkErr != nil || json.Unmarshal(x.body, answer) != nil {
 		return unreadable(x.status)
@@ -50,5 +52,5 @@ func ask[Q, R any](ctx context.Context, s *Sender, scrub *scrubber,
 }
 
 func unreadable(status int) *refusal {
-	return &refusal{passcode.ClassTransient, codeUnreadable, fmt.Sprintf("HTTP %d: %s", status, faultTexts[codeUnreadable])}
+	return &refusal{class: passcode.ClassTransient, code: codeUnreadable, message: fmt.Sprintf("HTTP %d: %s", status, faultTexts[codeUnreadable])}
 }

@@ -1,6 +1,7 @@
 package aliyun
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -26,6 +27,9 @@ const (
 	// Each failed probe doubles the pause until the next.
 	firstPause = time.Second
 	lastPause  = 15 * time.Second
+	// blindEach is how many probes in a row may end with their question. The next is
+	// sent without an answer to it, should it be look-ups alone that are down.
+	blindEach = 7
 )
 
 // Breaker stops a worker's calls while Aliyun is down: it can't be reached, is
@@ -34,6 +38,9 @@ const (
 // each pause, the probe, finds out whether Aliyun is back; then the pace begins at
 // its floor and grows. An Aliyun that throttles is not down: the pacer slows down
 // for it.
+//
+// A probe asks before it sends: a look-up costs nothing, and where it gets no answer
+// the job goes back as it came.
 //
 // It knows what this worker sees and no more, because a network that is cut off here
 // says nothing of other workers'. So while it is open the worker takes few jobs
@@ -53,6 +60,7 @@ type Breaker struct {
 	probe  string    // the request of the probe under way
 	next   time.Time // when a probe may be made
 	level  int       // probes that failed since it opened
+	blind  int       // of these the last that only asked
 	code   string    // of the last failure, and its message
 	text   string
 }
@@ -121,6 +129,38 @@ func (b *Breaker) Admit(requestID string) domain.Admission {
 	return domain.Admission{Allowed: true, Probe: true}
 }
 
+// Asked says whether the request's call may be made, for which a probe was admitted,
+// after the look-up that was made first and ended with err. What that look-up found
+// doesn't matter.
+func (b *Breaker) Asked(requestID string, err error) domain.Admission {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.open {
+		return domain.Admission{Allowed: true}
+	}
+	now := b.now()
+	if b.probe != requestID { // it took too long, and is another's now
+		return domain.Admission{Wait: max(b.next.Sub(now), 0)}
+	}
+	var failed *LookupError
+	silent := errors.As(err, &failed) && failed.Class == passcode.ClassTransient && !failed.Answered
+	if silent && b.blind < blindEach {
+		b.blind++
+		b.code, b.text = failed.Code, faultTexts[failed.Code]
+		return domain.Admission{Wait: b.pause(now)}
+	}
+	b.blind, b.next = 0, now.Add(b.patience)
+	return domain.Admission{Allowed: true, Probe: true}
+}
+
+// pause ends a probe that failed, and returns how long until the next.
+func (b *Breaker) pause(now time.Time) time.Duration {
+	b.level++
+	wait := min(firstPause<<min(b.level, 10), lastPause)
+	b.probe, b.next = "", now.Add(wait)
+	return wait
+}
+
 // GiveBack says that no call was made for the request. Where it had the probe, the
 // next job probes at once.
 func (b *Breaker) GiveBack(requestID string) {
@@ -156,8 +196,7 @@ func (b *Breaker) failure(requestID string, began time.Time, out domain.Outcome)
 	if b.open {
 		if b.probe == requestID {
 			b.code, b.text = out.Code, out.Message
-			b.level++
-			b.probe, b.next = "", now.Add(min(firstPause<<min(b.level, 10), lastPause))
+			b.pause(now)
 		}
 		return // any other began before the breaker opened
 	}
@@ -175,7 +214,7 @@ func (b *Breaker) failure(requestID string, began time.Time, out domain.Outcome)
 	default:
 		return
 	}
-	b.open, b.level, b.probe, b.next = true, 0, "", now.Add(firstPause)
+	b.open, b.level, b.blind, b.probe, b.next = true, 0, 0, "", now.Add(firstPause)
 	b.code, b.text = out.Code, out.Message
 	b.pacer.hold()
 	b.log.Error("Aliyun is down: jobs wait, and single calls find out when it is back",

@@ -142,6 +142,58 @@ func TestBreakerProbes(t *testing.T) {
 	})
 }
 
+// TestProbesAsk: a look-up without an answer ends a probe like a call without one,
+// any answer lets the call be made, and each eighth is made in any case.
+func TestProbesAsk(t *testing.T) {
+	t.Parallel()
+	silent := &LookupError{Class: passcode.ClassTransient, Code: codeTimeout}
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := breakerOf(t)
+		assert.Equal(t, domain.Admission{Allowed: true}, b.Asked("r1", silent), "nothing is known against it")
+		fail(b, openAfter+1, silentTime+time.Second, refused)
+		wait := lastPause
+		for round := range 2 {
+			for range blindEach {
+				pass(wait)
+				require.True(t, b.Admit("probe").Probe)
+				may := b.Asked("probe", silent)
+				require.False(t, may.Allowed)
+				wait = may.Wait
+				assert.Equal(t, domain.Admission{Wait: wait}, b.Admit("another"))
+				assert.Equal(t, codeTimeout, b.State().Code)
+			}
+			assert.Equal(t, lastPause, wait)
+			pass(wait)
+			require.True(t, b.Admit("probe").Probe)
+			assert.Equal(t, domain.Admission{Allowed: true, Probe: true}, b.Asked("probe", silent), round)
+			b.learn("probe", time.Now(), noAnswer)
+		}
+
+		for name, err := range map[string]error{
+			"found or not":              nil,
+			"busy":                      &LookupError{Class: passcode.ClassThrottled, Code: "Throttling", Answered: true},
+			"away, by its own word":     &LookupError{Class: passcode.ClassTransient, Code: "ServiceUnavailable", Answered: true},
+			"refused here or by theirs": &LookupError{Class: passcode.ClassConfig, Code: "Forbidden"},
+		} {
+			pass(lastPause)
+			require.True(t, b.Admit("probe").Probe, name)
+			assert.Equal(t, domain.Admission{Allowed: true, Probe: true}, b.Asked("probe", err), name)
+			assert.Equal(t, 2*DefaultTimeout, b.Admit("another").Wait, "the call has as long as any")
+			b.learn("probe", time.Now(), noAnswer)
+			assert.True(t, b.State().Open, name)
+		}
+
+		pass(lastPause)
+		require.True(t, b.Admit("slow").Probe)
+		pass(2 * DefaultTimeout)
+		require.True(t, b.Admit("probe").Probe)
+		assert.Equal(t, domain.Admission{Wait: 2 * DefaultTimeout}, b.Asked("slow", nil), "another has taken its place")
+		assert.True(t, b.Asked("probe", nil).Allowed)
+		b.learn("probe", time.Now(), taken)
+		assert.Equal(t, Outage{}, b.State())
+	})
+}
+
 // TestBreakersProbeIsNotLost where no call is made with it, or nothing is ever
 // heard of it.
 func TestBreakersProbeIsNotLost(t *testing.T) {

@@ -38,6 +38,8 @@ type LookupError struct {
 	Class passcode.Class
 	// Code is Aliyun's, or a word of ours.
 	Code string
+	// Answered is true where it was Aliyun itself that gave this answer: it is there.
+	Answered bool
 }
 
 // Error names class and code, and nothing of the message.
@@ -116,7 +118,7 @@ func (s *Sender) lookupDay(ctx context.Context, phone, requestID, day string, sc
 		}
 		rows := answer.Details.Rows
 		if read += number(len(rows)); read > *answer.TotalCount {
-			return domain.Finding{}, &LookupError{Class: passcode.ClassTransient, Code: "incomplete_pages"}
+			return domain.Finding{}, &LookupError{Class: passcode.ClassTransient, Code: "incomplete_pages", Answered: true}
 		}
 		for _, row := range rows {
 			if row.OutID != requestID {
@@ -132,10 +134,10 @@ func (s *Sender) lookupDay(ctx context.Context, phone, requestID, day string, sc
 			return found, nil
 		}
 		if len(rows) == 0 {
-			return domain.Finding{}, &LookupError{Class: passcode.ClassTransient, Code: "incomplete_pages"}
+			return domain.Finding{}, &LookupError{Class: passcode.ClassTransient, Code: "incomplete_pages", Answered: true}
 		}
 	}
-	return domain.Finding{}, &LookupError{Class: passcode.ClassTransient, Code: "too_many_pages"}
+	return domain.Finding{}, &LookupError{Class: passcode.ClassTransient, Code: "too_many_pages", Answered: true}
 }
 
 // detailsPage is one page of QuerySendDetails, as far as it is used. The rows hold
@@ -172,15 +174,16 @@ func (s *Sender) details(ctx context.Context, phone, day string, page int64, scr
 	refused := ask(ctx, s, scrub, (*dysmsapi.Client).QuerySendDetailsWithOptions,
 		(&dysmsapi.QuerySendDetailsRequest{}).SetPhoneNumber(phone).SetSendDate(day).SetPageSize(pageSize).SetCurrentPage(page), &answer)
 	if refused != nil {
-		return nil, lookupError(refused.class, refused.code)
+		return nil, lookupError(refused)
 	}
 	return &answer, nil
 }
 
 // lookupError takes the doubt out of a class: to ask twice does no harm.
-func lookupError(class passcode.Class, code string) error {
+func lookupError(r *refusal) error {
+	class := r.class
 	if class == passcode.ClassInDoubt {
 		class = passcode.ClassTransient
 	}
-	return &LookupError{Class: class, Code: code}
+	return &LookupError{Class: class, Code: r.code, Answered: r.answered}
 }

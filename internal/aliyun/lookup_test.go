@@ -133,10 +133,11 @@ func TestLookupAsksForTheDaysOfUTC8(t *testing.T) {
 func TestLookupThatCannotTellIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		name   string
-		answer http.HandlerFunc
-		class  passcode.Class
-		code   string
+		name     string
+		answer   http.HandlerFunc
+		class    passcode.Class
+		code     string
+		answered bool
 	}{
 		{"fewer rows than told", func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Query().Get("CurrentPage") == "1" {
@@ -144,31 +145,31 @@ func TestLookupThatCannotTellIsAnError(t *testing.T) {
 			} else {
 				answerDetails(w, 60, nil)
 			}
-		}, passcode.ClassTransient, "incomplete_pages"},
-		{"pages without end", func(w http.ResponseWriter, _ *http.Request) { answerDetails(w, 1_000_000, rows(50)) }, passcode.ClassTransient, "too_many_pages"},
-		{"no total", body(200, `{"Code":"OK"}`), passcode.ClassTransient, "unreadable_answer"},
-		{"a total that is no number", func(w http.ResponseWriter, _ *http.Request) { answerDetails(w, "many", nil) }, passcode.ClassTransient, "unreadable_answer"},
-		{"OK with an error status", body(500, `{"Code":"OK","TotalCount":0}`), passcode.ClassTransient, "unreadable_answer"},
-		{"rows that are no rows", body(200, `{"Code":"OK","TotalCount":"1","SmsSendDetailDTOs":{"SmsSendDetailDTO":"x"}}`), passcode.ClassTransient, "unreadable_answer"},
-		{"an empty row", body(200, `{"Code":"OK","TotalCount":1,"SmsSendDetailDTOs":{"SmsSendDetailDTO":[null]}}`), passcode.ClassTransient, "unreadable_answer"},
-		{"a row without a status", body(200, `{"Code":"OK","TotalCount":1,"SmsSendDetailDTOs":{"SmsSendDetailDTO":[{"OutId":"req-1"}]}}`), passcode.ClassTransient, "unreadable_answer"},
-		{"a truth value for a status", body(200, `{"Code":"OK","TotalCount":1,"SmsSendDetailDTOs":{"SmsSendDetailDTO":[{"OutId":"req-1","SendStatus":true}]}}`), passcode.ClassTransient, "unreadable_answer"},
-		{"a row with two ids", body(200, `{"Code":"OK","TotalCount":1,"SmsSendDetailDTOs":{"SmsSendDetailDTO":[{"OutId":"x","OutId":"req-1","SendStatus":3}]}}`), passcode.ClassTransient, "unreadable_answer"},
-		{"more rows than told", func(w http.ResponseWriter, _ *http.Request) { answerDetails(w, 0, rows(2)) }, passcode.ClassTransient, "incomplete_pages"},
-		{"more rows than asked for", func(w http.ResponseWriter, _ *http.Request) { answerDetails(w, 51, rows(51)) }, passcode.ClassTransient, "unreadable_answer"},
-		{"an empty text for a total", body(200, `{"Code":"OK","TotalCount":""}`), passcode.ClassTransient, "unreadable_answer"},
-		{"502 with HTML", body(502, "<html>"), passcode.ClassTransient, "unreadable_answer"},
-		{"internal error", code(500, "InternalError", "x"), passcode.ClassTransient, "InternalError"},
-		{"throttled", code(400, "Throttling.User", "x"), passcode.ClassThrottled, "Throttling.User"},
-		{"not allowed", code(403, "isp.RAM_PERMISSION_DENY", "x"), passcode.ClassAccount, "isp.RAM_PERMISSION_DENY"},
-		{"code with the number", code(400, "X13812345678", "x"), passcode.ClassConfig, "unreadable"},
+		}, passcode.ClassTransient, "incomplete_pages", true},
+		{"pages without end", func(w http.ResponseWriter, _ *http.Request) { answerDetails(w, 1_000_000, rows(50)) }, passcode.ClassTransient, "too_many_pages", true},
+		{"no total", body(200, `{"Code":"OK"}`), passcode.ClassTransient, "unreadable_answer", false},
+		{"a total that is no number", func(w http.ResponseWriter, _ *http.Request) { answerDetails(w, "many", nil) }, passcode.ClassTransient, "unreadable_answer", false},
+		{"OK with an error status", body(500, `{"Code":"OK","TotalCount":0}`), passcode.ClassTransient, "unreadable_answer", false},
+		{"rows that are no rows", body(200, `{"Code":"OK","TotalCount":"1","SmsSendDetailDTOs":{"SmsSendDetailDTO":"x"}}`), passcode.ClassTransient, "unreadable_answer", false},
+		{"an empty row", body(200, `{"Code":"OK","TotalCount":1,"SmsSendDetailDTOs":{"SmsSendDetailDTO":[null]}}`), passcode.ClassTransient, "unreadable_answer", false},
+		{"a row without a status", body(200, `{"Code":"OK","TotalCount":1,"SmsSendDetailDTOs":{"SmsSendDetailDTO":[{"OutId":"req-1"}]}}`), passcode.ClassTransient, "unreadable_answer", false},
+		{"a truth value for a status", body(200, `{"Code":"OK","TotalCount":1,"SmsSendDetailDTOs":{"SmsSendDetailDTO":[{"OutId":"req-1","SendStatus":true}]}}`), passcode.ClassTransient, "unreadable_answer", false},
+		{"a row with two ids", body(200, `{"Code":"OK","TotalCount":1,"SmsSendDetailDTOs":{"SmsSendDetailDTO":[{"OutId":"x","OutId":"req-1","SendStatus":3}]}}`), passcode.ClassTransient, "unreadable_answer", false},
+		{"more rows than told", func(w http.ResponseWriter, _ *http.Request) { answerDetails(w, 0, rows(2)) }, passcode.ClassTransient, "incomplete_pages", true},
+		{"more rows than asked for", func(w http.ResponseWriter, _ *http.Request) { answerDetails(w, 51, rows(51)) }, passcode.ClassTransient, "unreadable_answer", false},
+		{"an empty text for a total", body(200, `{"Code":"OK","TotalCount":""}`), passcode.ClassTransient, "unreadable_answer", false},
+		{"502 with HTML", body(502, "<html>"), passcode.ClassTransient, "unreadable_answer", false},
+		{"internal error", code(500, "InternalError", "x"), passcode.ClassTransient, "InternalError", true},
+		{"throttled", code(400, "Throttling.User", "x"), passcode.ClassThrottled, "Throttling.User", true},
+		{"not allowed", code(403, "isp.RAM_PERMISSION_DENY", "x"), passcode.ClassAccount, "isp.RAM_PERMISSION_DENY", true},
+		{"code with the number", code(400, "X13812345678", "x"), passcode.ClassConfig, "unreadable", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			finding, requests, err := lookupAt(t, test.answer, noon, noon)
 			var lookup *LookupError
 			require.ErrorAs(t, err, &lookup)
-			assert.Equal(t, LookupError{Class: test.class, Code: test.code}, *lookup)
+			assert.Equal(t, LookupError{Class: test.class, Code: test.code, Answered: test.answered}, *lookup)
 			assert.Zero(t, finding)
 			assert.LessOrEqual(t, len(requests), maxPages)
 			assertNoSecret(t, fmt.Sprintf("%v %+v %#v", err, err, errors.Unwrap(err)))

@@ -44,6 +44,16 @@ func (c *Consumer) withoutSending(ctx context.Context, t *task, turn *turn, wait
 	}
 }
 
+// probe has Aliyun asked about a job that the breaker lets pass alone, before it is
+// sent. While Aliyun is silent a send would leave its request in doubt, and a
+// look-up leaves nothing. What it says of a request that was never sent is nothing
+// new; of any other it is asked again in its turn.
+func (c *Consumer) probe(ctx context.Context, t *task, turn *turn) domain.Admission {
+	turn.trial = t.rec.RequestID
+	_, err := c.sender.Lookup(ctx, t.phone, t.rec.RequestID, c.now())
+	return c.breaker.Asked(t.rec.RequestID, err)
+}
+
 // hold hands a job back until the breaker may let it pass and its next attempt is
 // due, or until its code has expired. It uses the turn up, so that the worker looks
 // at jobs at the pace of the outage, and the others stay in the stream for whoever
@@ -58,5 +68,6 @@ func (c *Consumer) hold(t *task, turn *turn, wait time.Duration, notBefore time.
 // noBreaker admits every call.
 type noBreaker struct{}
 
-func (noBreaker) Admit(string) domain.Admission { return domain.Admission{Allowed: true} }
-func (noBreaker) GiveBack(string)               {}
+func (noBreaker) Admit(string) domain.Admission        { return domain.Admission{Allowed: true} }
+func (noBreaker) Asked(string, error) domain.Admission { return domain.Admission{Allowed: true} }
+func (noBreaker) GiveBack(string)                      {}

@@ -15,10 +15,21 @@ import (
 type breaker struct {
 	admission domain.Admission
 	givenBack []string
+	// silent is how many look-ups of probes told that Aliyun is silent, and wait how
+	// long that closes the breaker.
+	silent int
+	wait   time.Duration
 }
 
 func (b *breaker) Admit(string) domain.Admission { return b.admission }
-func (b *breaker) GiveBack(id string)            { b.givenBack = append(b.givenBack, id) }
+func (b *breaker) Asked(_ string, err error) domain.Admission {
+	if err != nil {
+		b.silent++
+		return domain.Admission{Wait: b.wait}
+	}
+	return b.admission
+}
+func (b *breaker) GiveBack(id string) { b.givenBack = append(b.givenBack, id) }
 
 // handled is what became of one delivery, with a breaker.
 func (w *world) handled(seq uint64, b *breaker) (effects []string) {
@@ -158,6 +169,52 @@ func TestBreakersProbe(t *testing.T) {
 	w.denied = &domain.Reservation{Rule: "1/1m", RetryAfter: time.Minute}
 	w.handled(w.publish(job("r1"), nil), b)
 	assert.Equal(t, []string{"r1"}, b.givenBack, "the phone is over its limit")
+}
+
+// TestAProbeAsksFirst: where Aliyun is silent the job stays as it came.
+func TestAProbeAsksFirst(t *testing.T) {
+	t.Parallel()
+	probe := func() *breaker {
+		return &breaker{admission: domain.Admission{Allowed: true, Probe: true}, wait: 4 * time.Second}
+	}
+
+	w, b := newWorld(t, answerOK), probe()
+	w.lookupErr = 1
+	seq := w.publish(job("r1"), nil)
+	assert.Equal(t, []string{"look up", "nak"}, w.handled(seq, b))
+	assert.Equal(t, 1, b.silent)
+	assert.Empty(t, b.givenBack, "that was its end")
+	assert.Empty(t, w.records)
+	assert.GreaterOrEqual(t, w.jobs[seq].due.Sub(w.now), b.wait)
+	assert.Zero(t, w.turnsBack, "a job that waits uses its turn up")
+
+	assert.Equal(t, []string{"look up", "claim", "announce", "reserve", "send", "record sent", "announce", "ack"}, w.handled(seq, b))
+	assert.Equal(t, 1, w.calls)
+
+	// Its code runs out meanwhile.
+	w, b = newWorld(t, answerOK), probe()
+	w.before = func(effect string) {
+		if effect == "look up" {
+			w.now = w.now.Add(time.Hour)
+		}
+	}
+	w.handled(w.publish(job("r1"), nil), b)
+	assert.Equal(t, passcode.StatusExpired, w.record("r1").Status)
+	assert.Equal(t, []string{"r1"}, b.givenBack)
+	assert.Zero(t, w.calls)
+
+	// The look-up of a job in doubt is another: it is made in any case, noted first.
+	w, b = newWorld(t, answerDropped, answerOK), probe()
+	b.admission.Probe = false
+	seq = w.publish(job("r1"), nil)
+	w.handled(seq, b)
+	require.Equal(t, passcode.StatusInDoubt, w.record("r1").Status)
+	b.admission.Probe = true
+	w.now = w.jobs[seq].due
+	w.lookupErr = 1
+	assert.Equal(t, []string{"look up", "record in_doubt", "announce", "look up", "record in_doubt", "announce", "nak"}, w.handled(seq, b))
+	assert.Equal(t, 1, w.record("r1").Lookups)
+	assert.Equal(t, 1, b.silent)
 }
 
 // TestHeldJobsMeetTrouble with the broker: they are handed back.

@@ -78,6 +78,9 @@ type Breaker interface {
 	// Admit says whether a call may be made for the request now. A permitted call
 	// is a probe where none was until now.
 	Admit(requestID string) domain.Admission
+	// Asked says whether the call of a probe may be made, once a look-up of its request
+	// ended with err. Who asks first knows more, and risks nothing.
+	Asked(requestID string, err error) domain.Admission
 	// GiveBack says that no call was made for a request that was admitted as probe.
 	GiveBack(requestID string)
 }

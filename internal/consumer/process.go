@@ -13,10 +13,15 @@ func (c *Consumer) process(work, stopping context.Context, t *task, turn *turn) 
 	if !c.now().Before(t.rec.ExpiresAt) {
 		return c.processExpired(work, t)
 	}
-	if may := c.breaker.Admit(t.rec.RequestID); !may.Allowed {
+	may := c.breaker.Admit(t.rec.RequestID)
+	if may.Probe {
+		may = c.probe(work, t, turn)
+	}
+	if !may.Allowed {
 		return c.withoutSending(work, t, turn, may.Wait)
-	} else if may.Probe {
-		turn.trial = t.rec.RequestID
+	}
+	if !c.now().Before(t.rec.ExpiresAt) { // while Aliyun was asked
+		return c.processExpired(work, t)
 	}
 	admitted, err := c.admit(stopping, t, turn)
 	if err != nil || !admitted {
