@@ -33,6 +33,7 @@ type abandonedCase struct {
 func abandonedCases() []abandonedCase {
 	own := func(status passcode.Status) *passcode.Result {
 		rec := sending(1).In(status)
+		rec.AttemptedAt = noon
 		rec.StreamSeq = 1
 		return &rec
 	}
@@ -44,6 +45,7 @@ func abandonedCases() []abandonedCase {
 	doubt := own(passcode.StatusInDoubt)
 	*doubt = lookingUp(*doubt, noon)
 	replay := map[string]string{domain.HeaderReplay: "1"}
+	attempted := map[string]string{domain.HeaderReplay: "1", domain.HeaderAttemptedAt: noon.Format(time.RFC3339Nano)}
 	return []abandonedCase{
 		{name: "no worker had it", dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered, place: true},
 		{name: "waiting for another attempt, so nothing was sent", record: own(passcode.StatusRetrying), dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered},
@@ -54,7 +56,8 @@ func abandonedCases() []abandonedCase {
 		{name: "dead-lettered, and only the ack was lost", record: own(passcode.StatusDeadLettered), want: passcode.StatusDeadLettered, place: true},
 		{name: "a duplicate of a request that is done", record: others(passcode.StatusSent), want: passcode.StatusSent, place: true},
 		{name: "a duplicate of a request under way", record: others(passcode.StatusRetrying), want: passcode.StatusRetrying, place: true},
-		{name: "a replay that no worker had", record: others(passcode.StatusUnknown), header: replay, dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered, place: true},
+		{name: "a replay that no worker had", record: others(passcode.StatusUnknown), header: attempted, dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered, place: true},
+		{name: "a replay that no worker had, whose record is gone", header: attempted, dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered, place: true},
 		{name: "a replay of what was sent", record: others(passcode.StatusSent), header: replay, want: passcode.StatusSent, place: true},
 		{name: "an invalid job", body: `{"request_id":"r1","phone":"+1","code":"004213"}`, dead: passcode.ReasonInvalid, want: passcode.StatusRejected, place: true},
 		{name: "a job that can't be read", body: `{`, dead: passcode.ReasonInvalid, place: true},
@@ -98,6 +101,8 @@ func (a abandonedCase) check(t *testing.T, w *world) {
 		require.Equal(t, letter.ErrorCode, w.record("r1").Error.Code)
 		require.Equal(t, passcode.ClassPoison, w.record("r1").Error.Class, "so that a replay asks Aliyun first")
 		require.Equal(t, letter.Replays, w.record("r1").Replays)
+		require.Equal(t, letter.AttemptedAt, w.record("r1").AttemptedAt)
+		require.Equal(t, a.record != nil || a.header != nil, domain.MayBeSent(w.record("r1")))
 	}
 }
 

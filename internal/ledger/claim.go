@@ -93,10 +93,14 @@ func Judge(first, stored passcode.Result) domain.ClaimState {
 // its own. A worker that dies right after leaves the doubt behind, and not its own
 // attempt, which would have Aliyun asked about another day.
 func Reopen(first, stored passcode.Result) passcode.Result {
-	if first.Final {
-		return first // it ends at once
+	doubt := domain.MayBeSent(stored)
+	if first.Final { // it ends at once, and the next replay has the same doubt
+		if doubt && first.AttemptedAt.IsZero() {
+			first.AttemptedAt = stored.AttemptedAt
+		}
+		return first
 	}
-	if domain.MayBeSent(stored) {
+	if doubt {
 		rec := first.In(passcode.StatusInDoubt)
 		rec.Attempts, rec.AttemptedAt, rec.Error = 0, stored.AttemptedAt, stored.Error
 		return rec

@@ -122,8 +122,8 @@ func All() []Defect {
 		},
 		{
 			Name: "a replay forgets a doubt", File: "internal/ledger/claim.go",
-			Old:      `	if domain.MayBeSent(stored) {`,
-			New:      `	if domain.MayBeSent(first) {`,
+			Old:      `	doubt := domain.MayBeSent(stored)`,
+			New:      `	doubt := domain.MayBeSent(first)`,
 			Breaks:   "nothing is sent twice",
 			CaughtBy: []Test{{consumer, "TestModel/a_late_replay_of_an_unknown_that_Aliyun_took"}, {consumer, "TestEveryStory"}},
 			Also:     []Test{{ledger, "TestConformance/memory/a_replay_carries_a_doubt_over"}},
