@@ -27,6 +27,7 @@ type letter struct {
 	Attempts     int             `json:"attempts"`
 	Replays      int             `json:"replays"`
 	QueuedAt     time.Time       `json:"queued_at,omitzero"`
+	AttemptedAt  time.Time       `json:"attempted_at,omitzero"` // the last of them
 	DeadAt       time.Time       `json:"dead_at"`
 	ExpiresAt    time.Time       `json:"expires_at,omitzero"`
 	Expired      bool            `json:"expired"`
@@ -51,7 +52,7 @@ func (d *dlq) letter(s deadletter.Stored) letter {
 		ErrorCode: s.Entry.ErrorCode, ErrorMessage: telemetry.Scrub(s.Entry.ErrorMessage),
 		Phone: d.masked(job.Phone), UsageType: job.UsageType,
 		Attempts: s.Entry.Attempts, Replays: s.Entry.Replays,
-		QueuedAt: s.Entry.Origin.QueuedAt, DeadAt: s.DiedAt().UTC(),
+		QueuedAt: s.Entry.Origin.QueuedAt, AttemptedAt: s.Entry.AttemptedAt, DeadAt: s.DiedAt().UTC(),
 		ExpiresAt:    s.ExpiresAt(job, d.cfg.Worker.PasscodeTTL),
 		OriginStream: s.Entry.Origin.Stream, OriginSeq: s.Entry.Origin.Seq, Subject: s.Entry.Origin.Subject,
 		Worker: s.Entry.Worker, TraceParent: s.Entry.TraceParent,

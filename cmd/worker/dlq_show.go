@@ -28,6 +28,8 @@ type shownLetter struct {
 	Replay     deadletter.Action `json:"replay"`
 	Cause      string            `json:"replay_cause,omitempty"`
 	Why        string            `json:"replay_why,omitempty"`
+	// Asks: Aliyun is asked before the replay is sent.
+	Asks bool `json:"replay_asks_first,omitempty"`
 	jobView
 }
 
@@ -51,7 +53,7 @@ func (w *dlqShowCmd) Run(e *env, c *cli) error {
 		if err != nil {
 			return err
 		}
-		one := shownLetter{letter: d.letter(s), RequestNow: plan.Stands, Replay: plan.Action, Cause: plan.Cause, Why: plan.Why}
+		one := shownLetter{letter: d.letter(s), RequestNow: plan.Stands, Replay: plan.Action, Cause: plan.Cause, Why: plan.Why, Asks: plan.Asks}
 		one.jobView = viewJob(one.job, s, w.Reveal)
 		found = append(found, one)
 	}
@@ -123,6 +125,7 @@ func (l *shownLetter) page(now time.Time) string {
 		}
 	}
 	at("queued", l.QueuedAt, "")
+	at("last attempt", l.AttemptedAt, "")
 	at("died", l.DeadAt, ", on "+orDash(l.Worker))
 	at("expires", l.ExpiresAt, "")
 	line("origin", fmt.Sprintf("%s %d on %s; dead letter %d", l.OriginStream, l.OriginSeq, l.Subject, l.Seq))
@@ -158,10 +161,12 @@ func (l *shownLetter) jobText() string {
 }
 
 func (l *shownLetter) verdict() string {
-	switch l.Replay {
-	case deadletter.Replayed:
+	switch {
+	case l.Replay == deadletter.Replayed && l.Asks:
+		return "would have Aliyun asked, and send it where Aliyun knows nothing of it"
+	case l.Replay == deadletter.Replayed:
 		return "would publish it again"
-	case deadletter.Already:
+	case l.Replay == deadletter.Already:
 		return "was made before: " + l.Why
 	default:
 		return "would be refused (" + l.Cause + "): " + l.Why
