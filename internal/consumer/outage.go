@@ -54,6 +54,11 @@ func (c *Consumer) probe(ctx context.Context, t *task, turn *turn) domain.Admiss
 	return c.breaker.Asked(t.rec.RequestID, err)
 }
 
+// maxHold is the longest a job is left in the broker that this worker can't send. It
+// is short, since another worker may be able to; what keeps this one from taking the
+// same few jobs all the time is its pace.
+const maxHold = time.Second
+
 // hold hands a job back until the breaker may let it pass and its next attempt is
 // due, or until its code has expired. It uses the turn up, so that the worker looks
 // at jobs at the pace of the outage, and the others stay in the stream for whoever
@@ -61,7 +66,7 @@ func (c *Consumer) probe(ctx context.Context, t *task, turn *turn) domain.Admiss
 func (c *Consumer) hold(t *task, turn *turn, wait time.Duration, notBefore time.Time) error {
 	turn.use()
 	now := c.now()
-	wait = max(heldFor(t, wait), notBefore.Sub(now))
+	wait = max(heldFor(t, min(wait, maxHold)), notBefore.Sub(now))
 	return t.Nak(max(min(wait, t.rec.ExpiresAt.Sub(now)), time.Millisecond))
 }
 

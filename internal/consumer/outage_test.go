@@ -56,12 +56,12 @@ func TestHeldJobs(t *testing.T) {
 		waits   [2]time.Duration // at least and at most
 		turns   int              // given back
 	}{
-		{name: "new", effects: []string{"nak"}, waits: [2]time.Duration{wait, wait + time.Second}},
+		{name: "new", effects: []string{"nak"}, waits: [2]time.Duration{maxHold, maxHold + time.Second}},
 		{name: "new, and expires soon", ttl: time.Second, effects: []string{"nak"}, waits: [2]time.Duration{time.Second, time.Second}},
 		{name: "retrying", stored: func(r passcode.Result) passcode.Result {
 			r.NextAttemptAt = noon.Add(time.Second)
 			return r.In(passcode.StatusRetrying)
-		}, effects: []string{"nak"}, waits: [2]time.Duration{wait, wait + time.Second}},
+		}, effects: []string{"nak"}, waits: [2]time.Duration{maxHold, maxHold + time.Second}},
 		{name: "retrying much later", stored: func(r passcode.Result) passcode.Result {
 			r.NextAttemptAt = noon.Add(time.Minute)
 			return r.In(passcode.StatusRetrying)
@@ -85,7 +85,7 @@ func TestHeldJobs(t *testing.T) {
 		}, effects: []string{"ack"}, turns: 1},
 		{name: "replays a dead letter", other: true, header: map[string]string{domain.HeaderReplay: "1"}, stored: func(r passcode.Result) passcode.Result {
 			return r.In(passcode.StatusDeadLettered)
-		}, effects: []string{"nak"}, waits: [2]time.Duration{wait, wait + time.Second}},
+		}, effects: []string{"nak"}, waits: [2]time.Duration{maxHold, maxHold + time.Second}},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -185,7 +185,7 @@ func TestAProbeAsksFirst(t *testing.T) {
 	assert.Equal(t, 1, b.silent)
 	assert.Empty(t, b.givenBack, "that was its end")
 	assert.Empty(t, w.records)
-	assert.GreaterOrEqual(t, w.jobs[seq].due.Sub(w.now), b.wait)
+	assert.GreaterOrEqual(t, w.jobs[seq].due.Sub(w.now), maxHold)
 	assert.Zero(t, w.turnsBack, "a job that waits uses its turn up")
 
 	assert.Equal(t, []string{"look up", "claim", "announce", "reserve", "send", "record sent", "announce", "ack"}, w.handled(seq, b))
