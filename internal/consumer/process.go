@@ -38,11 +38,13 @@ func (c *Consumer) process(work, stopping context.Context, t *task, turn *turn) 
 	switch claim.State {
 	case domain.ClaimWon, domain.ClaimReopened:
 		c.announced(t)
+		if claim.State == domain.ClaimWon {
+			if since, forgotten, err := c.forgotten(work, t); err != nil || forgotten {
+				return c.recoverForgotten(work, t, since, err)
+			}
+		}
 		if t.rec.Status == passcode.StatusInDoubt {
 			return c.lookUp(work, t)
-		}
-		if since, forgotten, err := c.forgotten(work, t); err != nil || forgotten {
-			return c.recoverForgotten(work, t, since, err)
 		}
 		return c.attempt(work, t, turn)
 	case domain.ClaimResumed:

@@ -138,7 +138,7 @@ func (c *Consumer) lookUp(ctx context.Context, t *task) error {
 		return err
 	}
 	c.reply(t, t.rec)
-	found, err := c.sender.Lookup(ctx, t.phone, t.rec.RequestID, firstAttempt(t.rec))
+	found, err := c.sender.Lookup(ctx, t.phone, t.rec.RequestID, firstAttempt(t))
 	now := c.now()
 	if err != nil {
 		c.metrics.Lookup("failed")
@@ -153,11 +153,14 @@ func (c *Consumer) lookUp(ctx context.Context, t *task) error {
 // its job came; or before, where the doubt is about what an earlier life did. The
 // last attempt's own time would do as a rule. Where the record was lost and written
 // anew it is too late, and midnight may lie between the two.
-func firstAttempt(rec passcode.Result) time.Time {
-	if rec.AttemptedAt.IsZero() {
-		return rec.QueuedAt
+func firstAttempt(t *task) time.Time {
+	first := t.rec.QueuedAt
+	for _, at := range []time.Time{t.rec.AttemptedAt, t.attempted} {
+		if !at.IsZero() {
+			first = earlier(first, at)
+		}
 	}
-	return earlier(rec.QueuedAt, rec.AttemptedAt)
+	return first
 }
 
 func findingName(state domain.FindingState) string {

@@ -40,11 +40,13 @@ func All() []Defect {
 	switch claim.State {
 	case domain.ClaimWon, domain.ClaimReopened:
 		c.announced(t)
+		if claim.State == domain.ClaimWon {
+			if since, forgotten, err := c.forgotten(work, t); err != nil || forgotten {
+				return c.recoverForgotten(work, t, since, err)
+			}
+		}
 		if t.rec.Status == passcode.StatusInDoubt {
 			return c.lookUp(work, t)
-		}
-		if since, forgotten, err := c.forgotten(work, t); err != nil || forgotten {
-			return c.recoverForgotten(work, t, since, err)
 		}
 		return c.attempt(work, t, turn)
 `,
@@ -138,7 +140,7 @@ func All() []Defect {
 		},
 		{
 			Name: "look-up skipped", File: "internal/consumer/resume.go",
-			Old:      `	found, err := c.sender.Lookup(ctx, t.phone, t.rec.RequestID, firstAttempt(t.rec))`,
+			Old:      `	found, err := c.sender.Lookup(ctx, t.phone, t.rec.RequestID, firstAttempt(t))`,
 			New:      `	found, err := domain.Finding{}, error(nil)`,
 			Breaks:   "nothing is sent twice",
 			CaughtBy: []Test{oneJob, dying, {consumer, "TestPoison"}},
