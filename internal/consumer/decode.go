@@ -12,9 +12,7 @@ import (
 // decode reads the job and checks the rules that need settings.
 func (c *Consumer) decode(t *task) (passcode.Job, *passcode.InvalidError) {
 	t.replays = replaysOf(t.Header(domain.HeaderReplay))
-	if at, err := time.Parse(time.RFC3339Nano, t.Header(domain.HeaderAttemptedAt)); err == nil && t.replays > 0 {
-		t.attempted = earlier(at, c.now()).UTC()
-	}
+	t.attempted = c.attemptedOf(t)
 
 	job, err := passcode.Decode(t.Body())
 	var invalid *passcode.InvalidError
@@ -43,6 +41,16 @@ func (c *Consumer) decode(t *task) (passcode.Job, *passcode.InvalidError) {
 		return job, &passcode.InvalidError{Problems: problems}
 	}
 	return job, nil
+}
+
+// attemptedOf reads the header of a replayed job that had an attempt. What no clock
+// of ours can have said is none, as below.
+func (c *Consumer) attemptedOf(t *task) time.Time {
+	at, err := time.Parse(time.RFC3339Nano, t.Header(domain.HeaderAttemptedAt))
+	if err != nil || t.replays == 0 || at.UTC().Year() < 2000 {
+		return time.Time{}
+	}
+	return earlier(at.UTC(), c.now())
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -18,18 +18,22 @@ import (
 // number and passcode.
 func FuzzJob(f *testing.F) {
 	const sound = `{"request_id":"r-1","phone":"PHONE","code":"CODE"}`
-	f.Add(sound, "", "")
-	f.Add(sound, "3", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-	f.Add(sound, "99999999999999999999", "PHONE\r\nX: y")
-	f.Add(`{"request_id":"r-1","phone":"PHONE","code":"CODE","reply_to":"passcode.send"}`, "", "")
-	f.Add(`{"request_id":"r-1","phone":"PHONE","code":"CODE","reply_to":"_INBOX.a","expires_at":"2000-01-01T00:00:00Z","params":{"CODE":"PHONE"}}`, "", "")
-	f.Add(`{"request_id":"r-1","phone":"PHONE,PHONE","code":"CODE CODE"}`, "-1", "")
-	f.Add(`{"code":"CODE","phone":["PHONE"]}`, "", "")
-	f.Add(`PHONE CODE`, "", "")
-	f.Add(`{"request_id":"r-1","phone":"PHONE","code":"CODE"`, "1", "")
+	f.Add(sound, "", "", "")
+	f.Add(sound, "1", "", "2026-11-22T03:04:05.000000001Z")
+	f.Add(sound, "1", "", "0000-01-01T00:00:00+23:00")
+	f.Add(sound, "1", "", "9999-12-31T23:59:59-23:00")
+	f.Add(sound, "", "", "PHONE CODE")
+	f.Add(sound, "3", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "")
+	f.Add(sound, "99999999999999999999", "PHONE\r\nX: y", "")
+	f.Add(`{"request_id":"r-1","phone":"PHONE","code":"CODE","reply_to":"passcode.send"}`, "", "", "")
+	f.Add(`{"request_id":"r-1","phone":"PHONE","code":"CODE","reply_to":"_INBOX.a","expires_at":"2000-01-01T00:00:00Z","params":{"CODE":"PHONE"}}`, "", "", "")
+	f.Add(`{"request_id":"r-1","phone":"PHONE,PHONE","code":"CODE CODE"}`, "-1", "", "")
+	f.Add(`{"code":"CODE","phone":["PHONE"]}`, "", "", "")
+	f.Add(`PHONE CODE`, "", "", "")
+	f.Add(`{"request_id":"r-1","phone":"PHONE","code":"CODE"`, "1", "", "")
 	const phone, code = "+8613812345678", "004213"
 	fill := strings.NewReplacer("PHONE", phone, "CODE", code)
-	f.Fuzz(func(t *testing.T, text, replay, trace string) {
+	f.Fuzz(func(t *testing.T, text, replay, trace, attempted string) {
 		body := fill.Replace(text)
 		job, invalid := passcode.Decode([]byte(body))
 		if invalid == nil && job.Code.Reveal() != code || strings.Contains(job.RequestID, code) || strings.Contains(job.RequestID, phone[3:]) {
@@ -38,6 +42,7 @@ func FuzzJob(f *testing.F) {
 		w := newWorld(t, answer{out: domain.Outcome{Class: passcode.ClassOK, Code: "OK", BizID: "1^0"}, accept: true})
 		seq := w.publish(body, map[string]string{
 			domain.HeaderReplay: fill.Replace(replay), "traceparent": fill.Replace(trace), "tracestate": fill.Replace(trace),
+			domain.HeaderAttemptedAt: fill.Replace(attempted),
 		})
 		w.run()
 		require.True(t, w.jobs[seq].done)
@@ -51,6 +56,10 @@ func FuzzJob(f *testing.F) {
 			// Of the trace internal/deadletter passes on what is one.
 			letter.Body, letter.TraceParent, letter.TraceState = nil, "", ""
 			requireHidden(t, fmt.Sprintf("%+v", letter), code, phone)
+		}
+		for _, rec := range w.recorded {
+			_, err := json.Marshal(rec)
+			require.NoError(t, err, "it could not be stored")
 		}
 		for id, at := range w.records {
 			require.True(t, passcode.ValidRequestID(id))

@@ -1,6 +1,7 @@
 package deadletter
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,6 +28,8 @@ func FuzzStored(f *testing.F) {
 	f.Add("d.config.r-1", header(""), []byte(job), "", 0, int64(0))
 	f.Add("d.config.r-1", strings.Replace(header(""), "Replays: 0", "Replays: 9223372036854775807", 1), []byte(job), "dead_lettered", 3, int64(time.Hour))
 	f.Add("d.config.PHONE", header("Passcode-Body-Truncated: true\r\nPasscode-Body-Size: 999\r\n"), []byte(job[:20]), "sent", 0, int64(0))
+	f.Add("d.config.r-1", header("Passcode-Attempted-At: 0000-01-01T00:00:00+23:00\r\n"), []byte(job), "", 0, int64(time.Hour))
+	f.Add("d.config.r-1", header("Passcode-Attempted-At: 2026-01-02T03:04:05Z\r\n"), []byte(job), "", 0, int64(time.Hour))
 	f.Add("d.x\x1b[2J.y", "NATS/1.0\r\nPasscode-Reason: CODE\r\n\r\n", []byte("PHONE"), "unknown", 1, int64(-1))
 	f.Add("d.config.r-1", header(""), []byte(`{"request_id":"r-1","phone":"PHONE","code":"CODE","expires_at":"9999-12-31T23:59:59Z","metadata":{"a":"PHONE"}}`), "dead_lettered", 0, int64(1)<<62)
 	const phone, code = "+8613800000001", "pq7z9x"
@@ -45,6 +48,8 @@ func FuzzStored(f *testing.F) {
 		if s.Err != nil {
 			require.ErrorIs(t, s.Err, ErrCorrupt)
 		}
+		_, err = json.Marshal([]time.Time{s.Entry.DeadAt, s.Entry.AttemptedAt, s.Entry.Origin.QueuedAt})
+		require.NoError(t, err, "lists can't show it")
 
 		var record *passcode.Result
 		if slices.Contains(passcode.Statuses(), passcode.Status(status)) && replays >= 0 && replays <= domain.MaxReplays {

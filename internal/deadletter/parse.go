@@ -107,6 +107,8 @@ func (r *reader) time(name string) time.Time {
 		return time.Time{}
 	}
 	t, err := time.Parse(time.RFC3339Nano, value)
-	r.check(name, err == nil)
-	return t.UTC()
+	t = t.UTC()
+	// With its zone taken out a time may be of a year that it can't be written in.
+	r.check(name, err == nil && t.Year() >= 0 && t.Year() <= 9999)
+	return t
 }

@@ -59,6 +59,8 @@ func TestParseNamesTheHeaderThatIsWrong(t *testing.T) {
 		{deadletter.HeaderOriginSeq, "18446744073709551616"},
 		{deadletter.HeaderQueuedAt, "+8613812345678"},
 		{deadletter.HeaderDeadAt, "yesterday"},
+		{deadletter.HeaderDeadAt, "0000-01-01T00:00:00+23:00"},
+		{deadletter.HeaderQueuedAt, "9999-12-31T23:59:59-23:00"},
 		{domain.HeaderAttemptedAt, "yesterday"},
 	} {
 		h := maps.Clone(headers())
