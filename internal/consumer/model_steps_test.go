@@ -218,7 +218,7 @@ func (x *expansion) claim(s *state, first int32) told {
 	if state == domain.ClaimReopened {
 		opened := x.m.number(ledger.Reopen(x.m.records[first], x.m.records[found]))
 		x.put(s, opened)
-		return told{claim: uint8(state), record: opened, revision: s.revision, previous: found}
+		return told{claim: uint8(state), record: opened, revision: s.revision}
 	}
 	return told{claim: uint8(state), record: found, revision: s.revision}
 }

@@ -65,7 +65,6 @@ type told struct {
 	outcome     uint8
 	found       uint8
 	record      int32
-	previous    int32
 	now         int16
 	reservation domain.Reservation
 }
@@ -234,13 +233,9 @@ func (s *script) Claim(_ context.Context, first passcode.Result) (domain.Claim, 
 	if err != nil {
 		return domain.Claim{}, err
 	}
-	claim := domain.Claim{
+	return domain.Claim{
 		State: domain.ClaimState(got.claim), Record: s.m.records[got.record], Revision: uint64(got.revision),
-	}
-	if got.previous != 0 {
-		claim.Previous = s.m.records[got.previous]
-	}
-	return claim, nil
+	}, nil
 }
 
 func (s *script) Update(_ context.Context, rec passcode.Result, revision uint64) (uint64, error) {

@@ -257,7 +257,7 @@ func (l worldLedger) Claim(_ context.Context, first passcode.Result) (c domain.C
 		}
 		c = domain.Claim{State: ledger.Judge(first, found.rec), Record: found.rec, Revision: found.revision}
 		if c.State == domain.ClaimReopened {
-			c.Previous, c.Record = found.rec, ledger.Reopen(first, found.rec)
+			c.Record = ledger.Reopen(first, found.rec)
 			c.Revision = l.put(c.Record, found.revision)
 		}
 	})

@@ -78,8 +78,6 @@ type Claim struct {
 	Record passcode.Result
 	// Revision guards the next update of the record.
 	Revision uint64
-	// Previous is the record that a replay found, with ClaimReopened.
-	Previous passcode.Result
 }
 
 // MayBeSent reports whether a request that needs an operator may have been sent
@@ -129,8 +127,8 @@ const HeaderReplay = "Passcode-Replay"
 
 // HeaderAttemptedAt is the header of a dead letter, and of the job that a replay
 // makes of it, that says when the request's last attempt was begun: RFC 3339, in
-// UTC, absent where none was. Records go before dead letters do, and without one this is all that
-// shows that a message may have been sent.
+// UTC, absent where none was. Records go before dead letters do, and without one
+// this is all that shows that a message may have been sent.
 const HeaderAttemptedAt = "Passcode-Attempted-At"
 
 // MaxReplays is more than anybody replays one request. Whatever counts higher was

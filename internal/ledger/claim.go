@@ -27,10 +27,9 @@ type claimer struct {
 	// two may win. (What is left is one worker claiming one job twice within one
 	// nanosecond, with an answer lost.)
 	createInDoubt, reopenInDoubt bool
-	// previous is the record over which the last reopening was tried, reopening what
-	// was to take its place, and reopeningValue that as it is stored.
-	previous, reopening passcode.Result
-	reopeningValue      []byte
+	// reopening is what the last reopening was to store, reopeningValue as bytes.
+	reopening      passcode.Result
+	reopeningValue []byte
 
 	claim domain.Claim
 }
@@ -137,7 +136,7 @@ func (c *claimer) reopen(ctx context.Context, record passcode.Result, revision u
 	if !bytes.Equal(value, c.reopeningValue) {
 		c.reopenInDoubt = false // that write was for another revision, and can't be made any more
 	}
-	c.previous, c.reopening, c.reopeningValue = record, reopening, value
+	c.reopening, c.reopeningValue = reopening, value
 	next, err := c.store.update(ctx, c.first.RequestID, value, revision)
 	switch {
 	case err == nil:
@@ -152,9 +151,7 @@ func (c *claimer) reopen(ctx context.Context, record passcode.Result, revision u
 }
 
 func (c *claimer) reopened(revision uint64) {
-	c.claim = domain.Claim{
-		State: domain.ClaimReopened, Record: c.reopening, Revision: revision, Previous: c.previous,
-	}
+	c.settle(domain.ClaimReopened, c.reopening, revision)
 }
 
 func (c *claimer) settle(state domain.ClaimState, record passcode.Result, revision uint64) {

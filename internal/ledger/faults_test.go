@@ -81,7 +81,7 @@ func TestFaults(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, test.want, claim.State)
 				if test.want == domain.ClaimReopened {
-					assert.Equal(t, *test.before, claim.Previous)
+					assert.Equal(t, ledger.Reopen(test.first, *test.before), claim.Record)
 				}
 				script(m, nil)
 				stored, revision, err := m.Get(t.Context(), "r")
@@ -109,7 +109,7 @@ func TestAReplayOutlastsAStaleReading(t *testing.T) {
 		reopened, err := m.Claim(t.Context(), replay)
 		require.NoError(t, err)
 		assert.Equal(t, domain.ClaimReopened, reopened.State)
-		assert.Equal(t, passcode.StatusDeadLettered, reopened.Previous.Status)
+		assert.Equal(t, replay, reopened.Record)
 	})
 }
 
