@@ -122,9 +122,6 @@ func (c *Consumer) deadLetter(ctx context.Context, t *task, v verdict) error {
 		TraceState:   t.Header(headerTraceState),
 		Body:         t.Body(),
 	}
-	if letter.AttemptedAt.IsZero() {
-		letter.AttemptedAt = t.attempted // of a replay that came to none of its own
-	}
 	err := c.insist(ctx, "dead letter", func() error { return c.deadLetters.Write(ctx, letter) })
 	if err != nil {
 		return err

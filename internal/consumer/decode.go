@@ -91,6 +91,8 @@ func (c *Consumer) newRecord(t *task) passcode.Result {
 		ExpiresAt: t.job.ExpiresAt,
 		StreamSeq: t.origin.Seq,
 		Worker:    c.worker,
+		// Of a replay that comes to no attempt of its own, it stays.
+		AttemptedAt: t.attempted,
 	}
 	if rec.ExpiresAt.IsZero() {
 		rec.ExpiresAt = rec.QueuedAt.Add(c.policy.PasscodeTTL)

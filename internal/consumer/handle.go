@@ -124,9 +124,6 @@ func (c *Consumer) giveUpWithoutRecord(ctx context.Context, t *task, why error) 
 // breaks the rules or makes its handler panic: dead letter first, then the
 // record where the job's request id can be read.
 func (c *Consumer) giveUp(ctx context.Context, t *task, v verdict) error {
-	if v.record.AttemptedAt.IsZero() {
-		v.record.AttemptedAt = t.attempted
-	}
 	if err := c.deadLetter(ctx, t, v); err != nil {
 		return err
 	}
