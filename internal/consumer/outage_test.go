@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -215,6 +216,37 @@ func TestAProbeAsksFirst(t *testing.T) {
 	assert.Equal(t, []string{"look up", "record in_doubt", "announce", "look up", "record in_doubt", "announce", "nak"}, w.handled(seq, b))
 	assert.Equal(t, 1, w.record("r1").Lookups)
 	assert.Equal(t, 1, b.silent)
+}
+
+// TestALookUpIsAsOldAsItsQuestion: what a worker that was frozen with an answer
+// makes of it when it wakes. Found by test/chaos, seed 3.
+func TestALookUpIsAsOldAsItsQuestion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, answerTakenAndDropped, answerOK)
+	seq := w.publish(job("r1"), nil)
+	w.handled(seq, &breaker{admission: domain.Admission{Allowed: true}})
+	require.Equal(t, passcode.StatusInDoubt, w.record("r1").Status)
+	w.now = w.jobs[seq].due
+	accepted := w.accepted
+	w.accepted = nil // not listed yet
+	w.before = func(effect string) {
+		if effect == "record in_doubt" || effect == "record retrying" {
+			if slices.Contains(w.effects, "look up") {
+				w.accepted = accepted
+			}
+		}
+		if effect == "look up" {
+			w.now = w.now.Add(time.Hour / 10) // past all look-ups, while the answer is on its way
+		}
+	}
+	w.handled(seq, &breaker{admission: domain.Admission{Allowed: true}})
+	r := w.record("r1")
+	assert.Equal(t, passcode.StatusInDoubt, r.Status)
+	assert.Equal(t, 1, r.Lookups)
+	w.before = nil
+	w.run()
+	assert.Equal(t, passcode.StatusSent, w.record("r1").Status)
+	assert.Equal(t, 1, w.calls)
 }
 
 // TestHeldJobsMeetTrouble with the broker: they are handed back.

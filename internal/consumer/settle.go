@@ -220,6 +220,12 @@ func (p Policy) settleInterrupted(rec passcode.Result, now time.Time) verdict {
 
 // settleFinding decides after a look-up that was answered.
 func (p Policy) settleFinding(rec passcode.Result, found domain.Finding, now time.Time) verdict {
+	// The answer is as old as the question: a worker may have been frozen with it in
+	// its hands, and what Aliyun lists since then is not in it.
+	asked := now
+	if !rec.LookupBeganAt.IsZero() {
+		asked = rec.LookupBeganAt
+	}
 	rec.UpdatedAt = now
 	rec.NextAttemptAt, rec.LookupBeganAt = time.Time{}, time.Time{}
 	switch found.State {
@@ -238,7 +244,7 @@ func (p Policy) settleFinding(rec passcode.Result, found domain.Finding, now tim
 	}
 
 	// One look-up stands for all whose time has come.
-	sinceAttempt := now.Sub(rec.AttemptedAt)
+	sinceAttempt := asked.Sub(rec.AttemptedAt)
 	rec.Lookups++
 	for rec.Lookups < len(p.Lookups) && p.Lookups[rec.Lookups] <= sinceAttempt {
 		rec.Lookups++
