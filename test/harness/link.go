@@ -141,49 +141,64 @@ func (l *Link) drop(conns ...net.Conn) {
 
 // serve joins a client to the server until either end closes.
 func (l *Link) serve(client net.Conn) {
+	// Heard from the start: what a kernel took in before a reset could be read after
+	// it still, and so arrive from an end that has long given it up.
+	said := l.listen(client)
 	l.whileStalled()
 	server, err := net.Dial("tcp", l.to)
 	if err != nil || !l.keep(server) {
 		l.drop(client)
+		said.end()
 		return
 	}
 	var both sync.WaitGroup
-	for from, to := range map[net.Conn]net.Conn{client: server, server: client} {
+	for _, way := range []struct {
+		from *end
+		to   net.Conn
+	}{{said, server}, {l.listen(server), client}} {
 		both.Go(func() {
-			l.carry(to, from)
+			l.carry(way.to, way.from)
 			l.drop(client, server)
 		})
 	}
 	both.Wait()
 }
 
-// piece is what one end wrote, on its way.
+// end is one end of a connection, and what it wrote that is on its way.
+type end struct {
+	net.Conn
+	onTheWay chan piece
+	isReset  atomic.Bool
+	done     chan struct{}
+	reading  sync.WaitGroup
+}
+
+// piece is what an end wrote at a time.
 type piece struct {
 	data []byte
 	at   time.Time
 }
 
-// carry passes on what one end writes to the other. It behaves as a network does
-// between two kernels: of an end that closes in order the rest still arrives, of
-// one that resets nothing more does.
-func (l *Link) carry(to, from net.Conn) {
-	onTheWay := make(chan piece, maxOnTheWay)
-	var isReset atomic.Bool
-	done := make(chan struct{})
-	var reading sync.WaitGroup
-	reading.Go(func() {
-		defer close(onTheWay)
+// maxOnTheWay is how many pieces an end may write before the other takes one, as
+// its kernel's buffer would hold.
+const maxOnTheWay = 16
+
+// listen takes note of what an end writes, and of how it closes.
+func (l *Link) listen(conn net.Conn) *end {
+	e := &end{Conn: conn, onTheWay: make(chan piece, maxOnTheWay), done: make(chan struct{})}
+	e.reading.Go(func() {
+		defer close(e.onTheWay)
 		for {
 			buffer := make([]byte, 64<<10)
-			n, err := from.Read(buffer)
+			n, err := conn.Read(buffer)
 			if err != nil && !errors.Is(err, io.EOF) {
-				isReset.Store(true)
+				e.isReset.Store(true)
 				l.resets.Add(1)
 			}
 			if n > 0 {
 				select {
-				case onTheWay <- piece{buffer[:n], time.Now()}:
-				case <-done:
+				case e.onTheWay <- piece{buffer[:n], time.Now()}:
+				case <-e.done:
 					return
 				}
 			}
@@ -192,23 +207,31 @@ func (l *Link) carry(to, from net.Conn) {
 			}
 		}
 	})
-	for p := range onTheWay {
-		l.whileStalled()
-		if isReset.Load() || l.tooLate(p) {
-			break
-		}
-		if _, err := to.Write(p.data); err != nil {
-			break
-		}
-	}
-	close(done)
-	reset(from) // ends the reading
-	reading.Wait()
+	return e
 }
 
-// maxOnTheWay is how many pieces an end may write before the other takes one, as
-// its kernel's buffer would hold.
-const maxOnTheWay = 16
+// end closes the connection, which ends the reading.
+func (e *end) end() {
+	close(e.done)
+	reset(e.Conn)
+	e.reading.Wait()
+}
+
+// carry passes on what one end writes to the other. It behaves as a network does
+// between two kernels: of an end that closes in order the rest still arrives, of
+// one that resets nothing more does.
+func (l *Link) carry(to net.Conn, from *end) {
+	defer from.end()
+	for p := range from.onTheWay {
+		l.whileStalled()
+		if from.isReset.Load() || l.tooLate(p) {
+			return
+		}
+		if _, err := to.Write(p.data); err != nil {
+			return
+		}
+	}
+}
 
 func (l *Link) tooLate(p piece) bool {
 	l.mu.Lock()

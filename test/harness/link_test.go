@@ -131,6 +131,35 @@ func TestLinkToNobody(t *testing.T) {
 	l.Cut() // ends what stalled
 }
 
+// TestLinkForgetsAConnectionThatWasMadeInAStall: as it forgets what an older one was
+// given. The request stands in this end's kernel, where it would be read in spite of
+// the reset that came after it.
+func TestLinkForgetsAConnectionThatWasMadeInAStall(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, listener.Close()) }()
+	l := StartLink(t, listener.Addr().String())
+	l.Stall()
+	for range 20 {
+		c := dial(t, l)
+		_, err = c.Write([]byte("a request"))
+		require.NoError(t, err)
+		require.NoError(t, c.Conn.(*net.TCPConn).SetLinger(0))
+		require.NoError(t, c.Close())
+	}
+	require.Eventually(t, func() bool { return l.resets.Load() == 20 }, bound, time.Millisecond)
+	l.Mend()
+	for range 20 {
+		server, err := listener.Accept()
+		require.NoError(t, err)
+		require.NoError(t, server.SetDeadline(time.Now().Add(bound)))
+		got, _ := io.ReadAll(server) // it ends in one way or another
+		assert.Empty(t, string(got))
+		_ = server.Close() // the link may have been first
+	}
+}
+
 // TestLinkForgetsWhatWasReset: what an end wrote before it closed in order arrives
 // after a stall, and what it wrote before a reset, or too long ago, does not.
 func TestLinkForgetsWhatWasReset(t *testing.T) {
