@@ -196,12 +196,23 @@ func (x *expansion) nextInstant() (next int16, ok bool) {
 		if worker.place == 0 || !worker.frozen {
 			continue
 		}
+		ahead := x.m.ahead[w]
 		if o := x.m.next(worker.place); o.kind == opSend && !worker.waiting {
-			consider(o.ticks) // the fence: just open, and just closed
-			consider(o.ticks + 1)
+			consider(o.ticks - ahead) // the fence: just open, and just closed
+			consider(o.ticks - ahead + 1)
 		}
-		if job := x.from.jobs[worker.seq-1]; job.phase == jobStored {
+		job := x.from.jobs[worker.seq-1]
+		if job.phase == jobStored {
 			consider(job.due - 1) // just before another gets it
+		}
+		consider(job.expires - ahead)
+		// What the policy goes by, whosever attempt it was.
+		if rec := x.m.records[x.from.record]; !rec.AttemptedAt.IsZero() {
+			attempted := tickOf(rec.AttemptedAt)
+			for _, planned := range x.m.policy.Lookups {
+				consider(attempted + ticks(planned) - ahead)
+			}
+			consider(attempted + ticks(x.m.policy.CallBound) - ahead)
 		}
 	}
 	return next, ok

@@ -149,7 +149,9 @@ type settings struct {
 	// transit is how long a message may be on its way, lag how long after Aliyun
 	// took it a look-up may not find it.
 	transit, lag int16
-	left         budget
+	// ahead is by how much each worker's clock is.
+	ahead [maxWorkers]int16
+	left  budget
 	// deathsOnly has workers die and freeze, and every operation succeed.
 	deathsOnly bool
 }

@@ -58,8 +58,13 @@ func (x *expansion) follow() {
 // advance tells worker w the answer to its operation.
 func (x *expansion) advance(s *state, w int, got told) {
 	got.now = s.now
+	x.place(s, w, branch{parent: s.workers[w].place, told: got})
+}
+
+// place puts worker w at the end of a list of answers.
+func (x *expansion) place(s *state, w int, b branch) {
 	worker := &s.workers[w]
-	worker.place = x.m.tree.grow(branch{parent: worker.place, told: got})
+	worker.place = x.m.tree.grow(b)
 	worker.waiting = false
 	if x.m.next(worker.place).kind == opReturn {
 		*worker = modelWorker{}
@@ -82,9 +87,7 @@ func (x *expansion) worker(w int) {
 	}
 	if worker.frozen {
 		if _, later := x.nextInstant(); x.from.now > worker.frozenAt || !later {
-			s := x.from
-			s.workers[w].frozen, s.workers[w].frozenAt = false, 0
-			x.emit(s, step{what: "wakes up", who: who})
+			x.wake(w)
 		}
 		return
 	}
@@ -96,6 +99,29 @@ func (x *expansion) worker(w int) {
 	}
 	if !worker.waiting {
 		x.act(w, x.m.next(worker.place))
+	}
+}
+
+// wake has a frozen worker go on: with its next operation, or before that with a look
+// at the clock, which another time stands on now than when it got its last answer.
+func (x *expansion) wake(w int) {
+	s := x.from
+	worker := &s.workers[w]
+	worker.frozen, worker.frozenAt = false, 0
+	x.emit(s, step{what: "wakes up", who: uint8(w + 1)})
+	last := x.m.tree.nodes[worker.place].branch
+	if worker.waiting || last.told.later > 0 || x.from.now == last.told.now {
+		return
+	}
+	for looks := range x.m.looks(worker.place) {
+		late := s
+		last.told.looks, last.told.later = looks, s.now
+		x.place(&late, w, last)
+		what := "wakes up before it has looked at the clock"
+		if looks > 0 {
+			what = "wakes up before it looks at the clock again, after looks"
+		}
+		x.emit(late, step{what: what, who: uint8(w + 1), n: int16(looks)})
 	}
 }
 
@@ -130,10 +156,10 @@ func (x *expansion) act(w int, o op) {
 		x.lookUp(s, w, by)
 		return
 	case opReserve:
-		answer := x.m.limit(limitCall{limits: s.limits, kind: opReserve, attempt: o.revision, now: s.now})
+		answer := x.m.limit(limitCall{limits: s.limits, kind: opReserve, attempt: o.revision, now: s.now + x.m.ahead[w]})
 		s.limits, got.reservation = answer.limits, answer.reservation
 	case opRelease, opClose:
-		s.limits = x.m.limit(limitCall{limits: s.limits, kind: o.kind, attempt: o.revision, now: s.now, seconds: o.window}).limits
+		s.limits = x.m.limit(limitCall{limits: s.limits, kind: o.kind, attempt: o.revision, now: s.now + x.m.ahead[w], seconds: o.window}).limits
 	case opClaim:
 		got = x.claim(&s, o.record)
 	case opUpdate:
@@ -248,7 +274,7 @@ func (s *state) write(seq, reason uint8) {
 
 // send begins a call, unless it is past the fence.
 func (x *expansion) send(s state, w int, by step) {
-	if s.now > by.op.ticks {
+	if s.now+x.m.ahead[w] > by.op.ticks {
 		x.advance(&s, w, told{outcome: outcomeTooLate})
 		by.what = "sends nothing: the fence is closed"
 		x.emit(s, by)
@@ -360,6 +386,9 @@ func (x *expansion) deliver() {
 	if w < 0 {
 		return
 	}
+	if last := maxWorkers - 1; x.m.ahead[last] != 0 && x.from.record != 0 && x.from.workers[last].place == 0 {
+		w = last // whose clock is another than that of who began
+	}
 	for i := range x.from.jobs {
 		job := x.from.jobs[i]
 		if job.phase != jobStored || job.due > x.from.now {
@@ -376,7 +405,7 @@ func (x *expansion) deliver() {
 }
 
 // idle returns a worker without a job, -1 where both have one. Of two it makes no
-// difference which.
+// difference which, as long as their clocks agree.
 func (s *state) idle() int {
 	for w := range s.workers {
 		if s.workers[w].place == 0 {

@@ -23,10 +23,11 @@ import (
 // are on their way for up to the call's timeout and rows that a look-up doesn't find
 // at once; the fence, as conn_test.go in internal/aliyun holds the sender to it; the
 // three writes of a replay; time, which passes only while nobody has anything to do,
-// or is frozen, and in leaps to the next moment at which something happens.
+// or is frozen, and in leaps to the next moment at which something happens. All have
+// the same clock, but in two searches.
 //
 // A mishap is the death of a worker between any two operations, a freeze of any
-// length, an operation that fails or whose answer gets lost, an ack that gets lost, a
+// length between any two operations or looks at the clock, an operation that fails or whose answer gets lost, an ack that gets lost, a
 // look-up without an answer, a replay that is killed, a job that nobody takes until
 // its code has expired. What is free, and so happens everywhere: the interleaving, what
 // Aliyun answers, a message that is lost on its way or its answer on the way back, a
@@ -69,54 +70,66 @@ func ordinary(change func(s *settings)) settings {
 
 func searches() []search {
 	return []search{
-		{name: "one job", atLeast: 90_000, settings: ordinary(func(s *settings) {
+		{name: "one job", atLeast: 220_000, settings: ordinary(func(s *settings) {
 			s.policy.Lookups = []time.Duration{5 * time.Second, 15 * time.Second}
 		})},
-		{name: "an attempt that is refused for now", atLeast: 90_000, settings: ordinary(func(s *settings) {
+		{name: "an attempt that is refused for now", atLeast: 230_000, settings: ordinary(func(s *settings) {
 			s.answers = []uint8{outcomeOK, outcomeTransient}
 		})},
-		{name: "a request that is refused", atLeast: 20_000, settings: refused(nil)},
-		{name: "a refusal that a worker learns late", atLeast: 24_000, settings: ordinary(func(s *settings) {
+		{name: "a request that is refused", atLeast: 45_000, settings: refused(nil)},
+		{name: "a refusal that a worker learns late", atLeast: 55_000, settings: ordinary(func(s *settings) {
 			s.answers = []uint8{outcomeOK, outcomeConfig}
 			s.deathsOnly, s.transit, s.lag = true, 0, 0
 		})},
-		{name: "an account that is closed for a while", atLeast: 60_000, settings: ordinary(func(s *settings) {
+		{name: "an account that is closed for a while", atLeast: 145_000, settings: ordinary(func(s *settings) {
 			s.answers = []uint8{outcomeOK, outcomeAccount}
 			s.left.accounts = 1
 			s.policy.MaxAttempts = 1
 		})},
-		{name: "a repeated job", atLeast: 55_000, settings: ordinary(func(s *settings) {
+		{name: "a repeated job", atLeast: 120_000, settings: ordinary(func(s *settings) {
 			s.left.duplicates, s.policy.MaxAttempts, s.deathsOnly, s.transit, s.lag = 1, 1, true, 0, 0
 		})},
-		{name: "another request of the phone", atLeast: 45_000, settings: ordinary(func(s *settings) { s.left.others = 1 })},
-		{name: "a code that soon expires", atLeast: 25_000, settings: ordinary(func(s *settings) {
+		{name: "another request of the phone", atLeast: 109_000, settings: ordinary(func(s *settings) { s.left.others = 1 })},
+		{name: "a code that soon expires", atLeast: 57_000, settings: ordinary(func(s *settings) {
 			s.expires = 10
 			s.answers = []uint8{outcomeOK, outcomeTransient}
 		})},
-		{name: "without resending", atLeast: 13_000, settings: ordinary(func(s *settings) { s.policy.Resend = false })},
-		{name: "hasty look-ups", atLeast: 24_000, settings: ordinary(func(s *settings) {
+		{name: "without resending", atLeast: 32_000, settings: ordinary(func(s *settings) { s.policy.Resend = false })},
+		{name: "hasty look-ups", atLeast: 64_000, settings: ordinary(func(s *settings) {
 			s.policy.Lookups = []time.Duration{time.Second, 2 * time.Second}
 			s.transit, s.lag = 0, 0
 		})},
-		{name: "poison at once", atLeast: 55_000, settings: ordinary(func(s *settings) {
+		{name: "a worker whose clock is ahead", atLeast: 175_000, settings: skewed(5, 20*time.Second)},
+		{name: "a worker whose clock is behind", atLeast: 200_000, settings: skewed(-5, 20*time.Second)},
+		{name: "poison at once", atLeast: 130_000, settings: ordinary(func(s *settings) {
 			s.policy.MaxInterruptions, s.policy.MaxAttempts = 1, 1
 			s.left.replays, s.deathsOnly, s.transit, s.lag = 1, true, 0, 0
 		})},
-		{name: "a replay of what was refused", atLeast: 110_000, settings: ordinary(func(s *settings) {
+		{name: "a replay of what was refused", atLeast: 235_000, settings: ordinary(func(s *settings) {
 			s.answers = []uint8{outcomeOK, outcomeConfig}
 			s.policy.MaxAttempts = 1
 			s.left.replays, s.deathsOnly, s.transit, s.lag = 1, true, 0, 0
 		})},
-		{name: "a replay of an unknown", atLeast: 55_000, settings: ordinary(func(s *settings) {
+		{name: "a replay of an unknown", atLeast: 138_000, settings: ordinary(func(s *settings) {
 			s.policy.Resend = false
 			s.left.replays, s.deathsOnly, s.transit, s.lag = 1, true, 0, 0
 			s.ttl = 60
 		})},
-		{name: "a late replay of an unknown that Aliyun took", atLeast: 38_000, settings: ordinary(func(s *settings) {
+		{name: "a late replay of an unknown that Aliyun took", atLeast: 82_000, settings: ordinary(func(s *settings) {
 			s.left.replays, s.deathsOnly, s.transit, s.lag = 1, true, 0, 0
 			s.expires, s.blindUntil, s.ttl = 10, 60, 60
 		})},
 	}
+}
+
+// skewed settings: one worker's clock is that much ahead of the other's. Where they
+// agree, this world needs its last look-up 15 seconds after an attempt: a call may be
+// written for 5, be on its way for 5, and not be listed for 5.
+func skewed(ahead int16, lastLookup time.Duration) settings {
+	return ordinary(func(s *settings) {
+		s.policy.Lookups = []time.Duration{5 * time.Second, lastLookup}
+		s.ahead[1] = ahead
+	})
 }
 
 // refused settings: Aliyun refuses for good.
@@ -143,6 +156,16 @@ func TestModel(t *testing.T) {
 			t.Logf("%s, %d runs of the worker", f, m.runs)
 		})
 	}
+}
+
+// TestModelFindsClocksThatDisagree: the last look-up comes by as much too soon as a
+// clock is ahead, and a second less is not enough. By exactly as much: the searches of
+// TestModel hold.
+func TestModelFindsClocksThatDisagree(t *testing.T) {
+	t.Parallel()
+	f := newModel(skewed(5, 19*time.Second)).search()
+	require.Equal(t, atMostOnce, f.wrong, "%s", f)
+	t.Log(f)
 }
 
 // deepMishaps is 0 where the environment doesn't ask for more.

@@ -57,7 +57,10 @@ type op struct {
 	window   int16 // for which the phone is closed
 }
 
-// told is the answer to an operation: what it returned, and when it did.
+// told is the answer to an operation: what it returned, and when it did; and what the
+// clock said after it, up to the worker's next operation. The two are the same time,
+// unless the worker was frozen in between: its looks at the clock show then now at
+// first, looks of them, and later after that.
 type told struct {
 	err         uint8
 	claim       uint8
@@ -66,6 +69,8 @@ type told struct {
 	found       uint8
 	record      int32
 	now         int16
+	looks       uint8
+	later       int16 // 0: it was not frozen
 	reservation domain.Reservation
 }
 
@@ -90,7 +95,8 @@ type tree struct {
 type node struct {
 	branch
 	next  op
-	known bool // next is
+	looks uint8 // at the clock, before next
+	known bool  // next is
 }
 
 type branch struct {
@@ -133,14 +139,21 @@ func (m *model) next(place int32) op {
 	for ; m.tree.nodes[n].parent != 0; n = m.tree.nodes[n].parent {
 		s.told = append(s.told, m.tree.nodes[n].told)
 	}
-	s.job, s.now = m.tree.nodes[n].job, m.tree.nodes[n].told.now
+	s.job, s.last = m.tree.nodes[n].job, m.tree.nodes[n].told
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	s.stop = cancel
 	m.consumer(s).handle(ctx, ctx, s, func() {})
 	m.runs++
-	m.tree.nodes[place].next, m.tree.nodes[place].known = s.asked, true
+	known := &m.tree.nodes[place]
+	known.next, known.looks, known.known = s.asked, s.looks, true
 	return s.asked
+}
+
+// looks is how often that worker looks at the clock before what it asks for.
+func (m *model) looks(place int32) uint8 {
+	m.next(place)
+	return m.tree.nodes[place].looks
 }
 
 func (m *model) consumer(s *script) *Consumer {
@@ -150,7 +163,7 @@ func (m *model) consumer(s *script) *Consumer {
 		Worker: "w" + strconv.Itoa(int(s.job.worker)+1), ResultSubject: "passcode.result",
 		ReplySubjects: []string{"_INBOX.>"}, Concurrency: 1, AckWait: leaseTicks * time.Second,
 		CallFence: callTicks * time.Second, ShutdownTimeout: time.Second,
-		Now: func() time.Time { return at(s.now) },
+		Now: s.clock,
 	})
 	c.effects = m.effects
 	c.newTimer = func() backoff.Timer { return &instant{} }
@@ -171,7 +184,8 @@ type script struct {
 	m     *model
 	job   delivered
 	told  []told // the last first
-	now   int16
+	last  told   // that was taken from it
+	looks uint8  // at the clock since
 	asked op
 	over  bool
 	stop  context.CancelFunc
@@ -188,8 +202,20 @@ func (s *script) ask(what func() op) (told, error) {
 	}
 	got := s.told[len(s.told)-1]
 	s.told = s.told[:len(s.told)-1]
-	s.now = got.now
+	s.last, s.looks = got, 0
 	return got, toldErrors[got.err]
+}
+
+func (s *script) clock() time.Time {
+	if s.over {
+		return at(s.last.now) // what is done then is of no account
+	}
+	s.looks++
+	now := s.last.now
+	if s.last.later > 0 && s.looks > s.last.looks {
+		now = s.last.later
+	}
+	return at(now + s.m.ahead[s.job.worker])
 }
 
 func (s *script) do(o op) error {
@@ -307,7 +333,7 @@ func (s *script) Admit(context.Context) (domain.Admission, error) {
 }
 
 func (s *script) Trip(context.Context, string, string) (time.Time, error) {
-	return at(s.now + accountTicks), nil
+	return s.clock().Add(accountTicks * time.Second), nil
 }
 func (s *script) Passed(context.Context) error   { return nil }
 func (s *script) GiveBack(context.Context) error { return nil }

@@ -161,6 +161,13 @@ func All() []Defect {
 			CaughtBy: []Test{{aliyun, "TestSendWritesNothingPastTheFence"}},
 		},
 		{
+			Name: "a look-up is as young as its answer", File: "internal/consumer/settle.go",
+			Old:      `		asked = rec.LookupBeganAt`,
+			New:      `		asked = now`,
+			Breaks:   "nothing is sent twice",
+			CaughtBy: []Test{oneJob, {consumer, "TestALookUpIsAsOldAsItsQuestion"}},
+		},
+		{
 			Name: "an attempt right after a worker went away", File: "internal/consumer/settle.go",
 			Old:      `		record: rec.In(passcode.StatusInDoubt),`,
 			New:      `		record: rec.In(passcode.StatusRetrying),`,
