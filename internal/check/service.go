@@ -13,9 +13,10 @@ import (
 
 // How far our clock may be from Aliyun's. Signed calls are refused from 15
 // minutes on. Long before that passcodes, whose lives are minutes, are taken for
-// expired, or sent when they have expired.
+// expired, or sent when they have expired. And from seconds on replicas may be as far
+// from each other, whose windows and look-ups count by clocks that agree.
 const (
-	clockWarn = time.Minute
+	clockWarn = 5 * time.Second
 	clockFail = 5 * time.Minute
 	refusedAt = 15 * time.Minute
 )
@@ -89,7 +90,7 @@ func (r *run) clock(p aliyun.Presence) {
 	case off >= clockFail:
 		r.fail(checkClock, "", detail+"; passcodes are taken for expired, or sent when they have", mend)
 	case off > clockWarn:
-		r.warn(checkClock, "", detail, mend)
+		r.warn(checkClock, "", detail+"; limits and look-ups count on replicas' clocks that agree", mend)
 	default:
 		// The header counts whole seconds, and the connection took a while.
 		r.ok(checkClock, "", "within "+domain.FormatDuration(max(off, time.Second))+" of Aliyun's")
