@@ -60,6 +60,11 @@ func (p plan) run(ctx context.Context, targets []target, progress io.Writer) []r
 	return reports
 }
 
+// shrinking is how many times an input that finds something is made smaller. By
+// default each may take a minute, in which nothing new is tried: with settings of
+// thousands of bytes that was all the time there is.
+const shrinking = "200x"
+
 // one fuzzes one target and reads what go test said.
 func (p plan) one(ctx context.Context, target target) report {
 	if ctx.Err() != nil {
@@ -68,7 +73,7 @@ func (p plan) one(ctx context.Context, target target) report {
 	// The tests of the package are not run, only the target's own seeds. No
 	// timeout: go test's does not count for fuzzing, and the time is given.
 	cmd := exec.CommandContext(ctx, "go", "test", "-run=^$", "-fuzz=^"+target.name+"$",
-		"-fuzztime="+p.time.String(), fmt.Sprintf("-parallel=%d", p.parallel), ".")
+		"-fuzztime="+p.time.String(), "-fuzzminimizetime="+shrinking, fmt.Sprintf("-parallel=%d", p.parallel), ".")
 	cmd.Dir = target.dir
 	// A group of its own, so that an interrupt reaches the go command, the test
 	// and its workers alike, and only when it is sent from here.
