@@ -201,8 +201,8 @@ func paced(stop context.Context, pace pace, picked []uint64,
 		if err != nil { // stopping
 			break
 		}
-		if one.err != nil && stopping.Err() != nil && errors.Is(one.err, context.Canceled) {
-			continue // nothing was begun
+		if one.err != nil && stopping.Err() != nil && (errors.Is(one.err, context.Canceled) || errors.Is(one.err, context.Cause(stopping))) {
+			continue // nothing was begun; the cause names the signal, and is no context.Canceled
 		}
 		if err := tell(one); err != nil {
 			return err

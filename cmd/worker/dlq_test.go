@@ -77,6 +77,21 @@ func TestRefusalsTakeNoTurn(t *testing.T) {
 	})
 }
 
+// TestPacedStoppedWhileReading: a step that a signal cut off before it began fails
+// with the signal's own error.
+func TestPacedStoppedWhileReading(t *testing.T) {
+	t.Parallel()
+	stop, cancel := context.WithCancelCause(t.Context())
+	interrupted := errors.New("interrupt signal received")
+	require.NoError(t, paced(stop, 1, seqs(1000), func(ctx context.Context, _ uint64, _ func(context.Context) error) replayStep {
+		cancel(interrupted)
+		return replayStep{err: fmt.Errorf("read dead letter 1: %w", context.Cause(ctx))}
+	}, func(step replayStep) error {
+		assert.Fail(t, "nothing was begun", step.err)
+		return nil
+	}))
+}
+
 func TestAReplayThatIsStoppedTellsOfWhatWasBegun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

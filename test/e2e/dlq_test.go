@@ -299,7 +299,7 @@ func TestReplayOfAnUnknownWithoutItsRecord(t *testing.T) {
 	s.worker(append(brief, "worker.passcode_ttl", "2s", "aliyun.in_doubt.lookups", `["200ms"]`)...)
 	s.publish(job("taken", phoneOf(1)))
 	s.untilDone(bound)
-	s.emulator.SetFaults("drop")
+	s.emulator.SetFaults("drop\ndrop,action=QuerySendDetails")
 	s.publish(job("lost", phoneOf(2)))
 	for _, id := range []string{"taken", "lost"} {
 		require.Equal(t, passcode.StatusUnknown, s.results.final(id, bound).Status, id)
