@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -132,16 +133,11 @@ func (s *system) result(subject string, data []byte, seen *observed) (r passcode
 	return r
 }
 
-// wholePhone looks for the beginning that the jobs' phones have in common, before
-// the digits that a mask hides.
-func wholePhone(data []byte) bool {
-	for _, begin := range []string{"8613700", "8613800", "8613900"} {
-		if bytes.Contains(data, []byte(begin)) {
-			return true
-		}
-	}
-	return false
-}
+// wholePhone looks for one of the jobs' phones, with its country code or without. A
+// receipt, or a fraction of a second, is a longer or a shorter run of digits.
+func wholePhone(data []byte) bool { return jobsPhone.Match(data) }
+
+var jobsPhone = regexp.MustCompile(`(?:^|\D)(?:0*86)?13[789]\d{8}(?:\D|$)`)
 
 // record is the last record of a request.
 func (s *system) record(id string) (r passcode.Result) {

@@ -294,6 +294,20 @@ func TestViolations(t *testing.T) {
 	assert.Contains(t, fmt.Sprint(observed{leaks: []string{"a"}}.violations()), "shows a passcode")
 }
 
+func TestWholePhone(t *testing.T) {
+	t.Parallel()
+	for _, j := range newJobs(scale{jobs: 100, duration: time.Minute}) {
+		if j.flavour != wrong { // whose phone is none
+			assert.True(t, wholePhone([]byte(`{"phone":"`+j.phone+`"}`)), "%s as it is", j.id)
+			assert.True(t, wholePhone([]byte(j.phone[3:])), "%s without its country code", j.id)
+			assert.False(t, wholePhone([]byte(`{"phone":"`+j.phone[:6]+`****`+j.phone[10:]+`"}`)), "%s masked", j.id)
+		}
+	}
+	for _, receipt := range []string{`"biz_id":"179543513800123456^0"`, `"at":"2026-11-23T11:58:53.138001234Z"`, `"at":1795435138001`} {
+		assert.False(t, wholePhone([]byte(receipt)), receipt)
+	}
+}
+
 func TestOverLimit(t *testing.T) {
 	t.Parallel()
 	phone := func(sent, limited int) string {
