@@ -45,7 +45,7 @@ type benchCmd struct {
 
 // Help is shown below the flags' own.
 func (*benchCmd) Help() string {
-	return `Starts a broker, an emulated Aliyun and workers on this machine, publishes jobs, each to a number of its own, and tells how many a second were done, how long each took, and what the workers used. At the end what the emulator accepted is held against every single job.
+	return `Starts a broker, an emulated Aliyun and workers on this machine, publishes jobs, each to a number of its own, and tells how many a second were done, how long each took, and what the workers used. At the end what the emulator accepted is held against every single job. Some jobs before the first warm the workers up; they don't count.
 
 Nothing leaves this machine: the workers know no Aliyun but the emulated one. They take worker.*, retry.*, limits.phone and Aliyun's timeouts from your settings; the broker, the account and everything else is the bench's own.
 
@@ -120,6 +120,12 @@ func (b *benchCmd) early() int { return min(benchEarly, b.jobs()/10) }
 
 // measure drives the system and tells what came of it.
 func (b *benchCmd) measure(e *env, s *benchSystem) error {
+	screen := newBenchScreen(e, b, s)
+	warmUp := benchWarmUp(s.cfg, b.Workers)
+	screen.begin(warmUp)
+	if err := s.warmUp(warmUp); err != nil {
+		return stopped(e.stop, err)
+	}
 	began := time.Now()
 	requests := bench.Requests{Run: strconv.FormatInt(began.Unix(), 36)}
 	book := bench.NewBook(began)
@@ -138,7 +144,7 @@ func (b *benchCmd) measure(e *env, s *benchSystem) error {
 	}
 	defer deaf()
 
-	w := newBenchWatch(e, b, s, requests, book, began)
+	w := newBenchWatch(e, s, screen, requests, book, began)
 	published := make(chan error, 1)
 	go func() { published <- drive.Run(e.stop) }()
 	failure := w.until(published)

@@ -49,10 +49,11 @@ func newBenchScreen(e *env, b *benchCmd, s *benchSystem) *benchScreen {
 	return screen
 }
 
-func (s *benchScreen) begin() {
+func (s *benchScreen) begin(warmUp int) {
 	say(s.w, "%s %s", s.paint(bold, "passcode-worker bench"), s.paint(dim, "· broker, emulated Aliyun and workers on this machine"))
 	say(s.w, "%s", s.paint(dim, s.title))
-	say(s.w, "%s\n", s.paint(dim, s.asked()))
+	say(s.w, "%s", s.paint(dim, s.asked()))
+	say(s.w, "%s\n", s.paint(dim, jobsText(warmUp)+" before that warm it up and don't count"))
 }
 
 // draining tells somebody who has asked for the end what it waits for.

@@ -43,6 +43,23 @@ func TestBenchReachesNothingElse(t *testing.T) {
 	assert.Equal(t, []string{"PATH=/bin"}, own)
 }
 
+func TestBenchWarmUp(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct{ concurrency, qps, workers, want int }{
+		{256, 0, 1, 1024},
+		{256, 0, 3, 3072},
+		{1, 0, 1, 4},
+		{4096, 0, 64, benchWarmUpMost},
+		{256, 100, 1, 200},
+		{256, 100, 3, 600},
+		{256, 5000, 1, 1024},
+	} {
+		cfg := config.Default()
+		cfg.Worker.Concurrency, cfg.Aliyun.MaxQPS = row.concurrency, row.qps
+		assert.Equal(t, row.want, benchWarmUp(cfg, row.workers), row)
+	}
+}
+
 func TestBehind(t *testing.T) {
 	t.Parallel()
 	const text = `{"msg":"other","address":"no"}` + "\n" + `{"msg":"HTTP listens","worker":"w","address":"127.0.0.1:5"}` + "\nlistening on http://127.0.0.1:6\nready: 1"
@@ -143,8 +160,9 @@ func TestBenchPicture(t *testing.T) {
 		w: &out, out: &out, live: true, paint: (&screen{terminal: true}).paint,
 		b: &benchCmd{For: time.Hour, Rate: 500, Workers: 1}, title: "1 worker",
 	}
-	s.begin()
+	s.begin(1024)
 	assert.Contains(t, out.String(), "1h of jobs, 500 a second")
+	assert.Contains(t, out.String(), "1,024 jobs before that warm it up and don't count")
 	u := longRun().Memory.Late
 	u.CPU = time.Minute
 	now := bench.Sample{Elapsed: 30 * time.Minute, Rate: 499.7, Worker: u, Emulator: u, Rest: u}

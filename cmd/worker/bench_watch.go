@@ -34,10 +34,10 @@ type benchWatch struct {
 	moved time.Time
 }
 
-func newBenchWatch(e *env, b *benchCmd, s *benchSystem, requests bench.Requests, book *bench.Book, began time.Time) *benchWatch {
-	w := &benchWatch{e: e, s: s, book: book, began: began, moved: began, audited: began, screen: newBenchScreen(e, b, s)}
+func newBenchWatch(e *env, s *benchSystem, screen *benchScreen, requests bench.Requests, book *bench.Book, began time.Time) *benchWatch {
+	w := &benchWatch{e: e, s: s, book: book, began: began, moved: began, audited: began, screen: screen}
 	w.audit = bench.NewAuditor(requests)
-	w.trend.After = b.early()
+	w.trend.After = screen.b.early()
 	w.first.Worker, w.first.Emulator, w.first.Rest = s.usage(e.stop)
 	return w
 }
@@ -46,7 +46,6 @@ func newBenchWatch(e *env, b *benchCmd, s *benchSystem, requests bench.Requests,
 // nothing more can be expected. It returns why the run broke off, nil where it
 // did not.
 func (w *benchWatch) until(published <-chan error) error {
-	w.screen.begin()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	soon := time.NewTicker(benchSoon)

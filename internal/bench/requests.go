@@ -9,7 +9,7 @@ import (
 )
 
 // MaxJobs is how many jobs one run can have: each goes to a number of its own,
-// and so many numbers begin with the three digits that are used.
+// and so many numbers begin with the same three digits.
 const MaxJobs = 100_000_000
 
 // Requests are the jobs of one run. Everything about a job follows from its
@@ -17,9 +17,17 @@ const MaxJobs = 100_000_000
 type Requests struct {
 	// Run tells the runs apart on one broker: letters and digits.
 	Run string
+	// WarmUp marks those that only warm the workers up. Their ids and numbers are none
+	// of the run's.
+	WarmUp bool
 }
 
-func (r Requests) prefix() string { return "bench-" + r.Run + "-" }
+func (r Requests) prefix() string {
+	if r.WarmUp {
+		return "warmup-" + r.Run + "-"
+	}
+	return "bench-" + r.Run + "-"
+}
 
 // ID is the request id of the job with that index.
 func (r Requests) ID(i int) string { return r.prefix() + strconv.Itoa(i) }
@@ -40,9 +48,13 @@ func (r Requests) Index(id string) (i int, ok bool) {
 // Job is the job with that index: its number is its own, so that no limit on a
 // phone ever holds it up.
 func (r Requests) Job(i int) passcode.Job {
+	beginning := "+86139"
+	if r.WarmUp {
+		beginning = "+86138"
+	}
 	return passcode.Job{
 		RequestID: r.ID(i),
-		Phone:     passcode.NewPhone(fmt.Sprintf("+86139%08d", i)),
+		Phone:     passcode.NewPhone(fmt.Sprintf("%s%08d", beginning, i)),
 		Code:      passcode.NewPasscode(fmt.Sprintf("%06d", i%1_000_000)),
 	}
 }

@@ -13,20 +13,24 @@ import (
 // that the worker takes.
 func TestRequestsFollowFromTheirIndex(t *testing.T) {
 	t.Parallel()
-	r := Requests{Run: "t3st"}
+	run, warmUp := Requests{Run: "t3st"}, Requests{Run: "t3st", WarmUp: true}
 	phones := map[string]bool{}
-	for _, i := range []int{0, 1, 9, 10, 999_999, 1_000_000, 12_345_678, MaxJobs - 1} {
-		job := r.Job(i)
-		_, err := job.Encode()
-		require.NoError(t, err)
-		canonical, err := phone.Parser{}.Parse(job.Phone)
-		require.NoError(t, err)
-		phones[canonical.Reveal()] = true
-		got, ok := r.Index(job.RequestID)
-		assert.True(t, ok)
-		assert.Equal(t, i, got)
+	for _, r := range []Requests{run, warmUp} {
+		for _, i := range []int{0, 1, 9, 10, 999_999, 1_000_000, 12_345_678, MaxJobs - 1} {
+			job := r.Job(i)
+			_, err := job.Encode()
+			require.NoError(t, err)
+			canonical, err := phone.Parser{}.Parse(job.Phone)
+			require.NoError(t, err)
+			phones[canonical.Reveal()] = true
+			got, ok := r.Index(job.RequestID)
+			assert.True(t, ok)
+			assert.Equal(t, i, got)
+		}
 	}
-	assert.Len(t, phones, 8)
+	assert.Len(t, phones, 16, "also of the two together")
+	_, ok := run.Index(warmUp.ID(1))
+	assert.False(t, ok)
 }
 
 func TestIdsOfOthersAreNoRequests(t *testing.T) {

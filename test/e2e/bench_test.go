@@ -39,6 +39,22 @@ func TestBenchInterrupted(t *testing.T) {
 	assert.Empty(t, left)
 }
 
+// TestBenchInterruptedWhileItWarmsUp has nothing to tell of, and leaves nothing behind.
+func TestBenchInterruptedWhileItWarmsUp(t *testing.T) {
+	t.Parallel()
+	temp := t.TempDir()
+	bench := harness.StartWorker(t, harness.BuildWorker(t), map[string]string{"TMPDIR": temp},
+		"bench", "--rate", "20/s", "--for", "1h", "--latency", "2s")
+	bench.WaitFor("warm it up", 2*bound)
+	bench.Signal(os.Interrupt)
+	assert.Equal(t, 1, bench.Wait(bound))
+	assert.Contains(t, bench.Stderr(), "worker: stopped")
+	assert.Empty(t, bench.Stdout())
+	left, err := filepath.Glob(filepath.Join(temp, "*"))
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
+
 // TestBenchKilled takes its processes with it.
 func TestBenchKilled(t *testing.T) {
 	t.Parallel()
