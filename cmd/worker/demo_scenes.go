@@ -322,9 +322,11 @@ func (st *stage) untilAccepted(ctx context.Context, id string) error {
 	return nil
 }
 
-// wholeNumber finds a phone number of the demo that is not masked. What stands
-// around it may be a letter, the last of an escape, but no digit, as in a receipt.
-var wholeNumber = regexp.MustCompile(`(?:^|\D)(?:0*86)?13[89]\d{8}(?:\D|$)`)
+// wholeNumber finds a phone number of the demo that is not masked. Right before it
+// may be an escape, whose end is a letter or a digit; otherwise neither, since times,
+// receipts and ids have runs of digits as well.
+var wholeNumber = regexp.MustCompile(
+	`(?:^|[^0-9A-Za-z]|%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\[nrt])(?:0*86)?13[89]\d{8}(?:[^0-9A-Za-z]|$)`)
 
 // leaksIn counts the passcodes and whole phone numbers of the demo in a log.
 func leaksIn(log []byte) int {

@@ -24,6 +24,7 @@ func TestLeaksIn(t *testing.T) {
 	assert.NotEmpty(t, strings.Trim(demoCode, "0123456789abcdefABCDEF"), "no time, receipt or id in hex can hold it")
 	for _, line := range []string{
 		"", `{"phone":"+86138****8001","biz_id":"179543513800138001^0"}`, "138001380012", "860138" + "00138001",
+		`{"provider_request_id":"B39CB1F7-6C2E-4F0A-9D1E-138` + `00138001A"}`, `9D1E-A138` + `00138001"`,
 	} {
 		assert.Zero(t, leaksIn([]byte(line)), line)
 	}

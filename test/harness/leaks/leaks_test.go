@@ -75,20 +75,22 @@ func TestFindLeavesTheHarmlessAlone(t *testing.T) {
 	t.Parallel()
 
 	for sentence, line := range map[string]string{
-		"a masked number":                   "+86138****5678",
-		"a receipt":                         "900619746936498440^0",
-		"a time in milliseconds":            "1764000000123",
-		"a time in nanoseconds":             "1764000000123456789",
-		"a number inside a longer one":      "9" + national,
-		"digits inside a hash":              "ab" + national + "cd",
-		"an overseas number":                "+85261234567",
-		"a fraction of a second":            "2026-03-01T08:00:00." + passcode + "Z",
-		"a duration":                        "(1." + passcode + "s)",
-		"a passcode inside a longer number": passcode + "1",
-		"a passcode inside an identifier":   "req-x" + passcode,
-		"a command that testscript repeats": "        > exec worker send --phone +86" + national + " --code " + passcode,
-		"one with a condition":              "        > [linux] ! exec worker limits reset +86" + national,
-		"the same, where it is to fail":     "> ! worker send --phone " + national,
+		"a masked number":                      "+86138****5678",
+		"a receipt":                            "900619746936498440^0",
+		"a time in milliseconds":               "1764000000123",
+		"a time in nanoseconds":                "1764000000123456789",
+		"a number inside a longer one":         "9" + national,
+		"digits inside a hash":                 "ab" + national + "cd",
+		"digits at the start of a UUID's part": "B39CB1F7-6C2E-4F0A-9D1E-" + national + "A",
+		"digits at the end of one":             "B39CB1F7-6C2E-4F0A-9D1E-A" + national,
+		"an overseas number":                   "+85261234567",
+		"a fraction of a second":               "2026-03-01T08:00:00." + passcode + "Z",
+		"a duration":                           "(1." + passcode + "s)",
+		"a passcode inside a longer number":    passcode + "1",
+		"a passcode inside an identifier":      "req-x" + passcode,
+		"a command that testscript repeats":    "        > exec worker send --phone +86" + national + " --code " + passcode,
+		"one with a condition":                 "        > [linux] ! exec worker limits reset +86" + national,
+		"the same, where it is to fail":        "> ! worker send --phone " + national,
 	} {
 		assert.Empty(t, find(t, line), sentence)
 	}
