@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -61,7 +62,8 @@ func (s *benchSystem) warmUp(n int) error {
 	if err := s.until(ctx, done); err != nil {
 		return err
 	}
-	return s.resetEmulator(ctx)
+	// The emulator forgets what it accepted until now.
+	return s.ask(ctx, http.MethodPost, "http://"+s.endpoint+"/_/reset", func(io.Reader) error { return nil })
 }
 
 // until waits for done, as long as every process runs.
@@ -80,21 +82,4 @@ func (s *benchSystem) until(ctx context.Context, done <-chan struct{}) error {
 			}
 		}
 	}
-}
-
-// resetEmulator has the emulator forget what it accepted until now.
-func (s *benchSystem) resetEmulator(ctx context.Context) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.endpoint+"/_/reset", http.NoBody)
-	if err != nil {
-		return err
-	}
-	response, err := s.http.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close() //nolint:errcheck // it is empty
-	if response.StatusCode != http.StatusNoContent {
-		return fmt.Errorf("reset the emulator: %s", response.Status)
-	}
-	return nil
 }
