@@ -140,8 +140,9 @@ func isAuthError(err error) bool {
 }
 
 // userinfo finds the user and password of a URL inside a text, as far as the
-// last "@" before white space or a quote: an unencoded password may hold one.
-var userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s"']*@`)
+// last "@" before white space or a quote: an unencoded password may hold one. Which
+// scheme it has, or none, makes no difference.
+var userinfo = regexp.MustCompile(`://[^\s"']*@`)
 
 // redact hides the users and passwords of URLs in a text.
-func redact(text string) string { return userinfo.ReplaceAllString(text, "${1}****@") }
+func redact(text string) string { return userinfo.ReplaceAllString(text, "://****@") }

@@ -21,6 +21,7 @@ func FuzzDenied(f *testing.F) {
 	f.Add(`Permissions Violation for Subscription to "a.>" using queue "q"`, "a.>")
 	f.Add("Permissions Violation for Publish to \"a\nlevel=INFO msg=x\"", "a")
 	f.Add(`nats: nats://user:pq7z9x@host: Permissions Violation`, "")
+	f.Add(`://user:pq7z9x@host: an address without its scheme`, "")
 	f.Add(`Permissions Violation for Publish to "_INBOX_passcode-worker.x"`, "_INBOX_passcode-worker.x")
 	f.Fuzz(func(t *testing.T, words, subject string) {
 		err := fmt.Errorf("%w: %s", nats.ErrPermissionViolation, words)
