@@ -75,7 +75,7 @@ const (
 
 // letter is the dead letter of one job.
 type letter struct {
-	known  bool // the stream knows its message id, and drops it when it comes again
+	known  bool // the stream knows its message id
 	stored bool
 	reason uint8
 }

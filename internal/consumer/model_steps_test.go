@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"slices"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
@@ -257,11 +258,11 @@ func (x *expansion) update(s *state, o op) told {
 	return told{revision: s.revision}
 }
 
-// write stores a dead letter: once for each message id, and the newest for each
-// reason and request.
+// write stores a dead letter: once for each message id while the request has any,
+// and the newest for each reason.
 func (s *state) write(seq, reason uint8) {
 	l := &s.letters[seq-1]
-	if l.known {
+	if l.known && slices.ContainsFunc(s.letters[:], func(l letter) bool { return l.stored }) {
 		return
 	}
 	for i := range s.letters {

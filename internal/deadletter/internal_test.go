@@ -72,7 +72,7 @@ func FuzzParse(f *testing.F) {
 		if y := entry.Origin.QueuedAt.Year(); y < 1 || y > 9999 {
 			t.Skip("no worker's clock stands there")
 		}
-		msg := store.message(entry.DeadLetter, time.Unix(0, 0), 1<<30)
+		msg := store.message(entry.DeadLetter, time.Unix(0, 0), 1<<30, false)
 		again, err := Parse(msg.Header, msg.Data)
 		require.NoError(t, err)
 		require.Equal(t, entry.DeadLetter, again.DeadLetter)

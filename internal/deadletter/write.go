@@ -56,9 +56,10 @@ func New(js jetstream.JetStream, o Options) *Store {
 
 // Write stores a dead letter and returns once the stream has confirmed it.
 // Writing the same again (origin and replays alike) stores nothing and is no
-// error; a later one for the same reason and request takes its place. While the
-// broker is in trouble it is repeated for the time of [retry.Default]; after that
-// writing the same again is safe, whatever became of it.
+// error, unless it was removed meanwhile; a later one for the same reason and
+// request takes its place. While the broker is in trouble it is repeated for the
+// time of [retry.Default]; after that writing the same again is safe, whatever
+// became of it.
 //
 // A job too large for one message together with the headers is cut to fit, and
 // the headers say so.
@@ -67,14 +68,23 @@ func (s *Store) Write(ctx context.Context, d domain.DeadLetter) error {
 		return fmt.Errorf("write dead letter: %w", err)
 	}
 	deadAt := s.o.Now()
-	refused := 0 // the size of a message that was too large, against all promises
+	refused := 0     // the size of a message that was too large, against all promises
+	idTaken := false // the message id is that of another job's dead letter
 	err := s.policy.Do(ctx, func(ctx context.Context) error {
 		limit := s.maxPayload()
 		if refused > 0 {
 			limit = min(limit, refused/2)
 		}
-		msg := s.message(d, deadAt, limit)
-		_, err := s.js.PublishMsg(ctx, msg) // a duplicate is as good as stored
+		msg := s.message(d, deadAt, limit, idTaken)
+		ack, err := s.js.PublishMsg(ctx, msg)
+		if err == nil && ack.Duplicate && !idTaken {
+			stands, err := s.stands(ctx, d)
+			if err != nil || stands {
+				return err
+			}
+			idTaken = true
+			return fmt.Errorf("the message id is known, and the dead letter isn't there: %w", retry.ErrAgain)
+		}
 		if tooLarge(err) && len(msg.Data) > 0 {
 			// A server with another limit than the one we asked, or a stream
 			// that an operator gave one. A part of the job is better than none.
@@ -87,6 +97,27 @@ func (s *Store) Write(ctx context.Context, d domain.DeadLetter) error {
 		return fmt.Errorf("write dead letter to stream %s: %w", s.o.Stream, err)
 	}
 	return nil
+}
+
+// stands reports whether a dead letter whose message id is known to the stream is
+// there. A jobs stream that was deleted and made again counts from 1 once more, so
+// that within the duplicate window an id may be that of another job's: taken at its
+// word, the stream would swallow this one. What an operator has removed is not there
+// either; then it comes once more, which is the lesser evil. Without a request id
+// the subject doesn't tell the two apart, and the newer is kept.
+func (s *Store) stands(ctx context.Context, d domain.DeadLetter) (bool, error) {
+	if d.RequestID == "" {
+		return false, nil
+	}
+	stream, err := s.js.Stream(ctx, s.o.Stream)
+	if err != nil {
+		return false, err
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.o.Subject+".*."+d.RequestID))
+	if err != nil {
+		return false, err
+	}
+	return len(info.State.Subjects) > 0, nil
 }
 
 func tooLarge(err error) bool {
@@ -129,8 +160,13 @@ func SubjectFor(prefix string, d domain.DeadLetter) string {
 }
 
 // message is the dead letter as it is published, at most limit bytes of headers
-// and body.
-func (s *Store) message(d domain.DeadLetter, deadAt time.Time, limit int) *nats.Msg {
+// and body. idTaken gives it a message id that no job of another stream by the same
+// name can have.
+func (s *Store) message(d domain.DeadLetter, deadAt time.Time, limit int, idTaken bool) *nats.Msg {
+	id := oneLine(d.Origin.Stream, maxNameBytes) + "-" + strconv.FormatUint(d.Origin.Seq, 10) + "-" + strconv.Itoa(d.Replays)
+	if idTaken {
+		id += "-" + strconv.FormatInt(d.Origin.QueuedAt.UnixNano(), 10)
+	}
 	h := nats.Header{}
 	for name, value := range map[string]string{
 		HeaderReason:        string(d.Reason),
@@ -146,8 +182,7 @@ func (s *Store) message(d domain.DeadLetter, deadAt time.Time, limit int) *nats.
 		HeaderWorker:        oneLine(s.o.Worker, maxNameBytes),
 		HeaderReplays:       strconv.Itoa(d.Replays),
 
-		jetstream.MsgIDHeader: oneLine(d.Origin.Stream, maxNameBytes) + "-" +
-			strconv.FormatUint(d.Origin.Seq, 10) + "-" + strconv.Itoa(d.Replays),
+		jetstream.MsgIDHeader: id,
 		// A prefix that another stream listens on must not pass as stored.
 		jetstream.ExpectedStreamHeader: s.o.Stream,
 	} {

@@ -149,6 +149,42 @@ func TestWrittenTwiceStoredOnceAndTheNewestIsKept(t *testing.T) {
 	assert.EqualValues(t, 2, count())
 }
 
+// TestAStreamMadeAnewCountsFromTheStart: its jobs have the sequences of others, whose
+// message ids the dead-letter stream still knows.
+func TestAStreamMadeAnewCountsFromTheStart(t *testing.T) {
+	t.Parallel()
+	nc, js := brokertest.Start(t)
+	store, stream := start(t, nc, js)
+	before := letter("before")
+	after := func(id, body string) domain.DeadLetter {
+		d := letter(body)
+		d.RequestID, d.Origin.QueuedAt = id, before.Origin.QueuedAt.Add(time.Minute)
+		return d
+	}
+	require.NoError(t, store.Write(t.Context(), before))
+	for range 3 {
+		require.NoError(t, store.Write(t.Context(), after("other", "after")))
+	}
+	assert.Equal(t, "before", string(last(t, stream, "passcode.dead.config.01JD-x_Y").Data))
+	stored := last(t, stream, "passcode.dead.config.other")
+	assert.Equal(t, "after", string(stored.Data))
+	assert.EqualValues(t, 2, stored.Sequence, "written three times, stored once")
+
+	// Those without a request id have a subject in common too: the newest is kept.
+	require.NoError(t, store.Write(t.Context(), after("", "nameless")))
+	again := after("", "nameless again")
+	again.Origin.QueuedAt = again.Origin.QueuedAt.Add(time.Minute)
+	require.NoError(t, store.Write(t.Context(), again))
+	assert.Equal(t, "nameless again", string(last(t, stream, "passcode.dead.config.seq-42").Data))
+
+	// One that was removed in between is not known to be the same.
+	require.NoError(t, stream.DeleteMsg(t.Context(), stored.Sequence))
+	third := after("third", "third")
+	third.Origin.QueuedAt = again.Origin.QueuedAt.Add(time.Minute)
+	require.NoError(t, store.Write(t.Context(), third))
+	assert.Equal(t, "third", string(last(t, stream, "passcode.dead.config.third").Data))
+}
+
 func TestAJobTooLargeIsCutAndSaysSo(t *testing.T) {
 	t.Parallel()
 	const payload = 64 << 10
