@@ -51,15 +51,15 @@ func (c *Consumer) endAbandoned(ctx context.Context, t *task, why domain.Abandon
 		}
 	}
 	rec, revision, err := c.ledger.Get(ctx, t.rec.RequestID)
+	own := domain.Owns(rec, t.origin.Seq, t.replays)
 	switch {
 	case errors.Is(err, domain.ErrNotFound):
 		return c.endUnclaimed(ctx, t, why)
 	case err != nil:
 		return c.trouble("abandoned", err)
-	case rec.StreamSeq != t.origin.Seq && t.replays > rec.Replays && rec.Status.Replayable():
+	case !own && t.replays > rec.Replays && rec.Status.Replayable():
 		return c.endUnclaimed(ctx, t, why)
 	}
-	own := rec.StreamSeq == t.origin.Seq
 	t.rec, t.revision, t.claimed = rec, revision, true
 	switch {
 	case !own && rec.Final:

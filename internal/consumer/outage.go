@@ -16,15 +16,15 @@ import (
 // one that is final gets the answer.
 func (c *Consumer) withoutSending(ctx context.Context, t *task, turn *turn, wait time.Duration) error {
 	rec, revision, err := c.ledger.Get(ctx, t.rec.RequestID)
+	own := domain.Owns(rec, t.origin.Seq, t.replays)
 	switch {
 	case errors.Is(err, domain.ErrNotFound):
 		return c.hold(t, turn, wait, time.Time{})
 	case err != nil:
 		return c.trouble("admit", err)
-	case rec.StreamSeq != t.origin.Seq && t.replays > rec.Replays && rec.Status.Replayable():
+	case !own && t.replays > rec.Replays && rec.Status.Replayable():
 		return c.hold(t, turn, wait, time.Time{})
 	}
-	own := rec.StreamSeq == t.origin.Seq
 	if own && rec.Status == passcode.StatusRetrying {
 		return c.hold(t, turn, wait, rec.NextAttemptAt)
 	}

@@ -80,6 +80,14 @@ type Claim struct {
 	Revision uint64
 }
 
+// Owns reports whether a job, known by its sequence in the stream and its replay
+// (0 where it is none), is the one that its request's record belongs to. The
+// sequence alone doesn't tell: a stream that was deleted and made again counts from
+// 1 once more, and a replay may come to the place that its request's first job had.
+func Owns(rec passcode.Result, seq uint64, replays int) bool {
+	return rec.StreamSeq == seq && rec.Replays == replays
+}
+
 // MayBeSent reports whether a request that needs an operator may have been sent
 // nevertheless, so that Aliyun is asked before anything is sent for it again.
 func MayBeSent(rec passcode.Result) bool {

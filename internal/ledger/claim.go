@@ -75,7 +75,7 @@ func (c *claimer) try(ctx context.Context) error {
 // jobs, whose first record this is. ClaimReopened: first may take its place.
 func Judge(first, stored passcode.Result) domain.ClaimState {
 	switch {
-	case stored.StreamSeq == first.StreamSeq:
+	case domain.Owns(stored, first.StreamSeq, first.Replays):
 		return domain.ClaimResumed
 	case laterReplay(first, stored) && stored.Status.Replayable():
 		return domain.ClaimReopened

@@ -115,6 +115,9 @@ func aReplayReopens(t *testing.T, l subject) {
 		require.NoError(t, err)
 
 		replay := record("r", seq+1, "x")
+		if replays > 0 {
+			replay.StreamSeq = seq // the stream was made anew, and counts from the start
+		}
 		replay.Replays = replays + 1
 		claim, err := l.Claim(t.Context(), replay)
 		require.NoError(t, err)
@@ -126,13 +129,18 @@ func aReplayReopens(t *testing.T, l subject) {
 		assert.Equal(t, domain.ClaimReopened, claim.State, status)
 		assert.Equal(t, replay, claim.Record, "of what was never attempted, nothing is carried over")
 		assert.Greater(t, claim.Revision, revision)
-		seq, replays, revision = seq+1, replays+1, claim.Revision
+		seq, replays, revision = replay.StreamSeq, replays+1, claim.Revision
 
 		again, err := l.Claim(t.Context(), replay)
 		require.NoError(t, err)
 		assert.Equal(t, domain.ClaimResumed, again.State, "the replay's own redelivery")
 		revision, err = l.Update(t.Context(), replay.In(status), revision)
 		require.NoError(t, err)
+		early := record("r", seq, "x")
+		early.Replays = replays - 1
+		again, err = l.Claim(t.Context(), early)
+		require.NoError(t, err)
+		assert.Equal(t, domain.ClaimDuplicate, again.State, "an earlier job in the same place of a stream made anew")
 		stale := record("r", seq+7, "x")
 		stale.Replays = replays
 		again, err = l.Claim(t.Context(), stale)

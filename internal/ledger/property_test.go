@@ -29,7 +29,7 @@ func (m *model) claim(first passcode.Result) domain.ClaimState {
 	case !m.exists:
 		m.store(first)
 		return domain.ClaimWon
-	case m.record.StreamSeq == first.StreamSeq:
+	case m.record.StreamSeq == first.StreamSeq && m.record.Replays == first.Replays:
 		return domain.ClaimResumed
 	case first.Replays > m.record.Replays &&
 		(m.record.Status == passcode.StatusDeadLettered || m.record.Status == passcode.StatusUnknown):
