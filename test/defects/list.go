@@ -116,6 +116,20 @@ func All() []Defect {
 			CaughtBy: []Test{{deadletters, "TestAQueuedReplayIsTakenUpWhileWaiting"}},
 		},
 		{
+			Name: "a known message id is taken for a dead letter", File: "internal/deadletter/write.go",
+			Old:      `		if err == nil && ack.Duplicate && !idTaken {`,
+			New:      `		if err == nil && ack == nil {`,
+			Breaks:   "what needs an operator has a dead letter",
+			CaughtBy: []Test{{deadletters, "TestAStreamMadeAnewCountsFromTheStart"}},
+		},
+		{
+			Name: "a replay is taken for the job whose place it has", File: "internal/domain/domain.go",
+			Old:      `	return rec.StreamSeq == seq && rec.Replays == replays`,
+			New:      `	return rec.StreamSeq == seq`,
+			Breaks:   "nothing is lost",
+			CaughtBy: []Test{{ledger, "TestConformance"}},
+		},
+		{
 			Name: "a replay does not look at the record", File: "internal/deadletter/plan.go",
 			Old:      `	case record != nil && !record.Status.Replayable():`,
 			New:      `	case record != nil && record.Status == "":`,
