@@ -316,7 +316,7 @@ func (a *app) build(ctx context.Context) (*consumer.Consumer, error) {
 		Prefetch: prefetch(cfg), Repair: a.repair, Logger: a.log,
 	})
 	c := consumer.New(consumer.Options{
-		Source: source,
+		Source: source, Jobs: source,
 		Ledger: records, Limiter: limiter, Sender: sender, Breaker: sender.Breaker(), Gate: account,
 		DeadLetters: deadletter.New(a.link.js, deadletter.Options{
 			Stream: cfg.DeadLetters.Stream, Subject: cfg.DeadLetters.Subject, Worker: a.worker,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/jobs"
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
@@ -72,7 +73,7 @@ func (r *requestCmd) Run(e *env, c *cli) error {
 // may have been done between the two.
 func (r *requestCmd) way(ctx context.Context, cfg config.Config, l *link, records *ledger.Ledger) (way []passcode.Result, lost bool, err error) {
 	way, err = records.History(ctx, r.ID)
-	if err != nil || way[len(way)-1].Final || !jobGone(ctx, cfg, l, way[len(way)-1].StreamSeq) {
+	if err != nil || way[len(way)-1].Final || !jobGone(ctx, cfg, l, way[len(way)-1]) {
 		return way, false, err
 	}
 	way, err = records.History(ctx, r.ID)
@@ -90,7 +91,8 @@ func (r *requestCmd) page(e *env, cfg config.Config, l *link, way []passcode.Res
 	switch {
 	case lost:
 		next[0] = fmt.Sprintf("Its job is gone from the stream without an end, so nothing more happens: somebody removed it. "+
-			"If they terminated it, \"worker dlq show seq-%d\" says more. The user has to ask for a new passcode.", last.StreamSeq)
+			"If they terminated it, \"worker dlq show seq-%d\" says more. Either its producer publishes the same job again, "+
+			"or the user asks for a new passcode.", last.StreamSeq)
 	case !last.Final:
 		next = append(next, queueLines(e.stop, cfg, l, now)...)
 	}
@@ -98,16 +100,12 @@ func (r *requestCmd) page(e *env, cfg config.Config, l *link, way []passcode.Res
 	return nil
 }
 
-// jobGone reports whether a job is surely not in the stream.
-func jobGone(ctx context.Context, cfg config.Config, l *link, seq uint64) bool {
+// jobGone reports whether the job that owns a record is surely not in the stream.
+func jobGone(ctx context.Context, cfg config.Config, l *link, rec passcode.Result) bool {
 	ctx, cancel := context.WithTimeoutCause(ctx, commandPatience, fmt.Errorf("no answer from the broker within %s", commandPatience))
 	defer cancel()
-	stream, err := l.js.Stream(ctx, cfg.Jobs.Stream)
-	if err != nil {
-		return false
-	}
-	_, err = stream.GetMsg(ctx, seq)
-	return errors.Is(err, jetstream.ErrMsgNotFound)
+	waits, err := jobs.NewSource(l.js, jobs.SourceOptions{Stream: cfg.Jobs.Stream}).Waits(ctx, rec.StreamSeq, rec.RequestID)
+	return err == nil && !waits
 }
 
 // printResult prints a result as JSON, on many lines for people or on one.

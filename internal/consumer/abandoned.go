@@ -65,7 +65,7 @@ func (c *Consumer) endAbandoned(ctx context.Context, t *task, why domain.Abandon
 	case !own && rec.Final:
 		return c.duplicate(t)
 	case !own:
-		return c.underWay(t)
+		return c.underWay(ctx, t)
 	case rec.Final:
 		return c.ended(t)
 	}

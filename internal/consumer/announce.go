@@ -1,8 +1,6 @@
 package consumer
 
-import (
-	"github.com/passcode-worker/passcode-worker/passcode"
-)
+import "github.com/passcode-worker/passcode-worker/passcode"
 
 // duplicate announces a final result again to whoever repeated the job.
 func (c *Consumer) duplicate(t *task) error {
@@ -10,12 +8,6 @@ func (c *Consumer) duplicate(t *task) error {
 	if err := c.announceDuplicate(t, t.rec); err != nil {
 		return err
 	}
-	return t.Ack()
-}
-
-// underWay drops a repeated job: the one that owns the request will announce.
-func (c *Consumer) underWay(t *task) error {
-	t.log.Info("duplicate of a request under way", "status", t.rec.Status)
 	return t.Ack()
 }
 

@@ -24,6 +24,7 @@ import (
 // Options are what a Consumer needs.
 type Options struct {
 	Source      Source
+	Jobs        Jobs
 	Ledger      Ledger
 	Limiter     Limiter
 	Sender      Sender
@@ -57,6 +58,7 @@ type Options struct {
 // Consumer handles jobs. Create it with New and run it with Run.
 type Consumer struct {
 	source        Source
+	jobs          Jobs
 	ledger        Ledger
 	limiter       Limiter
 	sender        Sender
@@ -97,6 +99,7 @@ func New(o Options) *Consumer {
 	}
 	return &Consumer{
 		source:        o.Source,
+		jobs:          o.Jobs,
 		ledger:        o.Ledger,
 		limiter:       o.Limiter,
 		sender:        o.Sender,

@@ -73,6 +73,17 @@ func stories() []story {
 			prepare: func(w *world) { w.jobs[1].body = []byte(`{"request_id":"r1","phone":"+1","code":"004213"}`) },
 		},
 		{
+			name: "a repeat whose first job is gone", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, place: true,
+			prepare: func(w *world) { w.orphaned(passcode.StatusRetrying) },
+		},
+		{
+			name: "a repeat whose first job is gone, and that was sent", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1,
+			prepare: func(w *world) {
+				w.orphaned(passcode.StatusInDoubt)
+				w.accepted, w.acceptedAt = []string{"r1"}, w.now
+			},
+		},
+		{
 			name: "a replay of a dead letter", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, place: true,
 			prepare: func(w *world) {
 				w.jobs[1].header = map[string]string{domain.HeaderReplay: "1"}
@@ -136,6 +147,14 @@ func (w *world) replayed(recorded bool) {
 	}
 }
 
+// orphaned leaves the request as it stands, with one attempt made, and its job gone
+// from the stream.
+func (w *world) orphaned(status passcode.Status) {
+	rec := sending(1).In(status)
+	rec.Phone, rec.StreamSeq = "+86138****5678", 99
+	w.records["r1"] = stored{rec, 5}
+}
+
 func (s story) world(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t, s.answers...)
@@ -174,7 +193,6 @@ func (s story) check(t *testing.T, w *world, died bool) {
 }
 
 // TestEveryStory follows each story with nobody dying.
-
 func TestEveryStory(t *testing.T) {
 	t.Parallel()
 	for _, s := range stories() {
@@ -188,13 +206,9 @@ func TestEveryStory(t *testing.T) {
 }
 
 // TestDyingAtAnyEffect lets the worker die before and after every single effect
-
 // of every story, and again at every effect of what follows. Whatever it had
-
 // done, the next delivery finishes the job rightly: one final record, one dead
-
 // letter where one belongs, and never two messages.
-
 func TestDyingAtAnyEffect(t *testing.T) {
 	t.Parallel()
 	for _, s := range stories() {
@@ -224,7 +238,6 @@ func TestDyingAtAnyEffect(t *testing.T) {
 }
 
 // TestOrderOfEffects pins the order on which the above rests.
-
 func TestOrderOfEffects(t *testing.T) {
 	t.Parallel()
 	rows := map[string][]string{
@@ -249,21 +262,13 @@ func TestOrderOfEffects(t *testing.T) {
 }
 
 // TestDuplicates: a repeated request never sends twice.
-
 // TestFinalAndDeliveredAgain: the acknowledgement was lost, and the announcement
-
 // perhaps with it, as when the broker's leader dies. The result is announced again,
-
 // as what it is, and nothing is sent.
-
 // TestDuplicateOfARequestUnderWay is dropped; its owner goes on.
-
 // TestReplayOfASentRequest is refused by the worker too, whatever the tool says.
-
 // TestUnreadable: a job without a readable request id leaves a dead letter and
-
 // no record.
-
 func TestUnreadable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, answerOK)
@@ -281,7 +286,6 @@ func TestUnreadable(t *testing.T) {
 }
 
 // TestAllProblemsOfAJobAreNamed, those found by the settings' rules included.
-
 func TestAllProblemsOfAJobAreNamed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, answerOK)
@@ -296,7 +300,6 @@ func TestAllProblemsOfAJobAreNamed(t *testing.T) {
 }
 
 // TestInvalidJobLeavesAnotherJobsRecordAlone.
-
 func TestInvalidJobLeavesAnotherJobsRecordAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, answerOK)
@@ -310,25 +313,15 @@ func TestInvalidJobLeavesAnotherJobsRecordAlone(t *testing.T) {
 }
 
 // TestPoison: a job that takes its workers down is given up after exactly so
-
 // many, whichever call it is that does it.
-
 // TestSuspectsAreHandledOneAtATime, so that the one to blame doesn't make poison
-
 // of the others.
-
 // TestLostAnswerToTheNoteOfALookup is no interruption: the worker knows its own
-
 // write again.
-
 // TestPanicBeforeTheClaim is a dead letter at once, and the worker lives.
-
 // TestUnusableRecord: a job whose record can't be read or written is a dead
-
 // letter, not an endless round.
-
 // TestLookupsThatFail are asked again and count for none.
-
 func TestLookupsThatFail(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, answerTakenAndDropped)
@@ -342,7 +335,6 @@ func TestLookupsThatFail(t *testing.T) {
 }
 
 // TestGateShut: the job goes back untouched, before anything is claimed.
-
 func TestGateShut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, answerOK)
@@ -354,9 +346,7 @@ func TestGateShut(t *testing.T) {
 }
 
 // TestProbe: what a probe learns is told to the gate, and a probe that made no
-
 // call is given back.
-
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, answerAccount, answerOK)

@@ -104,6 +104,13 @@ func (x *expansion) others() {
 			}
 		}
 	}
+	if x.from.left.purges > 0 && x.from.jobs[0].phase == jobStored {
+		s := x.from
+		s.left.purges--
+		s.jobs[0].phase, s.jobs[0].due = jobGone, 0
+		s.jobs[1] = modelJob{phase: jobStored, due: s.now, expires: x.m.expires}
+		x.emit(s, step{what: "somebody purges the stream, and a producer repeats the request as job", n: 2})
+	}
 	if x.from.left.others > 0 {
 		s := x.from
 		s.left.others--

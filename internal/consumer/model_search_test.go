@@ -222,6 +222,8 @@ func (m *model) line(now int16, by step) string {
 	case opClaim, opUpdate, opAnnounce, opReply:
 		rec := m.records[by.op.record]
 		fmt.Fprintf(&b, " [%s, attempt %d, job %d]", rec.Status, rec.Attempts, rec.StreamSeq)
+	case opFindOwner:
+		fmt.Fprintf(&b, " %d", by.op.revision)
 	case opDeadLetter:
 		fmt.Fprintf(&b, " [%s]", passcode.Reasons()[by.op.reason])
 	case opNak:

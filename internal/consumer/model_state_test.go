@@ -55,7 +55,7 @@ type state struct {
 
 // budget is what may still happen.
 type budget struct {
-	mishaps, duplicates, replays, others, accounts int8
+	mishaps, duplicates, purges, replays, others, accounts int8
 }
 
 type modelJob struct {

@@ -163,6 +163,8 @@ func (x *expansion) act(w int, o op) {
 		s.limits = x.m.limit(limitCall{limits: s.limits, kind: o.kind, attempt: o.revision, now: s.now + x.m.ahead[w], seconds: o.window}).limits
 	case opClaim:
 		got = x.claim(&s, o.record)
+	case opFindOwner:
+		got.waits = s.jobs[o.revision-1].phase == jobStored
 	case opUpdate:
 		got = x.update(&s, o)
 	case opGet:
@@ -183,8 +185,9 @@ func (x *expansion) act(w int, o op) {
 	case opAck, opTerm:
 		x.leave(&s, s.workers[w].seq)
 	case opNak:
-		job := &s.jobs[s.workers[w].seq-1]
-		job.due = s.now + o.ticks
+		if job := &s.jobs[s.workers[w].seq-1]; job.phase == jobStored {
+			job.due = s.now + o.ticks
+		}
 	}
 	x.settle(s, w, o, got, by)
 }
@@ -226,6 +229,8 @@ func (x *expansion) settle(s state, w int, o op, got told, by step) {
 	case opAnnounce:
 		wrong = ""
 		lost(x.from, errTold, ", which fails")
+	case opFindOwner:
+		lost(x.from, errTold, ", and gets no answer")
 	}
 }
 

@@ -89,6 +89,10 @@ func searches() []search {
 		{name: "a repeated job", atLeast: 120_000, settings: ordinary(func(s *settings) {
 			s.left.duplicates, s.policy.MaxAttempts, s.deathsOnly, s.transit, s.lag = 1, 1, true, 0, 0
 		})},
+		{name: "a repeated job whose first is gone", atLeast: 220_000, settings: ordinary(func(s *settings) {
+			s.left.purges, s.policy.MaxAttempts, s.deathsOnly, s.transit, s.lag = 1, 1, true, 0, 0
+			s.answers = []uint8{outcomeOK, outcomeTransient}
+		})},
 		{name: "another request of the phone", atLeast: 109_000, settings: ordinary(func(s *settings) { s.left.others = 1 })},
 		{name: "a code that soon expires", atLeast: 57_000, settings: ordinary(func(s *settings) {
 			s.expires = 10

@@ -25,6 +25,7 @@ const (
 	opReturn = iota // nothing more: handle returned
 	opAdmit
 	opClaim
+	opFindOwner
 	opUpdate
 	opGet
 	opReserve
@@ -41,7 +42,7 @@ const (
 )
 
 var opNames = [...]string{
-	opReturn: "returns", opAdmit: "asks the gate", opClaim: "claims", opUpdate: "records", opGet: "reads the record",
+	opReturn: "returns", opAdmit: "asks the gate", opClaim: "claims", opFindOwner: "looks for the owner of the record, job", opUpdate: "records", opGet: "reads the record",
 	opReserve: "reserves a place", opRelease: "gives the place back", opClose: "closes the phone", opSend: "sends",
 	opLookUp: "looks up", opDeadLetter: "writes the dead letter", opAnnounce: "announces again", opReply: "replies",
 	opAck: "acks", opNak: "naks", opTerm: "terms",
@@ -50,7 +51,7 @@ var opNames = [...]string{
 // op is one operation, with what it carries.
 type op struct {
 	kind     uint8
-	revision uint8 // of an update; of a place the attempt
+	revision uint8 // of an update; of a place the attempt; of an owner its sequence
 	reason   uint8 // of a dead letter, in passcode.Reasons
 	record   int32 // a record's number
 	ticks    int16 // of a nak the delay; of a send the last tick at which it may be written; of a look-up since when
@@ -67,6 +68,7 @@ type told struct {
 	revision    uint8
 	outcome     uint8
 	found       uint8
+	waits       bool
 	record      int32
 	now         int16
 	looks       uint8
@@ -158,7 +160,7 @@ func (m *model) looks(place int32) uint8 {
 
 func (m *model) consumer(s *script) *Consumer {
 	c := New(Options{
-		Ledger: s, Limiter: s, Sender: s, DeadLetters: s, Gate: s, Numbers: s, Announcer: s,
+		Jobs: s, Ledger: s, Limiter: s, Sender: s, DeadLetters: s, Gate: s, Numbers: s, Announcer: s,
 		Metrics: nopMetrics{}, Logger: m.log, Policy: m.policy,
 		Worker: "w" + strconv.Itoa(int(s.job.worker)+1), ResultSubject: "passcode.result",
 		ReplySubjects: []string{"_INBOX.>"}, Concurrency: 1, AckWait: leaseTicks * time.Second,
@@ -248,6 +250,13 @@ func (s *script) Ack() error                    { return s.do(op{kind: opAck}) }
 func (s *script) Nak(delay time.Duration) error { return s.do(op{kind: opNak, ticks: ticks(delay)}) }
 func (s *script) Term(string) error             { return s.do(op{kind: opTerm}) }
 func (s *script) Extend() error                 { return nil }
+
+// The stream.
+
+func (s *script) Waits(_ context.Context, seq uint64, _ string) (bool, error) {
+	got, err := s.ask(func() op { return op{kind: opFindOwner, revision: uint8(seq)} })
+	return got.waits, err
+}
 
 // The ledger.
 

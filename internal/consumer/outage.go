@@ -40,7 +40,7 @@ func (c *Consumer) withoutSending(ctx context.Context, t *task, turn *turn, wait
 		return c.duplicate(t)
 	default:
 		c.metrics.Delivery("under_way")
-		return c.underWay(t)
+		return c.underWay(ctx, t)
 	}
 }
 

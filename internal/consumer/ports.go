@@ -18,6 +18,13 @@ type Source interface {
 	Drain()
 }
 
+// Jobs looks into the stream of jobs.
+type Jobs interface {
+	// Waits reports whether the job of that sequence is in the stream, and is one of
+	// the request.
+	Waits(ctx context.Context, seq uint64, requestID string) (bool, error)
+}
+
 // Ledger keeps one record for each request.
 type Ledger interface {
 	// Claim stores first unless the request is already known; see domain.Claim.

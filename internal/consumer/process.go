@@ -52,7 +52,7 @@ func (c *Consumer) process(work, stopping context.Context, t *task, turn *turn) 
 	case domain.ClaimDuplicate:
 		return c.duplicate(t)
 	default:
-		return c.underWay(t)
+		return c.underWay(work, t)
 	}
 }
 
@@ -86,7 +86,7 @@ func (c *Consumer) processExpired(ctx context.Context, t *task) error {
 	case domain.ClaimDuplicate:
 		return c.duplicate(t)
 	default:
-		return c.underWay(t)
+		return c.underWay(ctx, t)
 	}
 }
 

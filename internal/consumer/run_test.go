@@ -141,7 +141,7 @@ func runner(t *testing.T, source Source, sender Sender, concurrency int) *Consum
 	w := newWorld(t, answerOK)
 	return New(Options{
 		Source: source, Sender: sender,
-		Ledger: worldLedger{w}, Limiter: worldLimiter{w}, DeadLetters: worldDead{w}, Gate: worldGate{w},
+		Jobs: worldJobs{w}, Ledger: worldLedger{w}, Limiter: worldLimiter{w}, DeadLetters: worldDead{w}, Gate: worldGate{w},
 		Numbers: worldNumbers{}, Announcer: worldAnnouncer{w}, Metrics: nopMetrics{},
 		Logger: slog.New(slog.DiscardHandler), Policy: testPolicy(), Worker: "w1",
 		ResultSubject: "passcode.result", ReplySubjects: []string{"_INBOX.>"},

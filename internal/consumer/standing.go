@@ -16,6 +16,7 @@ const (
 	recordsOf = "the records"
 	limitsOf  = "the limits"
 	lettersOf = "the dead letters"
+	jobsOf    = "the jobs"
 )
 
 // thingOf is what an operation works on; the operations are those of the metric.
@@ -23,7 +24,7 @@ var thingOf = map[string]string{
 	"claim": recordsOf, "count attempt": recordsOf, "look up": recordsOf,
 	"record": recordsOf, "abandoned": recordsOf, "recover": recordsOf,
 	"reserve": limitsOf, "close phone": limitsOf, "release": limitsOf,
-	"dead letter": lettersOf,
+	"dead letter": lettersOf, "find owner": jobsOf,
 }
 
 // standing is trouble with the broker that stands: since when each thing has

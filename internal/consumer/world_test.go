@@ -208,7 +208,7 @@ func (w *world) consumer() *Consumer {
 	policy := testPolicy()
 	policy.Resend = !w.noResend
 	return New(Options{
-		Ledger: worldLedger{w}, Limiter: worldLimiter{w}, Sender: worldSender{w},
+		Jobs: worldJobs{w}, Ledger: worldLedger{w}, Limiter: worldLimiter{w}, Sender: worldSender{w},
 		DeadLetters: worldDead{w}, Gate: worldGate{w}, Numbers: worldNumbers{},
 		Announcer: worldAnnouncer{w}, Metrics: nopMetrics{},
 		Logger: slog.New(slog.NewTextHandler(&w.log, nil)),
@@ -241,6 +241,16 @@ func (d *worldDelivery) Nak(delay time.Duration) error {
 
 func (d *worldDelivery) Term(reason string) error {
 	return d.w.effect("term", func() { d.m.done, d.m.termed = true, reason })
+}
+
+type worldJobs struct{ w *world }
+
+func (j worldJobs) Waits(_ context.Context, seq uint64, id string) (waits bool, err error) {
+	err = j.w.effect("find owner", func() {
+		m, ok := j.w.jobs[seq]
+		waits = ok && !m.done && strings.Contains(string(m.body), fmt.Sprintf("%q", id))
+	})
+	return waits, err
 }
 
 type worldLedger struct{ w *world }

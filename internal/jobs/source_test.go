@@ -304,3 +304,33 @@ func TestAnnounce(t *testing.T) {
 	nc.Close()
 	require.Error(t, jobs.NewAnnouncer(nc).Announce("answers.x", want))
 }
+
+// TestWaits: a job is known by its place and its request.
+func TestWaits(t *testing.T) {
+	t.Parallel()
+	_, js := brokertest.Start(t)
+	ctx := bounded(t)
+	s := newSource(js, 1)
+	_, err := s.Waits(ctx, 1, "r1")
+	require.ErrorIs(t, err, jetstream.ErrStreamNotFound, "whether it waits is not known")
+	require.NoError(t, provision(ctx, js))
+	for _, body := range []string{`{"request_id":"r1","phone":"+1"}`, `{`} {
+		_, err := js.Publish(ctx, "jobs", []byte(body))
+		require.NoError(t, err)
+	}
+	for _, row := range []struct {
+		seq  uint64
+		id   string
+		want bool
+	}{{1, "r1", true}, {1, "r2", false}, {2, "r1", false}, {3, "r1", false}} {
+		waits, err := s.Waits(ctx, row.seq, row.id)
+		require.NoError(t, err)
+		assert.Equal(t, row.want, waits, "%d %s", row.seq, row.id)
+	}
+	stream, err := js.Stream(ctx, "JOBS")
+	require.NoError(t, err)
+	require.NoError(t, stream.Purge(ctx))
+	waits, err := s.Waits(ctx, 1, "r1")
+	require.NoError(t, err)
+	assert.False(t, waits)
+}

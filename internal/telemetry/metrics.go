@@ -36,7 +36,7 @@ var (
 		"new", "redelivered", "duplicate", "under_way", "reopened", "invalid", "expired", "handed_back",
 	}
 	operations = []string{
-		"claim", "count attempt", "look up", "reserve", "admit", "gate",
+		"claim", "find owner", "count attempt", "look up", "reserve", "admit", "gate",
 		"dead letter", "close phone", "release", "record", "announce", "reply", "abandoned", "recover",
 	}
 	abandonments = []string{"max_deliveries", "terminated"}

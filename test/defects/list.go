@@ -130,6 +130,14 @@ func All() []Defect {
 			CaughtBy: []Test{{ledger, "TestConformance"}},
 		},
 		{
+			Name: "a request whose job is gone is left alone", File: "internal/consumer/orphan.go",
+			Old:      `	return !waits, nil`,
+			New:      `	return waits && !waits, nil`,
+			Breaks:   "nothing is lost",
+			CaughtBy: []Test{{consumer, "TestModel/a_repeated_job_whose_first_is_gone"}, {consumer, "TestRepeatOfARequestWhoseJobIsGone"}},
+			Also:     []Test{{e2e, "TestRepeatedAfterTheirStreamWasLost"}},
+		},
+		{
 			Name: "a replay does not look at the record", File: "internal/deadletter/plan.go",
 			Old:      `	case record != nil && !record.Status.Replayable():`,
 			New:      `	case record != nil && record.Status == "":`,

@@ -2,12 +2,14 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/passcode"
+	"github.com/passcode-worker/passcode-worker/test/harness"
 )
 
 // goodAndBad publishes n good jobs and one that becomes a dead letter, the name
@@ -143,4 +145,85 @@ func TestRecordsLostOnTheWay(t *testing.T) {
 			s.quiet()
 		})
 	}
+}
+
+// TestRepeatedAfterTheirStreamWasLost: jobs in every state are gone with their stream,
+// and their producer publishes them again. Each comes to its end, and none is sent twice.
+func TestRepeatedAfterTheirStreamWasLost(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(*troubled){
+		"purged": func(s *troubled) {
+			stream, err := s.js.Stream(s.ctx(), "PASSCODE")
+			require.NoError(s.t, err)
+			require.NoError(s.t, stream.Purge(s.ctx()))
+		},
+		"deleted": func(s *troubled) { require.NoError(s.t, s.js.DeleteStream(s.ctx(), "PASSCODE")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := trouble(t, []string{"retry.initial_interval", "3s", "retry.randomization_factor", "0"}, "--latency", "600ms")
+			var ids []string
+			for _, one := range []struct {
+				what   string
+				faults string
+				status passcode.Status
+			}{
+				{"retrying", "throttle,count=5", passcode.StatusRetrying},
+				{"doubtful", "accept_drop,count=5", passcode.StatusInDoubt},
+				{"sending", "", passcode.StatusSending},
+			} {
+				s.emulator.SetFaults(one.faults)
+				for i := range 5 {
+					ids = append(ids, fmt.Sprintf("%s%d", one.what, i))
+					s.insist(ids[len(ids)-1], phoneOf(len(ids)))
+				}
+				s.results.until(bound, "jobs "+string(one.status), func(byID map[string][]passcode.Result) bool {
+					return !slices.ContainsFunc(ids[len(ids)-5:], func(id string) bool {
+						return len(byID[id]) == 0 || byID[id][len(byID[id])-1].Status != one.status
+					})
+				})
+			}
+			lose(s)
+			// In another order, and not under their own message ids, which a stream that
+			// was purged still knows.
+			slices.Reverse(ids)
+			for i, id := range ids {
+				require.NoError(t, harness.Insist(s.ctx(), s.js, id+"-again", job(id, phoneOf(len(ids)-i))))
+			}
+			for _, id := range ids {
+				assert.Equal(t, passcode.StatusSent, s.results.final(id, bound).Status, id)
+			}
+			s.untilDone(bound)
+			s.once(ids...)
+			s.untilReady()
+		})
+	}
+}
+
+// TestAStreamMadeAnewCountsFromTheStart: a job has the place in the stream that another
+// had before, and is not taken for it: neither as a dead letter nor as a replay.
+func TestAStreamMadeAnewCountsFromTheStart(t *testing.T) {
+	t.Parallel()
+	s := trouble(t, nil)
+	for i, id := range []string{"first", "second"} {
+		s.emulator.SetFaults("code=isv.SMS_TEMPLATE_ILLEGAL,count=1")
+		s.insist(id, phoneOf(i))
+		assert.Equal(t, passcode.StatusDeadLettered, s.results.final(id, bound).Status)
+		require.EqualValues(t, 1, s.record(id).StreamSeq)
+		s.untilDone(bound)
+		require.NoError(t, s.js.DeleteStream(s.ctx(), "PASSCODE"))
+	}
+	s.untilReady()
+	s.command("dlq", "replay", "--id", "first")
+	s.results.until(bound, "the first is sent", func(byID map[string][]passcode.Result) bool {
+		way := byID["first"]
+		return way[len(way)-1].Status == passcode.StatusSent
+	})
+	require.EqualValues(t, 1, s.record("first").StreamSeq)
+	s.command("dlq", "replay", "--id", "second")
+	s.results.until(bound, "the second is sent", func(byID map[string][]passcode.Result) bool {
+		way := byID["second"]
+		return way[len(way)-1].Status == passcode.StatusSent
+	})
+	s.once("first", "second")
 }
