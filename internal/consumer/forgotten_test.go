@@ -25,6 +25,9 @@ func TestRecordsPurgedAtAnyEffect(t *testing.T) {
 		if strings.Contains(s.name, "replay of a dead letter") {
 			continue // of a request without an attempt; with its record it loses that it was ever there
 		}
+		if strings.Contains(s.name, "whose first job is gone") {
+			continue // the record is all that is left of what that job did
+		}
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			calm := s.world(t)
