@@ -77,7 +77,7 @@ func searches() []search {
 			s.answers = []uint8{outcomeOK, outcomeTransient}
 		})},
 		{name: "a request that is refused", atLeast: 45_000, settings: refused(nil)},
-		{name: "a refusal that a worker learns late", atLeast: 55_000, settings: ordinary(func(s *settings) {
+		{name: "a refusal that a worker learns late", atLeast: 54_000, settings: ordinary(func(s *settings) {
 			s.answers = []uint8{outcomeOK, outcomeConfig}
 			s.deathsOnly, s.transit, s.lag = true, 0, 0
 		})},
