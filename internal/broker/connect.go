@@ -22,6 +22,11 @@ const (
 	// cluster takes to elect another leader. The client's own default is six minutes.
 	pingInterval = 2 * time.Second
 	maxPings     = 2
+	// The client holds its lock while it writes, so that nothing else can be done on
+	// the connection meanwhile, not even a ping. Where the socket's buffer is full of
+	// requests that a server which was cut off doesn't take, that lasts until here;
+	// the client's own default is a minute.
+	writeTimeout = 4 * time.Second
 )
 
 // Connect returns a connection that keeps itself up: it starts before the broker
@@ -75,6 +80,8 @@ func (o Options) connection(log *slog.Logger) ([]nats.Option, error) {
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(maxPings),
+		nats.FlusherTimeout(writeTimeout),
+		nats.ReconnectOnFlusherError(),
 		// Without it the client closes for good when a server refuses it twice
 		// with the same words.
 		nats.IgnoreAuthErrorAbort(),

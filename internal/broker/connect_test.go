@@ -122,47 +122,68 @@ func TestAConsumerGoesOnAfterARestart(t *testing.T) {
 }
 
 // A server that is cut off leaves its connections open and says nothing more. A
-// worker that stayed with it would do nothing while the others work.
+// worker that stayed with it would do nothing while the others work. One that takes
+// nothing more either has the client's writes wait.
 func TestASilentServerIsLeft(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	connected := make(chan struct{}, 10)
-	var serving sync.WaitGroup
-	t.Cleanup(serving.Wait)
-	t.Cleanup(func() { require.NoError(t, listener.Close()) })
-	serving.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() { silentServer(conn, connected) })
-		}
-	})
+	for name, deaf := range map[string]bool{"and takes what it is sent": false, "and takes nothing": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			connected, over := make(chan struct{}, 10), make(chan struct{})
+			var running sync.WaitGroup
+			t.Cleanup(running.Wait)
+			t.Cleanup(func() { require.NoError(t, listener.Close()) })
+			t.Cleanup(func() { close(over) })
+			running.Go(func() {
+				for {
+					conn, err := listener.Accept()
+					if err != nil {
+						return
+					}
+					running.Go(func() { silentServer(conn, connected, deaf, over) })
+				}
+			})
 
-	nc := connect(t, broker.Options{URL: "nats://" + listener.Addr().String()}, nil)
-	require.NoError(t, broker.WaitConnected(within(t, patience), nc))
-	<-connected
-	began := time.Now()
-	select {
-	case <-connected:
-		assert.Greater(t, time.Since(began), 2*time.Second, "a moment's silence is no reason")
-	case <-time.After(15 * time.Second):
-		require.Fail(t, "the connection stays with a silent server")
+			nc := connect(t, broker.Options{URL: "nats://" + listener.Addr().String()}, nil)
+			require.NoError(t, broker.WaitConnected(within(t, patience), nc))
+			<-connected
+			began := time.Now()
+			running.Go(func() {
+				for range 32 { // more than the sockets hold
+					_ = nc.Publish("subject", make([]byte, 512<<10))
+				}
+			})
+			select {
+			case <-connected:
+				assert.Greater(t, time.Since(began), 2*time.Second, "a moment's silence is no reason")
+			case <-time.After(25 * time.Second):
+				require.Fail(t, "the connection stays with a silent server")
+			}
+		})
 	}
 }
 
-// silentServer greets a client, answers its first ping, and nothing after that.
-func silentServer(conn net.Conn, connected chan<- struct{}) {
+// silentServer greets a client, answers its first ping, and nothing after that. One
+// that is deaf doesn't even read what comes then, until the test is over.
+func silentServer(conn net.Conn, connected chan<- struct{}, deaf bool, over <-chan struct{}) {
 	defer func() { _ = conn.Close() }() // the client's end decides
 	_, _ = io.WriteString(conn, `INFO {"server_id":"S","version":"2.15.2","proto":1,"max_payload":1048576}`+"\r\n")
-	lines := bufio.NewScanner(conn)
-	for answered := false; lines.Scan(); {
-		if lines.Text() == "PING" && !answered {
+	lines := bufio.NewReader(conn)
+	for answered := false; ; {
+		line, err := lines.ReadSlice('\n')
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return
+		}
+		if string(line) == "PING\r\n" && !answered {
 			answered = true
 			_, _ = io.WriteString(conn, "PONG\r\n")
 			connected <- struct{}{}
+			if deaf {
+				<-over
+				return
+			}
 		}
 	}
 }
