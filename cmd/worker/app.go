@@ -13,12 +13,12 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/passcode-worker/passcode-worker/internal/account"
 	"github.com/passcode-worker/passcode-worker/internal/aliyun"
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/internal/consumer"
 	"github.com/passcode-worker/passcode-worker/internal/deadletter"
-	"github.com/passcode-worker/passcode-worker/internal/gate"
 	"github.com/passcode-worker/passcode-worker/internal/health"
 	"github.com/passcode-worker/passcode-worker/internal/jobs"
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
@@ -39,7 +39,7 @@ type app struct {
 	metrics *telemetry.Metrics
 	link    *link
 	monitor *health.Monitor
-	gate    atomic.Pointer[gate.Gate]
+	gate    atomic.Pointer[account.Breaker]
 	breaker atomic.Pointer[aliyun.Breaker]
 	running atomic.Pointer[pipeline]
 	repairs repairs
@@ -284,7 +284,7 @@ func (a *app) build(ctx context.Context) (*consumer.Consumer, error) {
 
 	var records *ledger.Ledger
 	var limiter *ratelimit.Limiter
-	var account *gate.Gate
+	var breaker *account.Breaker
 	err = a.insist(ctx, "opening the buckets", func() (err error) {
 		if records, err = ledger.Open(ctx, a.link.js, cfg.Results.Bucket); err != nil {
 			return err
@@ -295,7 +295,7 @@ func (a *app) build(ctx context.Context) (*consumer.Consumer, error) {
 		if err != nil {
 			return err
 		}
-		account, err = gate.Open(ctx, a.link.js, gate.Options{
+		breaker, err = account.Open(ctx, a.link.js, account.Options{
 			Bucket: cfg.Limits.Bucket, Stream: cfg.Jobs.Stream, Consumer: cfg.Jobs.Consumer,
 			Worker: a.worker, Logger: a.log,
 		})
@@ -304,9 +304,9 @@ func (a *app) build(ctx context.Context) (*consumer.Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.gate.Store(account)
+	a.gate.Store(breaker)
 	a.background("account gate", func(ctx context.Context) {
-		if err := account.Run(ctx); err != nil && ctx.Err() == nil {
+		if err := breaker.Run(ctx); err != nil && ctx.Err() == nil {
 			a.log.Error("account gate ended", "error", err)
 		}
 	})
@@ -317,7 +317,7 @@ func (a *app) build(ctx context.Context) (*consumer.Consumer, error) {
 	})
 	c := consumer.New(consumer.Options{
 		Source: source, Jobs: source,
-		Ledger: records, Limiter: limiter, Sender: sender, Breaker: sender.Breaker(), Gate: account,
+		Ledger: records, Limiter: limiter, Sender: sender, Breaker: sender.Breaker(), Gate: breaker,
 		DeadLetters: deadletter.New(a.link.js, deadletter.Options{
 			Stream: cfg.DeadLetters.Stream, Subject: cfg.DeadLetters.Subject, Worker: a.worker,
 			MaxPayload: a.link.nc.MaxPayload,

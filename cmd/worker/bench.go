@@ -9,8 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/passcode-worker/passcode-worker/internal/bench"
 	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/lab/bench"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/passcode-worker/passcode-worker/internal/bench"
+	"github.com/passcode-worker/passcode-worker/internal/lab/bench"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 

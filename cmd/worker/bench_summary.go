@@ -5,7 +5,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/passcode-worker/passcode-worker/internal/bench"
+	"github.com/passcode-worker/passcode-worker/internal/lab/bench"
 )
 
 // summary tells what came of the run, on standard output.

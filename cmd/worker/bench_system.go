@@ -12,11 +12,11 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/passcode-worker/passcode-worker/internal/aliyun/emulator"
-	"github.com/passcode-worker/passcode-worker/internal/bench"
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/internal/jobs"
+	"github.com/passcode-worker/passcode-worker/internal/lab/bench"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/passcode-worker/passcode-worker/internal/bench"
 	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/lab/bench"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 

@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/passcode-worker/passcode-worker/internal/bench"
 	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/lab/bench"
 )
 
 const (

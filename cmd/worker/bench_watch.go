@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/passcode-worker/passcode-worker/internal/bench"
+	"github.com/passcode-worker/passcode-worker/internal/lab/bench"
 )
 
 // benchAudit is how often what the emulator accepted is read, a few thousand

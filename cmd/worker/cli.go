@@ -10,8 +10,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/passcode-worker/passcode-worker/internal/aliyun/emulator"
 	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
 	"github.com/passcode-worker/passcode-worker/internal/telemetry"
 )
 

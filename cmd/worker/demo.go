@@ -12,9 +12,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/passcode-worker/passcode-worker/internal/aliyun/emulator"
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
 )
 
 // demoCmd is "worker demo".

@@ -9,8 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/passcode-worker/passcode-worker/internal/aliyun/emulator"
 	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
 )
 
 // startWorker starts a worker on the stage, and returns when it takes jobs.

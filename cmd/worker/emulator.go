@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/passcode-worker/passcode-worker/internal/aliyun/emulator"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
 )
 
 // emulatorCmd is "worker emulator".

@@ -10,10 +10,10 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/passcode-worker/passcode-worker/internal/account"
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/internal/bucket"
 	"github.com/passcode-worker/passcode-worker/internal/config"
-	"github.com/passcode-worker/passcode-worker/internal/gate"
 	"github.com/passcode-worker/passcode-worker/internal/jobs"
 	"github.com/passcode-worker/passcode-worker/internal/telemetry"
 )
@@ -32,7 +32,7 @@ func (p *pauseCmd) Run(e *env, c *cli) error {
 			return usageError{errors.New("worker pause: the duration must be longer than nothing; \"worker resume\" ends a pause")}
 		}
 	}
-	return c.withGate(e, func(_ config.Config, _ *link, g *gate.Gate) error {
+	return c.withAccount(e, func(_ config.Config, _ *link, g *account.Breaker) error {
 		pause, err := g.Hold(e.stop, d, telemetry.Scrub(p.Reason))
 		if err != nil {
 			return err
@@ -52,7 +52,7 @@ type resumeCmd struct{}
 
 // Run ends the consumer's pause, and the account's.
 func (*resumeCmd) Run(e *env, c *cli) error {
-	return c.withGate(e, func(cfg config.Config, l *link, g *gate.Gate) error {
+	return c.withAccount(e, func(cfg config.Config, l *link, g *account.Breaker) error {
 		// Looked at first: afterwards jobs are on their way already.
 		info, err := l.js.Consumer(e.stop, cfg.Jobs.Stream, cfg.Jobs.Consumer)
 		if err != nil {
@@ -82,8 +82,8 @@ func (*resumeCmd) Run(e *env, c *cli) error {
 	})
 }
 
-// withGate runs use with the account gate of the workers, under an operator's name.
-func (c *cli) withGate(e *env, use func(config.Config, *link, *gate.Gate) error) error {
+// withAccount runs use with the account gate of the workers, under an operator's name.
+func (c *cli) withAccount(e *env, use func(config.Config, *link, *account.Breaker) error) error {
 	cfg, l, err := c.connected(e)
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func (c *cli) withGate(e *env, use func(config.Config, *link, *gate.Gate) error)
 	if err := broker.CheckServer(l.nc); err != nil {
 		return err
 	}
-	g, err := gate.Open(e.stop, l.js, gate.Options{
+	g, err := account.Open(e.stop, l.js, account.Options{
 		Bucket: cfg.Limits.Bucket, Stream: cfg.Jobs.Stream, Consumer: cfg.Jobs.Consumer, Worker: operator(),
 	})
 	if err == nil {
@@ -132,7 +132,7 @@ func operator() string {
 }
 
 // pauseText says until when a pause lasts, whose it is and why.
-func pauseText(p gate.Pause) string {
+func pauseText(p account.Pause) string {
 	text := "until \"worker resume\""
 	if !p.Endless() {
 		text = "until " + p.Until.Format(time.RFC3339)
@@ -148,7 +148,7 @@ func pauseText(p gate.Pause) string {
 }
 
 // accountText says since when and why the account is closed.
-func accountText(s gate.State) string {
+func accountText(s account.State) string {
 	text := fmt.Sprintf("since %s by %s", s.Since.Format(time.RFC3339), s.Code)
 	if s.Message != "" {
 		text += " (" + s.Message + ")"
@@ -159,7 +159,7 @@ func accountText(s gate.State) string {
 // pause explains a pause of the consumer, for readiness and the log. The
 // account's own is told of elsewhere.
 func (a *app) pause(ctx context.Context, until time.Time) (string, error) {
-	g := a.gate.Load()
+	g := a.account.Load()
 	if g == nil {
 		return "", nil // starting
 	}
@@ -172,6 +172,6 @@ func (a *app) pause(ctx context.Context, until time.Time) (string, error) {
 	case g.State().Closed():
 		return "", nil
 	default:
-		return pauseText(gate.Pause{Until: until}), nil
+		return pauseText(account.Pause{Until: until}), nil
 	}
 }

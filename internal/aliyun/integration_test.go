@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/aliyun"
-	"github.com/passcode-worker/passcode-worker/internal/aliyun/emulator"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 

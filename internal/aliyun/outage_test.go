@@ -15,9 +15,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/passcode-worker/passcode-worker/internal/account"
 	"github.com/passcode-worker/passcode-worker/internal/consumer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
-	"github.com/passcode-worker/passcode-worker/internal/gate"
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/internal/ratelimit"
 	"github.com/passcode-worker/passcode-worker/internal/telemetry"
@@ -101,11 +101,11 @@ func newOutage(t *testing.T, f fate) *outage {
 	}
 	limiter, err := ratelimit.NewMemory([]domain.Rule{{Max: 1, Window: time.Minute}}, time.Now)
 	require.NoError(t, err)
-	broker := gate.NewMemory(time.Now)
+	broker := account.NewMemory(time.Now)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	for i := range replicas {
-		account, err := broker.Gate(ctx, gate.Options{})
+		accountBreaker, err := broker.Breaker(ctx, account.Options{})
 		require.NoError(t, err)
 		options := testOptions("http://127.0.0.1:1")
 		options.Logger = slog.New(slog.NewTextHandler(&o.log, nil))
@@ -114,7 +114,7 @@ func newOutage(t *testing.T, f fate) *outage {
 		o.senders = append(o.senders, sender)
 		c := consumer.New(consumer.Options{
 			Source: source{o.jobs, make(chan struct{})}, Ledger: o.records, Limiter: limiter,
-			Sender: outageSender{sender, o}, Breaker: sender.Breaker(), Gate: account,
+			Sender: outageSender{sender, o}, Breaker: sender.Breaker(), Gate: accountBreaker,
 			DeadLetters: nobody{}, Announcer: nobody{}, Numbers: nobody{},
 			Metrics: telemetry.NewMetrics(nil), Logger: slog.New(slog.DiscardHandler),
 			Policy: consumer.Policy{ // of the default settings
@@ -126,7 +126,7 @@ func newOutage(t *testing.T, f fate) *outage {
 			Worker: fmt.Sprintf("w%d", i), ResultSubject: "passcode.result", Concurrency: 256,
 			AckWait: 30 * time.Second, CallFence: DefaultTimeout, ShutdownTimeout: 30 * time.Second,
 		})
-		running.Go(func() { assert.NoError(t, account.Run(ctx)) })
+		running.Go(func() { assert.NoError(t, accountBreaker.Run(ctx)) })
 		running.Go(func() { assert.NoError(t, c.Run(ctx, context.Background())) })
 	}
 	o.stop = func() {

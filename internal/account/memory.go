@@ -1,4 +1,4 @@
-package gate
+package account
 
 import (
 	"context"
@@ -34,12 +34,12 @@ func NewMemory(now func() time.Time) *Memory {
 	return &Memory{now: now, changed: make(chan struct{})}
 }
 
-// Gate returns a gate of one more replica. Bucket, Stream and Consumer don't matter.
-func (m *Memory) Gate(ctx context.Context, o Options) (*Gate, error) {
+// Breaker returns a gate of one more replica. Bucket, Stream and Consumer don't matter.
+func (m *Memory) Breaker(ctx context.Context, o Options) (*Breaker, error) {
 	if o.Now == nil {
 		o.Now = m.now
 	}
-	return newGate(ctx, memoryStore{m}, memoryQueue{m}, o)
+	return newBreaker(ctx, memoryStore{m}, memoryQueue{m}, o)
 }
 
 // PausedUntil returns the end of the consumer's pause; zero where it is not paused.

@@ -1,4 +1,4 @@
-package gate
+package account
 
 import (
 	"context"
@@ -38,13 +38,13 @@ type Pause struct {
 // Endless reports whether the pause lasts until somebody ends it.
 func (p Pause) Endless() bool { return !p.Until.Before(Forever) }
 
-// Hold pauses the consumer for d, or for d = 0 until [Gate.Resume], and notes why.
+// Hold pauses the consumer for d, or for d = 0 until [Breaker.Resume], and notes why.
 // It changes the end of an earlier pause. Where the account's own pause lasts
 // longer the consumer stays paused for as long.
 //
 // The note is written first: a replica that sees the pause can say whose it is.
 // One without its pause says nothing, since its end fits no pause.
-func (g *Gate) Hold(ctx context.Context, d time.Duration, reason string) (Pause, error) {
+func (g *Breaker) Hold(ctx context.Context, d time.Duration, reason string) (Pause, error) {
 	ctx, cancel := retry.Within(ctx, bucket.Patience)
 	defer cancel()
 	var note Pause
@@ -89,7 +89,7 @@ type Resumed struct {
 
 // Resume ends whatever pause there is. Where the account is closed the next job
 // is the probe.
-func (g *Gate) Resume(ctx context.Context) (Resumed, error) {
+func (g *Breaker) Resume(ctx context.Context) (Resumed, error) {
 	ctx, cancel := retry.Within(ctx, bucket.Patience)
 	defer cancel()
 	r := Resumed{Account: g.State()}
@@ -125,10 +125,10 @@ func (g *Gate) Resume(ctx context.Context) (Resumed, error) {
 }
 
 // Holder returns the operator's note about a pause of the consumer with this
-// end, and false where it is not an operator's, or not by [Gate.Hold]. It keeps
+// end, and false where it is not an operator's, or not by [Breaker.Hold]. It keeps
 // the note from being dropped by age, so that a pause is explained for as long as
 // replicas ask.
-func (g *Gate) Holder(ctx context.Context, until time.Time) (Pause, bool, error) {
+func (g *Breaker) Holder(ctx context.Context, until time.Time) (Pause, bool, error) {
 	note, revision, err := g.readNote(ctx)
 	if err != nil {
 		return Pause{}, false, fmt.Errorf("gate: whose pause it is: %w", err)
@@ -153,7 +153,7 @@ func (p Pause) ends(until time.Time) bool {
 }
 
 // readNote returns no note where there is none, or one that can't be read.
-func (g *Gate) readNote(ctx context.Context) (note Pause, revision uint64, err error) {
+func (g *Breaker) readNote(ctx context.Context) (note Pause, revision uint64, err error) {
 	data, revision, err := g.store.Get(ctx, pauseKey)
 	if err != nil || len(data) > maxDocumentBytes || json.Unmarshal(data, &note) != nil {
 		return Pause{}, revision, err
@@ -163,7 +163,7 @@ func (g *Gate) readNote(ctx context.Context) (note Pause, revision uint64, err e
 	return note, revision, nil
 }
 
-func (g *Gate) writeNote(ctx context.Context, note Pause) error {
+func (g *Breaker) writeNote(ctx context.Context, note Pause) error {
 	data, err := json.Marshal(note)
 	if err != nil {
 		return err

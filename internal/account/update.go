@@ -1,4 +1,4 @@
-package gate
+package account
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 // as somebody else was faster. next gives the document to write, or false where
 // there is nothing to do. update returns the view after it and whether it wrote.
 // Only the holder of g.turn may call it.
-func (g *Gate) update(ctx context.Context, next func(*view) (document, bool)) (result *view, wrote bool, err error) {
+func (g *Breaker) update(ctx context.Context, next func(*view) (document, bool)) (result *view, wrote bool, err error) {
 	start := g.view.Load()
 	base, tried := start, document{}
 	err = bucket.Retry(ctx, func(ctx context.Context) error {
@@ -59,7 +59,7 @@ func (g *Gate) update(ctx context.Context, next func(*view) (document, bool)) (r
 // answered. The first two mean that our state stands and goes under the stored
 // revision; in the third the next write is refused again. So the leader decides,
 // and what we know to be newer is not thrown away for what may be stale.
-func (g *Gate) rebase(base, stored *view) *view {
+func (g *Breaker) rebase(base, stored *view) *view {
 	if stored.revision >= base.revision {
 		g.see(stored)
 		return g.bounded(stored)
@@ -69,7 +69,7 @@ func (g *Gate) rebase(base, stored *view) *view {
 
 // adopt makes a state that this gate wrote its view, unless the watch was faster
 // and brought one that came after.
-func (g *Gate) adopt(v, start *view) *view {
+func (g *Breaker) adopt(v, start *view) *view {
 	if v.revision <= start.revision {
 		// The bucket was made anew and counts from the start again.
 		g.mu.Lock()
@@ -83,7 +83,7 @@ func (g *Gate) adopt(v, start *view) *view {
 }
 
 // see makes a state the view if it is newer, and reports whether it was.
-func (g *Gate) see(v *view) bool {
+func (g *Breaker) see(v *view) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if v.revision <= g.view.Load().revision {
@@ -95,7 +95,7 @@ func (g *Gate) see(v *view) bool {
 
 // bounded sets until, no later than Max from now: a replica whose clock is far
 // ahead must not stop the others for as long.
-func (g *Gate) bounded(v *view) *view {
+func (g *Breaker) bounded(v *view) *view {
 	b := *v
 	b.until = b.Until
 	if b.State == PhaseProbing {
@@ -110,7 +110,7 @@ func (g *Gate) bounded(v *view) *view {
 // read asks the broker for the state. One that can't be read counts as open: an
 // account that still fails closes the gate again with the next call, while a gate
 // that stays closed for a fault nobody sees sends nothing at all.
-func (g *Gate) read(ctx context.Context) (*view, error) {
+func (g *Breaker) read(ctx context.Context) (*view, error) {
 	data, revision, err := g.store.Get(ctx, key)
 	if err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func (g *Gate) read(ctx context.Context) (*view, error) {
 	return g.parse(data, revision), nil
 }
 
-func (g *Gate) parse(data []byte, revision uint64) *view {
+func (g *Breaker) parse(data []byte, revision uint64) *view {
 	doc, err := decode(data)
 	if err != nil {
 		g.log.Error("the account gate opens", "revision", revision, "error", err)
@@ -128,7 +128,7 @@ func (g *Gate) parse(data []byte, revision uint64) *view {
 }
 
 // reload reads the state and takes it over if it is newer.
-func (g *Gate) reload(ctx context.Context) error {
+func (g *Breaker) reload(ctx context.Context) error {
 	v, err := g.read(ctx)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package gate
+package account
 
 import (
 	"context"
@@ -28,7 +28,7 @@ const (
 // Run follows the state in the broker until ctx ends, and sees to it that the
 // consumer is paused while the gate is. It returns nil, once all it started has
 // ended.
-func (g *Gate) Run(ctx context.Context) error {
+func (g *Breaker) Run(ctx context.Context) error {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	watching.Go(func() { g.follow(ctx) })
@@ -37,7 +37,7 @@ func (g *Gate) Run(ctx context.Context) error {
 }
 
 // follow keeps a watch on the document, and starts it again when it fails.
-func (g *Gate) follow(ctx context.Context) {
+func (g *Breaker) follow(ctx context.Context) {
 	waits := retry.Pauses(firstWatchRetry, lastWatchRetry)
 	for {
 		err := g.store.Watch(ctx, key, func(data []byte, revision uint64) {
@@ -57,7 +57,7 @@ func (g *Gate) follow(ctx context.Context) {
 }
 
 // learn takes over a state that the broker announced.
-func (g *Gate) learn(v *view) {
+func (g *Breaker) learn(v *view) {
 	if g.see(v) && v.State != PhaseProbing {
 		g.log.Info("the account gate changed", "state", v.State, "code", v.Code, "level", v.Level,
 			"until", v.Until, "worker", v.Worker)
@@ -67,7 +67,7 @@ func (g *Gate) learn(v *view) {
 	}
 }
 
-func (g *Gate) askToLook() {
+func (g *Breaker) askToLook() {
 	select {
 	case g.look <- struct{}{}:
 	default: // it is asked already
@@ -75,7 +75,7 @@ func (g *Gate) askToLook() {
 }
 
 // tend reads the state now and then, and looks after the consumer when asked to.
-func (g *Gate) tend(ctx context.Context) {
+func (g *Breaker) tend(ctx context.Context) {
 	reload := time.NewTicker(reloadEvery)
 	defer reload.Stop()
 	look := time.NewTimer(0) // at once: a worker may have died between the record and the pause
@@ -101,7 +101,7 @@ func (g *Gate) tend(ctx context.Context) {
 
 // mend pauses the consumer if the gate is paused and the consumer is not. It asks
 // first: a watch that lags could make it bring back a pause that was ended.
-func (g *Gate) mend(ctx context.Context) error {
+func (g *Breaker) mend(ctx context.Context) error {
 	if g.view.Load().State != PhasePaused {
 		return nil
 	}
@@ -122,7 +122,7 @@ func (g *Gate) mend(ctx context.Context) error {
 // Somebody may have ended the gate's pause, and resumed the consumer, just before
 // it was paused here. So the document is read again afterwards: either that shows
 // it, and the consumer is resumed, or the other's resume is yet to come.
-func (g *Gate) pauseQueue(ctx context.Context, v *view) error {
+func (g *Breaker) pauseQueue(ctx context.Context, v *view) error {
 	ctx, cancel := retry.Within(ctx, bucket.Patience)
 	defer cancel()
 	paused := false
@@ -154,7 +154,7 @@ func (g *Gate) pauseQueue(ctx context.Context, v *view) error {
 // resumeQueue ends the consumer's pause early, unless it lasts longer than the
 // gate's own did: then it is an operator's. It does what it can: a pause that
 // can't be resumed ends by itself.
-func (g *Gate) resumeQueue(ctx context.Context, before *view) error {
+func (g *Breaker) resumeQueue(ctx context.Context, before *view) error {
 	ctx, cancel := retry.Within(ctx, bucket.Patience)
 	defer cancel()
 	ours := max(before.Until.Sub(g.now()), 0) + slack

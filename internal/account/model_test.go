@@ -1,4 +1,4 @@
-package gate
+package account
 
 import (
 	"testing"
@@ -15,9 +15,9 @@ func TestHistories(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := newClock()
 		m := NewMemory(c.Now)
-		gates := make([]*Gate, 3)
+		gates := make([]*Breaker, 3)
 		for i := range gates {
-			g, err := m.Gate(t.Context(), Options{Worker: string(rune('a' + i))})
+			g, err := m.Breaker(t.Context(), Options{Worker: string(rune('a' + i))})
 			require.NoError(t, err)
 			gates[i] = g
 		}

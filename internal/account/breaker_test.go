@@ -1,4 +1,4 @@
-package gate
+package account
 
 import (
 	"context"
@@ -224,7 +224,7 @@ func TestClockFarAhead(t *testing.T) {
 	t.Parallel()
 	c := newClock()
 	m := NewMemory(c.Now)
-	g, err := m.Gate(t.Context(), Options{Worker: "ahead", Now: func() time.Time { return c.Now().AddDate(1, 0, 0) }})
+	g, err := m.Breaker(t.Context(), Options{Worker: "ahead", Now: func() time.Time { return c.Now().AddDate(1, 0, 0) }})
 	require.NoError(t, err)
 	_, err = g.Trip(t.Context(), "x", "")
 	require.NoError(t, err)
@@ -243,7 +243,7 @@ func TestExactlyOneProbeOverAllReplicas(t *testing.T) {
 	gates := make([]replica, replicas)
 	for i := range gates {
 		gates[i] = newReplica(t, m, string(rune('a'+i)))
-		running(t, gates[i].Gate)
+		running(t, gates[i].Breaker)
 	}
 	// The others learn of a pause by their watch.
 	learned := func(level int) {
@@ -298,7 +298,7 @@ func TestOptions(t *testing.T) {
 	for _, o := range []Options{
 		{Initial: -1}, {ProbeTimeout: -1}, {Max: -1}, {Initial: time.Hour}, {Initial: time.Minute, Max: time.Second},
 	} {
-		_, err := NewMemory(nil).Gate(t.Context(), o)
+		_, err := NewMemory(nil).Breaker(t.Context(), o)
 		assert.ErrorContains(t, err, "gate: ", "%+v", o)
 	}
 }

@@ -1,4 +1,4 @@
-package gate
+package account
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 //
 // It returns when to try the job again, which is never before now. The time holds
 // also beside an error; the error then says that the pause could not be recorded,
-// or that it is recorded but the consumer not yet paused, which [Gate.Run] mends.
-func (g *Gate) Trip(ctx context.Context, code, message string) (time.Time, error) {
+// or that it is recorded but the consumer not yet paused, which [Breaker.Run] mends.
+func (g *Breaker) Trip(ctx context.Context, code, message string) (time.Time, error) {
 	known := g.view.Load()
 	probing := g.holds(known)
 	if known.State != PhaseOpen && !probing {
@@ -42,7 +42,7 @@ func (g *Gate) Trip(ctx context.Context, code, message string) (time.Time, error
 }
 
 // again is when a job that the gate holds back should return.
-func (g *Gate) again(v *view) time.Time {
+func (g *Breaker) again(v *view) time.Time {
 	now := g.now()
 	switch left := v.until.Sub(now); {
 	case v.State == PhaseOpen || left <= 0:
@@ -58,7 +58,7 @@ func (g *Gate) again(v *view) time.Time {
 // that one message: the account works. Where this replica holds the probe, the
 // gate opens and the consumer resumes. In every other case it does nothing, at
 // the cost of an atomic load or two.
-func (g *Gate) Passed(ctx context.Context) error {
+func (g *Breaker) Passed(ctx context.Context) error {
 	before := g.view.Load()
 	if !g.holds(before) {
 		return nil
@@ -76,7 +76,7 @@ func (g *Gate) Passed(ctx context.Context) error {
 // GiveBack says that the probe ended without a word on the account: the job was a
 // duplicate or was denied by a limit of ours, the call failed on its way or was
 // left in doubt. The next job may probe at once. Without the probe it does nothing.
-func (g *Gate) GiveBack(ctx context.Context) error {
+func (g *Breaker) GiveBack(ctx context.Context) error {
 	if !g.holds(g.view.Load()) {
 		return nil
 	}
@@ -89,7 +89,7 @@ func (g *Gate) GiveBack(ctx context.Context) error {
 // ProbeNow ends the pause under way, for an operator who has put the account in
 // order: the next job is the probe. The consumer resumes unless somebody else has
 // paused it for longer. Where there is no pause it does nothing.
-func (g *Gate) ProbeNow(ctx context.Context) error {
+func (g *Breaker) ProbeNow(ctx context.Context) error {
 	var before *view
 	_, wrote, err := g.change(ctx, "probe now", func(v *view) (document, bool) {
 		before = v
@@ -103,13 +103,13 @@ func (g *Gate) ProbeNow(ctx context.Context) error {
 
 // holds reports whether this gate holds the probe. It loses it when its time is
 // over and another one takes it.
-func (g *Gate) holds(v *view) bool {
+func (g *Breaker) holds(v *view) bool {
 	probe := g.probe.Load()
 	return v.State == PhaseProbing && probe != nil && *probe == v.ID
 }
 
 // change runs one update, alone in this process and within patience.
-func (g *Gate) change(ctx context.Context, call string, next func(*view) (document, bool)) (*view, bool, error) {
+func (g *Breaker) change(ctx context.Context, call string, next func(*view) (document, bool)) (*view, bool, error) {
 	ctx, cancel := retry.Within(ctx, bucket.Patience)
 	defer cancel()
 	select {

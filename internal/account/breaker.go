@@ -1,4 +1,4 @@
-package gate
+package account
 
 import (
 	"context"
@@ -64,9 +64,9 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// Gate is one replica's view of the account gate. Its methods may be called by
+// Breaker is one replica's view of the account gate. Its methods may be called by
 // any number of goroutines.
-type Gate struct {
+type Breaker struct {
 	store   store
 	queue   queue
 	options Options
@@ -116,8 +116,8 @@ type State struct {
 func (s State) Closed() bool { return s.Phase != PhaseOpen }
 
 // Open returns a gate on an existing bucket, in the state that the broker knows.
-// [Gate.Run] keeps it up to date.
-func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Gate, error) {
+// [Breaker.Run] keeps it up to date.
+func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Breaker, error) {
 	ctx, cancel := retry.Within(ctx, bucket.Patience)
 	defer cancel()
 	kv, err := bucket.Open(ctx, js, o.Bucket)
@@ -127,15 +127,15 @@ func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Gate, error)
 	case err != nil:
 		return nil, failed(ctx, "open", err)
 	}
-	return newGate(ctx, kv, serverQueue{js, o.Stream, o.Consumer}, o)
+	return newBreaker(ctx, kv, serverQueue{js, o.Stream, o.Consumer}, o)
 }
 
-func newGate(ctx context.Context, s store, q queue, o Options) (*Gate, error) {
+func newBreaker(ctx context.Context, s store, q queue, o Options) (*Breaker, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{
+	g := &Breaker{
 		store: s, queue: q, options: o, log: o.Logger,
 		now:   func() time.Time { return o.Now().UTC() },
 		pause: pauseOf(o.Initial, o.Max),
@@ -151,7 +151,7 @@ func newGate(ctx context.Context, s store, q queue, o Options) (*Gate, error) {
 }
 
 // State tells how things stand, as far as this replica knows.
-func (g *Gate) State() State {
+func (g *Breaker) State() State {
 	v := g.view.Load()
 	return State{
 		Phase: v.State, Since: v.Since, Until: v.Until, Level: v.Level,
@@ -161,13 +161,13 @@ func (g *Gate) State() State {
 
 // Admit says whether a call may be made now. While the gate is open it costs one
 // atomic load. When a pause is over, one caller over all replicas is given the
-// probe; that caller must end it with [Gate.Passed], [Gate.Trip] or
-// [Gate.GiveBack]. The others are told how long to wait.
+// probe; that caller must end it with [Breaker.Passed], [Breaker.Trip] or
+// [Breaker.GiveBack]. The others are told how long to wait.
 //
 // Trouble with the broker is no error here: the last known state then counts, and
 // a probe that can't be claimed within two seconds is tried for later. The only
 // error is that of ctx.
-func (g *Gate) Admit(ctx context.Context) (domain.Admission, error) {
+func (g *Breaker) Admit(ctx context.Context) (domain.Admission, error) {
 	v := g.view.Load()
 	if v.State == PhaseOpen {
 		return domain.Admission{Allowed: true}, nil
@@ -180,7 +180,7 @@ func (g *Gate) Admit(ctx context.Context) (domain.Admission, error) {
 
 // waitFor returns how long a job must wait while the gate is closed, and whether
 // a probe is due instead.
-func (g *Gate) waitFor(v *view) (wait time.Duration, over bool) {
+func (g *Breaker) waitFor(v *view) (wait time.Duration, over bool) {
 	left := v.until.Sub(g.now())
 	switch {
 	case left <= 0:
@@ -193,7 +193,7 @@ func (g *Gate) waitFor(v *view) (wait time.Duration, over bool) {
 }
 
 // claim tries to get the probe.
-func (g *Gate) claim(ctx context.Context) (domain.Admission, error) {
+func (g *Breaker) claim(ctx context.Context) (domain.Admission, error) {
 	select {
 	case g.turn <- struct{}{}:
 	default: // somebody here is at it; one claim a replica is enough

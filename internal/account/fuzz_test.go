@@ -1,4 +1,4 @@
-package gate
+package account
 
 import (
 	"strings"
@@ -32,7 +32,7 @@ func FuzzPauseNote(f *testing.F) {
 		c := newClock()
 		m := NewMemory(c.Now)
 		m.note, m.ttl = memoryValue{data: data, revision: 1}, time.Hour
-		g := newReplica(t, m, "a").Gate
+		g := newReplica(t, m, "a").Breaker
 		note, _, err := g.readNote(t.Context())
 		require.NoError(t, err)
 		requireOneLine(t, note.Reason, maxReasonBytes)

@@ -1,4 +1,4 @@
-package gate
+package account
 
 import (
 	"context"
@@ -19,7 +19,7 @@ func TestWatchCarriesEveryChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemory(time.Now)
 		a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
-		stop := running(t, b.Gate)
+		stop := running(t, b.Breaker)
 		defer stop()
 		synctest.Wait()
 
@@ -52,7 +52,7 @@ func TestWorkerDiedBeforeThePause(t *testing.T) {
 				if !tellsRunning {
 					trip()
 				}
-				stop := running(t, newReplica(t, m, "b").Gate)
+				stop := running(t, newReplica(t, m, "b").Breaker)
 				defer stop()
 				synctest.Wait()
 				until := time.Now().UTC().Add(initial)
@@ -121,7 +121,7 @@ func TestPauseThatFailsIsMended(t *testing.T) {
 		a := newReplica(t, m, "a")
 		q := &failingQueue{queue: memoryQueue{m}}
 		a.queue = q
-		stop := running(t, a.Gate)
+		stop := running(t, a.Breaker)
 		defer stop()
 
 		began := time.Now().UTC()
@@ -168,7 +168,7 @@ func TestWatchStartsAgain(t *testing.T) {
 			}
 			return nil
 		}
-		stop := running(t, a.Gate)
+		stop := running(t, a.Breaker)
 		defer stop()
 		b.trips(initial)
 		elapse(lastWatchRetry)
@@ -186,7 +186,7 @@ func TestSilentWatch(t *testing.T) {
 		b := newReplica(t, m, "b")
 		h.watching = func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }
 		h.beforeGet = failing(1, errBroker)
-		stop := running(t, a.Gate)
+		stop := running(t, a.Breaker)
 		defer stop()
 		b.trips(initial)
 		elapse(2*reloadEvery - 1) // the first reading fails

@@ -1,4 +1,4 @@
-package gate
+package account
 
 import (
 	"context"
@@ -50,13 +50,13 @@ func elapse(d time.Duration) { <-time.After(d) }
 
 // replica is a gate with shorthands for what the tests do with it.
 type replica struct {
-	*Gate
+	*Breaker
 	t testing.TB
 }
 
 func newReplica(t testing.TB, m *Memory, worker string) replica {
 	t.Helper()
-	g, err := m.Gate(t.Context(), Options{Worker: worker})
+	g, err := m.Breaker(t.Context(), Options{Worker: worker})
 	require.NoError(t, err)
 	return replica{g, t}
 }
@@ -99,7 +99,7 @@ func (r replica) syncs() {
 
 // running starts Run and stops it with the test, or when the function returned
 // is called.
-func running(t testing.TB, g *Gate) (stop func()) {
+func running(t testing.TB, g *Breaker) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -163,7 +163,7 @@ func hooked(t testing.TB, m *Memory, o Options) (replica, *hooks) {
 	t.Helper()
 	h := &hooks{store: memoryStore{m}}
 	o.Now = m.now
-	g, err := newGate(t.Context(), h, memoryQueue{m}, o)
+	g, err := newBreaker(t.Context(), h, memoryQueue{m}, o)
 	require.NoError(t, err)
 	return replica{g, t}, h
 }

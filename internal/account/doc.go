@@ -1,4 +1,4 @@
-// Package gate stops every replica while Aliyun answers for the whole account:
+// Package account stops every replica while Aliyun answers for the whole account:
 // no balance, arrears, a wrong key, a cap on the account. Each further call would
 // only fail too, and some failures count against the account.
 //
@@ -20,12 +20,12 @@
 // In the broker, not in a worker: one JSON document under the key "account" of a
 // key-value bucket, changed by compare-and-swap alone. Each gate follows it with a
 // watch and reads it again every ten seconds, so a gate closes within
-// milliseconds of another's discovery, and [Gate.Admit] costs one atomic load
+// milliseconds of another's discovery, and [Breaker.Admit] costs one atomic load
 // while the gate is open. Without the broker the last known state counts.
 //
 // # An operator's pause
 //
-// Operators pause the same consumer, with [Gate.Hold]. A note under the key
+// Operators pause the same consumer, with [Breaker.Hold]. A note under the key
 // "pause" says why, until when and who; it explains the pause and decides nothing,
 // so that one that outlived its pause does no harm. The gate neither shortens nor
 // ends a pause that lasts longer than its own.
@@ -53,4 +53,4 @@
 // difference between clocks makes a probe that much earlier or later. No replica
 // waits longer than [Options].Max after it learned of a pause, whatever time the
 // document names.
-package gate
+package account
