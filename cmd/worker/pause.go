@@ -159,7 +159,7 @@ func accountText(s account.State) string {
 // pause explains a pause of the consumer, for readiness and the log. The
 // account's own is told of elsewhere.
 func (a *app) pause(ctx context.Context, until time.Time) (string, error) {
-	g := a.account.Load()
+	g := a.gate.Load()
 	if g == nil {
 		return "", nil // starting
 	}
