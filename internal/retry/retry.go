@@ -1,38 +1,40 @@
-// Package retry repeats a request to the broker that failed for a reason that
+// Package retry repeats an operation on the broker that failed for a reason that
 // passes: a lost connection, a leader being elected, no answer in time.
+//
+// The loop runs at the innermost place, in the adapter, which calls [Do]. Whoever
+// is outermost names the policy, with [Policy.Context]. Loops don't nest: a [Do]
+// within another one makes a single try, which the outer one repeats.
 //
 // A try that failed may still have been carried out, only its answer lost. So
 // what is repeated must be safe to repeat, or the caller must look at what an
-// earlier try may have left.
+// earlier try may have left; see [NeverSent].
 package retry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Errors that tell which bound ended a request; match with errors.Is.
+// Errors that tell which bound ended an operation; match with errors.Is.
 var (
 	// ErrNoAnswer: one try had no answer within [Policy.Try].
 	ErrNoAnswer = errors.New("the broker did not answer in time")
 	// ErrGaveUp: the tries together took longer than [Policy.Total].
 	ErrGaveUp = errors.New("gave up on the broker")
-	// ErrAgain marks an error as one that passes: wrap it to have [Policy.Do]
-	// try again.
+	// ErrAgain marks an error as one that passes under every policy. It is no
+	// trouble of the broker, so observers aren't told of it.
 	ErrAgain = errors.New("worth another try")
 )
 
 // Policy says how long to try.
 type Policy struct {
-	// Try bounds one request. A connection that breaks does not end the
-	// requests under way on it; they wait this long for an answer that never
-	// comes. 0 leaves it to op, whose requests are then bounded one by one.
+	// Try bounds one try. A connection that breaks does not end the requests in
+	// progress on it; they wait this long for an answer that never comes.
 	Try time.Duration
 	// Total bounds all tries together; 0 leaves that to the context.
 	Total time.Duration
@@ -44,43 +46,130 @@ type Policy struct {
 	Passes func(error) bool
 }
 
-// Default suits a request that a job in hand waits for: two seconds a try, fifteen
-// in all. That is longer than a cluster takes to elect a leader, four to nine
-// seconds and seldom a second round, and well within the time that the broker
-// leaves a worker to acknowledge a job.
-func Default() Policy {
-	return Policy{Try: 2 * time.Second, Total: 15 * time.Second, First: 20 * time.Millisecond, Longest: time.Second}
+// The policies.
+var (
+	// Request suits a request that a job in hand waits for, and is the default.
+	// Its total is longer than a cluster takes to elect a leader, four to nine
+	// seconds and seldom a second round, and well within the time that the broker
+	// leaves a worker to acknowledge a job. Its first pauses are short, for a
+	// compare-and-swap that lost a race.
+	Request = Policy{Try: 2 * time.Second, Total: 15 * time.Second, First: 5 * time.Millisecond, Longest: time.Second}
+	// Settle suits what became of a job and must be stored. Giving up loses no
+	// job: the next delivery asks Aliyun, which takes longer than knowing.
+	Settle = Policy{Try: 2 * time.Second, Total: 10 * time.Minute, First: 20 * time.Millisecond, Longest: 2 * time.Second, Passes: NotFinal}
+	// Start suits a worker that starts before its broker is whole, and waits for it.
+	Start = Policy{First: 200 * time.Millisecond, Longest: 10 * time.Second, Passes: NotFinal}
+	// Pull suits the pull of jobs, which goes on for as long as the worker runs.
+	Pull = Policy{First: 100 * time.Millisecond, Longest: time.Second, Passes: NotFinal}
+	// Follow suits a watch, which goes on for as long as the worker runs.
+	Follow = Policy{First: 100 * time.Millisecond, Longest: 5 * time.Second, Passes: NotFinal}
+	// Inspect is for somebody who looks on: a broker that doesn't answer within two
+	// tries is one to report.
+	Inspect = Policy{Try: 2 * time.Second, Total: 5 * time.Second, First: 100 * time.Millisecond, Longest: time.Second}
+)
+
+// Default returns [Request]. It goes once its last caller has moved to [Do].
+func Default() Policy { return Request }
+
+// scope is what a context carries.
+type scope struct {
+	policy  *Policy // nil: Request
+	observe func(error)
+	after   func(time.Duration) <-chan time.Time
+	looping bool
 }
 
-// Do calls op until it succeeds, fails for good (see [Policy.Passes]), the context
-// ends or [Policy.Total] has passed. The context given to op ends after
-// [Policy.Try]. An error that ended the tries wraps the bound that did it (the
-// context's cause or [ErrGaveUp]) and the last try's own error.
-func (p Policy) Do(ctx context.Context, op func(context.Context) error) error {
-	if p.Total > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = Within(ctx, p.Total)
-		defer cancel()
+type scopeKey struct{}
+
+func scopeOf(ctx context.Context) scope {
+	s, ok := ctx.Value(scopeKey{}).(scope)
+	if !ok {
+		return scope{observe: func(error) {}, after: time.After}
 	}
+	return s
+}
+
+func (s scope) in(ctx context.Context) context.Context { return context.WithValue(ctx, scopeKey{}, s) }
+
+// Context returns a context under which [Do] follows the policy. It bounds all
+// that is done under it by [Policy.Total], with a cause that wraps [ErrGaveUp].
+// observe is told of each try that failed and is made again; nil: as before.
+func (p Policy) Context(ctx context.Context, observe func(error)) (context.Context, context.CancelFunc) {
+	s := scopeOf(ctx)
+	s.policy, s.looping = &p, false
+	ctx = s.in(ctx)
+	if observe != nil {
+		ctx = Observe(ctx, observe)
+	}
+	if p.Total == 0 {
+		return context.WithCancel(ctx)
+	}
+	return Within(ctx, p.Total)
+}
+
+// Observe returns a context under which observe is told of each try that failed
+// and is made again.
+func Observe(ctx context.Context, observe func(error)) context.Context {
+	s := scopeOf(ctx)
+	s.observe = observe
+	return s.in(ctx)
+}
+
+// WithTimer returns a context under which after takes the place of [time.After],
+// for tests.
+func WithTimer(ctx context.Context, after func(time.Duration) <-chan time.Time) context.Context {
+	s := scopeOf(ctx)
+	s.after = after
+	return s.in(ctx)
+}
+
+// Do calls op until it succeeds, fails for good or the context ends, under the
+// policy that the context carries ([Request] where it carries none). The context
+// given to op ends after [Policy.Try]. An error that ended the tries wraps the
+// bound that did it (the context's cause) and the last try's own error.
+func Do(ctx context.Context, op func(context.Context) error) error {
+	s := scopeOf(ctx)
+	switch {
+	case s.looping:
+		return try(ctx, Request.Try, op)
+	case s.policy == nil:
+		return Request.Do(ctx, op)
+	default:
+		return s.policy.run(ctx, cmp.Or(s.policy.Try, Request.Try), op)
+	}
+}
+
+// Do calls op under this policy, whatever the context carries. Where [Policy.Try]
+// is 0 a try isn't bounded, so that op may consist of several calls of [Do].
+func (p Policy) Do(ctx context.Context, op func(context.Context) error) error {
+	ctx, cancel := p.Context(ctx, nil)
+	defer cancel()
+	return p.run(ctx, p.Try, op)
+}
+
+func (p Policy) run(ctx context.Context, bound time.Duration, op func(context.Context) error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	passes := p.Passes
-	if passes == nil {
-		passes = Temporary
-	}
-	var pauses *backoff.ExponentialBackOff // made at the first failure: most requests have none
+	s := scopeOf(ctx)
+	inner := s
+	inner.looping = true
+	loop := inner.in(ctx)
+	var pauses *backoff.ExponentialBackOff // made at the first failure: most operations have none
 	var last error
 	for {
-		err := p.try(ctx, op)
+		err := try(loop, bound, op)
 		ended := ctx.Err()
 		switch {
 		case err == nil:
 			return nil
 		case ended != nil && (errors.Is(err, ended) || errors.Is(err, context.Cause(ctx))):
 			return endedBy(ctx, last) // the bound fell into this try
-		case !passes(err):
+		case !p.passes(err):
 			return err
+		}
+		if !errors.Is(err, ErrAgain) {
+			s.observe(err)
 		}
 		if pauses == nil {
 			pauses = Pauses(p.First, p.Longest)
@@ -88,14 +177,26 @@ func (p Policy) Do(ctx context.Context, op func(context.Context) error) error {
 		select {
 		case <-ctx.Done():
 			return endedBy(ctx, err)
-		case <-time.After(pauses.NextBackOff()):
+		case <-s.after(pauses.NextBackOff()):
 		}
 		last = err
 	}
 }
 
-// Within bounds several requests together, as [Policy.Total] bounds those of one
-// call of Do. The context's cause wraps [ErrGaveUp].
+func (p Policy) passes(err error) bool {
+	switch {
+	case isPermanent(err):
+		return false
+	case errors.Is(err, ErrAgain):
+		return true
+	case p.Passes != nil:
+		return p.Passes(err)
+	default:
+		return Temporary(err)
+	}
+}
+
+// Within bounds several operations together. The context's cause wraps [ErrGaveUp].
 func Within(ctx context.Context, total time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, total, fmt.Errorf("%w after %s", ErrGaveUp, total))
 }
@@ -109,6 +210,24 @@ func Pauses(first, longest time.Duration) *backoff.ExponentialBackOff {
 	)
 }
 
+// Interval is the wait after a number of failures in a row, the first being 1:
+// initial, multiplied with each further one, up to longest. It does not vary.
+func Interval(initial time.Duration, multiplier float64, longest time.Duration, failures int) time.Duration {
+	b := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(initial), backoff.WithMaxInterval(longest),
+		backoff.WithMultiplier(multiplier), backoff.WithRandomizationFactor(0),
+		backoff.WithMaxElapsedTime(0),
+	)
+	interval := b.NextBackOff()
+	for range failures - 1 {
+		if interval >= longest {
+			break
+		}
+		interval = b.NextBackOff()
+	}
+	return interval
+}
+
 func endedBy(ctx context.Context, last error) error {
 	if last == nil {
 		return context.Cause(ctx)
@@ -116,79 +235,15 @@ func endedBy(ctx context.Context, last error) error {
 	return fmt.Errorf("%w; last try: %w", context.Cause(ctx), last)
 }
 
-func (p Policy) try(ctx context.Context, op func(context.Context) error) error {
-	if p.Try == 0 {
+func try(ctx context.Context, bound time.Duration, op func(context.Context) error) error {
+	if bound == 0 {
 		return op(ctx)
 	}
-	tryCtx, cancel := context.WithTimeoutCause(ctx, p.Try, ErrNoAnswer)
+	tryCtx, cancel := context.WithTimeoutCause(ctx, bound, ErrNoAnswer)
 	defer cancel()
 	err := op(tryCtx)
 	if errors.Is(err, context.DeadlineExceeded) && tryCtx.Err() != nil && ctx.Err() == nil {
-		return fmt.Errorf("%w (%s)", ErrNoAnswer, p.Try)
+		return fmt.Errorf("%w (%s)", ErrNoAnswer, bound)
 	}
 	return err
 }
-
-// Temporary reports whether a request that failed with err is worth repeating
-// unchanged.
-func Temporary(err error) bool {
-	for _, passes := range []error{
-		ErrAgain, ErrNoAnswer,
-		nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected, nats.ErrStaleConnection,
-		nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded,
-		jetstream.ErrNoStreamResponse, jetstream.ErrServerShutdown,
-		// Half an answer: what was asked may or may not have been done.
-		jetstream.ErrInvalidJSAck, jetstream.ErrInvalidJetStreamResponse, jetstream.ErrConsumerCreationResponseEmpty,
-	} {
-		if errors.Is(err, passes) {
-			return true
-		}
-	}
-	var api *jetstream.APIError
-	if !errors.As(err, &api) {
-		return false
-	}
-	switch api.ErrorCode {
-	case jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount,
-		clusteringRequired, accountNotFound, notInClusters:
-		return false // 503 by number, yet settings that don't mend themselves
-	case notAssigned, notLeader, memoryExceeded, storageExceeded, streamOffline, consumerOffline,
-		streamOfflineReason, consumerOfflineReason:
-		return true // 500 by number, yet a state that a cluster passes through
-	case duplicateInProcess:
-		return true // 409: an earlier try with this message id is being replicated, or is lost yet
-	}
-	return api.Code == 503 || api.Code == 429
-}
-
-// NeverSent reports whether a request that failed with err surely was not carried
-// out: it did not leave this process, or nobody was there to take it. Of any
-// other failed request the answer alone may be lost.
-func NeverSent(err error) bool {
-	for _, unsent := range []error{
-		nats.ErrReconnectBufExceeded, nats.ErrConnectionReconnecting,
-		nats.ErrNoResponders, jetstream.ErrNoStreamResponse,
-	} {
-		if errors.Is(err, unsent) {
-			return true
-		}
-	}
-	return false
-}
-
-// Error codes that jetstream has no names for; they are those of nats-server's
-// server/errors.json.
-const (
-	notAssigned           jetstream.ErrorCode = 10007
-	notLeader             jetstream.ErrorCode = 10009
-	clusteringRequired    jetstream.ErrorCode = 10010
-	memoryExceeded        jetstream.ErrorCode = 10028
-	accountNotFound       jetstream.ErrorCode = 10035
-	notInClusters         jetstream.ErrorCode = 10036
-	storageExceeded       jetstream.ErrorCode = 10047
-	streamOffline         jetstream.ErrorCode = 10118
-	duplicateInProcess    jetstream.ErrorCode = 10158
-	consumerOffline       jetstream.ErrorCode = 10119
-	streamOfflineReason   jetstream.ErrorCode = 10194
-	consumerOfflineReason jetstream.ErrorCode = 10195
-)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
@@ -22,7 +23,7 @@ func TestSucceedsOnceTheTroubleHasPassed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tries := 0
-		err := retry.Default().Do(t.Context(), func(context.Context) error {
+		err := retry.Do(t.Context(), func(context.Context) error {
 			if tries++; tries < 5 {
 				return nats.ErrTimeout
 			}
@@ -57,7 +58,7 @@ func TestPausesGrowToTheLongest(t *testing.T) {
 func TestAFinalErrorIsReturnedAtOnceAndUnchanged(t *testing.T) {
 	t.Parallel()
 	tries := 0
-	err := retry.Default().Do(t.Context(), func(context.Context) error { tries++; return errFinal })
+	err := retry.Do(t.Context(), func(context.Context) error { tries++; return errFinal })
 	assert.Equal(t, errFinal, err)
 	assert.Equal(t, 1, tries)
 }
@@ -91,7 +92,7 @@ func TestTheErrorTellsWhichBoundEndedIt(t *testing.T) {
 					ctx, cancel = context.WithTimeoutCause(ctx, test.bound, shutdown)
 					defer cancel()
 				}
-				p := retry.Default()
+				p := retry.Request
 				p.Total = test.total
 				began := time.Now()
 				err := p.Do(ctx, test.op)
@@ -112,7 +113,7 @@ func TestATryThatHangsIsCutOffAndRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tries := 0
 		began := time.Now()
-		err := retry.Default().Do(t.Context(), func(ctx context.Context) error {
+		err := retry.Do(t.Context(), func(ctx context.Context) error {
 			if tries++; tries == 1 {
 				<-ctx.Done()
 				return ctx.Err()
@@ -163,8 +164,93 @@ func TestNothingIsTriedOnceTheContextHasEnded(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cause := errors.New("stopped by the operator")
 	cancel(cause)
-	err := retry.Default().Do(ctx, func(context.Context) error { t.Error("tried"); return nil })
+	err := retry.Do(ctx, func(context.Context) error { t.Error("tried"); return nil })
 	require.ErrorIs(t, err, cause)
+}
+
+func TestTheContextNamesThePolicy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		unknown := errors.New("unknown")
+		var observed []error
+		observe := func(err error) { observed = append(observed, err) }
+		ctx, cancel := retry.Settle.Context(t.Context(), observe)
+		defer cancel()
+		errs := []error{unknown, fmt.Errorf("lost a race: %w", retry.ErrAgain), nats.ErrTimeout, nil}
+		tries := 0
+		require.NoError(t, retry.Do(ctx, func(ctx context.Context) error {
+			deadline, _ := ctx.Deadline()
+			assert.Equal(t, 2*time.Second, time.Until(deadline))
+			tries++
+			return errs[tries-1]
+		}))
+		assert.Equal(t, []error{unknown, nats.ErrTimeout}, observed, "a lost race is no trouble")
+
+		began := time.Now()
+		for range 2 { // one bound for both
+			err := retry.Do(ctx, func(context.Context) error { return unknown })
+			require.ErrorIs(t, err, retry.ErrGaveUp)
+		}
+		assert.InDelta(t, retry.Settle.Total, time.Since(began), float64(time.Second))
+
+		for _, final := range []error{
+			domain.ErrConflict, domain.ErrCorrupt, domain.ErrNotFound, domain.ErrUnstorable,
+			nats.ErrConnectionClosed, retry.Permanent(nats.ErrTimeout),
+		} {
+			ctx, cancel := retry.Settle.Context(t.Context(), func(error) { t.Error("tried again") })
+			defer cancel()
+			require.ErrorIs(t, retry.Do(ctx, func(context.Context) error { return final }), final)
+		}
+		require.EqualError(t, retry.Permanent(unknown), "unknown")
+		err := retry.Do(t.Context(), func(context.Context) error { return unknown })
+		assert.Equal(t, unknown, err, "the default policy repeats what is known to pass alone")
+	})
+}
+
+func TestLoopsDoNotNest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		inner, outer, observed := 0, 0, 0
+		began := time.Now()
+		err := retry.Start.Do(retry.Observe(t.Context(), func(error) { observed++ }), func(ctx context.Context) error {
+			outer++
+			return retry.Do(ctx, func(ctx context.Context) error {
+				if inner++; inner < 3 {
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				return nil
+			})
+		})
+		require.NoError(t, err)
+		assert.Equal(t, []int{3, 3, 2}, []int{inner, outer, observed})
+		assert.Less(t, time.Since(began), 6*time.Second, "each of the tries was bounded")
+	})
+}
+
+func TestTheTimerMayBeReplaced(t *testing.T) {
+	t.Parallel()
+	at := make(chan time.Time)
+	close(at)
+	var pauses []time.Duration
+	ctx := retry.WithTimer(t.Context(), func(d time.Duration) <-chan time.Time { pauses = append(pauses, d); return at })
+	ctx, cancel := retry.Settle.Context(ctx, nil)
+	defer cancel()
+	tries := 0
+	require.NoError(t, retry.Do(ctx, func(context.Context) error {
+		if tries++; tries < 20 {
+			return nats.ErrTimeout
+		}
+		return nil
+	}))
+	assert.Len(t, pauses, 19)
+}
+
+func TestInterval(t *testing.T) {
+	t.Parallel()
+	for failures, want := range map[int]time.Duration{1: 500, 2: 1000, 3: 2000, 4: 3000, 1000: 3000} {
+		assert.Equal(t, want*time.Millisecond, retry.Interval(500*time.Millisecond, 2, 3*time.Second, failures), failures)
+	}
 }
 
 func TestTemporary(t *testing.T) {
