@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/broker"
@@ -170,4 +171,44 @@ func (a authority) issue(t *testing.T, name string) (certPEM, keyPEM []byte) {
 	require.NoError(t, err)
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})
+}
+
+func TestAWrongFileIsAnImmediateErrorThatNamesItsKey(t *testing.T) {
+	t.Parallel()
+	const url = "nats://127.0.0.1:1"
+	account, err := nkeys.CreateAccount()
+	require.NoError(t, err)
+	accountSeed, err := account.Seed()
+	require.NoError(t, err)
+	junk := write(t, "junk", []byte("s3cret-words"))
+
+	for name, test := range map[string]struct {
+		options broker.Options
+		want    string
+	}{
+		"creds missing":        {broker.Options{URL: url, Creds: "/nonexistent.creds"}, "nats.creds: open /nonexistent.creds"},
+		"creds are junk":       {broker.Options{URL: url, Creds: junk}, "nats.creds: the file holds no user JWT"},
+		"seed file missing":    {broker.Options{URL: url, NKeySeedFile: "/nonexistent.nk"}, "nats.nkey_seed_file: "},
+		"seed file is junk":    {broker.Options{URL: url, NKeySeedFile: junk}, "nats.nkey_seed_file: holds no user nkey seed"},
+		"seed of an account":   {broker.Options{URL: url, NKeySeedFile: write(t, "a.nk", accountSeed)}, "nats.nkey_seed_file: "},
+		"CA missing":           {broker.Options{URL: url, CA: "/nonexistent.pem"}, "nats.tls.ca: open /nonexistent.pem"},
+		"CA is junk":           {broker.Options{URL: url, CA: junk}, "nats.tls.ca: the file holds no PEM"},
+		"cert and key are bad": {broker.Options{URL: url, Cert: junk, Key: junk}, "nats.tls.cert and nats.tls.key: are no matching"},
+		"cert missing":         {broker.Options{URL: url, Cert: "/nonexistent.pem", Key: junk}, "open /nonexistent.pem"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := broker.Connect(t.Context(), test.options, nil)
+			require.ErrorContains(t, err, test.want)
+			assert.NotContains(t, err.Error(), "s3cret")
+		})
+	}
+}
+
+func TestAllWrongFilesAreReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := broker.Connect(t.Context(), broker.Options{URL: "nats://127.0.0.1:1", Creds: "/nonexistent", CA: "/nonexistent"}, nil)
+	for _, key := range []string{"nats.creds", "nats.tls.ca"} {
+		require.ErrorContains(t, err, key)
+	}
 }

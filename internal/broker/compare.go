@@ -2,9 +2,6 @@ package broker
 
 import (
 	"fmt"
-	"reflect"
-	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -21,79 +18,76 @@ func (d Difference) String() string {
 	return fmt.Sprintf("%s is %s, the settings want %s", d.Field, d.Have, d.Want)
 }
 
-// differences compares the fields that the worker's guarantees rest on. What an
-// operator may tune without harm (description, metadata, placement, compression)
-// is not among them.
-type differences []Difference
-
-func (d *differences) field(name string, want, have any) {
-	if !reflect.DeepEqual(want, have) {
-		*d = append(*d, Difference{Field: name, Want: show(want), Have: show(have)})
-	}
+// field is a field to compare. Those are compared that the worker's guarantees
+// rest on. What an operator may tune without harm (description, metadata,
+// placement, compression) is not among them.
+type field struct {
+	name       string
+	want, have any
 }
 
-// count compares a limit for which the server takes 0 and -1 alike as none.
-func (d *differences) count(name string, want, have int64) {
-	d.field(name, max(want, -1), orNone(have))
-}
-
-func orNone(limit int64) int64 {
-	if limit <= 0 {
-		return -1
+func differences(fields ...field) []Difference {
+	var list []Difference
+	for _, f := range fields {
+		if want, have := show(f.want), show(f.have); want != have {
+			list = append(list, Difference{Field: f.name, Want: want, Have: have})
+		}
 	}
-	return limit
+	return list
 }
 
 func show(value any) string {
-	switch v := value.(type) {
-	case []string:
-		return "[" + strings.Join(v, " ") + "]"
-	case []time.Duration:
-		return fmt.Sprint(v)
-	case string:
-		return fmt.Sprintf("%q", v)
-	default:
-		return fmt.Sprint(v)
+	if text, ok := value.(string); ok {
+		return fmt.Sprintf("%q", text)
 	}
+	return fmt.Sprint(value)
 }
 
 func compareStream(want, have jetstream.StreamConfig) []Difference {
-	var d differences
-	d.field("subjects", want.Subjects, have.Subjects)
-	d.field("retention", want.Retention, have.Retention)
-	d.field("discard", want.Discard, have.Discard)
-	d.field("discard_new_per_subject", want.DiscardNewPerSubject, have.DiscardNewPerSubject)
-	d.field("storage", want.Storage, have.Storage)
-	d.field("num_replicas", max(want.Replicas, 1), have.Replicas)
-	d.count("max_bytes", want.MaxBytes, have.MaxBytes)
-	d.count("max_msgs", want.MaxMsgs, have.MaxMsgs)
-	d.count("max_msgs_per_subject", want.MaxMsgsPerSubject, have.MaxMsgsPerSubject)
-	d.count("max_msg_size", int64(want.MaxMsgSize), int64(have.MaxMsgSize))
-	d.count("max_consumers", int64(want.MaxConsumers), int64(have.MaxConsumers))
-	d.field("max_age", want.MaxAge, have.MaxAge)
-	d.field("duplicate_window", want.Duplicates, have.Duplicates)
-	d.field("no_ack", want.NoAck, have.NoAck)
-	d.field("sealed", want.Sealed, have.Sealed)
-	d.field("deny_delete", want.DenyDelete, have.DenyDelete)
-	d.field("deny_purge", want.DenyPurge, have.DenyPurge)
-	d.field("allow_rollup_hdrs", want.AllowRollup, have.AllowRollup)
-	d.field("allow_direct", want.AllowDirect, have.AllowDirect)
-	d.field("republish", showRePublish(want.RePublish), showRePublish(have.RePublish))
-	d.field("mirror", showSource(want.Mirror), showSource(have.Mirror))
-	d.field("sources", len(want.Sources), len(have.Sources))
-	d.field("subject_transform", want.SubjectTransform != nil, have.SubjectTransform != nil)
-	return d
+	return differences(
+		field{"subjects", want.Subjects, have.Subjects},
+		field{"retention", want.Retention, have.Retention},
+		field{"discard", want.Discard, have.Discard},
+		field{"discard_new_per_subject", want.DiscardNewPerSubject, have.DiscardNewPerSubject},
+		field{"storage", want.Storage, have.Storage},
+		field{"num_replicas", max(want.Replicas, 1), have.Replicas},
+		field{"max_bytes", limit(want.MaxBytes), limit(have.MaxBytes)},
+		field{"max_msgs", limit(want.MaxMsgs), limit(have.MaxMsgs)},
+		field{"max_msgs_per_subject", limit(want.MaxMsgsPerSubject), limit(have.MaxMsgsPerSubject)},
+		field{"max_msg_size", limit(int64(want.MaxMsgSize)), limit(int64(have.MaxMsgSize))},
+		field{"max_consumers", limit(int64(want.MaxConsumers)), limit(int64(have.MaxConsumers))},
+		field{"max_age", want.MaxAge, have.MaxAge},
+		field{"duplicate_window", want.Duplicates, have.Duplicates},
+		field{"no_ack", want.NoAck, have.NoAck},
+		field{"sealed", want.Sealed, have.Sealed},
+		field{"deny_delete", want.DenyDelete, have.DenyDelete},
+		field{"deny_purge", want.DenyPurge, have.DenyPurge},
+		field{"allow_rollup_hdrs", want.AllowRollup, have.AllowRollup},
+		field{"allow_direct", want.AllowDirect, have.AllowDirect},
+		field{"republish", showRePublish(want.RePublish), showRePublish(have.RePublish)},
+		field{"mirror", showSource(want.Mirror), showSource(have.Mirror)},
+		field{"sources", len(want.Sources), len(have.Sources)},
+		field{"subject_transform", want.SubjectTransform != nil, have.SubjectTransform != nil},
+	)
+}
+
+// limit shows 0 as -1: the server takes both for no limit.
+func limit(n int64) int64 {
+	if n <= 0 {
+		return -1
+	}
+	return n
 }
 
 func showRePublish(r *jetstream.RePublish) string {
-	if r == nil {
+	switch {
+	case r == nil:
 		return ""
+	case r.HeadersOnly:
+		return r.Source + " to " + r.Destination + ", headers only"
+	default:
+		return r.Source + " to " + r.Destination
 	}
-	text := r.Source + " to " + r.Destination
-	if r.HeadersOnly {
-		text += ", headers only"
-	}
-	return text
 }
 
 func showSource(s *jetstream.StreamSource) string {
@@ -104,25 +98,25 @@ func showSource(s *jetstream.StreamSource) string {
 }
 
 func compareConsumer(want, have jetstream.ConsumerConfig) []Difference {
-	var d differences
-	d.field("filter_subjects", filters(want), filters(have))
-	d.field("deliver_policy", want.DeliverPolicy, have.DeliverPolicy)
-	d.field("replay_policy", want.ReplayPolicy, have.ReplayPolicy)
-	d.field("ack_policy", want.AckPolicy, have.AckPolicy)
-	d.field("ack_wait", want.AckWait, have.AckWait)
-	d.field("max_deliver", want.MaxDeliver, have.MaxDeliver)
-	d.field("max_ack_pending", want.MaxAckPending, have.MaxAckPending)
-	d.field("max_waiting", want.MaxWaiting, have.MaxWaiting)
-	d.field("backoff", len(want.BackOff), len(have.BackOff))
-	d.field("headers_only", want.HeadersOnly, have.HeadersOnly)
-	d.field("max_batch", want.MaxRequestBatch, have.MaxRequestBatch)
-	d.field("max_expires", want.MaxRequestExpires, have.MaxRequestExpires)
-	d.field("max_bytes", want.MaxRequestMaxBytes, have.MaxRequestMaxBytes)
-	d.field("inactive_threshold", want.InactiveThreshold, have.InactiveThreshold)
-	d.field("mem_storage", want.MemoryStorage, have.MemoryStorage)
-	d.field("deliver_subject", want.DeliverSubject, have.DeliverSubject)
-	d.field("priority_policy", want.PriorityPolicy, have.PriorityPolicy)
-	return d
+	return differences(
+		field{"filter_subjects", filters(want), filters(have)},
+		field{"deliver_policy", want.DeliverPolicy, have.DeliverPolicy},
+		field{"replay_policy", want.ReplayPolicy, have.ReplayPolicy},
+		field{"ack_policy", want.AckPolicy, have.AckPolicy},
+		field{"ack_wait", want.AckWait, have.AckWait},
+		field{"max_deliver", want.MaxDeliver, have.MaxDeliver},
+		field{"max_ack_pending", want.MaxAckPending, have.MaxAckPending},
+		field{"max_waiting", want.MaxWaiting, have.MaxWaiting},
+		field{"backoff", len(want.BackOff), len(have.BackOff)},
+		field{"headers_only", want.HeadersOnly, have.HeadersOnly},
+		field{"max_batch", want.MaxRequestBatch, have.MaxRequestBatch},
+		field{"max_expires", want.MaxRequestExpires, have.MaxRequestExpires},
+		field{"max_bytes", want.MaxRequestMaxBytes, have.MaxRequestMaxBytes},
+		field{"inactive_threshold", want.InactiveThreshold, have.InactiveThreshold},
+		field{"mem_storage", want.MemoryStorage, have.MemoryStorage},
+		field{"deliver_subject", want.DeliverSubject, have.DeliverSubject},
+		field{"priority_policy", want.PriorityPolicy, have.PriorityPolicy},
+	)
 }
 
 func filters(c jetstream.ConsumerConfig) []string {

@@ -4,10 +4,14 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -27,7 +31,14 @@ const (
 	// requests that a server which was cut off doesn't take, that lasts until here;
 	// the client's own default is a minute.
 	writeTimeout = 4 * time.Second
+	// onceTimeout bounds the single try of one address, from the dial to the server's
+	// greeting.
+	onceTimeout = 5 * time.Second
 )
+
+// The oldest NATS server that can be used: 2.11 brought the consumer pause that
+// stops all replicas of the worker at once.
+const minMajor, minMinor = 2, 11
 
 // Connect returns a connection that keeps itself up: it starts before the broker
 // does, and comes back however long the broker was away. It returns once every
@@ -39,8 +50,8 @@ const (
 // failed (see package retry).
 //
 // A wrong setting is an error that names the settings key. A broker that refuses
-// the credentials is not: it may be the broker whose settings are being mended,
-// so the refusal is logged and the connection goes on trying.
+// the credentials is not, since its settings may be what is being fixed: the
+// refusal is logged and the connection tries again.
 //
 // The caller closes the connection.
 func Connect(ctx context.Context, o Options, log *slog.Logger) (*nats.Conn, error) {
@@ -51,10 +62,9 @@ func Connect(ctx context.Context, o Options, log *slog.Logger) (*nats.Conn, erro
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", context.Cause(ctx))
 	}
-	nc, err := nats.Connect(o.servers(), options...)
+	nc, err := nats.Connect(o.URL, options...)
 	if err != nil {
-		// What can still fail here is an option that contradicts another; the
-		// text comes from the client and may quote an address.
+		// The text comes from the client and may quote an address.
 		return nil, fmt.Errorf("connect to NATS: %s", redact(err.Error()))
 	}
 	if ctx.Err() != nil {
@@ -62,6 +72,52 @@ func Connect(ctx context.Context, o Options, log *slog.Logger) (*nats.Conn, erro
 		return nil, fmt.Errorf("connect to NATS: %w", context.Cause(ctx))
 	}
 	return nc, nil
+}
+
+// ConnectOnce tries each address once and says why none could be had, for somebody
+// who wants to know rather than wait. It leaves when ctx ends. The connection it
+// returns is as that of [Connect].
+func ConnectOnce(ctx context.Context, o Options, log *slog.Logger) (*nats.Conn, error) {
+	options, err := o.connection(log)
+	if err != nil {
+		return nil, err
+	}
+	// The client would go on trying after ctx has ended. The connection outlives ctx.
+	dialing, abort := context.WithCancel(context.Background())
+	unhook := context.AfterFunc(ctx, abort)
+	d := &dialer{ctx: dialing}
+	nc, err := nats.Connect(o.URL, append(options,
+		nats.RetryOnFailedConnect(false), nats.Timeout(onceTimeout),
+		nats.SetCustomDialer(d), nats.SkipHostLookup())...) // the dialer looks hosts up itself
+	switch {
+	case !unhook():
+		if err == nil {
+			nc.Close()
+		}
+		return nil, context.Cause(ctx)
+	case err == nil:
+		return nc, nil
+	case errors.Is(err, nats.ErrNoServers):
+		err = cmp.Or(d.failure, err) // which says no more than that
+	}
+	return nil, errors.New(redact(err.Error()))
+}
+
+// dialer makes connections that end with its context.
+type dialer struct {
+	ctx     context.Context
+	failure error // why the last address could not be dialled
+}
+
+// Dial implements the client's interface.
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{Timeout: onceTimeout}).DialContext(d.ctx, network, address)
+	if err != nil {
+		d.failure = err
+		return nil, fmt.Errorf("dial: %w", err)
+	}
+	context.AfterFunc(d.ctx, func() { _ = conn.Close() }) // whoever reads from it sees so
+	return conn, nil
 }
 
 // connection returns the options of every connection of ours.
@@ -89,9 +145,7 @@ func (o Options) connection(log *slog.Logger) ([]nats.Option, error) {
 	if o.Inbox != "" {
 		options = append(options, nats.CustomInboxPrefix(o.Inbox))
 	}
-	events := newEvents(log)
-	events.inbox = o.Inbox
-	return append(options, events.options()...), nil
+	return append(options, newEvents(log, o.Inbox).options()...), nil
 }
 
 // WaitConnected returns once the connection is up. Where the context ends first,
@@ -117,4 +171,27 @@ func WaitConnected(ctx context.Context, nc *nats.Conn) error {
 			return err
 		}
 	}
+}
+
+// CheckServer says whether the connected server is new enough.
+func CheckServer(nc *nats.Conn) error {
+	version := nc.ConnectedServerVersion()
+	if version == "" {
+		return errors.New("check NATS server: not connected")
+	}
+	return checkVersion(version)
+}
+
+// checkVersion reads the likes of "2.11.4" and "2.12.0-RC.1".
+func checkVersion(version string) error {
+	// A server may say anything, and this is printed.
+	shown := strings.Trim(strconv.QuoteToASCII(version[:min(len(version), 40)]), `"`)
+	var major, minor int
+	if n, _ := fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d", &major, &minor); n < 2 {
+		return fmt.Errorf("check NATS server: can't read its version %q", shown)
+	}
+	if major < minMajor || major == minMajor && minor < minMinor {
+		return fmt.Errorf("NATS server is version %s, at least %d.%d is needed: upgrade the server", shown, minMajor, minMinor)
+	}
+	return nil
 }

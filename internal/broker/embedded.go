@@ -7,37 +7,25 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// DefaultEmbeddedListen is where an embedded server listens unless told
-// otherwise: reachable from this machine alone, because it asks for no
-// credentials.
-const DefaultEmbeddedListen = "127.0.0.1:4222"
-
-const defaultStartTimeout = 30 * time.Second
+// embeddedReadyWithin bounds the start of an embedded server, in which stored
+// streams are read and checked.
+const embeddedReadyWithin = 30 * time.Second
 
 // EmbeddedOptions say how to run a NATS server inside the worker.
 type EmbeddedOptions struct {
-	// Listen is host:port (nats.embedded.listen); port 0 takes a free one. Empty
-	// is [DefaultEmbeddedListen]. The server asks nobody for credentials, so an
-	// address that others can reach is theirs to use.
+	// Listen is host:port (nats.embedded.listen); port 0 takes a free one. The
+	// server asks nobody for credentials, so an address that others can reach is
+	// theirs to use.
 	Listen string
 	// StoreDir is where streams are kept (nats.embedded.store_dir). One server
 	// at a time may use it.
 	StoreDir string
-	// SyncAlways has every write reach the disk before it is acknowledged. Without
-	// it, the default, the disk is flushed every two minutes: a killed process
-	// loses nothing, because the operating system keeps what was written, but a
-	// power failure can take up to two minutes of acknowledged writes.
-	SyncAlways bool
-	// StartTimeout bounds the start, in which stored streams are read and checked.
-	// 0 is 30 seconds.
-	StartTimeout time.Duration
 	// Log takes the server's warnings and errors; nil discards them.
 	Log *slog.Logger
 }
@@ -63,17 +51,11 @@ func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
 }
 
 func startEmbedded(o EmbeddedOptions) (*Embedded, error) {
-	if o.Listen == "" {
-		o.Listen = DefaultEmbeddedListen
-	}
-	if o.StartTimeout == 0 {
-		o.StartTimeout = defaultStartTimeout
-	}
-	host, port, err := splitListen(o.Listen)
+	listen, err := net.ResolveTCPAddr("tcp", o.Listen)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("nats.embedded.listen: must be host:port, such as 127.0.0.1:4222: %w", err)
 	}
-	if o.StoreDir == "" {
+	if o.StoreDir == "" { // it would be the working directory
 		return nil, errors.New("nats.embedded.store_dir: must be set")
 	}
 	dir, err := filepath.Abs(o.StoreDir)
@@ -85,34 +67,38 @@ func startEmbedded(o EmbeddedOptions) (*Embedded, error) {
 		return nil, fmt.Errorf("nats.embedded.store_dir: %w", err)
 	}
 	e := &Embedded{unlock: unlock, stopped: make(chan struct{})}
-	if err := e.start(o, host, port, dir); err != nil {
+	if err := e.start(listen, dir, newServerLog(o.Log)); err != nil {
 		return nil, errors.Join(err, unlock())
 	}
 	return e, nil
 }
 
-func (e *Embedded) start(o EmbeddedOptions, host string, port int, dir string) error {
-	srv, err := server.NewServer(&server.Options{
+func (e *Embedded) start(listen *net.TCPAddr, dir string, log *serverLog) error {
+	options := &server.Options{
 		ServerName: "passcode-worker-embedded",
-		Host:       host,
-		Port:       port,
+		Host:       "0.0.0.0", // what an empty host means
+		Port:       listen.Port,
 		JetStream:  true,
 		StoreDir:   dir,
-		SyncAlways: o.SyncAlways,
 		NoSigs:     true,
-	})
+	}
+	if listen.IP != nil {
+		options.Host = listen.IP.String()
+	}
+	if listen.Port == 0 {
+		options.Port = server.RANDOM_PORT // to the server, 0 is its default port
+	}
+	srv, err := server.NewServer(options)
 	if err != nil {
 		return err
 	}
-	log := newServerLog(o.Log)
 	srv.SetLoggerV2(log, false, false, false)
-
 	started := make(chan struct{})
 	go func() {
 		defer close(started)
 		srv.Start()
 	}()
-	if err := awaitReady(srv, log.fatal, o.StartTimeout); err != nil {
+	if err := awaitReady(srv, log.fatal); err != nil {
 		srv.Shutdown()
 		<-started // it may be reading its store, which it does not break off
 		srv.WaitForShutdown()
@@ -123,17 +109,15 @@ func (e *Embedded) start(o EmbeddedOptions, host string, port int, dir string) e
 		return errors.New("it listens nowhere")
 	}
 	warnWhereExposed(log, addr)
-	e.srv = srv
-	e.url = "nats://" + net.JoinHostPort(reachable(addr.IP), strconv.Itoa(addr.Port))
+	e.srv, e.url = srv, "nats://"+reachable(*addr)
 	return nil
 }
 
 // awaitReady returns once the server takes connections. A server that can't run
 // says so to its log and expects the process to end, so both are watched.
-func awaitReady(srv *server.Server, fatal <-chan string, timeout time.Duration) error {
-	const slice = 50 * time.Millisecond
-	for end := time.Now().Add(timeout); ; {
-		ready := srv.ReadyForConnections(slice)
+func awaitReady(srv *server.Server, fatal <-chan string) error {
+	for end := time.Now().Add(embeddedReadyWithin); ; {
+		ready := srv.ReadyForConnections(50 * time.Millisecond)
 		select {
 		case text := <-fatal:
 			return errors.New(text)
@@ -143,7 +127,7 @@ func awaitReady(srv *server.Server, fatal <-chan string, timeout time.Duration) 
 		case ready:
 			return nil
 		case time.Now().After(end):
-			return fmt.Errorf("not ready after %s", timeout)
+			return fmt.Errorf("not ready after %s", embeddedReadyWithin)
 		}
 	}
 }
@@ -156,30 +140,11 @@ func warnWhereExposed(log *serverLog, addr *net.TCPAddr) {
 
 // reachable turns the address that means all of this machine's into one that can
 // be dialled.
-func reachable(ip net.IP) string {
-	if ip.IsUnspecified() {
-		return "127.0.0.1"
+func reachable(addr net.TCPAddr) string {
+	if addr.IP.IsUnspecified() {
+		addr.IP = net.IPv4(127, 0, 0, 1)
 	}
-	return ip.String()
-}
-
-func splitListen(listen string) (string, int, error) {
-	const wrong = "nats.embedded.listen: must be host:port, such as " + DefaultEmbeddedListen
-	host, portText, err := net.SplitHostPort(listen)
-	if err != nil {
-		return "", 0, errors.New(wrong)
-	}
-	port, err := strconv.Atoi(portText)
-	if err != nil || port < 0 || port > 65535 {
-		return "", 0, errors.New(wrong)
-	}
-	if port == 0 {
-		port = server.RANDOM_PORT // to the server, 0 is its default port
-	}
-	if host == "" {
-		host = "0.0.0.0" // as net.Listen reads it; the server would too
-	}
-	return host, port, nil
+	return addr.String()
 }
 
 // URL is where clients of this machine reach the server.
@@ -202,5 +167,38 @@ func (e *Embedded) Stop(ctx context.Context) error {
 		return e.stopErr
 	case <-ctx.Done():
 		return fmt.Errorf("stop embedded NATS: %w", context.Cause(ctx))
+	}
+}
+
+// serverLog passes a server's warnings and errors on. Its notices are for the
+// operator of a server, which here is a part of the worker.
+type serverLog struct {
+	log *slog.Logger
+	// fatal takes the first text of a server that can't run. The server's own
+	// logger would end the process there.
+	fatal chan string
+}
+
+func newServerLog(log *slog.Logger) *serverLog {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &serverLog{log: log.With("component", "embedded-nats"), fatal: make(chan string, 1)}
+}
+
+func (l *serverLog) Noticef(string, ...any) {}
+func (l *serverLog) Debugf(string, ...any)  {}
+func (l *serverLog) Tracef(string, ...any)  {}
+
+func (l *serverLog) Warnf(format string, v ...any) { l.log.Warn(redact(fmt.Sprintf(format, v...))) }
+
+func (l *serverLog) Errorf(format string, v ...any) { l.log.Error(redact(fmt.Sprintf(format, v...))) }
+
+func (l *serverLog) Fatalf(format string, v ...any) {
+	text := redact(fmt.Sprintf(format, v...))
+	select {
+	case l.fatal <- text: // returned by StartEmbedded, so not logged too
+	default:
+		l.log.Error(text)
 	}
 }

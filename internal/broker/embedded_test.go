@@ -33,7 +33,7 @@ func TestEmbeddedKeepsItsStoreOverARestart(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "made", "by", "the", "start")
 	out, log := newLog()
-	options := broker.EmbeddedOptions{Listen: "127.0.0.1:0", StoreDir: dir, SyncAlways: true, Log: log}
+	options := broker.EmbeddedOptions{Listen: "127.0.0.1:0", StoreDir: dir, Log: log}
 
 	first := startEmbedded(t, options)
 	assert.True(t, strings.HasPrefix(first.URL(), "nats://127.0.0.1:"))

@@ -4,42 +4,52 @@ import (
 	"errors"
 	"log/slog"
 	"regexp"
-	"sync"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/passcode-worker/passcode-worker/internal/telemetry/once"
 )
 
-// events logs what happens to a connection.
-type events struct {
-	log    *slog.Logger
-	denied denials
+// resubscribeAfter is how soon a denied inbox is subscribed to again.
+const resubscribeAfter = 5 * time.Second
 
-	mu sync.Mutex
-	// lastFailure is the text of the last failed try to connect: a broker that is
-	// away for an hour is one line, not thousands, and a new reason is a new line.
-	lastFailure string
-	// inbox is where every answer of the broker comes in.
-	inbox string
-	// again is true while the connection is about to be made anew.
-	again bool
+// events logs what happens to a connection, each change once: a broker that is away
+// for an hour is one line, not thousands.
+type events struct {
+	log   *slog.Logger
+	inbox string // where every answer of the broker comes in
+	// failing is why the last try to connect failed, and denied each right that was
+	// denied on this connection.
+	failing, denied once.States
+	renewing        atomic.Bool // the connection is about to be renewed
 }
 
-func newEvents(log *slog.Logger) *events {
+func newEvents(log *slog.Logger, inbox string) *events {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &events{log: log, denied: denials{log: log, seen: map[string]bool{}}}
+	return &events{log: log, inbox: inbox}
 }
 
 func (e *events) options() []nats.Option {
 	return []nats.Option{
 		nats.ConnectHandler(func(nc *nats.Conn) { e.up(nc, "connected to NATS") }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { e.up(nc, "reconnected to NATS") }),
-		nats.DisconnectErrHandler(e.down),
-		nats.ReconnectErrHandler(e.failedToConnect),
+		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
+			if err != nil && !nc.IsClosed() { // else it is our own doing
+				e.log.Warn("disconnected from NATS; reconnecting", "error", redact(err.Error()))
+			}
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { e.notConnected(err) }),
 		nats.ErrorHandler(e.failed),
-		nats.ClosedHandler(e.closed),
+		nats.ClosedHandler(func(nc *nats.Conn) {
+			if err := nc.LastError(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+				e.log.Info("NATS connection closed", "last_error", redact(err.Error()))
+			}
+		}),
 		nats.LameDuckModeHandler(func(nc *nats.Conn) {
 			e.log.Warn("NATS server is about to shut down; its connections move to others", "server", nc.ConnectedUrlRedacted())
 		}),
@@ -47,96 +57,107 @@ func (e *events) options() []nats.Option {
 }
 
 func (e *events) up(nc *nats.Conn, what string) {
-	e.mu.Lock()
-	e.lastFailure = ""
-	e.mu.Unlock()
-	e.denied.forget()
+	e.failing.Forget()
+	e.denied.Forget() // the rights may be others now
 	e.log.Info(what, "server", nc.ConnectedUrlRedacted(), "version", nc.ConnectedServerVersion())
 }
 
-func (e *events) down(nc *nats.Conn, err error) {
-	if nc.IsClosed() || err == nil {
-		return // our own doing
-	}
-	e.log.Warn("disconnected from NATS; reconnecting", "error", redact(err.Error()))
-}
-
-func (e *events) failedToConnect(_ *nats.Conn, err error) {
+func (e *events) notConnected(err error) {
 	text := redact(err.Error())
-	e.mu.Lock()
-	known := text == e.lastFailure
-	e.lastFailure = text
-	e.mu.Unlock()
 	switch {
-	case known:
+	case !e.failing.Changed("connection", text):
 	case isAuthError(err):
-		e.refused(text)
+		e.log.Error("NATS refuses the credentials; trying again until they are accepted", "error", text,
+			"settings", "nats.creds, nats.user, nats.password, nats.token, nats.nkey_seed_file")
 	default:
-		e.log.Warn("can't connect to NATS; trying on", "error", text)
+		e.log.Warn("can't connect to NATS; trying again", "error", text)
 	}
 }
 
+// failed takes an error that no call returns.
 func (e *events) failed(nc *nats.Conn, sub *nats.Subscription, err error) {
-	text := redact(err.Error())
-	if isAuthError(err) {
-		e.mu.Lock()
-		known := text == e.lastFailure
-		e.lastFailure = text
-		e.mu.Unlock()
-		if !known {
-			e.refused(text)
-		}
+	switch {
+	case isAuthError(err):
+		e.notConnected(err)
+		return
+	case errors.Is(err, nats.ErrConsumerNotActive):
+		// A watch says so every ten seconds while there is no connection, which was
+		// logged. It goes on by itself afterwards.
 		return
 	}
-	if e.denied.logged(err) {
-		if e.inbox != "" && deniedInbox(err, e.inbox) {
-			e.subscribeAgain(nc)
-		}
+	if direction, subject, ok := violation(err); ok {
+		e.deny(nc, direction, subject)
 		return
 	}
-	attrs := []any{"error", text}
+	attrs := []any{"error", redact(err.Error())}
 	if sub != nil {
 		attrs = append(attrs, "subject", sub.Subject)
 	}
 	e.log.Error("NATS reports an error", attrs...)
 }
 
-// resubscribeAfter is how soon the inbox is subscribed to again that was denied.
-const resubscribeAfter = 5 * time.Second
-
-// subscribeAgain makes the connection anew in a while. A server that is told to
-// deny a subject drops the subscriptions to it, and doesn't take them up again when
-// it is allowed; the client sends them with a new connection alone. Without its
-// inbox a worker can do nothing, so the connection is no loss.
-func (e *events) subscribeAgain(nc *nats.Conn) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.again {
-		return
+// deny logs a right that the server denies, once a connection: what is denied is
+// tried again for as long as the worker runs. The server says so beside the
+// answers, so all that the request itself sees is that nobody answers.
+func (e *events) deny(nc *nats.Conn, direction Direction, subject string) {
+	right := asGranted(subject)
+	if e.denied.Changed(direction.String()+" "+right, "denied") {
+		e.log.Error("NATS denies a right that is needed here", "right", direction.String(), "subject", right,
+			"fix", `allow it to this user on the NATS server; "worker check" lists every right that a worker needs`)
 	}
-	e.again = true
-	time.AfterFunc(resubscribeAfter, func() {
-		e.mu.Lock()
-		e.again = false
-		e.mu.Unlock()
-		_ = nc.ForceReconnect() // fails on a connection that is closed
-	})
-}
-
-func (e *events) refused(text string) {
-	e.log.Error("NATS refuses the credentials; trying on until they are accepted", "error", text,
-		"settings", "nats.creds, nats.user, nats.password, nats.token, nats.nkey_seed_file")
-}
-
-func (e *events) closed(nc *nats.Conn) {
-	if err := nc.LastError(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-		e.log.Info("NATS connection closed", "last_error", redact(err.Error()))
+	// A server that is told to deny a subject drops the subscriptions to it, and
+	// doesn't take them up again when it is allowed; the client sends them with a new
+	// connection alone. Without its inbox a worker can do nothing, so the connection
+	// is no loss.
+	if e.inbox != "" && direction == Subscribe && strings.HasPrefix(subject, e.inbox+".") && e.renewing.CompareAndSwap(false, true) {
+		time.AfterFunc(resubscribeAfter, func() {
+			e.renewing.Store(false)
+			_ = nc.ForceReconnect() // fails on a connection that is closed
+		})
 	}
 }
 
 func isAuthError(err error) bool {
 	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) ||
 		errors.Is(err, nats.ErrAuthRevoked) || errors.Is(err, nats.ErrAccountAuthExpired)
+}
+
+// violationText finds the subject in the server's words.
+var violationText = regexp.MustCompile(`Permissions Violation for (Publish|Subscription) to "([^"]+)"`)
+
+// violation returns what the server denies.
+func violation(err error) (d Direction, subject string, ok bool) {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return "", "", false
+	}
+	found := violationText.FindStringSubmatch(err.Error())
+	switch {
+	case found == nil:
+		return "", "", false
+	case found[1] == "Subscription":
+		return Subscribe, found[2], true
+	default:
+		return Publish, found[2], true
+	}
+}
+
+var (
+	// anyName finds, in a request about one of the consumers that the client library
+	// makes for a while, the name that it drew.
+	anyName = regexp.MustCompile(`^(\$JS\.API\.CONSUMER\.(?:CREATE|DELETE)\.KV_[^.]+)\.[^.]+`)
+	// anyKey finds the key in the subject of a bucket.
+	anyKey = regexp.MustCompile(`^(\$KV\.[^.]+)\.[^.]+$`)
+)
+
+// asGranted is the subject as it stands in the rights: each inbox, and each of
+// those consumers, has another name, and each request and phone its own key.
+func asGranted(subject string) string {
+	for _, inbox := range []string{WorkerInbox, CommandInbox} {
+		if strings.HasPrefix(subject, inbox+".") {
+			return inbox + ".>"
+		}
+	}
+	return anyKey.ReplaceAllString(anyName.ReplaceAllString(subject, "$1.*"), "$1.*")
 }
 
 // userinfo finds the user and password of a URL inside a text, as far as the

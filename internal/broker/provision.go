@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -68,15 +67,14 @@ func (r Report) Usable() bool {
 // An error names the thing and the right it takes; the report then holds what
 // was found before it.
 func Provision(ctx context.Context, js jetstream.JetStream, t Topology, create bool) (Report, error) {
-	p := provisioner{js: js, policy: retry.Default(), create: create}
 	var report Report
-	for _, want := range t.needs() {
-		item, err := p.item(ctx, want)
+	for _, n := range t.needs() {
+		item, err := n.provision(ctx, js, retry.Do, create)
 		switch {
-		case err != nil && want.kind == KindConsumer:
-			return report, fmt.Errorf("consumer %s of stream %s: %w", want.name, want.stream.Name, err)
+		case err != nil && n.kind == KindConsumer:
+			return report, fmt.Errorf("consumer %s of stream %s: %w", n.name, n.stream.Name, err)
 		case err != nil:
-			return report, fmt.Errorf("%s %s: %w", want.kind, want.name, err)
+			return report, fmt.Errorf("%s %s: %w", n.kind, n.name, err)
 		}
 		report.Items = append(report.Items, item)
 	}
@@ -87,19 +85,14 @@ func Provision(ctx context.Context, js jetstream.JetStream, t Topology, create b
 // and hands it over, or what kept it from being seen, in the same order. One that
 // skip is true for is handed over unseen, without a state.
 func Inspect(ctx context.Context, js jetstream.JetStream, t Topology, skip func(Item) bool, each func(Item, error)) {
-	p := provisioner{js: js, policy: inspection}
-	for _, want := range t.needs() {
-		item, err := want.item(), error(nil)
+	for _, n := range t.needs() {
+		item, err := n.item(), error(nil)
 		if !skip(item) {
-			item, err = p.item(ctx, want)
+			item, err = n.provision(ctx, js, retry.Inspect.Do, false)
 		}
 		each(item, err)
 	}
 }
-
-// inspection is for somebody who looks on: a broker that doesn't answer within
-// two tries is one to report.
-var inspection = retry.Policy{Try: 2 * time.Second, Total: 5 * time.Second, First: 100 * time.Millisecond, Longest: time.Second}
 
 // need is one thing of the topology, as the server is to have it.
 type need struct {
@@ -131,95 +124,79 @@ func (n need) item() Item {
 	return Item{Kind: n.kind, Name: n.name, Request: api(request)}
 }
 
-func (p provisioner) item(ctx context.Context, want need) (item Item, err error) {
-	item = want.item()
-	if want.kind == KindConsumer {
-		item.State, item.Differences, err = p.consumer(ctx, want.stream.Name, want.consumer)
-	} else {
-		item.State, item.Differences, err = p.stream(ctx, want.stream)
-	}
+// provision looks for the thing, and creates it where that is asked for. Where
+// another worker creates it first, the next try finds it.
+func (n need) provision(
+	ctx context.Context, js jetstream.JetStream, try func(context.Context, func(context.Context) error) error, create bool,
+) (Item, error) {
+	item := n.item()
+	err := try(ctx, func(ctx context.Context) error {
+		found, err := n.look(ctx, js)
+		switch {
+		case err == nil && len(found) == 0:
+			item.State = StateEqual
+			return nil
+		case err == nil:
+			item.State, item.Differences = StateDiffers, found
+			return nil
+		case !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, jetstream.ErrConsumerNotFound):
+			return withRight(err, item.Request)
+		case !create:
+			item.State = StateMissing
+			return nil
+		}
+		if err := n.create(ctx, js); err != nil {
+			return err
+		}
+		item.State = StateCreated
+		return nil
+	})
 	return item, err
 }
 
-type provisioner struct {
-	js     jetstream.JetStream
-	policy retry.Policy
-	create bool
-}
-
-// stream looks for a stream, and creates it where that is asked for. Where
-// another worker creates it first, the next try finds it.
-func (p provisioner) stream(ctx context.Context, want jetstream.StreamConfig) (state State, d []Difference, err error) {
-	err = p.policy.Do(ctx, func(ctx context.Context) error {
-		have, err := p.js.Stream(ctx, want.Name)
-		switch {
-		case err == nil:
-			state, d = judge(compareStream(want, have.CachedInfo().Config))
-			return nil
-		case !errors.Is(err, jetstream.ErrStreamNotFound):
-			return needs(err, "STREAM.INFO."+want.Name)
-		case !p.create:
-			state, d = StateMissing, nil
-			return nil
-		}
-		_, err = p.js.CreateStream(ctx, want)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return fmt.Errorf("it was created meanwhile: %w: %w", err, retry.ErrAgain)
-		}
+// look returns how the thing differs from the need, or that it isn't there.
+func (n need) look(ctx context.Context, js jetstream.JetStream) ([]Difference, error) {
+	if n.kind != KindConsumer {
+		have, err := js.Stream(ctx, n.stream.Name)
 		if err != nil {
-			return needs(err, "STREAM.CREATE."+want.Name)
+			return nil, err
 		}
-		state, d = StateCreated, nil
-		return nil
-	})
-	return state, d, err
-}
-
-func (p provisioner) consumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (state State, d []Difference, err error) {
-	err = p.policy.Do(ctx, func(ctx context.Context) error {
-		have, err := p.js.Consumer(ctx, stream, want.Durable)
-		switch {
-		case err == nil:
-			state, d = judge(compareConsumer(want, have.CachedInfo().Config))
-			return nil
-		case errors.Is(err, jetstream.ErrNotPullConsumer):
-			state, d = StateDiffers, []Difference{{Field: "deliver_subject", Want: "none (a pull consumer)", Have: "set (a push consumer)"}}
-			return nil
-		case errors.Is(err, jetstream.ErrStreamNotFound) && !p.create:
-			state, d = StateMissing, nil
-			return nil
-		case !errors.Is(err, jetstream.ErrConsumerNotFound):
-			return needs(err, "CONSUMER.INFO."+stream+"."+want.Durable)
-		case !p.create:
-			state, d = StateMissing, nil
-			return nil
-		}
-		_, err = p.js.CreateConsumer(ctx, stream, want)
-		if errors.Is(err, jetstream.ErrConsumerExists) {
-			return fmt.Errorf("it was created meanwhile: %w: %w", err, retry.ErrAgain)
-		}
-		if err != nil {
-			return needs(err, "CONSUMER.CREATE."+stream+"."+want.Durable+"."+want.FilterSubject)
-		}
-		state, d = StateCreated, nil
-		return nil
-	})
-	return state, d, err
-}
-
-func judge(d []Difference) (State, []Difference) {
-	if len(d) > 0 {
-		return StateDiffers, d
+		return compareStream(n.stream, have.CachedInfo().Config), nil
 	}
-	return StateEqual, nil
+	have, err := js.Consumer(ctx, n.stream.Name, n.name)
+	switch {
+	case errors.Is(err, jetstream.ErrNotPullConsumer):
+		return []Difference{{Field: "deliver_subject", Want: "none (a pull consumer)", Have: "set (a push consumer)"}}, nil
+	case err != nil:
+		return nil, err
+	}
+	return compareConsumer(n.consumer, have.CachedInfo().Config), nil
 }
 
-// needs adds the right that a request takes. A server that denies it does not
+func (n need) create(ctx context.Context, js jetstream.JetStream) (err error) {
+	request := "STREAM.CREATE." + n.stream.Name
+	if n.kind == KindConsumer {
+		request = "CONSUMER.CREATE." + n.stream.Name + "." + n.name + "." + n.consumer.FilterSubject
+		_, err = js.CreateConsumer(ctx, n.stream.Name, n.consumer)
+	} else {
+		_, err = js.CreateStream(ctx, n.stream)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse), errors.Is(err, jetstream.ErrConsumerExists):
+		return fmt.Errorf("it was created meanwhile: %w: %w", err, retry.ErrAgain)
+	default:
+		return withRight(err, api(request))
+	}
+}
+
+// withRight adds the right that a request takes. A server that denies it does not
 // say so in an answer: the request goes unanswered, and the reason stands in the
 // connection's log.
-func needs(err error, request string) error {
+func withRight(err error, request string) error {
 	if errors.Is(err, nats.ErrNoResponders) {
 		return fmt.Errorf("%w (nobody answers JetStream requests: is it enabled on the server and for this account?)", err)
 	}
-	return fmt.Errorf("%w (needs the right to publish to $JS.API.%s)", err, request)
+	return fmt.Errorf("%w (needs the right to publish to %s)", err, request)
 }

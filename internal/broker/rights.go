@@ -65,8 +65,8 @@ func WorkerRights(t Topology, replySubjects []string) []Right {
 	return distinct(append(rights,
 		publish("$SYS.REQ.USER.INFO", "ask the server for its own rights (worker check)"),
 		subscribe(WorkerInbox+".>", "receive jobs and every answer of the broker"),
-		subscribe("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES."+consumer, "learn of a job that the server has given up on"),
-		subscribe("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED."+consumer, "learn of a job that somebody has terminated"),
+		subscribe("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES."+consumer, "hear of a job that the server no longer delivers"),
+		subscribe("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED."+consumer, "hear of a job that somebody has terminated"),
 	))
 }
 
@@ -85,7 +85,7 @@ func ProvisionRights(t Topology) []Right {
 		publish(api("CONSUMER.CREATE."+consumer+"."+t.JobsSubject), "create the consumer")))
 }
 
-// accountKey is the key of the limits bucket that the account gate watches.
+// accountKey is the key of the limits bucket that the account breaker watches.
 const accountKey = "account"
 
 func publish(subject, why string) Right   { return Right{Publish, subject, why} }

@@ -1,13 +1,22 @@
 package broker_test
 
 import (
+	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/broker"
+	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 // listed is rights as one reads them.
@@ -104,4 +113,172 @@ func TestRightsFollowTheSettings(t *testing.T) {
 			assert.True(t, covered, "%s: %s", name, subject)
 		}
 	}
+}
+
+// two runs a server that knows a user without restrictions, "all", and one with
+// the permissions, "worker".
+func two(t *testing.T, p *server.Permissions) *brokertest.Handle {
+	t.Helper()
+	return brokertest.Server(t, func(o *server.Options) {
+		o.Users = []*server.User{
+			{Username: "all", Password: "all"},
+			{Username: "worker", Password: "worker", Permissions: p},
+		}
+	})
+}
+
+func asUser(name string) []nats.Option {
+	return []nats.Option{nats.UserInfo(name, name), nats.CustomInboxPrefix(broker.WorkerInbox), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}
+}
+
+// subjects are those of rights in one direction.
+func subjects(rights []broker.Right, d broker.Direction) []string {
+	var list []string
+	for _, r := range rights {
+		if r.Direction == d {
+			list = append(list, r.Subject)
+		}
+	}
+	return list
+}
+
+// without takes one subject out of a list.
+func without(list []string, subject string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == subject })
+}
+
+// Each row is a user, and what it may not; asking the server and trying out must
+// agree on it. A user who may not ask is tried out.
+func TestMissingPermissions(t *testing.T) {
+	t.Parallel()
+	rights := broker.WorkerRights(topology(), []string{"passcode.result.>", "_INBOX.>"})
+	may, hear := subjects(rights, broker.Publish), subjects(rights, broker.Subscribe)
+	const ask, inbox = "$SYS.REQ.USER.INFO", broker.WorkerInbox + ".>"
+	for _, test := range []struct {
+		name string
+		user *server.Permissions
+		want []string
+	}{
+		{"no restriction", nil, nil},
+		{"exactly what is needed", &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: may}, Subscribe: &server.SubjectPermission{Allow: hear},
+		}, nil},
+		{"no list for one direction", &server.Permissions{Publish: &server.SubjectPermission{Allow: may}}, nil},
+		{"more than is needed", &server.Permissions{Publish: &server.SubjectPermission{
+			Allow: []string{"$JS.>", "$KV.>", "$SYS.>", "_INBOX.>", "passcode.*", "passcode.*.>"},
+		}}, nil},
+		{"results left out", &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: without(may, "passcode.result.>")},
+		}, []string{"publish passcode.result.>"}},
+		{"results denied", &server.Permissions{
+			Publish: &server.SubjectPermission{Deny: []string{"passcode.result.>"}},
+		}, []string{"publish passcode.result.>"}},
+		{"a bucket denied", &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: may, Deny: []string{"$KV.passcode-requests.>"}},
+		}, []string{"publish $KV.passcode-requests.*"}},
+		{"an inbox left out", &server.Permissions{
+			Subscribe: &server.SubjectPermission{Allow: without(hear, inbox)},
+		}, []string{"subscribe " + inbox}},
+		{"an inbox for a queue group alone", &server.Permissions{
+			Subscribe: &server.SubjectPermission{Allow: append(without(hear, inbox), inbox+" workers")},
+		}, []string{"subscribe " + inbox}},
+		{"a queue group denied", &server.Permissions{
+			Subscribe: &server.SubjectPermission{Deny: []string{inbox + " workers"}},
+		}, nil},
+		{"a request left out", &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: without(may, "$JS.API.CONSUMER.PAUSE.PASSCODE.passcode-worker")},
+		}, []string{"publish $JS.API.CONSUMER.PAUSE.PASSCODE.passcode-worker"}},
+		{"may not ask", &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: without(may, ask)},
+		}, []string{"publish " + ask}},
+		{"may not ask, nor announce results", &server.Permissions{
+			Publish: &server.SubjectPermission{Deny: []string{ask, "passcode.result.>", "passcode.dead.>"}},
+		}, []string{"publish passcode.dead.*.*", "publish passcode.result.>", "publish " + ask}},
+		{"nothing at all", &server.Permissions{
+			Publish: &server.SubjectPermission{Deny: []string{">"}}, Subscribe: &server.SubjectPermission{Deny: []string{">"}},
+		}, listed(rights)},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			nc, _ := two(t, test.user).Connect(asUser("worker")...)
+			missing, err := broker.MissingPermissions(within(t, patience), nc, rights, "worker-check-1")
+			require.NoError(t, err)
+			assert.ElementsMatch(t, test.want, listed(missing))
+		})
+	}
+}
+
+// A denial inside a subject that is needed as a whole is one too, though no
+// single trial would meet it.
+func TestMissingPermissionsSeesADenialInside(t *testing.T) {
+	t.Parallel()
+	nc, _ := two(t, &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"passcode.result.vip"}}}).
+		Connect(asUser("worker")...)
+	need := []broker.Right{{Direction: broker.Publish, Subject: "passcode.result.>"}}
+	missing, err := broker.MissingPermissions(within(t, patience), nc, need, "worker-check-1")
+	require.NoError(t, err)
+	assert.Equal(t, need, missing)
+}
+
+// TestTryingChangesNothing: a user who may do everything but ask.
+func TestTryingChangesNothing(t *testing.T) {
+	t.Parallel()
+	srv := two(t, &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"$SYS.>"}}})
+	all, js := srv.Connect(asUser("all")...)
+	_, err := broker.Provision(t.Context(), js, topology(), true)
+	require.NoError(t, err)
+	_, err = js.Publish(t.Context(), "passcode.send", []byte("job"))
+	require.NoError(t, err)
+	consumer, err := js.Consumer(t.Context(), "PASSCODE", "passcode-worker")
+	require.NoError(t, err)
+	_, err = js.PauseConsumer(t.Context(), "PASSCODE", "passcode-worker", time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	results, err := all.SubscribeSync("passcode.result.>")
+	require.NoError(t, err)
+	before := contents(t, js)
+
+	nc, _ := srv.Connect(asUser("worker")...)
+	rights := broker.WorkerRights(topology(), []string{"passcode.result.>"})
+	missing, err := broker.MissingPermissions(within(t, patience), nc, rights, "worker-check-1")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"publish $SYS.REQ.USER.INFO"}, listed(missing))
+	assert.True(t, missing[0].Dispensable())
+
+	assert.Equal(t, before, contents(t, js))
+	info, err := consumer.Info(t.Context())
+	require.NoError(t, err)
+	assert.True(t, info.Paused)
+	assert.Zero(t, info.NumWaiting, "nothing was pulled")
+	assert.EqualValues(t, 1, info.NumPending)
+
+	// Who listens to results sees one that says what it is.
+	msg, err := results.NextMsg(patience)
+	require.NoError(t, err)
+	var result passcode.Result
+	require.NoError(t, json.Unmarshal(msg.Data, &result))
+	assert.Equal(t, "passcode.result.worker-check-1", msg.Subject)
+	assert.Equal(t, "worker-check-1", result.RequestID)
+	assert.True(t, result.Final)
+	assert.Contains(t, result.Error.Message, "no such request")
+}
+
+// contents is what is in every stream.
+func contents(t *testing.T, js jetstream.JetStream) []string {
+	t.Helper()
+	var list []string
+	streams := js.ListStreams(t.Context())
+	for s := range streams.Info() {
+		list = append(list, fmt.Sprintf("%s %d messages, last %d, %d consumers", s.Config.Name, s.State.Msgs, s.State.LastSeq, s.State.Consumers))
+	}
+	require.NoError(t, streams.Err())
+	assert.Len(t, list, 4)
+	return list
+}
+
+func TestMissingPermissionsOnAConnectionThatIsGone(t *testing.T) {
+	t.Parallel()
+	nc := connect(t, broker.Options{URL: two(t, nil).URL(), User: "all", Password: passcode.NewSecret("all")}, nil)
+	nc.Close()
+	_, err := broker.MissingPermissions(within(t, patience), nc, broker.ProvisionRights(topology()), "worker-check-1")
+	require.Error(t, err)
 }

@@ -8,8 +8,8 @@ import (
 
 const (
 	// ResultHistory is how many states of a request its bucket keeps, so that an
-	// operator can see the way it went. A request whose every attempt is in doubt
-	// has more; the first of them are dropped then.
+	// operator can see its history. A request whose every attempt is in doubt has
+	// more; the first of them are dropped then.
 	ResultHistory = 16
 	// maxWaitingPulls is how many pull requests may be open on the jobs consumer:
 	// each replica of the worker holds one or two, so this is for thousands of
@@ -52,20 +52,16 @@ type Topology struct {
 // vanishes.
 func (t Topology) jobs() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:              t.JobsStream,
-		Description:       "jobs of passcode-worker",
-		Subjects:          []string{t.JobsSubject},
-		Retention:         jetstream.WorkQueuePolicy,
-		Discard:           jetstream.DiscardNew,
-		Storage:           jetstream.FileStorage,
-		Replicas:          t.Replicas,
-		MaxBytes:          t.JobsMaxBytes,
-		MaxMsgs:           -1,
-		MaxMsgsPerSubject: -1,
-		MaxMsgSize:        -1,
-		MaxConsumers:      -1,
-		Duplicates:        t.DuplicateWindow,
-		AllowDirect:       true,
+		Name:        t.JobsStream,
+		Description: "jobs of passcode-worker",
+		Subjects:    []string{t.JobsSubject},
+		Retention:   jetstream.WorkQueuePolicy,
+		Discard:     jetstream.DiscardNew,
+		Storage:     jetstream.FileStorage,
+		Replicas:    t.Replicas,
+		MaxBytes:    t.JobsMaxBytes,
+		Duplicates:  t.DuplicateWindow,
+		AllowDirect: true,
 	}
 }
 
@@ -114,11 +110,7 @@ func (t Topology) dead() jetstream.StreamConfig {
 		Discard:           jetstream.DiscardOld,
 		Storage:           jetstream.FileStorage,
 		Replicas:          t.Replicas,
-		MaxBytes:          -1,
-		MaxMsgs:           -1,
 		MaxMsgsPerSubject: 1,
-		MaxMsgSize:        -1,
-		MaxConsumers:      -1,
 		MaxAge:            t.DeadRetention,
 		Duplicates:        within(deadDuplicateWindow, t.DeadRetention),
 		AllowDirect:       true,
@@ -142,11 +134,7 @@ func (t Topology) bucket(name, description string, history int64, ttl time.Durat
 		Discard:           jetstream.DiscardNew,
 		Storage:           jetstream.FileStorage,
 		Replicas:          t.Replicas,
-		MaxBytes:          -1,
-		MaxMsgs:           -1,
 		MaxMsgsPerSubject: history,
-		MaxMsgSize:        -1,
-		MaxConsumers:      -1,
 		MaxAge:            ttl,
 		Duplicates:        within(2*time.Minute, ttl),
 		AllowRollup:       true,

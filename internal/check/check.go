@@ -77,7 +77,7 @@ type Plan struct {
 	// why nobody can be asked.
 	Aliyun    Aliyun
 	AliyunErr error
-	// Trial is a request id that nobody uses; see [broker.Lacking].
+	// Trial is a request id that nobody uses; see [broker.MissingPermissions].
 	Trial string
 }
 

@@ -246,7 +246,7 @@ func TestWorkerMayNotProvision(t *testing.T) {
 	w := p.workerNotReady()
 	line := w.WaitFor(denied, bound)
 	assert.Contains(t, line, `"subject":"$JS.API.STREAM.CREATE.KV_passcode-requests"`)
-	assert.Contains(t, line, `"mend":`)
+	assert.Contains(t, line, `"fix":`)
 	p.run("provision")
 	w.WaitFor(`"msg":"ready"`, bound)
 }

@@ -28,25 +28,26 @@ func (r Right) Dispensable() bool {
 		r.Subject == userInfoSubject
 }
 
-// Lacking returns those of the rights that the connection's user does not have.
+// MissingPermissions returns those of the rights that the connection's user does
+// not have.
 //
 // The server is asked which rights there are, which changes nothing and tells of
 // wildcards as a whole. Where it doesn't answer, each right is tried out with a
 // message that nothing comes of: on the subjects of results one of a request
-// that does not exist, named trial, which must be a valid request id that is
-// unused. An error is a connection that broke meanwhile.
-func Lacking(ctx context.Context, nc *nats.Conn, rights []Right, trial string) ([]Right, error) {
+// that does not exist, whose id is given and must be valid. An error is a
+// connection that broke meanwhile.
+func MissingPermissions(ctx context.Context, nc *nats.Conn, rights []Right, requestID string) ([]Right, error) {
 	permissions, err := askRights(ctx, nc)
 	if err != nil {
-		return tryRights(ctx, nc, rights, trial)
+		return tryRights(ctx, nc, rights, requestID)
 	}
-	var lacking []Right
+	var missing []Right
 	for _, r := range rights {
 		if !permits(permissions, r) {
-			lacking = append(lacking, r)
+			missing = append(missing, r)
 		}
 	}
-	return lacking, nil
+	return missing, nil
 }
 
 // askRights returns what the server says of our user; nil is a user without any
@@ -100,9 +101,9 @@ func permits(p *server.Permissions, r Right) bool {
 
 // tryRights finds out by trying. The server says that it denies something before
 // it answers the ping that follows.
-func tryRights(ctx context.Context, nc *nats.Conn, rights []Right, trial string) ([]Right, error) {
+func tryRights(ctx context.Context, nc *nats.Conn, rights []Right, requestID string) ([]Right, error) {
 	result, err := json.Marshal(passcode.Result{
-		RequestID: trial,
+		RequestID: requestID,
 		Error: &passcode.Error{
 			Code: "trial", Class: passcode.ClassInvalid, Message: "worker check tries whether it may write here; there is no such request",
 		},
@@ -110,25 +111,25 @@ func tryRights(ctx context.Context, nc *nats.Conn, rights []Right, trial string)
 	if err != nil {
 		return nil, err
 	}
-	var lacking []Right
+	var missing []Right
 	for _, r := range rights {
-		subject := sample(r.Subject, trial)
+		subject := sample(r.Subject, requestID)
 		if err := try(ctx, nc, r.Direction, subject, result); err != nil {
-			return lacking, err
+			return missing, err
 		}
 		if denied(nc.LastError(), subject) {
-			lacking = append(lacking, r)
+			missing = append(missing, r)
 		}
 	}
-	return lacking, nil
+	return missing, nil
 }
 
 // sample is a subject that a right is for and nothing of ours uses.
-func sample(subject, trial string) string {
+func sample(subject, requestID string) string {
 	tokens := strings.Split(subject, ".")
 	for i, token := range tokens {
 		if token == "*" || token == ">" {
-			tokens[i] = trial
+			tokens[i] = requestID
 		}
 	}
 	return strings.Join(tokens, ".")
@@ -165,9 +166,6 @@ func harmless(subject string, result []byte) *nats.Msg {
 }
 
 func denied(last error, subject string) bool {
-	if !errors.Is(last, nats.ErrPermissionViolation) {
-		return false
-	}
-	found := violation.FindStringSubmatch(last.Error())
-	return found != nil && found[2] == subject
+	_, violated, ok := violation(last)
+	return ok && violated == subject
 }
