@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/passcode-worker/passcode-worker/internal/telemetry/once"
 )
 
-// interval is how often the broker is asked.
-const interval = 2 * time.Second
-
-// askTimeout bounds the questions of one time, and repairTimeout one repair.
 const (
+	// interval is how often the broker is asked.
+	interval = 2 * time.Second
+	// askTimeout bounds the questions of one time, and repairTimeout one repair.
 	askTimeout    = 2 * time.Second
 	repairTimeout = 4 * time.Second
 )
@@ -42,8 +43,7 @@ type Options struct {
 	Account func() string
 	// Pause explains a pause of the consumer by its end, in a text that stays the
 	// same for as long as the pause does. It is empty where Account tells all.
-	Pause func(ctx context.Context, until time.Time) (string, error)
-	// Logger tells of pauses.
+	Pause  func(ctx context.Context, until time.Time) (string, error)
 	Logger *slog.Logger
 }
 
@@ -56,9 +56,7 @@ type Monitor struct {
 	o     Options
 	now   func() time.Time
 	every time.Duration
-	// well is whether all was well when last asked, and unwell that it was told that
-	// it isn't.
-	well, unwell bool
+	told  once.States
 
 	mu   sync.Mutex
 	last snapshot
@@ -77,36 +75,25 @@ type snapshot struct {
 }
 
 // New returns a monitor.
-func New(o Options) *Monitor {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	return &Monitor{o: o, now: time.Now, every: interval}
-}
+func New(o Options) *Monitor { return &Monitor{o: o, now: time.Now, every: interval} }
 
 // Run asks until ctx ends.
 func (m *Monitor) Run(ctx context.Context) {
 	ticker := time.NewTicker(m.every)
 	defer ticker.Stop()
-	told := "" // of the pause
-	wasMissing := false
-	for {
+	for repaired := true; ; {
 		s := m.ask(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if (len(s.missing) > 0 || wasMissing) && s.err == nil && m.o.Repair != nil {
+		if (len(s.missing) > 0 || !repaired) && s.err == nil {
 			s.unrepaired = m.repair(ctx)
-		}
-		wasMissing = len(s.missing) > 0 || wasMissing && s.unrepaired != nil
-		if s.err == nil && s.pause != told {
-			m.tell(s.pause)
-			told = s.pause
+			repaired = len(s.missing) == 0 && s.unrepaired == nil
 		}
 		m.mu.Lock()
 		m.last = s
 		m.mu.Unlock()
-		m.tellTrouble()
+		m.tell(s)
 		select {
 		case <-ctx.Done():
 			return
@@ -115,29 +102,27 @@ func (m *Monitor) Run(ctx context.Context) {
 	}
 }
 
-// tell logs that a pause began, changed or ended.
-func (m *Monitor) tell(pause string) {
-	if pause == "" {
-		m.o.Logger.Info("jobs flow again")
-		return
-	}
-	m.o.Logger.Warn("jobs are paused for all workers", "pause", pause)
-}
-
-// tellTrouble logs that the broker began to keep the worker from its job, or ceased
-// to. What comes in between is for readiness to tell, and so is the start, when
-// nothing is there yet.
-func (m *Monitor) tellTrouble() {
-	reasons := m.troubles()
-	switch {
-	case len(reasons) == 0:
-		if m.unwell {
-			m.o.Logger.Info("the broker is well again")
+// tell logs that a pause began, changed or ended, and that the broker began to keep
+// the worker from its job, or ceased to. What else changes of such trouble is for
+// readiness to tell. Nothing is told of the start, when nothing is there yet.
+func (m *Monitor) tell(s snapshot) {
+	if s.err == nil && m.told.Changed("pause", s.pause) {
+		if s.pause == "" {
+			m.o.Logger.Info("jobs flow again")
+		} else {
+			m.o.Logger.Warn("jobs are paused for all workers", "pause", s.pause)
 		}
-		m.well, m.unwell = true, false
-	case m.well:
+	}
+	reasons := m.troubles()
+	switch before := m.told.Last("broker"); {
+	case len(reasons) == 0:
+		m.told.Changed("broker", "works")
+		if before == "fails" {
+			m.o.Logger.Info("the broker works again")
+		}
+	case before == "works":
+		m.told.Changed("broker", "fails")
 		m.o.Logger.Warn("the broker keeps jobs waiting", "reasons", reasons)
-		m.well, m.unwell = false, true
 	}
 }
 
@@ -178,12 +163,14 @@ func (m *Monitor) ask(ctx context.Context) snapshot {
 // failed takes note of a question that was not answered as it should be. The first
 // error tells enough: the others are most likely the same.
 func (s *snapshot) failed(what string, err error) {
-	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrConsumerNotFound):
+	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerNotFound) {
 		s.missing = append(s.missing, what)
-	case errors.Is(err, context.DeadlineExceeded) && s.err == nil:
-		s.err = fmt.Errorf("%s: %w", what, errNoAnswer)
-	case s.err == nil:
+		return
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = errNoAnswer
+	}
+	if s.err == nil {
 		s.err = fmt.Errorf("%s: %w", what, err)
 	}
 }
@@ -203,12 +190,11 @@ func (m *Monitor) snapshot() snapshot {
 
 // troubles is what in the broker keeps the worker from doing its job.
 func (m *Monitor) troubles() []string {
-	var reasons []string
-	if !m.o.Connected() {
-		reasons = append(reasons, "broker: not connected")
-	}
 	s := m.snapshot()
+	var reasons []string
 	switch {
+	case !m.o.Connected(): // which explains whatever fails
+		return []string{"broker: not connected"}
 	case !s.asked:
 		reasons = append(reasons, "broker: not asked yet")
 	case s.err != nil:
@@ -221,10 +207,8 @@ func (m *Monitor) troubles() []string {
 		}
 		reasons = append(reasons, reason)
 	}
-	if m.o.Standing != nil {
-		for _, what := range m.o.Standing() {
-			reasons = append(reasons, "broker: "+what)
-		}
+	for _, what := range m.o.Standing() {
+		reasons = append(reasons, "broker: "+what)
 	}
 	return reasons
 }

@@ -8,12 +8,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
 )
+
+// options are those of a worker that nothing ails.
+func options(nc *nats.Conn, js jetstream.JetStream) Options {
+	return Options{
+		JS: js, Stream: "JOBS", Consumer: "w", Connected: nc.IsConnected,
+		Account: func() string { return "" }, Standing: func() []string { return nil },
+		Repair: func(context.Context) error { return nil }, Logger: slog.New(slog.DiscardHandler),
+	}
+}
 
 func TestMonitor(t *testing.T) {
 	t.Parallel()
@@ -23,13 +33,13 @@ func TestMonitor(t *testing.T) {
 	defer cancel()
 	account := ""
 	pause, pauseErr := "", error(nil)
-	m := New(Options{
-		JS: js, Stream: "JOBS", Consumer: "w", Connected: nc.IsConnected, Account: func() string { return account },
-		Pause: func(_ context.Context, until time.Time) (string, error) {
-			assert.WithinDuration(t, time.Now().Add(time.Minute), until, 30*time.Second)
-			return pause, pauseErr
-		},
-	})
+	o := options(nc, js)
+	o.Account = func() string { return account }
+	o.Pause = func(_ context.Context, until time.Time) (string, error) {
+		assert.WithinDuration(t, time.Now().Add(time.Minute), until, 30*time.Second)
+		return pause, pauseErr
+	}
+	m := New(o)
 	look := func() []string {
 		m.last = m.ask(ctx)
 		return m.NotReady()
@@ -72,13 +82,14 @@ func TestMonitor(t *testing.T) {
 
 	server.Stop()
 	require.Eventually(t, func() bool { return !nc.IsConnected() }, 10*time.Second, 5*time.Millisecond)
-	assert.Contains(t, m.NotReady(), "broker: not connected")
+	assert.Equal(t, []string{"broker: not connected"}, look()[:1], "and nothing of what fails for that")
+	assert.Equal(t, []string{"account: closed"}, look()[1:])
 }
 
 func TestRunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	nc, js := brokertest.Start(t)
-	m := New(Options{JS: js, Stream: "JOBS", Consumer: "w", Connected: nc.IsConnected})
+	m := New(options(nc, js))
 	stop := running(t, m)
 	require.Eventually(t, func() bool { return m.snapshot().asked }, 10*time.Second, time.Millisecond)
 	stop()
@@ -111,13 +122,12 @@ func TestPausesAreLoggedOnce(t *testing.T) {
 	require.NoError(t, err)
 
 	lines := make(chan string, 100)
-	m := New(Options{
-		JS: js, Stream: "JOBS", Consumer: "w", Connected: nc.IsConnected, Account: func() string { return "" },
-		Pause: func(_ context.Context, until time.Time) (string, error) {
-			return "until " + until.Format(time.Kitchen), nil
-		},
-		Logger: slog.New(slog.NewTextHandler(lineWriter(lines), nil)),
-	})
+	o := options(nc, js)
+	o.Pause = func(_ context.Context, until time.Time) (string, error) {
+		return "until " + until.Format(time.Kitchen), nil
+	}
+	o.Logger = slog.New(slog.NewTextHandler(lineWriter(lines), nil))
+	m := New(o)
 	m.every = 5 * time.Millisecond
 	stop := running(t, m)
 	defer stop()
@@ -159,25 +169,23 @@ func TestWhatIsMissingIsRepaired(t *testing.T) {
 	require.NoError(t, err)
 
 	lines, asked, allow := make(chan string, 100), make(chan struct{}, 100), make(chan struct{})
-	m := New(Options{
-		JS: js, Stream: "JOBS", Consumer: "w", Connected: nc.IsConnected, Account: func() string { return "" },
-		Others: []Stream{{Name: "KV_records", Called: "bucket records"}},
-		Repair: func(ctx context.Context) error {
-			select {
-			case asked <- struct{}{}:
-			default:
-			}
-			select {
-			case <-allow:
-				_, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: "KV_records", Subjects: []string{"KV_records"}})
-				return err
-			default:
-				return errors.New("not allowed")
-			}
-		},
-		Standing: func() []string { return nil },
-		Logger:   slog.New(slog.NewTextHandler(lineWriter(lines), nil)),
-	})
+	o := options(nc, js)
+	o.Others = []Stream{{Name: "KV_records", Called: "bucket records"}}
+	o.Repair = func(ctx context.Context) error {
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+		select {
+		case <-allow:
+			_, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: "KV_records", Subjects: []string{"KV_records"}})
+			return err
+		default:
+			return errors.New("not allowed")
+		}
+	}
+	o.Logger = slog.New(slog.NewTextHandler(lineWriter(lines), nil))
+	m := New(o)
 	m.every = 5 * time.Millisecond
 	stop := running(t, m)
 	defer stop()
@@ -189,7 +197,7 @@ func TestWhatIsMissingIsRepaired(t *testing.T) {
 	assert.Equal(t, []string{"broker: bucket records does not exist: not allowed"}, m.NotReady())
 	assert.Contains(t, <-lines, "bucket records does not exist")
 	close(allow)
-	assert.Contains(t, <-lines, "the broker is well again")
+	assert.Contains(t, <-lines, "the broker works again")
 	assert.Empty(t, m.NotReady())
 	stop()
 	assert.Empty(t, lines)

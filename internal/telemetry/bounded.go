@@ -27,7 +27,7 @@ func Bounded(log *slog.Logger) *slog.Logger {
 	if log.Enabled(context.Background(), slog.LevelDebug) {
 		return log
 	}
-	return slog.New(bounded{log.Handler(), &repeats{seen: map[string]*repeat{}, now: time.Now}})
+	return slog.New(bounded{log.Handler(), &repeats{seen: map[string]*repeat{}}})
 }
 
 type bounded struct {
@@ -37,18 +37,19 @@ type bounded struct {
 
 // Handle passes on what is not left out.
 func (b bounded) Handle(ctx context.Context, r slog.Record) error {
-	if r.Level >= slog.LevelWarn {
-		pass, leftOut, last := b.repeats.of(r.Message)
-		if !pass {
-			return nil
-		}
-		r = r.Clone()
-		if leftOut > 0 {
-			r.AddAttrs(slog.Int("left_out", leftOut))
-		}
-		if last {
-			r.AddAttrs(slog.String("repeats", "further lines like this are left out for a while"))
-		}
+	if r.Level < slog.LevelWarn {
+		return b.Handler.Handle(ctx, r)
+	}
+	pass, leftOut, last := b.repeats.of(r.Message)
+	if !pass {
+		return nil
+	}
+	r = r.Clone()
+	if leftOut > 0 {
+		r.AddAttrs(slog.Int("left_out", leftOut))
+	}
+	if last {
+		r.AddAttrs(slog.String("repeats", "further lines like this are left out for a while"))
 	}
 	return b.Handler.Handle(ctx, r)
 }
@@ -66,7 +67,6 @@ func (b bounded) WithGroup(name string) slog.Handler {
 // repeats counts lines by their message. Messages are the program's own words, so
 // there are only so many.
 type repeats struct {
-	now  func() time.Time
 	mu   sync.Mutex
 	seen map[string]*repeat
 }
@@ -86,11 +86,10 @@ func (r *repeats) of(message string) (pass bool, leftOut int, last bool) {
 		one = &repeat{limit: rate.NewLimiter(rate.Every(sameLinesEvery), sameLines)}
 		r.seen[message] = one
 	}
-	now := r.now()
-	if !one.limit.AllowN(now, 1) {
+	if !one.limit.Allow() {
 		one.leftOut++
 		return false, 0, false
 	}
 	leftOut, one.leftOut = one.leftOut, 0
-	return true, leftOut, one.limit.TokensAt(now) < 1
+	return true, leftOut, one.limit.Tokens() < 1
 }

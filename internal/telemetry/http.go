@@ -58,13 +58,13 @@ func answer(w http.ResponseWriter, reasons []string) {
 		return
 	}
 	w.WriteHeader(http.StatusServiceUnavailable)
-	_, _ = fmt.Fprintln(w, strings.Join(reasons, "\n"))
+	_, _ = fmt.Fprintln(w, Scrub(strings.Join(reasons, "\n")))
 }
 
 // Address is where the server listens, with the port that was chosen.
 func (s *Server) Address() string { return s.listener.Addr().String() }
 
-// Close ends the server, waiting for requests under way until ctx ends.
+// Close ends the server, waiting for requests in progress until ctx ends.
 func (s *Server) Close(ctx context.Context) error {
 	err := s.http.Shutdown(ctx)
 	if err != nil {

@@ -7,6 +7,11 @@ import (
 	"io"
 	"log/slog"
 	"regexp"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // NewLogger returns the worker's logger. level is one of slog's (debug, info,
@@ -32,28 +37,44 @@ func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 }
 
 func scrubAttr(_ []string, a slog.Attr) slog.Attr {
-	if a.Value.Kind() == slog.KindDuration {
-		// JSON would have nanoseconds, which nobody reads.
-		return slog.String(a.Key, a.Value.Duration().String())
-	}
-	if err, ok := a.Value.Any().(error); ok {
-		return slog.String(a.Key, Scrub(err.Error()))
-	}
-	if a.Key == slog.MessageKey || a.Key == "error" {
-		return slog.String(a.Key, Scrub(a.Value.String()))
+	switch value := a.Value.Any().(type) {
+	case time.Duration:
+		return slog.String(a.Key, value.String()) // JSON would have nanoseconds, which nobody reads
+	case error:
+		return slog.String(a.Key, Scrub(value.Error()))
+	case []string:
+		scrubbed := make([]string, len(value))
+		for i, text := range value {
+			scrubbed[i] = Scrub(text)
+		}
+		return slog.Any(a.Key, scrubbed)
+	case string:
+		if a.Key == slog.MessageKey || a.Key == "error" {
+			return slog.String(a.Key, Scrub(value))
+		}
 	}
 	return a
 }
 
-// query finds the query part of a URL: Aliyun's calls carry phone and passcode
-// there, and net/http quotes the URL in its errors.
-var query = regexp.MustCompile(`\?[^\s"']*=[^\s"']*`)
+var (
+	// query finds the query part of a URL: Aliyun's calls carry phone and passcode
+	// there, and net/http quotes the URL in its errors.
+	query = regexp.MustCompile(`\?[^\s"']*=[^\s"']*`)
+	// longDigits finds what may be a phone number.
+	longDigits = regexp.MustCompile(`\+?\d{7,}`)
+	// plain says what the NATS client's errors mean to an operator.
+	plain = strings.NewReplacer(
+		nats.ErrReconnectBufExceeded.Error(), "not connected to NATS",
+		nats.ErrConnectionReconnecting.Error(), "not connected to NATS",
+		nats.ErrNoResponders.Error(), "no NATS server answers this request",
+		jetstream.ErrNoStreamResponse.Error(), "no NATS server answers this request",
+		jetstream.ErrNoHeartbeat.Error(), "NATS has fallen silent",
+	)
+)
 
-// longDigits finds what may be a phone number.
-var longDigits = regexp.MustCompile(`\+?\d{7,}`)
-
-// Scrub masks URL queries and runs of seven and more digits.
+// Scrub masks URL queries and runs of seven and more digits in a text that comes
+// from outside, and replaces words of the NATS client that no operator knows.
 func Scrub(text string) string {
 	text = query.ReplaceAllString(text, "?****")
-	return longDigits.ReplaceAllString(text, "****")
+	return plain.Replace(longDigits.ReplaceAllString(text, "****"))
 }

@@ -71,27 +71,21 @@ func NewMetrics(rules []string) *Metrics {
 		deliveries:  counter("deliveries_total", "Jobs delivered to this worker, by what they turned out to be.", "kind"),
 		deadLetters: counter("dead_letters_total", "Jobs written to the dead-letter stream, by reason.", "reason"),
 		denied:      counter("limit_denials_total", "Requests refused by our own per-phone limits, by rule.", "rule"),
-		abandoned:   counter("abandoned_jobs_total", "Jobs that the server gave up on, by code: consumer or stream were tampered with.", "code"),
+		abandoned:   counter("abandoned_jobs_total", "Jobs that the server no longer delivers and no worker ended, by code: consumer or stream were tampered with.", "code"),
 		trouble:     counter("broker_errors_total", "Failed operations on the broker; each is tried again.", "operation"),
 	}
 	m.registry.MustRegister(
 		m.requests, m.attempts, m.callTime, m.queuedTime, m.inFlight, m.lookups, m.deliveries, m.deadLetters, m.denied, m.abandoned, m.trouble,
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	for _, s := range passcode.Statuses() {
-		m.requests.WithLabelValues(string(s))
-	}
-	for _, c := range passcode.Classes() {
-		m.attempts.WithLabelValues(string(c))
-	}
-	for _, r := range passcode.Reasons() {
-		m.deadLetters.WithLabelValues(string(r))
-	}
-	initialise(m.lookups, lookupResults)
-	initialise(m.deliveries, deliveryKinds)
-	initialise(m.abandoned, abandonments)
-	initialise(m.trouble, operations)
-	initialise(m.denied, append([]string{"closed"}, rules...))
+	initialise(m.requests, passcode.Statuses()...)
+	initialise(m.attempts, passcode.Classes()...)
+	initialise(m.deadLetters, passcode.Reasons()...)
+	initialise(m.lookups, lookupResults...)
+	initialise(m.deliveries, deliveryKinds...)
+	initialise(m.abandoned, abandonments...)
+	initialise(m.trouble, operations...)
+	initialise(m.denied, append([]string{"closed"}, rules...)...)
 	return m
 }
 
@@ -99,9 +93,9 @@ func counter(name, help, label string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "passcode_" + name, Help: help}, []string{label})
 }
 
-func initialise(vec *prometheus.CounterVec, values []string) {
+func initialise[T ~string](vec *prometheus.CounterVec, values ...T) {
 	for _, v := range values {
-		vec.WithLabelValues(v)
+		vec.WithLabelValues(string(v))
 	}
 }
 

@@ -38,6 +38,8 @@ func TestNothingLeaksIntoTheLog(t *testing.T) {
 		assert.Contains(t, out.String(), "1m30s")
 		log.Info("to 13812345678", "phone", passcode.NewPhone("+8613812345678"), "code", passcode.NewPasscode("zx93kq"),
 			"secret", passcode.NewSecret("s3cret-key"), "error", quoting)
+		log.Warn("x", "reasons", []string{"to 13812345678", "nats: no responders available for request"})
+		assert.Contains(t, out.String(), "no NATS server answers this request")
 		log.With("error", fmt.Errorf("wrapped: %w", quoting)).WithGroup("g").Warn("x", "cause", quoting)
 		log.Error("x", slog.Any("job", passcode.Job{Phone: passcode.NewPhone("+8613812345678"), Code: passcode.NewPasscode("zx93kq")}))
 		for _, secret := range []string{"13812345678", "zx93kq", "s3cret-key"} {
@@ -51,13 +53,14 @@ func TestNothingLeaksIntoTheLog(t *testing.T) {
 func TestScrub(t *testing.T) {
 	t.Parallel()
 	rows := map[string]string{
-		"number 13812345678 refused":                  "number **** refused",
-		"+8613812345678invalid":                       "****invalid",
-		`Post "http://h:80/?a=1&b=zx9": EOF`:          `Post "http://h:80/?****": EOF`,
-		"timeout after 5000 ms on port 42222":         "timeout after 5000 ms on port 42222",
-		"is it true? yes":                             "is it true? yes",
-		"/path?PhoneNumbers=138 and more? c=d":        "/path?**** and more? c=d",
-		"isv.BUSINESS_LIMIT_CONTROL 触发小时级流控Permits:5": "isv.BUSINESS_LIMIT_CONTROL 触发小时级流控Permits:5",
+		"number 13812345678 refused":                    "number **** refused",
+		"+8613812345678invalid":                         "****invalid",
+		`Post "http://h:80/?a=1&b=zx9": EOF`:            `Post "http://h:80/?****": EOF`,
+		"timeout after 5000 ms on port 42222":           "timeout after 5000 ms on port 42222",
+		"records: nats: outbound buffer limit exceeded": "records: not connected to NATS",
+		"is it true? yes":                               "is it true? yes",
+		"/path?PhoneNumbers=138 and more? c=d":          "/path?**** and more? c=d",
+		"isv.BUSINESS_LIMIT_CONTROL 触发小时级流控Permits:5":   "isv.BUSINESS_LIMIT_CONTROL 触发小时级流控Permits:5",
 	}
 	for text, want := range rows {
 		assert.Equal(t, want, Scrub(text))

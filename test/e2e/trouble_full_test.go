@@ -119,6 +119,6 @@ func TestStorageUsedUp(t *testing.T) {
 	assert.Empty(t, s.results.of(ids[0]), "nothing is sent that can't be written down")
 	require.NoError(t, s.js.DeleteStream(s.ctx(), "FILL"))
 	s.wentOn("after", ids)
-	s.w.WaitFor("the broker is well again", bound)
+	s.w.WaitFor("the broker works again", bound)
 	s.quiet()
 }

@@ -72,7 +72,7 @@ func TestOlderServer(t *testing.T) {
 	version.Store(nil)
 	s.broker.Restart()
 	s.wentOn("after", s.goodAndBad("after", 20, 10))
-	s.w.WaitFor("the broker is well again", bound)
+	s.w.WaitFor("the broker works again", bound)
 	s.quiet()
 }
 
