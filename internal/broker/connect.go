@@ -83,9 +83,9 @@ func ConnectOnce(ctx context.Context, o Options, log *slog.Logger) (*nats.Conn, 
 		return nil, err
 	}
 	// The client would go on trying after ctx has ended. The connection outlives ctx.
-	dialing, abort := context.WithCancel(context.Background())
+	link, abort := context.WithCancel(context.Background())
 	unhook := context.AfterFunc(ctx, abort)
-	d := &dialer{ctx: dialing}
+	d := &dialer{ctx: link}
 	nc, err := nats.Connect(o.URL, append(options,
 		nats.RetryOnFailedConnect(false), nats.Timeout(onceTimeout),
 		nats.SetCustomDialer(d), nats.SkipHostLookup())...) // the dialer looks hosts up itself
