@@ -68,7 +68,7 @@ func TestCheckAsksWhateverElseIsWrong(t *testing.T) {
 		"aliyun.timeout=-1s", "aliyun.connect_timeout=-1s", "aliyun.max_qps=-1", "worker.concurrency=-1",
 		"aliyun.access_key_id=LTAI5tAlone", "aliyun.security_token=alone",
 	} {
-		cfg, err := config.Load(config.Source{Set: []string{setting}, NeedAliyun: true})
+		cfg, err := config.Load(config.Source{Set: []string{setting}, ToRun: true})
 		var problems *config.Errors
 		require.ErrorAs(t, err, &problems, setting)
 		sender, err := askingSender(cfg, problems)

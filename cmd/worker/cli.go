@@ -146,8 +146,8 @@ func jsonLines(w io.Writer) *json.Encoder {
 }
 
 // settings reads the settings of a command.
-func (c *cli) settings(e *env, needAliyun bool) (config.Config, error) {
-	return config.Load(config.Source{File: c.Config, Env: e.environ, Set: c.Set, NeedAliyun: needAliyun})
+func (c *cli) settings(e *env, toRun bool) (config.Config, error) {
+	return config.Load(config.Source{File: c.Config, Env: e.environ, Set: c.Set, ToRun: toRun})
 }
 
 // connected reads the settings of a command that talks to the broker, and

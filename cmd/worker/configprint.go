@@ -1,6 +1,10 @@
 package main
 
-import "github.com/passcode-worker/passcode-worker/internal/config"
+import (
+	"errors"
+
+	"github.com/passcode-worker/passcode-worker/internal/config"
+)
 
 // configCmd is "worker config".
 type configCmd struct {
@@ -10,14 +14,16 @@ type configCmd struct {
 // configPrintCmd is "worker config print".
 type configPrintCmd struct{}
 
-// Run prints the settings where they are right, and every problem where not.
+// Run prints the settings where they are right. Where they are not, or lack what
+// "worker run" needs, it reports every problem.
 func (*configPrintCmd) Run(e *env, c *cli) error {
-	cfg, err := config.Load(config.Source{File: c.Config, Env: e.environ, Set: c.Set, Review: true})
-	if err != nil {
+	cfg, err := c.settings(e, true)
+	var problems *config.Errors
+	if err != nil && !(errors.As(err, &problems) && problems.OnlyToRun()) {
 		return err
 	}
 	for _, w := range cfg.Warnings {
 		say(e.stderr, "warning: %s", w)
 	}
-	return config.Print(e.stdout, cfg)
+	return errors.Join(config.Print(e.stdout, cfg), err)
 }

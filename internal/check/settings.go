@@ -10,7 +10,7 @@ func (r *run) settings() {
 			if p.Source != "" {
 				detail += " (" + p.Source + ")"
 			}
-			r.fail(checkSettings, p.Key, detail, p.Mend)
+			r.fail(checkSettings, p.Key, detail, p.Fix)
 		}
 	}
 	for _, warning := range r.Config.Warnings {

@@ -1,8 +1,8 @@
 // Package config reads the worker's settings: defaults, then one YAML file, then
 // the environment, then flags. It reports every problem at once, each with the
-// key and the mend, and shows no secret in doing so.
+// key and the fix, and shows no secret.
 //
-// The settings are documented, key by key, in config/worker.yaml.
+// config/worker.yaml documents each setting.
 package config
 
 import (
@@ -14,8 +14,8 @@ import (
 )
 
 // Config is every setting. A field's yaml tag is its key; a path such as
-// "nats.tls.ca" joins the keys of its levels. See [Default] for the defaults and
-// [Keys] for the paths.
+// "nats.tls.ca" joins the keys of its levels. A field with a required tag must be
+// set where its struct is; the tag holds the fix.
 type Config struct {
 	NATS        NATS        `yaml:"nats"`
 	Jobs        Jobs        `yaml:"jobs"`
@@ -141,19 +141,19 @@ type Aliyun struct {
 
 // Template is what Aliyun sends for one usage type.
 type Template struct {
-	UsageType    string       `yaml:"usage_type"`
-	TemplateCode TemplateCode `yaml:"template_code"`
+	UsageType    string       `yaml:"usage_type" required:"write the usage type, such as Generic"`
+	TemplateCode TemplateCode `yaml:"template_code" required:"write the code of an approved template, such as SMS_123456789"`
 	// SignName stands in for aliyun.sign_name; empty means that one.
-	SignName string `yaml:"sign_name"`
+	SignName string `yaml:"sign_name,omitempty"`
 	// Params names the variables beside the code that the template takes.
-	Params []string `yaml:"params"`
+	Params []string `yaml:"params,omitempty"`
 }
 
 // TemplateCode is a template's code for mainland China and for elsewhere. In the
 // settings it is one text for both, or an object of china and overseas.
 type TemplateCode struct {
-	China    string
-	Overseas string
+	China    string `yaml:"china" required:"write the code for mainland China, or one text for both"`
+	Overseas string `yaml:"overseas" required:"write the code for elsewhere, or one text for both"`
 }
 
 // InDoubt is how a send is settled that may or may not have been accepted.
@@ -179,7 +179,7 @@ type Log struct {
 func Default() Config {
 	return Config{
 		NATS: NATS{
-			URL:       ServerURLs{value: "nats://127.0.0.1:4222"},
+			URL:       NewServerURLs("nats://127.0.0.1:4222"),
 			Replicas:  1,
 			Provision: true,
 			Embedded:  Embedded{Listen: "127.0.0.1:4222", StoreDir: "data/nats"},

@@ -31,7 +31,7 @@ func loadConnector(text, settings string) (Config, error) {
 		ReadFile: files{
 			"worker.yaml": settings, "connector.json": text,
 		}.read,
-		Set: []string{"aliyun.connector_file=connector.json"}, NeedAliyun: true,
+		Set: []string{"aliyun.connector_file=connector.json"}, ToRun: true,
 	})
 }
 
@@ -53,7 +53,6 @@ func TestConnector(t *testing.T) {
 		{UsageType: "MfaVerification", TemplateCode: both("SMS_6")},
 	}, got.Aliyun.Templates)
 	assert.Equal(t, Default().Aliyun.Timeout, got.Aliyun.Timeout, "everything else is ours")
-	require.NoError(t, got.RequireAliyun())
 	require.NoError(t, got.Validate())
 }
 
@@ -70,6 +69,7 @@ func TestConnectorUnchanged(t *testing.T) {
 		"byte order mark":          {"{\n  \"accessKeyId\"", "\ufeff{\n  \"accessKeyId\""},
 		"an escape of JSON's":      {`"示例"`, `"\u793a\u4f8b"`},
 		"usage types of any words": {`"MfaVerification"`, `"anything at all"`},
+		"Generic alone":            {`"Register"`, `"Sign-up"`},
 	} {
 		require.Contains(t, connectorJSON, change[0], name)
 		got, err := loadConnector(strings.Replace(connectorJSON, change[0], change[1], 1), "")
@@ -89,24 +89,24 @@ func TestConnectorProblems(t *testing.T) {
 		"no JSON":               {`"accessKeyId":`, `"accessKeyId"`, ": must be one JSON object"},
 		"id missing":            {`"accessKeyId"`, `"accessKeyID"`, ".accessKeyId: is missing"},
 		"id placeholder":        {"LTAI5tConnectorId", "<access-key-id>", ".accessKeyId: holds the placeholder of an example"},
-		"id empty":              {"LTAI5tConnectorId", "", ".accessKeyId: must not be empty"},
+		"id empty":              {"LTAI5tConnectorId", "", ".accessKeyId: is missing"},
 		"id a number":           {`"LTAI5tConnectorId"`, `5`, ".accessKeyId: must be a text"},
 		"id null":               {`"LTAI5tConnectorId"`, `null`, ".accessKeyId: is missing"},
 		"secret placeholder":    {"s3cret-of-the-connector", "<access-key-secret>", ".accessKeySecret: holds the placeholder of an example"},
 		"secret an object":      {`"s3cret-of-the-connector"`, `{"s3cret":"s3cret"}`, ".accessKeySecret: must be a text"},
 		"secret with line feed": {"s3cret-of-the-connector", `s3cret\n`, ".accessKeySecret: must not hold line breaks or invisible characters"},
-		"sign empty":            {"示例", "", ".signName: must not be empty"},
+		"sign empty":            {"示例", "", ".signName: is missing"},
 		"strict no boolean":     {`Check": true`, `Check": 1`, ".strictPhoneRegionNumberCheck: must be true or false"},
-		"templates missing":     {`"templates"`, `"template"`, ".templates: must be a list"},
+		"templates missing":     {`"templates"`, `"template"`, ".templates: is missing"},
 		"templates an object":   {`"templates": [`, `"templates": {}, "x": [`, ".templates: must be a list"},
 		"template a text":       {`{"usageType": "ForgotPassword", "templateCode": "SMS_4"}`, `"SMS_4"`, ".templates[2]: must be an object"},
 		"code placeholder":      {"SMS_4", "<template-code>", ".templates[2].templateCode: holds the placeholder of an example"},
-		"code empty":            {"SMS_4", "", ".templates[2].templateCode: must not be empty"},
+		"code empty":            {"SMS_4", "", ".templates[2].templateCode: is missing"},
 		"overseas empty":        {"SMS_3", "", ".templates[1].templateCode.overseas: is missing"},
 		"overseas missing":      {`, "overseas": "SMS_3"`, ``, ".templates[1].templateCode.overseas: is missing"},
 		"code a list":           {`"SMS_4"`, `["SMS_4"]`, ".templates[2].templateCode: must be a text"},
 		"usage type missing":    {`"usageType": "Register", `, ``, ".templates[0].usageType: is missing"},
-		"one type missing":      {"Generic", "generic", ".templates: lacks the usage types Generic"},
+		"no Generic":            {"Generic", "generic", ".templates: must hold one with usage_type Generic, which stands in for every other (worker run needs it)"},
 	} {
 		require.Contains(t, connectorJSON, test.old, name)
 		_, err := loadConnector(strings.Replace(connectorJSON, test.old, test.replacement, 1), "")
@@ -127,7 +127,7 @@ func TestConnectorProblems(t *testing.T) {
 		"aliyun.connector_file.templates",
 	}, keysOf(listed(t, err)), "all at once")
 	_, err = loadConnector(`{"accessKeyId":"a","accessKeySecret":"b","signName":"c","templates":[]}`, "")
-	assert.ErrorContains(t, err, "lacks the usage types Register, SignIn, ForgotPassword, Generic")
+	assert.ErrorContains(t, err, "aliyun.connector_file.templates: must hold one with usage_type Generic")
 }
 
 func TestConnectorBesideOwnSettings(t *testing.T) {
@@ -168,9 +168,8 @@ func TestConnectorFileThatCantBeRead(t *testing.T) {
 	got, err := Load(src)
 	require.NoError(t, err, "a command that does not send goes on without the file")
 	assert.Equal(t, []string{"aliyun.connector_file: there is no such file; this command goes on without it"}, got.Warnings)
-	require.EqualError(t, got.RequireAliyun(), "aliyun.connector_file: has not been read; make the file available to this command")
 
-	src.NeedAliyun = true
+	src.ToRun = true
 	_, err = Load(src)
 	require.EqualError(t, err, "aliyun.connector_file: can't be read: there is no such file; name the connector's JSON file (worker.yaml line 1)")
 
@@ -183,7 +182,7 @@ func TestConnectorFileThatCantBeRead(t *testing.T) {
 	_, err = Load(refused)
 	require.EqualError(t, err, "aliyun.connector_file: can't be read: permission denied; name the connector's JSON file (--set aliyun.connector_file)")
 
-	src = Source{Dir: "dir", Set: []string{"aliyun.connector_file=c.json"}, ReadFile: files{"dir/c.json": connectorJSON}.read, NeedAliyun: true}
+	src = Source{Dir: "dir", Set: []string{"aliyun.connector_file=c.json"}, ReadFile: files{"dir/c.json": connectorJSON}.read, ToRun: true}
 	_, err = Load(src)
 	require.NoError(t, err, "the path is relative to the folder")
 }

@@ -46,7 +46,7 @@ func listed(t *testing.T, err error) []Problem {
 	for _, p := range problems.Problems {
 		require.NotEmpty(t, p.Key, "%s", p)
 		require.NotEmpty(t, p.Problem, "%s", p)
-		require.NotEmpty(t, p.Mend, "%s", p)
+		require.NotEmpty(t, p.Fix, "%s", p)
 	}
 	return problems.Problems
 }
@@ -65,3 +65,12 @@ aliyun:
   sign_name: Example
   templates: [{usage_type: Generic, template_code: SMS_1}]
 `
+
+// allKeys are the paths of all settings, in the order of the file.
+func allKeys() []string {
+	paths := make([]string, len(known.keys))
+	for i, k := range known.keys {
+		paths[i] = k.path
+	}
+	return paths
+}

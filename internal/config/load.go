@@ -7,8 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/knadh/koanf/providers/confmap"
-	"github.com/knadh/koanf/v2"
+	"go.yaml.in/yaml/v3"
 )
 
 // defaultFile is read where no file is named and it is there.
@@ -30,112 +29,84 @@ type Source struct {
 	// ReadFile reads a file; nil means os.ReadFile. A file that is not there
 	// must give an error that is fs.ErrNotExist.
 	ReadFile func(name string) ([]byte, error)
-	// NeedAliyun is set by commands that send: what sending needs must be there.
-	NeedAliyun bool
-	// Review is set by commands that look the settings over and send nothing:
-	// what is there must be whole, what is absent may be.
-	Review bool
+	// ToRun asks for what "worker run" needs, too: what is missing of it is a
+	// problem. Other commands run where templates and keys are kept from them.
+	ToRun bool
 }
 
 // Load reads the settings: defaults, then the file, then the environment, then
 // the command line. Its error is an [*Errors] that holds every problem of them
 // all. Beside an error, the settings that could be read are returned.
 func Load(src Source) (Config, error) {
-	bad := &problems{}
-	file, whole := src.file(bad)
-	layers := []layer{file, readEnv(src.Env, bad), readSet(src.Set, bad)}
+	s := settings{findings: newFindings(), written: map[string]*yaml.Node{}}
+	s.fileUnread = !src.layFile(s)
+	s.layEnv(src.Env)
+	s.layFlags(src.Set)
 
 	cfg := Default()
-	sources := map[string]string{}
-	settings := merge(layers)
 	for _, k := range known.keys {
-		if s, ok := settings[k.path]; ok {
-			sources[k.path] = s.Source
-			decoding{source: s.Source, bad: bad}.value(k.path, s.Node, k.field(&cfg))
+		if n, ok := s.written[k.path]; ok {
+			decoder{findings: s.findings}.value(k.path, n, k.field(&cfg))
 		}
 	}
 	for _, word := range []*string{&cfg.Aliyun.Protocol, &cfg.Log.Level, &cfg.Log.Format} {
 		*word = strings.ToLower(*word) // INFO and HTTPS are how others write them
 	}
-	if !whole {
-		// What the file would have set is not known, so that any rule over the
-		// values could be broken only for that.
-		bad.elsewhere = map[string]bool{}
-		for path := range sources {
-			bad.elsewhere[path] = true
-		}
-		return cfg, bad.err()
+	if s.fileUnread {
+		// Any rule over several values could be broken only for what the file
+		// would have set.
+		return cfg, s.err()
 	}
-	c := &check{cfg: &cfg, problems: bad, sources: sources}
+	c := &check{findings: s.findings, cfg: &cfg, toRun: src.ToRun}
 	c.connector(src)
-	c.ranges()
-	switch {
-	case src.NeedAliyun:
-		c.sending()
-	case src.Review && len(cfg.Aliyun.Templates) > 0:
-		c.generic()
-	}
+	c.rules()
+	c.running()
 	cfg.Warnings = c.warnings
-	return cfg, bad.err()
+	return cfg, s.err()
 }
 
-// merge lays the layers one over the other; a later one wins, setting by setting.
-func merge(layers []layer) map[string]setting {
-	merged := koanf.New(".")
-	for _, l := range layers {
-		values := make(map[string]any, len(l))
-		for path, s := range l {
-			values[path] = s
-		}
-		// A map that is at hand can't fail to be read, nor two of them to merge.
-		if err := merged.Load(confmap.Provider(values, "."), nil); err != nil {
-			panic("config: " + err.Error())
-		}
-	}
-	settings := map[string]setting{}
-	for path, value := range merged.All() {
-		if s, ok := value.(setting); ok {
-			settings[path] = s
-		}
-	}
-	return settings
+// Validate checks values that a program has changed after [Load].
+func (c Config) Validate() error {
+	check := &check{findings: newFindings(), cfg: &c}
+	check.rules()
+	return check.err()
 }
 
-// file reads the settings file. It reports false where there should be one and
+// layFile lays the settings file. It reports false where there should be one and
 // it can't be read as a whole.
-func (s Source) file(bad *problems) (layer, bool) {
-	name, named := s.File, "--config"
+func (src Source) layFile(s settings) bool {
+	name, named := src.File, "--config"
 	if name == "" {
-		for _, variable := range lastOfEach(s.Env) {
+		for _, variable := range src.Env { // the last of a name holds
 			if value, ok := strings.CutPrefix(variable, EnvFile+"="); ok {
 				name, named = value, EnvFile
 			}
 		}
 	}
+	fix := "name a settings file that can be read"
 	optional := name == ""
 	if optional {
-		name = defaultFile
+		name, named, fix = defaultFile, "", "make it readable, or name another file with --config"
 	}
-	data, err := s.read(name)
+	s.fileName = name
+	data, err := src.read(name)
 	switch {
 	case err == nil:
-		return readFile(name, data, bad)
+		return s.layFile(data)
 	case optional && errors.Is(err, fs.ErrNotExist):
-		return layer{}, true
-	case optional:
-		bad.add(name, "", "can't be read: "+reason(err), "make it readable, or name another file with --config")
+		return true
 	default:
-		bad.add(name, named, "can't be read: "+reason(err), "name a settings file that can be read")
+		s.add(name, named, "can't be read: "+reason(err), fix)
+		return false
 	}
-	return nil, false
 }
 
-func (s Source) read(name string) ([]byte, error) {
-	if s.Dir != "" && !filepath.IsAbs(name) {
-		name = filepath.Join(s.Dir, name)
+func (src Source) read(name string) ([]byte, error) {
+	if src.Dir != "" && !filepath.IsAbs(name) {
+		name = filepath.Join(src.Dir, name)
 	}
-	if s.ReadFile != nil {
-		return s.ReadFile(name)
+	if src.ReadFile != nil {
+		return src.ReadFile(name)
 	}
 	return os.ReadFile(name)
 }
@@ -154,19 +125,4 @@ func reason(err error) string {
 	default:
 		return "the file system refused"
 	}
-}
-
-// Validate checks the values alone, without what only sending needs: for
-// settings that a program has changed after [Load].
-func (c Config) Validate() error {
-	check := &check{cfg: &c, problems: &problems{}}
-	check.ranges()
-	return check.err()
-}
-
-// RequireAliyun checks that what sending needs is there.
-func (c Config) RequireAliyun() error {
-	check := &check{cfg: &c, problems: &problems{}}
-	check.sending()
-	return check.err()
 }

@@ -71,16 +71,16 @@ var other = map[string]string{
 // and the command line, and finds that all three lead to the same.
 func TestEveryKeyFromEverySource(t *testing.T) {
 	t.Parallel()
-	assert.ElementsMatch(t, Keys(), slices.Collect(maps.Keys(other)), "a key without a value here")
+	assert.ElementsMatch(t, allKeys(), slices.Collect(maps.Keys(other)), "a key without a value here")
 	field := func(c Config, path string) any {
 		for _, k := range known.keys {
 			if k.path == path {
-				return k.field(&c)
+				return k.field(&c).Interface()
 			}
 		}
 		return nil
 	}
-	for _, path := range Keys() {
+	for _, path := range allKeys() {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
 			text := other[path]
@@ -120,7 +120,7 @@ aliyun:
     sign_name: Other
 log: {level: WARN}
 `)
-	src.NeedAliyun = true
+	src.ToRun = true
 	got, err := Load(src)
 	require.NoError(t, err)
 	assert.Equal(t, passcode.NewSecret("00123"), got.NATS.Token, "numbers are taken as they are written")
@@ -227,7 +227,7 @@ func TestFileThatCantBeRead(t *testing.T) {
 		"other":      {Source{ReadFile: refuse(fs.ErrInvalid)}, "worker.yaml: can't be read: the file system refused; make it readable, or name another file with --config"},
 	} {
 		// Nothing that the file might hold is reported as missing.
-		test.src.NeedAliyun = true
+		test.src.ToRun = true
 		_, err := Load(test.src)
 		require.EqualError(t, err, test.want, name)
 	}
@@ -276,7 +276,7 @@ aliyun:
 	want := []string{"worker.concurency", "aliyun.in_doubt", "aliyun.timeout", "nats.url", "retry.max_attempts"}
 	for _, need := range []bool{false, true} {
 		src := source(text)
-		src.NeedAliyun = need
+		src.ToRun = need
 		_, err := Load(src)
 		assert.Equal(t, want, keysOf(listed(t, err)))
 	}
@@ -289,8 +289,7 @@ func TestOneMistakeIsReportedOnce(t *testing.T) {
 		"a misspelt list":                {"aliyun: {sign_name: S, template: [{usage_type: Generic, template_code: C}]}", "aliyun.template"},
 		"not a list":                     {"aliyun: {sign_name: S, templates: SMS_1}", "aliyun.templates"},
 		"not a section":                  {"aliyun: SMS_1", "aliyun"},
-		"not an entry":                   {"aliyun: {sign_name: S, templates: [SMS_1]}", "aliyun.templates[0]"},
-		"entry without usage type":       {"aliyun: {sign_name: S, templates: [{template_code: SMS_1}]}", "aliyun.templates[0].usage_type"},
+		"not an entry":                   {"aliyun: {sign_name: S, templates: [SMS_1, {usage_type: Generic, template_code: C}]}", "aliyun.templates[0]"},
 		"entry with a misspelt member":   {"aliyun: {sign_name: S, templates: [{usageType: Generic, template_code: C}]}", "aliyun.templates[0].usageType"},
 		"entry without code":             {"aliyun: {sign_name: S, templates: [{usage_type: Generic}]}", "aliyun.templates[0].template_code"},
 		"secret of no use":               {sendable + "  access_key_id: LTAI5t\n  access_key_secret: <access-key-secret>\n", "aliyun.access_key_secret"},
@@ -299,25 +298,63 @@ func TestOneMistakeIsReportedOnce(t *testing.T) {
 		"reply subject of a wrong shape": {sendable + "results: {reply_subjects: [{a: b}]}", "results.reply_subjects[0]"},
 	} {
 		src := source(test.text)
-		src.NeedAliyun = true
+		src.ToRun = true
 		_, err := Load(src)
 		assert.Equal(t, []string{test.want}, keysOf(listed(t, err)), name)
 	}
 }
 
-// TestReview: who looks the settings over is told that Generic is missing among
-// templates, and not that there are none.
-func TestReview(t *testing.T) {
+// TestWhatOnlyRunNeeds is named as such, and no other command misses it.
+func TestWhatOnlyRunNeeds(t *testing.T) {
 	t.Parallel()
-	src := Source{Review: true, Set: []string{`aliyun.templates=[{"usage_type":"SignIn","template_code":"SMS_1"}]`}, ReadFile: noFile}
-	_, err := Load(src)
-	require.ErrorContains(t, err, "aliyun.templates: must hold one with usage_type Generic")
-	src.Set = []string{"aliyun.access_key_secret=s3cret"}
-	_, err = Load(src)
-	require.NoError(t, err)
+	for text, want := range map[string]string{
+		"": `aliyun.sign_name: is missing (worker run needs it); write the approved signature, or give each template its sign_name
+aliyun.templates: must hold one with usage_type Generic, which stands in for every other (worker run needs it); add {usage_type: Generic, template_code: CODE}`,
+		sendable + "  access_key_id: LTAI5t\n": "aliyun.access_key_secret: must be set together with aliyun.access_key_id (worker run needs it); set both, or neither for the credentials of the machine",
+	} {
+		src := source(text)
+		_, err := Load(src)
+		require.NoError(t, err, text)
+		src.ToRun = true
+		_, err = Load(src)
+		require.EqualError(t, err, want)
+		var problems *Errors
+		require.ErrorAs(t, err, &problems)
+		assert.True(t, problems.OnlyToRun())
+
+		src.Set = []string{"log.level=loud"}
+		_, err = Load(src)
+		require.ErrorAs(t, err, &problems)
+		assert.False(t, problems.OnlyToRun())
+		assert.ErrorContains(t, err, want, "a mistake hides nothing of it")
+	}
 }
 
-func noFile(string) ([]byte, error) { return nil, fs.ErrNotExist }
+// TestMissingGeneric is reported whatever else is wrong with the templates,
+// unless one was meant for it.
+func TestMissingGeneric(t *testing.T) {
+	t.Parallel()
+	for templates, want := range map[string][]string{
+		"[{template_code: C}]":                                        {"[0].usage_type", ""},
+		"[{usage_type: '', template_code: C}]":                        {"[0].usage_type", ""},
+		"[{usage_type: A}]":                                           {"[0].template_code", ""},
+		"[{usage_type: A, template_code: C, typ: 2}]":                 {"[0].typ", ""},
+		"[{usagetype: A, template_code: C}]":                          {"[0].usagetype", ""},
+		"[{usagetype: Generic, template_code: C}]":                    {"[0].usagetype"},
+		"[{usage_type: [Generic], template_code: C}]":                 {"[0].usage_type"},
+		"[{usage_type: A, template_code: C, params: x}]":              {"[0].params", ""},
+		"[{usage_type: Generic}, {usage_type: [A], template_code: C}]": {"[0].template_code", "[1].usage_type"},
+		"SMS_1": {""},
+	} {
+		src := source("aliyun: {sign_name: S, templates: " + templates + "}")
+		src.ToRun = true
+		_, err := Load(src)
+		for i := range want {
+			want[i] = "aliyun.templates" + want[i]
+		}
+		assert.ElementsMatch(t, want, keysOf(listed(t, err)), "%s: %s", templates, err)
+	}
+}
 
 // TestUsable: what a command may still rest on beside an error.
 func TestUsable(t *testing.T) {

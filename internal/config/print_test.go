@@ -50,7 +50,7 @@ func TestPrintOrder(t *testing.T) {
 	t.Parallel()
 	var root yaml.Node
 	require.NoError(t, yaml.Unmarshal([]byte(printed(t, Default())), &root))
-	assert.Equal(t, Keys(), paths("", root.Content[0]))
+	assert.Equal(t, allKeys(), paths("", root.Content[0]))
 }
 
 // paths lists the leaves of a mapping in order.
@@ -58,7 +58,7 @@ func paths(above string, n *yaml.Node) []string {
 	var list []string
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		at := join(above, n.Content[i].Value)
-		if known.sections[at] {
+		if known.isSection(at) {
 			list = append(list, paths(at, n.Content[i+1])...)
 		} else {
 			list = append(list, at)
@@ -109,10 +109,10 @@ func TestNoSecretShows(t *testing.T) {
 func TestNoValueInProblems(t *testing.T) {
 	t.Parallel()
 	const hidden = "hunter2"
-	for _, path := range append(Keys(), "nats", "aliyun", "nats.passwort", "unknown") {
+	for _, path := range append(allKeys(), "nats", "aliyun", "nats.passwort", "unknown") {
 		for _, shape := range []string{hidden, "[" + hidden + "]", `["` + hidden + `"]`, `{"` + hidden + `": 1}`, `{"a":"` + hidden + `"}`, "<" + hidden + ">", hidden + "****", hidden + "\n", "1/" + hidden, hidden + "/1h", "nats://u:" + hidden + "@h:x", `[{"usage_type":"` + hidden + `"}]`} {
 			src := withEnv(source(""), map[string]string{path: shape})
-			src.Set, src.NeedAliyun = []string{path + "=" + shape}, true
+			src.Set, src.ToRun = []string{path + "=" + shape}, true
 			_, err := Load(src)
 			if err == nil || strings.Contains(shape, `{"`+hidden) {
 				continue // as a member's name it is shown, so that it can be found
@@ -137,7 +137,7 @@ func TestPrintConnector(t *testing.T) {
 	assert.NotContains(t, text, "s3cret")
 	assert.NotContains(t, text, "ConnectorId")
 
-	again, err := Load(Source{ReadFile: files{"worker.yaml": text, "connector.json": connectorJSON}.read, NeedAliyun: true})
+	again, err := Load(Source{ReadFile: files{"worker.yaml": text, "connector.json": connectorJSON}.read, ToRun: true})
 	require.NoError(t, err)
 	assert.Equal(t, cfg, again)
 }
@@ -166,7 +166,7 @@ func TestReference(t *testing.T) {
 	require.NoError(t, err)
 	var root yaml.Node
 	require.NoError(t, yaml.Unmarshal(data, &root))
-	assert.Equal(t, Keys(), paths("", root.Content[0]))
+	assert.Equal(t, allKeys(), paths("", root.Content[0]))
 	requireComments(t, "", root.Content[0])
 	for i, line := range strings.Split(string(data), "\n") {
 		assert.LessOrEqual(t, len(line), 84, "line %d", i+1)
@@ -180,7 +180,7 @@ func requireComments(t *testing.T, above string, n *yaml.Node) {
 		at := join(above, name.Value)
 		assert.Greater(t, len(name.HeadComment), len("# "), "%s has no comment", at)
 		assert.NotEqual(t, "!!null", value.ShortTag(), "%s has no value, and so does not show its default", at)
-		if known.sections[at] {
+		if known.isSection(at) {
 			requireComments(t, at, value)
 		}
 	}

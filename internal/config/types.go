@@ -62,65 +62,67 @@ func (b Bytes) String() string {
 // MarshalText returns what String does.
 func (b Bytes) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 
+// masked is a value that shows only in part, however it is printed, logged or
+// marshalled.
+type masked struct{ value, shown string }
+
+// Reveal returns the value in clear, for use alone.
+func (m masked) Reveal() string { return m.value }
+
+// IsZero reports whether the value is not set.
+func (m masked) IsZero() bool { return m.value == "" }
+
+// String returns the part that may be seen.
+func (m masked) String() string { return m.shown }
+
+// Format prints what String returns, whatever the verb.
+func (m masked) Format(f fmt.State, _ rune) {
+	// An error of the writer behind f is the writer's to report.
+	_, _ = io.WriteString(f, m.shown)
+}
+
+// LogValue implements [slog.LogValuer] with what String returns.
+func (m masked) LogValue() slog.Value { return slog.StringValue(m.shown) }
+
+// MarshalText returns what String does.
+func (m masked) MarshalText() ([]byte, error) { return []byte(m.shown), nil }
+
 // KeyID is an access key's id. It is no secret by itself, but names an account;
 // it shows as its first four characters, which tell the kind of key.
-type KeyID struct{ value string }
+type KeyID struct{ masked }
 
 // NewKeyID wraps an id.
-func NewKeyID(id string) KeyID { return KeyID{value: id} }
-
-// Reveal returns the id in clear. Its result may go to Aliyun alone.
-func (k KeyID) Reveal() string { return k.value }
-
-// IsZero reports whether the id is not set.
-func (k KeyID) IsZero() bool { return k.value == "" }
-
-// String returns the masked id, as in "LTAI****", or "" where it is not set.
-func (k KeyID) String() string {
+func NewKeyID(id string) KeyID {
+	const half = 4
 	switch {
-	case k.value == "":
-		return ""
-	case len(k.value) < 8: // too short to show half of it
-		return mask
+	case id == "":
+		return KeyID{}
+	case len(id) < 2*half: // too short to show half of it
+		return KeyID{masked{id, mask}}
 	default:
-		return k.value[:4] + mask
+		return KeyID{masked{id, id[:half] + mask}}
 	}
 }
 
-// Format prints the masked id whatever the verb.
-func (k KeyID) Format(f fmt.State, _ rune) { writeMasked(f, k.String()) }
-
-// LogValue implements [slog.LogValuer] with the masked id.
-func (k KeyID) LogValue() slog.Value { return slog.StringValue(k.String()) }
-
-// MarshalText returns the masked id.
-func (k KeyID) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
-
 // ServerURLs is a list of NATS server URLs, separated by commas. Credentials
 // that stand in them are masked wherever the list is printed.
-type ServerURLs struct{ value string }
+type ServerURLs struct{ masked }
 
 // NewServerURLs wraps a list without checking it.
-func NewServerURLs(list string) ServerURLs { return ServerURLs{value: list} }
+func NewServerURLs(list string) ServerURLs { return ServerURLs{masked{list, maskURLs(list)}} }
 
-// Reveal returns the list with its credentials in clear, for connecting alone.
-func (s ServerURLs) Reveal() string { return s.value }
-
-// IsZero reports whether the list is empty.
-func (s ServerURLs) IsZero() bool { return s.value == "" }
-
-// String returns the list with passwords and tokens masked. A list that can't be
-// read shows as the mask alone, since nobody knows which part of it is harmless.
-func (s ServerURLs) String() string {
-	if s.value == "" {
+// maskURLs masks passwords and tokens. A list that can't be read shows as the
+// mask alone, since nobody knows which part of it is harmless.
+func maskURLs(list string) string {
+	if list == "" {
 		return ""
 	}
-	servers, rule := s.parse()
+	servers, rule := parseURLs(list)
 	if rule != "" {
 		return mask
 	}
 	if !slices.ContainsFunc(servers, func(server *url.URL) bool { return server.User != nil }) {
-		return s.value
+		return list
 	}
 	texts := make([]string, len(servers))
 	for i, server := range servers {
@@ -138,20 +140,11 @@ func (s ServerURLs) String() string {
 	return strings.Join(texts, ",")
 }
 
-// Format prints the masked list whatever the verb.
-func (s ServerURLs) Format(f fmt.State, _ rune) { writeMasked(f, s.String()) }
-
-// LogValue implements [slog.LogValuer] with the masked list.
-func (s ServerURLs) LogValue() slog.Value { return slog.StringValue(s.String()) }
-
-// MarshalText returns the masked list.
-func (s ServerURLs) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// parse splits the list. It returns the rule that the list breaks, or "". A
+// parseURLs splits a list. It returns the rule that the list breaks, or "". A
 // server without scheme gets nats://, as the client library has it.
-func (s ServerURLs) parse() (servers []*url.URL, rule string) {
+func parseURLs(list string) (servers []*url.URL, rule string) {
 	websockets := 0
-	for text := range strings.SplitSeq(s.value, ",") {
+	for text := range strings.SplitSeq(list, ",") {
 		text = strings.TrimSpace(text)
 		if text == "" {
 			return nil, "must not hold an empty entry"
@@ -190,9 +183,4 @@ func (s ServerURLs) parse() (servers []*url.URL, rule string) {
 func validPort(port string) bool {
 	n, err := strconv.ParseUint(port, 10, 16)
 	return err == nil && n > 0
-}
-
-func writeMasked(f fmt.State, masked string) {
-	// An error of the writer behind f is the writer's to report.
-	_, _ = io.WriteString(f, masked)
 }

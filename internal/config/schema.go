@@ -3,6 +3,7 @@ package config
 import (
 	"encoding"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -18,35 +19,32 @@ type key struct {
 	index   []int  // of the field in Config
 }
 
-// schema is what can be set: the settings in the order of the file, and the
-// sections that hold them.
+// schema is what can be set.
 type schema struct {
-	keys     []key
+	keys     []key // in the order of the file
 	leaves   map[string]bool
-	sections map[string]bool
-	env      map[string]string // path of a setting or section, by its variable
+	sections map[string][]string // the names in each section, by its path
 }
 
 var known = readSchema()
 
 func readSchema() schema {
-	s := schema{leaves: map[string]bool{}, sections: map[string]bool{}, env: map[string]string{}}
+	s := schema{leaves: map[string]bool{}, sections: map[string][]string{}}
 	s.read("", reflect.TypeFor[Config](), nil)
 	return s
 }
 
 func (s *schema) read(path string, section reflect.Type, index []int) {
+	s.sections[path] = memberNames(section)
 	for i := range section.NumField() {
 		field := section.Field(i)
-		name := field.Tag.Get("yaml")
+		name := memberName(field)
 		if name == "-" {
 			continue
 		}
-		at := join(path, name)
-		where := append(append([]int{}, index...), i)
-		s.env[EnvName(at)] = at
-		if isSection(field.Type) {
-			s.sections[at] = true
+		at, where := join(path, name), append(append([]int{}, index...), i)
+		// A struct that is a value, and no section, has a text of its own.
+		if field.Type.Kind() == reflect.Struct && !field.Type.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
 			s.read(at, field.Type, where)
 			continue
 		}
@@ -55,24 +53,34 @@ func (s *schema) read(path string, section reflect.Type, index []int) {
 	}
 }
 
-// isSection tells a struct of further settings from one that is a value.
-func isSection(t reflect.Type) bool {
-	return t.Kind() == reflect.Struct && !t.Implements(reflect.TypeFor[encoding.TextMarshaler]())
+func (s *schema) isSection(path string) bool { return s.sections[path] != nil }
+
+// isList reports whether a setting is a list.
+func (s *schema) isList(path string) bool {
+	i := slices.IndexFunc(s.keys, func(k key) bool { return k.path == path })
+	return i >= 0 && s.keys[i].field(&Config{}).Kind() == reflect.Slice
 }
 
-// field returns a pointer to the setting's field.
-func (k key) field(c *Config) any {
-	return reflect.ValueOf(c).Elem().FieldByIndex(k.index).Addr().Interface()
+// has reports whether a path is that of a setting or a section.
+func (s *schema) has(path string) bool { return s.leaves[path] || s.isSection(path) }
+
+// field returns the setting's field.
+func (k key) field(c *Config) reflect.Value { return reflect.ValueOf(c).Elem().FieldByIndex(k.index) }
+
+// memberName is what a field is called where it is written; "-" for none.
+func memberName(field reflect.StructField) string {
+	name, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+	return name
 }
 
-// Keys returns the path of every setting, such as "nats.tls.ca", in the order of
-// the file.
-func Keys() []string {
-	paths := make([]string, len(known.keys))
-	for i, k := range known.keys {
-		paths[i] = k.path
+func memberNames(t reflect.Type) []string {
+	var names []string
+	for i := range t.NumField() {
+		if name := memberName(t.Field(i)); name != "-" {
+			names = append(names, name)
+		}
 	}
-	return paths
+	return names
 }
 
 // EnvName returns the environment variable of a path: PASSCODE_NATS__TLS__CA for
@@ -88,10 +96,16 @@ func join(path, name string) string {
 	return path + "." + name
 }
 
+// within reports whether a path is another or leads on from it.
+func within(path, above string) bool {
+	rest, ok := strings.CutPrefix(path, above)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
 // nearest returns the setting that a name was probably meant to be, or "".
 // Separators and capitals don't count, so that natsUrl and PASSCODE_NATS_URL
-// find nats.url; nor does a section that is missing or wrong, where the name
-// itself is that of one setting.
+// find nats.url; nor does a missing or wrong section, where only one setting has
+// the name itself.
 func nearest(name string) string {
 	const longest = 100 // the distance takes time by the square
 	if len(name) > longest {
@@ -121,12 +135,7 @@ func nearest(name string) string {
 
 // letters leaves out what people mistake in a name.
 func letters(name string) string {
-	return strings.ToLower(strings.Map(func(r rune) rune {
-		if strings.ContainsRune("._-", r) {
-			return -1
-		}
-		return r
-	}, name))
+	return strings.ToLower(strings.NewReplacer(".", "", "_", "", "-", "").Replace(name))
 }
 
 // distance is Levenshtein's: how many letters must be put in, left out or

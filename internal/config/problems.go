@@ -1,0 +1,188 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Problem is one thing that is wrong with the settings. It holds no value of a
+// text setting, because a secret may have been put in the wrong place.
+type Problem struct {
+	Key     string // the setting's path, or what else is wrong: a variable's or a file's name
+	Problem string // the rule that is broken
+	Fix     string
+	Source  string // where the value came from; empty for a default, or for a value that is missing
+	// ToRun marks what is missing only for "worker run"; other commands do without.
+	ToRun bool
+}
+
+// String returns the problem on one line, even where a file's name has several.
+func (p Problem) String() string {
+	text := p.Key + ": " + p.Problem
+	if p.Fix != "" {
+		text += "; " + p.Fix
+	}
+	if p.Source != "" {
+		text += " (" + p.Source + ")"
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
+}
+
+// Errors is everything that is wrong with the settings. [Load] and
+// [Config.Validate] return it; match with errors.As.
+type Errors struct {
+	Problems []Problem
+
+	found *findings
+}
+
+// Error lists the problems, one a line.
+func (e *Errors) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// OnlyToRun reports whether the settings are right as far as they go, and only
+// lack what "worker run" needs.
+func (e *Errors) OnlyToRun() bool {
+	return !slices.ContainsFunc(e.Problems, func(p Problem) bool { return !p.ToRun })
+}
+
+// Usable reports whether settings that belong together have the values that
+// their writer meant. Nothing is wrong with any of them. Where the settings file
+// can't be read, one of them at least is set elsewhere: then the others most
+// likely keep their defaults. Where e is nil all settings are usable.
+func (e *Errors) Usable(keys ...string) bool {
+	if e == nil {
+		return true
+	}
+	elsewhere := func(key string) bool { return e.found.nodes[key] != nil }
+	return e.found.fine(keys...) && (!e.found.fileUnread || slices.ContainsFunc(keys, elsewhere))
+}
+
+// Concern reports whether one of the problems is about the key.
+func (e *Errors) Concern(key string) bool {
+	return slices.ContainsFunc(e.Problems, func(p Problem) bool { return p.Key == key })
+}
+
+// findings is what is known of the settings while they are read and checked: the
+// problems, and where everything was written. A rule over several settings is
+// skipped where one of them has a problem already, so that each mistake is
+// reported once.
+type findings struct {
+	problems   []Problem
+	misspelt   []string // settings that were probably meant by a wrong name
+	fileName   string
+	fileUnread bool // nothing is known of what the file sets
+	// nodes holds what is written for a setting, and for what is in it, by path.
+	nodes map[string]*yaml.Node
+	// sources says where a node comes from that the file does not hold.
+	sources map[*yaml.Node]string
+}
+
+func newFindings() *findings {
+	return &findings{nodes: map[string]*yaml.Node{}, sources: map[*yaml.Node]string{}}
+}
+
+// add notes a problem and where it is.
+func (f *findings) add(key, source, problem, fix string) {
+	f.problems = append(f.problems, Problem{Key: key, Problem: problem, Fix: fix, Source: source})
+}
+
+// fail notes a problem of a setting, or of a part of one.
+func (f *findings) fail(key, problem, fix string) { f.add(key, f.sourceOf(key), problem, fix) }
+
+// unknown notes a name that is no setting, as the setting that it probably was
+// meant to be: that one is not also missing.
+func (f *findings) unknown(name, source, meant, suggestion string) {
+	fix := "remove it; config/worker.yaml lists every setting"
+	if meant != "" {
+		fix = "did you mean " + suggestion + "?"
+		f.misspelt = append(f.misspelt, meant)
+	}
+	f.add(shown(name), source, "is no setting", fix)
+}
+
+// fine reports whether nothing is wrong with any of the settings, with a part of
+// one, or with what it is a part of.
+func (f *findings) fine(keys ...string) bool {
+	return !slices.ContainsFunc(keys, func(key string) bool {
+		return f.unread(key) || slices.ContainsFunc(f.problems, func(p Problem) bool { return within(p.Key, key) })
+	})
+}
+
+// unread reports whether what was written for a setting could not be read as a
+// whole, nor what it is a part of, or stands under a misspelt name.
+func (f *findings) unread(key string) bool {
+	return slices.Contains(f.misspelt, key) || slices.ContainsFunc(f.problems, func(p Problem) bool { return within(key, p.Key) })
+}
+
+func (f *findings) err() error {
+	if len(f.problems) == 0 {
+		return nil
+	}
+	return &Errors{Problems: f.problems, found: f}
+}
+
+// mark notes where a node and all below it come from.
+func (f *findings) mark(n *yaml.Node, source string) *yaml.Node {
+	f.sources[n] = source
+	for _, child := range n.Content {
+		f.mark(child, source)
+	}
+	return n
+}
+
+func (f *findings) source(n *yaml.Node) string {
+	if source, ok := f.sources[n]; ok {
+		return source
+	}
+	return fmt.Sprintf("%s line %d", f.fileName, n.Line)
+}
+
+// sourceOf says where a setting was written; of a part of one that is not
+// written, where the part around it was.
+func (f *findings) sourceOf(path string) string {
+	for {
+		if n, ok := f.nodes[path]; ok {
+			return f.source(n)
+		}
+		up := strings.LastIndexAny(path, ".[")
+		if up < 0 || known.leaves[path] {
+			return ""
+		}
+		path = path[:up]
+	}
+}
+
+// shown returns a name that a problem may print. Names come from outside, and a
+// missing space turns "password: x" into a name; so only what can be a name is
+// shown, and it ends at the first character that can't.
+func shown(name string) string {
+	const most = 64
+	allowed := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.[]", r)
+	}
+	end := strings.IndexFunc(name, func(r rune) bool { return !allowed(r) })
+	switch {
+	case end == 0 || name == "":
+		return "(unreadable name)"
+	case end < 0 && len(name) <= most:
+		return name
+	case end < 0 || end > most:
+		end = most
+	}
+	return name[:end] + "…"
+}

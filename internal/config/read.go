@@ -1,0 +1,235 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// maxFile is the size of the largest settings or connector file that is read.
+const maxFile = 1 << 20
+
+// settings is the tree that all sources are laid into, flattened: what is written
+// for each setting, by its path. What is laid later covers what was laid before.
+type settings struct {
+	*findings
+	written map[string]*yaml.Node
+}
+
+// layFile lays a YAML file. It reports false where the file as a whole can't be
+// read, and so nothing is known of what it sets.
+func (s settings) layFile(data []byte) bool {
+	name := s.fileName
+	if len(data) > maxFile {
+		s.add(name, "", fmt.Sprintf("must be at most %d bytes", maxFile), "name the settings file")
+		return false
+	}
+	if !utf8.Valid(data) {
+		s.add(name, "", "must be UTF-8", "save it as UTF-8")
+		return false
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var document, second yaml.Node
+	err := decoder.Decode(&document)
+	if errors.Is(err, io.EOF) { // empty, or comments alone
+		return true
+	}
+	if err == nil {
+		err = decoder.Decode(&second)
+	}
+	switch {
+	case err == nil:
+		s.add(name, "", "holds more than one YAML document", "remove the lines ---, or split the file")
+		return false
+	case !errors.Is(err, io.EOF):
+		s.noteSyntax(data, err)
+		return false
+	}
+	root := document.Content[0]
+	s.laySection("", root)
+	return root.Kind == yaml.MappingNode || isNull(root)
+}
+
+var (
+	yamlLine      = regexp.MustCompile(`^yaml: line (\d+): `)
+	indentedByTab = regexp.MustCompile(`(?m)^ *\t[ \t]*[^ \t\r\n#]`)
+)
+
+// noteSyntax says where YAML broke. The parser's own words may quote the file
+// and so a secret; only its line is taken, and the most frequent mistake is
+// looked for here.
+func (s settings) noteSyntax(data []byte, err error) {
+	name := s.fileName
+	if at := indentedByTab.FindIndex(data); at != nil {
+		line := 1 + bytes.Count(data[:at[0]], []byte("\n"))
+		s.add(name, fmt.Sprintf("%s line %d", name, line), "is indented with a tab, which YAML forbids", "indent with spaces")
+		return
+	}
+	source := name
+	if found := yamlLine.FindStringSubmatch(err.Error()); found != nil {
+		source += " line " + found[1]
+	}
+	fix := "look at the line and the one before it: indentation, the colon with a space after it, closed quotes"
+	if strings.Contains(err.Error(), "unknown anchor") {
+		fix = "put quotes around a value that begins with *"
+	}
+	s.add(name, source, "is not YAML", fix)
+}
+
+// laySection lays the settings of a section and of those in it. What is null
+// leaves what was there.
+func (s settings) laySection(path string, n *yaml.Node) {
+	if isNull(n) {
+		return
+	}
+	decoder{findings: s.findings}.members(path, n, known.sections[path], func(at string, value *yaml.Node) {
+		if known.isSection(at) {
+			s.laySection(at, value)
+		} else if !isNull(value) {
+			s.written[at] = value
+		}
+	})
+}
+
+// assignment gives a setting or a section its value as text.
+type assignment struct{ path, text, source string }
+
+// layAssignments lays texts: a plain text, where a list or a section must be JSON.
+// What is named itself wins over the section that it is in.
+func (s settings) layAssignments(set []assignment) {
+	slices.SortStableFunc(set, func(a, b assignment) int {
+		return strings.Count(a.path, ".") - strings.Count(b.path, ".")
+	})
+	for _, a := range set {
+		fix := `write a JSON list, such as ["a","b"]`
+		switch {
+		case known.isSection(a.path):
+			fix = `write a JSON object, such as {"key":"value"}`
+		case !known.isList(a.path):
+			s.written[a.path] = s.mark(textNode(a.text), a.source)
+			continue
+		}
+		n, err := parseJSON([]byte(a.text))
+		if err != nil {
+			s.add(a.path, a.source, "must be JSON", fix)
+			continue
+		}
+		s.mark(n, a.source)
+		if known.isSection(a.path) {
+			s.laySection(a.path, n)
+		} else if !isNull(n) {
+			s.written[a.path] = n
+		}
+	}
+}
+
+// serviceLink matches the variables that Kubernetes puts into each container of
+// a namespace for each of its services. One named passcode-worker would make
+// them look like settings that don't exist, and keep the worker from starting.
+var serviceLink = regexp.MustCompile(`^PASSCODE_([A-Z0-9]+_)*(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9]+)*|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+
+// layEnv lays PASSCODE_ variables, given as os.Environ gives them. Of a name
+// given twice the last holds.
+func (s settings) layEnv(environ []string) {
+	values := map[string]string{}
+	var names []string
+	for _, variable := range environ {
+		name, text, _ := strings.Cut(variable, "=")
+		if _, twice := values[name]; !twice && strings.HasPrefix(name, envPrefix) {
+			names = append(names, name)
+		}
+		values[name] = text
+	}
+	slices.Sort(names)
+	var set []assignment
+	for _, name := range names {
+		path := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, envPrefix), "__", "."))
+		switch {
+		case path != "" && EnvName(path) == name && known.has(path):
+			set = append(set, assignment{path, values[name], "environment variable " + name})
+		case name == EnvFile || serviceLink.MatchString(name):
+		default:
+			meant := nearest(strings.TrimPrefix(name, envPrefix))
+			s.unknown(name, "environment", meant, EnvName(meant))
+		}
+	}
+	s.layAssignments(set)
+}
+
+// layFlags lays path=value flags; of a path given twice the last holds.
+func (s settings) layFlags(flags []string) {
+	var set []assignment
+	for _, flag := range flags {
+		path, text, ok := strings.Cut(flag, "=")
+		switch {
+		case !ok:
+			s.add("--set", "", "must be key=value", "write for instance --set log.level=debug")
+		case path != "" && known.has(path):
+			set = append(set, assignment{path, text, "--set " + path})
+		default:
+			meant := nearest(path)
+			s.unknown(path, "--set", meant, meant)
+		}
+	}
+	s.layAssignments(set)
+}
+
+func isNull(n *yaml.Node) bool {
+	return n.Kind == 0 || n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
+}
+
+func textNode(text string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
+}
+
+var errNotJSON = errors.New("not JSON")
+
+// parseJSON reads one JSON value into the nodes that YAML is read into. YAML's
+// own parser is no help: it refuses some of JSON's escapes and takes much that
+// is no JSON.
+func parseJSON(data []byte) (*yaml.Node, error) {
+	// json.Valid bounds the depth, too, but passes over what is not UTF-8.
+	if len(data) > maxFile || !utf8.Valid(data) || !json.Valid(data) {
+		return nil, errNotJSON
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	return nextJSON(decoder)
+}
+
+func nextJSON(decoder *json.Decoder) (*yaml.Node, error) {
+	token, err := decoder.Token()
+	if err != nil {
+		return nil, errNotJSON
+	}
+	switch value := token.(type) {
+	case json.Delim:
+		n := &yaml.Node{Kind: yaml.SequenceNode}
+		if value == '{' {
+			n.Kind = yaml.MappingNode
+		}
+		for decoder.More() { // the names of an object's members are tokens, too
+			child, err := nextJSON(decoder)
+			if err != nil {
+				return nil, err
+			}
+			n.Content = append(n.Content, child)
+		}
+		_, err := decoder.Token() // the closing bracket
+		return n, err
+	case string:
+		return textNode(value), nil
+	case nil:
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: "null"}, nil
+	default: // a number or a truth value
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(value)}, nil
+	}
+}

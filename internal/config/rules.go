@@ -1,0 +1,313 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// verdict is the rule that a value breaks and the fix; empty where it is right.
+type verdict struct{ problem, fix string }
+
+// check judges decoded settings.
+type check struct {
+	*findings
+	cfg      *Config
+	toRun    bool
+	warnings []string
+}
+
+func (c *check) warn(key, text string) { c.warnings = append(c.warnings, key+": "+text) }
+
+// judge notes the rule that a value breaks. A value that could not be read is
+// not judged, and neither is one that breaks another rule.
+func (c *check) judge(key string, v verdict) {
+	if v.problem != "" && c.fine(key) {
+		c.fail(key, v.problem, v.fix)
+	}
+}
+
+// rules checks the values that are set, each alone and then together.
+func (c *check) rules() {
+	n, w, r, a := c.cfg.NATS, c.cfg.Worker, c.cfg.Retry, c.cfg.Aliyun
+	for _, single := range []struct {
+		key string
+		verdict
+	}{
+		{"nats.url", serverURLs(n.URL)},
+		{"nats.replicas", replicas(n.Replicas)},
+		{"nats.embedded.listen", address(n.Embedded.Listen, !n.Embedded.Enabled)},
+		{"nats.embedded.store_dir", present(n.Embedded.StoreDir, !n.Embedded.Enabled)},
+		{"jobs.stream", name(c.cfg.Jobs.Stream)},
+		{"jobs.subject", subject(c.cfg.Jobs.Subject)},
+		{"jobs.consumer", name(c.cfg.Jobs.Consumer)},
+		{"jobs.max_bytes", positive(c.cfg.Jobs.MaxBytes)},
+		{"jobs.duplicate_window", lasting(c.cfg.Jobs.DuplicateWindow, resolution)},
+		{"results.bucket", bucketName(c.cfg.Results.Bucket)},
+		{"results.subject", subject(c.cfg.Results.Subject)},
+		{"results.retention", lasting(c.cfg.Results.Retention, resolution)},
+		{"dead_letters.stream", name(c.cfg.DeadLetters.Stream)},
+		{"dead_letters.subject", subject(c.cfg.DeadLetters.Subject)},
+		{"dead_letters.retention", lasting(c.cfg.DeadLetters.Retention, resolution)},
+		{"worker.concurrency", positive(w.Concurrency)},
+		{"worker.passcode_ttl", lasting(w.PasscodeTTL, 0)},
+		{"worker.ack_wait", lasting(w.AckWait, 0)},
+		{"worker.max_interruptions", positive(w.MaxInterruptions)},
+		{"worker.shutdown_timeout", lasting(w.ShutdownTimeout, 0)},
+		{"retry.initial_interval", lasting(r.InitialInterval, 0)},
+		{"retry.multiplier", growth(r.Multiplier)},
+		{"retry.randomization_factor", share(r.RandomizationFactor)},
+		{"retry.max_interval", lasting(r.MaxInterval, 0)},
+		{"retry.max_attempts", positive(r.MaxAttempts)},
+		{"limits.bucket", bucketName(c.cfg.Limits.Bucket)},
+		{"aliyun.endpoint", endpoint(a.Endpoint)},
+		{"aliyun.protocol", oneOf(a.Protocol, "http", "https")},
+		{"aliyun.connect_timeout", lasting(a.ConnectTimeout, 0)},
+		{"aliyun.timeout", lasting(a.Timeout, 0)},
+		{"aliyun.max_qps", notNegative(a.MaxQPS)},
+		{"http.listen", address(c.cfg.HTTP.Listen, true)},
+		{"log.level", oneOf(c.cfg.Log.Level, "debug", "info", "warn", "error")},
+		{"log.format", oneOf(c.cfg.Log.Format, "json", "text")},
+	} {
+		c.judge(single.key, single.verdict)
+	}
+	c.authentication()
+	c.servers()
+	c.streams()
+	c.subjects()
+	c.times()
+	c.limits()
+	c.lookups()
+	c.templates()
+}
+
+func present(value string, optional bool) verdict {
+	if value == "" && !optional {
+		return verdict{"must not be empty", "write a value, or remove the line for the default"}
+	}
+	return verdict{}
+}
+
+func oneOf(value string, allowed ...string) verdict {
+	if slices.Contains(allowed, value) {
+		return verdict{}
+	}
+	return verdict{"must be one of " + strings.Join(allowed, ", "), "write one of them"}
+}
+
+func positive[T ~int | ~int64](value T) verdict {
+	if value < 1 {
+		return verdict{fmt.Sprintf("must be at least 1, is %d", int64(value)), "write 1 or more"}
+	}
+	return verdict{}
+}
+
+func notNegative(value int) verdict {
+	if value < 0 {
+		return verdict{fmt.Sprintf("must be 0 or more, is %d", value), "write 0 for no cap"}
+	}
+	return verdict{}
+}
+
+func replicas(value int) verdict {
+	if slices.Contains([]int{1, 3, 5}, value) {
+		return verdict{}
+	}
+	return verdict{fmt.Sprintf("must be 1, 3 or 5, is %d", value), "write 3 for a cluster, 1 for one server"}
+}
+
+func growth(value float64) verdict {
+	if value < 1 {
+		return verdict{fmt.Sprintf("must be at least 1, is %g: intervals would shrink", value), "write 1 or more, such as 2"}
+	}
+	return verdict{}
+}
+
+func share(value float64) verdict {
+	if value < 0 || value > 1 {
+		return verdict{fmt.Sprintf("must be from 0 to 1, is %g", value), "write a share, such as 0.5"}
+	}
+	return verdict{}
+}
+
+// resolution is that of JetStream's ages and windows.
+const resolution = 100 * time.Millisecond
+
+// lasting is a duration, and the shortest one that works.
+func lasting(value, least time.Duration) verdict {
+	is := domain.FormatDuration(value)
+	switch {
+	case value <= 0:
+		return verdict{"must be longer than 0, is " + is, "write a duration such as 30s"}
+	case value < least:
+		return verdict{fmt.Sprintf("must be at least %s, is %s", domain.FormatDuration(least), is), "write a longer one"}
+	default:
+		return verdict{}
+	}
+}
+
+// address is what a server listens on; where it is optional, "" means none.
+func address(value string, optional bool) verdict {
+	if value == "" && optional {
+		return verdict{}
+	}
+	host, port, err := net.SplitHostPort(value)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil || strings.ContainsAny(host, " /,@") {
+		return verdict{"must be host:port", "write for instance 127.0.0.1:8080"}
+	}
+	return verdict{}
+}
+
+func serverURLs(list ServerURLs) verdict {
+	if list.IsZero() {
+		return present("", false)
+	}
+	if _, rule := parseURLs(list.Reveal()); rule != "" {
+		return verdict{rule, "write for instance nats://127.0.0.1:4222"}
+	}
+	return verdict{}
+}
+
+func endpoint(value string) verdict {
+	if value == "" {
+		return present(value, false)
+	}
+	parsed, err := url.Parse("//" + value)
+	if err != nil || parsed.Host != value || parsed.Hostname() == "" || strings.ContainsAny(value, " ,%") ||
+		strings.HasSuffix(value, ":") || parsed.Port() != "" && !validPort(parsed.Port()) {
+		return verdict{
+			"must be host or host:port, without scheme or path",
+			"write for instance dysmsapi.aliyuncs.com; aliyun.protocol is the scheme",
+		}
+	}
+	return verdict{}
+}
+
+// maxName is what the server allows, 255 bytes, less the KV_ of a bucket's
+// stream, and a little.
+const maxName = 250
+
+// name is that of a stream or a consumer.
+func name(value string) verdict {
+	forbidden := func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(`.*>/\`, r)
+	}
+	if len(value) > maxName || strings.ContainsFunc(value, forbidden) {
+		return verdict{fmt.Sprintf(`must be at most %d bytes without spaces . * > / \`, maxName), "write a shorter or plainer name"}
+	}
+	return present(value, false)
+}
+
+// bucketName follows the client library's rule for buckets.
+func bucketName(value string) verdict {
+	forbidden := func(r rune) bool {
+		return r > unicode.MaxASCII || !unicode.In(r, unicode.L, unicode.Nd) && r != '_' && r != '-'
+	}
+	if len(value) > maxName || strings.ContainsFunc(value, forbidden) {
+		return verdict{fmt.Sprintf("must be at most %d of A-Z a-z 0-9 _ -", maxName), "write a shorter or plainer name"}
+	}
+	return present(value, false)
+}
+
+// reserved are the first tokens of subjects that belong to the server and the
+// client library.
+var reserved = []string{"$SYS", "$JS", "$KV", "$O", "$NRG", "$G", "_INBOX"}
+
+func subject(value string) verdict {
+	const longest = 128 // reason and request id are yet to follow
+	first, _, _ := strings.Cut(value, ".")
+	switch {
+	case value == "":
+		return present(value, false)
+	case !passcode.ValidSubject(value) || len(value) > longest:
+		return verdict{
+			fmt.Sprintf("must be a subject of at most %d bytes without wildcards, spaces or empty tokens", longest),
+			"write words with dots between them, such as passcode.send",
+		}
+	case slices.Contains(reserved, first):
+		return verdict{"must not begin with a token that NATS keeps for itself", "write another subject, such as passcode.send"}
+	default:
+		return verdict{}
+	}
+}
+
+// limits checks the rules of limits.phone, and its key.
+func (c *check) limits() {
+	const key = "limits.phone"
+	rules := c.cfg.Limits.Phone
+	at := func(i int) string { return fmt.Sprintf("%s[%d]", key, i) }
+	if c.fine(key) {
+		for i, rule := range rules {
+			switch {
+			case rule.Max < 1 || rule.Window < time.Second:
+				c.fail(at(i), "must allow at least 1 in a window of at least 1s, is "+rule.String(), `write for instance "5/1h"`)
+			case rule.Check() != nil: // more than the limiter can keep
+				c.fail(at(i), fmt.Sprintf("must allow at most %d in a window of at most %s, is %s",
+					domain.MaxPlaces, domain.FormatDuration(domain.MaxWindow), rule), "write a smaller count or a shorter window")
+			}
+		}
+	}
+	byWindow := func(a, b domain.Rule) int { return cmp.Compare(a.Window, b.Window) }
+	switch {
+	case !c.fine(key):
+	case len(rules) == 0:
+		c.warn(key, "is empty: nothing but Aliyun's own limits keeps a phone from being flooded")
+	case !slices.IsSortedFunc(rules, byWindow):
+		c.fail(key, "must go from the shortest window to the longest", "put the rules in that order")
+	default:
+		for i := 1; i < len(rules); i++ {
+			if rules[i].Window == rules[i-1].Window {
+				c.fail(at(i), "has the same window as the rule before it", "keep one of the two")
+			} else if rules[i].Max <= rules[i-1].Max {
+				c.warn(at(i-1), "never applies, since the rule after it allows no more in a longer window")
+			}
+		}
+	}
+	// Phone numbers are few, so whoever reads the bucket can try them all with
+	// each key that can be guessed.
+	const shortKey = 16
+	if n := len(c.cfg.Limits.Key.Reveal()); c.fine("limits.key") && n > 0 && n < shortKey {
+		c.warn("limits.key", fmt.Sprintf("is shorter than %d characters: numbers could be found out by trying keys", shortKey))
+	}
+}
+
+func (c *check) lookups() {
+	const key = "aliyun.in_doubt.lookups"
+	lookups := c.cfg.Aliyun.InDoubt.Lookups
+	if !c.fine(key) {
+		return
+	}
+	for i := 1; i < len(lookups); i++ {
+		if lookups[i] <= lookups[i-1] {
+			c.judge(key, verdict{"must go up, each later than the one before", "put the times in order, each once"})
+		}
+	}
+	switch {
+	case len(lookups) == 0:
+		c.fail(key, "must hold at least one time", "write for instance [5s, 15s, 30s]")
+	case lookups[0] <= 0:
+		c.judge(key+"[0]", lasting(lookups[0], 0))
+	case c.fine(key):
+		// All of them at or before the timeout are made in one go when a call
+		// times out, before Aliyun may show the message.
+		last := lookups[len(lookups)-1]
+		if c.fine("aliyun.timeout") && last <= c.cfg.Aliyun.Timeout {
+			c.warn(key, "ends no later than aliyun.timeout: after a call that times out nothing is waited for before it is sent again")
+		}
+		if c.fine("worker.passcode_ttl") && last >= c.cfg.Worker.PasscodeTTL {
+			c.warn(key, "ends after worker.passcode_ttl: a passcode expires before a doubtful send is settled")
+		}
+	}
+}

@@ -1,0 +1,269 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// pair demands that both settings are set, or neither.
+func (c *check) pair(first string, set bool, second string, otherSet bool, fix string) {
+	if set == otherSet || !c.fine(first, second) {
+		return
+	}
+	missing, present := first, second
+	if set {
+		missing, present = second, first
+	}
+	c.fail(missing, "must be set together with "+present, fix)
+}
+
+// authentication allows one way: the client library would pick one of several,
+// and not the one that the operator thinks of.
+func (c *check) authentication() {
+	n := c.cfg.NATS
+	const neither = "set both, or neither"
+	c.pair("nats.tls.cert", n.TLS.Cert != "", "nats.tls.key", n.TLS.Key != "", neither)
+	keys := []string{"nats.creds", "nats.nkey_seed_file", "nats.token", "nats.user", "nats.password"}
+	if !c.fine(keys...) {
+		return
+	}
+	var ways []string
+	for i, set := range []bool{n.Creds != "", n.NkeySeedFile != "", !n.Token.IsZero(), n.User != "" || !n.Password.IsZero()} {
+		if set {
+			ways = append(ways, keys[i])
+		}
+	}
+	servers, _ := parseURLs(n.URL.Reveal())
+	if slices.ContainsFunc(servers, func(server *url.URL) bool { return server.User != nil }) {
+		ways = append(ways, "credentials in nats.url")
+	}
+	c.pair("nats.user", n.User != "", "nats.password", !n.Password.IsZero(), neither)
+	if len(ways) > 1 {
+		c.fail(ways[0], "must be the only way to authenticate, beside it there is "+sentence(ways[1:]), "keep one of them")
+	}
+}
+
+// sentence joins names as a sentence does.
+func sentence(names []string) string {
+	last := len(names) - 1
+	if last == 0 {
+		return names[0]
+	}
+	return strings.Join(names[:last], ", ") + " and " + names[last]
+}
+
+// servers: the worker's own, and where it sends.
+func (c *check) servers() {
+	embedded, listen, a := c.cfg.NATS.Embedded, c.cfg.HTTP.Listen, c.cfg.Aliyun
+	if n := c.cfg.NATS.Replicas; embedded.Enabled && n > 1 && c.fine("nats.replicas", "nats.embedded.enabled") {
+		c.fail("nats.replicas", fmt.Sprintf("must be 1 with nats.embedded.enabled, is %d: the embedded server is alone", n),
+			"write 1, or connect to a cluster instead")
+	}
+	_, port, _ := net.SplitHostPort(listen)
+	anyPort := port == "0"
+	if embedded.Enabled && listen == embedded.Listen && !anyPort && c.fine("http.listen", "nats.embedded.listen") {
+		c.fail("http.listen", "must not be nats.embedded.listen: one of the two servers could not start", "write another port")
+	}
+	if a.Protocol == "http" && c.fine("aliyun.endpoint") && !isLoopback((&url.URL{Host: a.Endpoint}).Hostname()) {
+		c.warn("aliyun.protocol", "is http to a host that is not this machine: phone numbers and passcodes travel in the clear")
+	}
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// streams: no two streams are one. A bucket is the stream KV_<bucket>.
+func (c *check) streams() {
+	owners := map[string]string{}
+	for _, s := range []struct{ key, stream string }{
+		{"jobs.stream", c.cfg.Jobs.Stream},
+		{"dead_letters.stream", c.cfg.DeadLetters.Stream},
+		{"results.bucket", "KV_" + c.cfg.Results.Bucket},
+		{"limits.bucket", "KV_" + c.cfg.Limits.Bucket},
+	} {
+		if !c.fine(s.key) {
+			continue
+		}
+		if other, taken := owners[s.stream]; taken {
+			c.fail(s.key, "must not name the stream of "+other, "write another name")
+		}
+		owners[s.stream] = s.key
+	}
+}
+
+// subjects checks that our own don't overlap: a result in the jobs stream would
+// be taken for a job. A job names the subject of its reply, and the worker
+// publishes there with its own rights; so that one must not reach the streams or
+// the server.
+func (c *check) subjects() {
+	own := []struct{ key, pattern string }{
+		{"jobs.subject", c.cfg.Jobs.Subject},
+		{"results.subject", c.cfg.Results.Subject + ".>"},
+		{"dead_letters.subject", c.cfg.DeadLetters.Subject + ".>"},
+	}
+	for i, s := range own {
+		for _, other := range own[:i] {
+			if c.fine(s.key, other.key) && overlap(s.pattern, other.pattern) {
+				c.fail(s.key, "must not overlap "+other.key, "write a subject of its own")
+			}
+		}
+	}
+	kept := []struct{ name, pattern string }{{"NATS's own subjects", "$JS.>"}, {"NATS's own subjects", "$SYS.>"}, {"the buckets", "$KV.>"}}
+	for _, s := range own {
+		if s.key != "results.subject" && c.fine(s.key) {
+			kept = append(kept, struct{ name, pattern string }{s.key, s.pattern})
+		}
+	}
+	for i, pattern := range c.cfg.Results.ReplySubjects {
+		key := fmt.Sprintf("results.reply_subjects[%d]", i)
+		if !validPattern(pattern) {
+			c.judge(key, verdict{"must be a subject or a pattern with * and >", "write for instance passcode.result.>"})
+			continue
+		}
+		for _, k := range kept {
+			if overlap(pattern, k.pattern) {
+				c.judge(key, verdict{"must not reach " + k.name + ": a job could have its result written there", "write a narrower pattern"})
+			}
+		}
+	}
+}
+
+func validPattern(pattern string) bool {
+	tokens := strings.Split(pattern, ".")
+	for i, token := range tokens {
+		if token == "*" || token == ">" && i == len(tokens)-1 {
+			tokens[i] = "x"
+		}
+	}
+	return passcode.ValidSubject(strings.Join(tokens, "."))
+}
+
+// overlap reports whether one subject can match both patterns.
+func overlap(a, b string) bool {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range min(len(as), len(bs)) {
+		switch {
+		case as[i] == ">" || bs[i] == ">":
+			return true
+		case as[i] != "*" && bs[i] != "*" && as[i] != bs[i]:
+			return false
+		}
+	}
+	return len(as) == len(bs)
+}
+
+func (c *check) times() {
+	const retention = "results.retention"
+	cfg := c.cfg
+	tooShort := func(key string, is time.Duration, other string, least time.Duration, why string) {
+		if c.fine(key, other) && is < least {
+			c.fail(key, fmt.Sprintf("must be at least %s (%s), is %s%s", other, domain.FormatDuration(least), domain.FormatDuration(is), why),
+				"write a longer one")
+		}
+	}
+	// A record is what a repeated request is known by, so it must outlive every
+	// way in which the request may come back.
+	tooShort(retention, cfg.Results.Retention, "worker.passcode_ttl", cfg.Worker.PasscodeTTL, ": a job may wait that long and must find its record")
+	tooShort(retention, cfg.Results.Retention, "jobs.duplicate_window", cfg.Jobs.DuplicateWindow, ": a repeated job must find its record")
+	tooShort("retry.max_interval", cfg.Retry.MaxInterval, "retry.initial_interval", cfg.Retry.InitialInterval, "")
+
+	// The lease is renewed during a call, so a short one is safe; it leaves the
+	// broker little time to be slow.
+	if c.fine("worker.ack_wait", "aliyun.timeout") && cfg.Worker.AckWait/2 < cfg.Aliyun.Timeout {
+		c.warn("worker.ack_wait", "is less than twice aliyun.timeout: a slow broker beside a slow call may give the job to another worker")
+	}
+	if c.fine("worker.shutdown_timeout", "aliyun.timeout") && cfg.Worker.ShutdownTimeout < cfg.Aliyun.Timeout {
+		c.warn("worker.shutdown_timeout", "is shorter than aliyun.timeout: a worker that stops may leave calls in doubt")
+	}
+}
+
+// templatesKey is where the templates in force are written.
+func (c *check) templatesKey() string {
+	if c.cfg.Aliyun.ConnectorFile != "" {
+		return connectorKey + ".templates"
+	}
+	return "aliyun.templates"
+}
+
+func (c *check) templates() {
+	list, first := c.templatesKey(), map[string]int{}
+	for i, t := range c.cfg.Aliyun.Templates {
+		key := fmt.Sprintf("%s[%d]", list, i)
+		if before, twice := first[t.UsageType]; twice && t.UsageType != "" {
+			c.warn(key, fmt.Sprintf("has the usage type of %s[%d], which is the one that is used", list, before))
+		} else {
+			first[t.UsageType] = i
+		}
+		for j, name := range t.Params {
+			at := fmt.Sprintf("%s.params[%d]", key, j)
+			switch {
+			case name == "":
+				c.judge(at, verdict{"must not be empty", "write a variable's name, or remove the entry"})
+			case slices.Contains(t.Params[:j], name):
+				c.judge(at, verdict{"is there twice", "keep one of the two"})
+			case name == "code":
+				c.warn(at, "is always sent and need not be listed")
+			}
+		}
+	}
+}
+
+// running checks that what "worker run" needs is there.
+func (c *check) running() {
+	if !c.toRun {
+		return
+	}
+	before, a := len(c.problems), c.cfg.Aliyun
+	if a.ConnectorFile == "" {
+		c.credentials()
+		noSign := func(t Template) bool { return t.SignName == "" }
+		if a.SignName == "" && (len(a.Templates) == 0 || slices.ContainsFunc(a.Templates, noSign)) {
+			c.judge("aliyun.sign_name", verdict{"is missing", "write the approved signature, or give each template its sign_name"})
+		}
+	}
+	c.generic()
+	for i := range c.problems[before:] {
+		p := &c.problems[before+i]
+		p.ToRun, p.Problem = true, p.Problem+" (worker run needs it)"
+	}
+}
+
+// credentials: an id without its secret would silently fall back to other
+// credentials of the machine, and perhaps to another account.
+func (c *check) credentials() {
+	const id, secret, token = "aliyun.access_key_id", "aliyun.access_key_secret", "aliyun.security_token"
+	a := c.cfg.Aliyun
+	if a.AccessKeyID.IsZero() && a.AccessKeySecret.IsZero() && !a.SecurityToken.IsZero() && c.fine(id, secret) {
+		c.judge(token, verdict{"must be set together with " + id + " and " + secret, "set all three, or none"})
+	}
+	c.pair(id, !a.AccessKeyID.IsZero(), secret, !a.AccessKeySecret.IsZero(), "set both, or neither for the credentials of the machine")
+}
+
+// generic: there must be a template for every other usage type. One whose usage
+// type could not be read may be it, where the word stands in the list at all.
+func (c *check) generic() {
+	key, a := c.templatesKey(), c.cfg.Aliyun
+	noType := func(t Template) bool { return t.UsageType == "" }
+	meant := slices.ContainsFunc(a.Templates, noType) && holds(c.nodes[key], passcode.DefaultUsageType)
+	if _, ok := a.Template(passcode.DefaultUsageType); !ok && !meant && !c.unread(key) {
+		c.fail(key, "must hold one with usage_type Generic, which stands in for every other",
+			"add {usage_type: Generic, template_code: CODE}")
+	}
+}
+
+// holds reports whether a text is written anywhere in a node.
+func holds(n *yaml.Node, text string) bool {
+	return n != nil && (n.Value == text || slices.ContainsFunc(n.Content, func(child *yaml.Node) bool { return holds(child, text) }))
+}
