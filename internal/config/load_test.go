@@ -335,14 +335,14 @@ aliyun.templates: must hold one with usage_type Generic, which stands in for eve
 func TestMissingGeneric(t *testing.T) {
 	t.Parallel()
 	for templates, want := range map[string][]string{
-		"[{template_code: C}]":                                        {"[0].usage_type", ""},
-		"[{usage_type: '', template_code: C}]":                        {"[0].usage_type", ""},
-		"[{usage_type: A}]":                                           {"[0].template_code", ""},
-		"[{usage_type: A, template_code: C, typ: 2}]":                 {"[0].typ", ""},
-		"[{usagetype: A, template_code: C}]":                          {"[0].usagetype", ""},
-		"[{usagetype: Generic, template_code: C}]":                    {"[0].usagetype"},
-		"[{usage_type: [Generic], template_code: C}]":                 {"[0].usage_type"},
-		"[{usage_type: A, template_code: C, params: x}]":              {"[0].params", ""},
+		"[{template_code: C}]":                                         {"[0].usage_type", ""},
+		"[{usage_type: '', template_code: C}]":                         {"[0].usage_type", ""},
+		"[{usage_type: A}]":                                            {"[0].template_code", ""},
+		"[{usage_type: A, template_code: C, typ: 2}]":                  {"[0].typ", ""},
+		"[{usagetype: A, template_code: C}]":                           {"[0].usagetype", ""},
+		"[{usagetype: Generic, template_code: C}]":                     {"[0].usagetype"},
+		"[{usage_type: [Generic], template_code: C}]":                  {"[0].usage_type"},
+		"[{usage_type: A, template_code: C, params: x}]":               {"[0].params", ""},
 		"[{usage_type: Generic}, {usage_type: [A], template_code: C}]": {"[0].template_code", "[1].usage_type"},
 		"SMS_1": {""},
 	} {
