@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -27,10 +29,8 @@ const (
 	// two that are missing it is asked anew: the consumer's leader may have gone,
 	// and with it all pulls that it held.
 	pullHeartbeat = time.Second
-	// openTimeout bounds one look-up of the consumer, and lookTimeout one while
-	// jobs may be coming in again.
+	// openTimeout bounds one look-up of the consumer and its stream.
 	openTimeout = 5 * time.Second
-	lookTimeout = time.Second
 )
 
 // ResumedWithin is how soon jobs flow again after a pause of the consumer.
@@ -55,21 +55,39 @@ type SourceOptions struct {
 type Source struct {
 	js   jetstream.JetStream
 	opts SourceOptions
+	// drained ends with Drain.
+	drained context.Context
+	drain   context.CancelCauseFunc
+	// changed wakes Next: a job arrived, or a pull has something to tell.
+	changed chan struct{}
+	// created is when the stream was created from which jobs come, and nil while that
+	// isn't known: see delivery.gone.
+	created atomic.Pointer[time.Time]
 
-	mu   sync.Mutex
-	pull *pull // nil while not pulling
+	mu      sync.Mutex
+	pull    *pull // nil while not pulling
+	retired []*pull
+	opened  time.Time
+	arrived []arrival
+	// inboxes are those in which something may still arrive.
+	inboxes int
 	// failing is why no pull could be begun; nil once one is.
 	failing error
-	// made is when the stream was made from which jobs come, and nil while that
-	// isn't known: see delivery.gone.
-	made atomic.Pointer[time.Time]
-	// drained is closed by Drain.
-	drained chan struct{}
+	// silent is true once a pull ended in silence, until another is answered.
+	silent bool
+}
+
+// arrival is a job that waits to be taken.
+type arrival struct {
+	msg  *nats.Msg
+	pull *pull // that brought it
 }
 
 // NewSource returns a source. It connects to nothing yet.
 func NewSource(js jetstream.JetStream, opts SourceOptions) *Source {
-	return &Source{js: js, opts: opts, drained: make(chan struct{})}
+	s := &Source{js: js, opts: opts, changed: make(chan struct{}, 1)}
+	s.drained, s.drain = context.WithCancelCause(context.Background())
+	return s
 }
 
 // Next waits for a job. It returns [domain.ErrDrained] once the source was
@@ -77,60 +95,129 @@ func NewSource(js jetstream.JetStream, opts SourceOptions) *Source {
 // It is for one caller at a time.
 func (s *Source) Next(ctx context.Context) (domain.Delivery, error) {
 	for {
-		pull, err := s.pulling(ctx)
-		if err != nil {
-			return nil, err
+		if job, ok := s.take(); ok {
+			return newDelivery(s.js.Conn(), job.msg, job.pull.created, s.created.Load)
 		}
-		select {
-		case msg := <-pull.arrived:
-			return newDelivery(msg, pull.made, s.made.Load)
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-pull.doubt:
-			if err := s.look(ctx); err != nil {
-				s.giveUp(pull, err)
-			}
-		case <-pull.closed:
-			if !s.isDrained() {
-				s.giveUp(pull, pull.failure())
-				continue
-			}
-			if msg, ok := pull.left(); ok {
-				return newDelivery(msg, pull.made, s.made.Load)
-			}
-			return nil, domain.ErrDrained
+		wait := s.awaitJob
+		if s.drained.Err() != nil {
+			wait = s.awaitRest
+		}
+		if err := wait(ctx); err != nil {
+			return nil, err
 		}
 	}
 }
 
-// look asks for the consumer after its server has been silent. Only that it is
-// gone is an error: while a cluster elects a leader nobody answers at all, and
-// the pull goes on by itself when that is over.
-func (s *Source) look(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	_, err := s.js.Consumer(ctx, s.opts.Stream, s.opts.Consumer)
-	if isMissing(err) {
-		return err
+// take returns the job that has waited longest, and asks for more where there is room.
+// Nothing is asked for between two calls: as long as no handler is free, no job is
+// needed.
+func (s *Source) take() (job arrival, ok bool) {
+	s.mu.Lock()
+	if ok = len(s.arrived) > 0; ok {
+		job, s.arrived = s.arrived[0], s.arrived[1:]
+	}
+	pull, waiting := s.pull, len(s.arrived)
+	s.mu.Unlock()
+	if pull != nil {
+		pull.ask(s.opts.Prefetch, waiting)
+	}
+	return job, ok
+}
+
+func (s *Source) add(job arrival) {
+	s.mu.Lock()
+	s.arrived = append(s.arrived, job)
+	s.mu.Unlock()
+	s.wake()
+}
+
+func (s *Source) wake() {
+	select {
+	case s.changed <- struct{}{}:
+	default: // it is awake already
+	}
+}
+
+// awaitJob waits until there may be a job, or the pull needs care.
+func (s *Source) awaitJob(ctx context.Context) error {
+	s.mu.Lock()
+	pull := s.pull
+	s.mu.Unlock()
+	if pull == nil {
+		return s.begin(ctx)
+	}
+	heard, ended := pull.state()
+	silentIn := time.Until(heard.Add(2 * pullHeartbeat))
+	if ended == nil && silentIn <= 0 {
+		ended = errSilent
+		if !s.js.Conn().IsConnected() { // that is no silence: the pull ends once the connection is back
+			silentIn, ended = pullHeartbeat, nil
+		}
+	}
+	if ended != nil {
+		s.giveUp(pull, ended)
+		return nil
+	}
+	timer := time.NewTimer(silentIn)
+	defer timer.Stop()
+	select {
+	case <-s.changed:
+	case <-timer.C:
+	case <-pull.reconnected:
+		pull.end(errReconnected)
+	case <-s.drained.Done():
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 	return nil
 }
 
-func isMissing(err error) bool {
-	return errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound)
+// awaitRest waits for what still arrives after Drain.
+func (s *Source) awaitRest(ctx context.Context) error {
+	s.mu.Lock()
+	done := len(s.arrived) == 0 && (s.inboxes == 0 || s.js.Conn().IsClosed())
+	s.mu.Unlock()
+	if done {
+		return domain.ErrDrained
+	}
+	select {
+	case <-s.changed:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Drain stops pulling. Jobs that have arrived still come out of Next.
 func (s *Source) Drain() {
+	s.drain(domain.ErrDrained)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.isDrained() {
+	s.retire()
+	s.closeRetired(0)
+}
+
+// retire puts the pull aside. Its requests may still stand at the server, so its inbox
+// stays open: the client would not tell a server that it is being reconnected to that
+// the inbox is closed, and then drop what arrives. The caller holds the lock.
+func (s *Source) retire() {
+	if s.pull == nil {
 		return
 	}
-	close(s.drained)
-	if s.pull != nil {
-		s.pull.end()
-	}
+	s.pull.nc.RemoveStatusListener(s.pull.reconnected)
+	s.retired, s.pull = append(s.retired, s.pull), nil
+}
+
+// closeRetired closes the inboxes of the pulls that were last heard so long ago. The
+// caller holds the lock.
+func (s *Source) closeRetired(after time.Duration) {
+	s.retired = slices.DeleteFunc(s.retired, func(p *pull) bool {
+		if heard, _ := p.state(); time.Since(heard) < after {
+			return false
+		}
+		_ = p.inbox.Drain() // fails where it is closed already
+		return true
+	})
 }
 
 // Trouble says why no jobs come, empty where they may.
@@ -140,82 +227,123 @@ func (s *Source) Trouble() string {
 	switch {
 	case s.failing != nil:
 		return fmt.Sprintf("jobs can't be pulled: %v", s.failing)
-	case s.pull != nil && s.pull.silent.Load():
+	case s.silent && (s.pull == nil || !s.pull.wasAnswered()):
 		return "no answer while jobs are waited for"
 	default:
 		return ""
 	}
 }
 
-func (s *Source) isDrained() bool {
-	select {
-	case <-s.drained:
-		return true
-	default:
-		return false
-	}
-}
-
-// pulling returns the running pull, or begins one, trying until it succeeds.
-func (s *Source) pulling(ctx context.Context) (*pull, error) {
-	s.mu.Lock()
-	pull := s.pull
-	s.mu.Unlock()
-	if pull != nil {
-		return pull, nil
-	}
-
-	waiting, cancel := context.WithCancelCause(ctx)
-	var watcher sync.WaitGroup
-	defer watcher.Wait()
+// begin begins a pull, trying until it succeeds, ctx ends or the source is drained.
+func (s *Source) begin(ctx context.Context) error {
+	trying, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watcher.Go(func() {
-		select {
-		case <-s.drained:
-			cancel(domain.ErrDrained)
-		case <-waiting.Done():
-		}
-	})
+	unlink := context.AfterFunc(s.drained, func() { cancel(domain.ErrDrained) })
+	defer unlink()
 
+	const pause = 100 * time.Millisecond
 	b := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(100*time.Millisecond),
+		backoff.WithInitialInterval(pause),
 		backoff.WithMaxInterval(time.Second),
 		backoff.WithMaxElapsedTime(0), // ctx and Drain bound it
 	)
 	tell := newTeller(s.opts.Logger)
+	select { // pulls that end as soon as they begin don't keep the broker busy
+	case <-time.After(time.Until(s.opened.Add(pause))):
+	case <-trying.Done():
+	}
+	var p *pull
 	err := backoff.RetryNotify(
-		func() error {
-			var err error
-			pull, err = s.open(waiting)
+		func() (err error) {
+			p, err = s.open(trying)
 			return err
 		},
-		backoff.WithContext(b, waiting),
+		backoff.WithContext(b, trying),
 		func(err error, _ time.Duration) {
-			tell.warn("jobs can't be pulled; trying on", err)
+			tell.warn("jobs can't be pulled; trying again", err)
 			s.mu.Lock()
 			s.failing = err
 			s.mu.Unlock()
 			if !isMissing(err) {
 				return
 			}
-			if err := s.repair(waiting); err != nil {
+			s.created.Store(nil)
+			if err := s.repair(trying); err != nil {
 				tell.warn("stream or consumer not repaired", err)
 			}
 		})
-	if err != nil {
-		if waiting.Err() != nil {
-			return nil, context.Cause(waiting)
-		}
-		return nil, err
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case s.drained.Err() != nil:
+		return nil // Next sees to the rest
+	default:
+		return err
 	}
-
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pull, s.failing = pull, nil
-	if s.isDrained() { // between opening it and now
-		pull.end()
+	s.pull, s.opened, s.failing = p, time.Now(), nil
+	after := pullExpiry         // no request of theirs stands any more
+	if s.drained.Err() != nil { // between opening it and now
+		s.retire()
+		after = 0
 	}
-	return pull, nil
+	s.closeRetired(after)
+	return nil
+}
+
+func isMissing(err error) bool {
+	return errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound)
+}
+
+func (s *Source) open(ctx context.Context) (*pull, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout,
+		fmt.Errorf("no answer from the broker within %s", openTimeout))
+	defer cancel()
+	if _, err := s.js.Consumer(ctx, s.opts.Stream, s.opts.Consumer); err != nil {
+		return nil, fmt.Errorf("open consumer %s of stream %s: %w", s.opts.Consumer, s.opts.Stream, err)
+	}
+	stream, err := s.js.Stream(ctx, s.opts.Stream)
+	if err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", s.opts.Stream, err)
+	}
+	created := stream.CachedInfo().Created
+	s.created.Store(&created)
+	p, err := newPull(s, created)
+	if err != nil {
+		return nil, fmt.Errorf("pull from consumer %s: %w", s.opts.Consumer, err)
+	}
+	return p, nil
+}
+
+func (s *Source) repair(ctx context.Context) error {
+	if s.opts.Repair == nil {
+		return nil
+	}
+	return s.opts.Repair(ctx)
+}
+
+// giveUp ends a pull, after which Next begins another.
+func (s *Source) giveUp(p *pull, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retire()
+	if p.wasAnswered() {
+		s.silent = false
+	}
+	switch {
+	case errors.Is(why, errSilent):
+		if !s.silent { // one that lasts is told once
+			s.opts.Logger.Warn("the broker is silent while jobs are waited for; asking again", "error", why)
+		}
+		s.silent = true
+	case errors.Is(why, errDeleted):
+		s.created.Store(nil)
+		s.opts.Logger.Warn("pulling jobs failed; opening the consumer again", "error", why)
+	default:
+		s.opts.Logger.Info("pulling jobs goes on", "after", why)
+	}
 }
 
 // teller logs an error each time that it is another than before: one that lasts is
@@ -232,45 +360,4 @@ func (t teller) warn(what string, err error) {
 		t.log.Warn(what, "error", err)
 	}
 	t.last[what] = err.Error()
-}
-
-func (s *Source) open(ctx context.Context) (*pull, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout,
-		fmt.Errorf("no answer from the broker within %s", openTimeout))
-	defer cancel()
-	consumer, err := s.js.Consumer(ctx, s.opts.Stream, s.opts.Consumer)
-	if err != nil {
-		return nil, fmt.Errorf("open consumer %s of stream %s: %w", s.opts.Consumer, s.opts.Stream, err)
-	}
-	stream, err := s.js.Stream(ctx, s.opts.Stream)
-	if err != nil {
-		return nil, fmt.Errorf("open stream %s: %w", s.opts.Stream, err)
-	}
-	made := stream.CachedInfo().Created
-	s.made.Store(&made)
-	p, err := begin(consumer, s.opts.Prefetch, s.js.Conn().MaxPayload(), s.opts.Logger)
-	if err != nil {
-		return nil, fmt.Errorf("pull from consumer %s: %w", s.opts.Consumer, err)
-	}
-	p.made = made
-	return p, nil
-}
-
-func (s *Source) repair(ctx context.Context) error {
-	if s.opts.Repair == nil {
-		return nil
-	}
-	return s.opts.Repair(ctx)
-}
-
-// giveUp ends a pull, after which Next begins another.
-func (s *Source) giveUp(p *pull, why error) {
-	s.made.Store(nil)
-	s.opts.Logger.Warn("pulling jobs failed; opening the consumer again", "error", why)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p.end()
-	if s.pull == p {
-		s.pull = nil
-	}
 }
