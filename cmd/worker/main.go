@@ -13,7 +13,13 @@ import (
 
 	// For an image without a root certificate of its own.
 	_ "golang.org/x/crypto/x509roots/fallback"
+
+	"github.com/passcode-worker/passcode-worker/internal/cli"
+	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 )
+
+// version is set by the release build with -ldflags "-X main.version=v1.2.3".
+var version = "dev"
 
 func main() { os.Exit(run()) }
 
@@ -39,13 +45,14 @@ func run() int {
 		cancelNow()
 	}()
 
-	return execute(&env{
-		stop:    stop,
-		force:   force,
-		args:    os.Args[1:],
-		environ: os.Environ(),
-		stdin:   os.Stdin,
-		stdout:  os.Stdout,
-		stderr:  os.Stderr,
+	return cli.Execute(&command.Env{
+		Stop:    stop,
+		Force:   force,
+		Args:    os.Args[1:],
+		Environ: os.Environ(),
+		Stdin:   os.Stdin,
+		Stdout:  os.Stdout,
+		Stderr:  os.Stderr,
+		Version: version,
 	})
 }

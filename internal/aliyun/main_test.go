@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// net/http prints what a strange server writes out of turn, as far as the
-	// program lets it (cmd/worker does not).
+	// program lets it (internal/app does not).
 	log.SetOutput(io.Discard)
 	goleak.VerifyTestMain(m)
 }

@@ -1,0 +1,148 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/passcode-worker/passcode-worker/internal/account"
+	"github.com/passcode-worker/passcode-worker/internal/aliyun"
+	"github.com/passcode-worker/passcode-worker/internal/broker"
+	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/consumer"
+	"github.com/passcode-worker/passcode-worker/internal/deadletter"
+	"github.com/passcode-worker/passcode-worker/internal/jobs"
+	"github.com/passcode-worker/passcode-worker/internal/ledger"
+	"github.com/passcode-worker/passcode-worker/internal/phone"
+	"github.com/passcode-worker/passcode-worker/internal/ratelimit"
+	"github.com/passcode-worker/passcode-worker/internal/telemetry"
+)
+
+// prepare waits for the broker and has everything there that the worker needs.
+func (a *app) prepare(ctx context.Context) error {
+	if !a.link.NC.IsConnected() {
+		a.log.Info("waiting for the broker", "url", a.cfg.NATS.URL)
+	}
+	if err := broker.WaitConnected(ctx, a.link.NC); err != nil {
+		return err
+	}
+	if err := broker.CheckServer(a.link.NC); err != nil {
+		return err
+	}
+	a.starting.Store(new("provisioning streams and buckets"))
+	return a.insist(ctx, "provisioning", func() error { return a.provision(ctx) })
+}
+
+// insist tries until f succeeds or ctx ends: a worker started before its broker
+// is whole waits for it.
+func (a *app) insist(ctx context.Context, what string, f func() error) error {
+	b := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(200*time.Millisecond),
+		backoff.WithMaxInterval(10*time.Second),
+		backoff.WithMaxElapsedTime(0), // ctx bounds it
+	)
+	return backoff.RetryNotify(f, backoff.WithContext(b, ctx), func(err error, wait time.Duration) {
+		a.log.Warn(what+" failed; trying again", "error", err, "wait", wait.Round(time.Millisecond))
+	})
+}
+
+// build joins the parts of the pipeline.
+func (a *app) build(ctx context.Context) (*consumer.Consumer, error) {
+	cfg := a.cfg
+	options := SenderOptions(cfg)
+	options.Logger = a.log
+	sender, err := aliyun.New(options)
+	if err != nil {
+		return nil, SettingsError{err}
+	}
+	a.breaker.Store(sender.Breaker())
+	a.later("sender", func(context.Context) error { sender.Close(); return nil })
+	a.metrics.Gauge("send_rate_limit", "Calls a second that this worker allows itself; +Inf without limit, 0 while it makes none but probes.", sender.Rate)
+
+	var records *ledger.Ledger
+	var limiter *ratelimit.Limiter
+	var breaker *account.Breaker
+	err = a.insist(ctx, "opening the buckets", func() (err error) {
+		if records, err = ledger.Open(ctx, a.link.JS, cfg.Results.Bucket); err != nil {
+			return err
+		}
+		limiter, err = ratelimit.Open(ctx, a.link.JS, ratelimit.Options{
+			Bucket: cfg.Limits.Bucket, Rules: cfg.Limits.Phone, Key: cfg.Limits.Key, Logger: a.log,
+		})
+		if err != nil {
+			return err
+		}
+		breaker, err = account.Open(ctx, a.link.JS, account.Options{
+			Bucket: cfg.Limits.Bucket, Stream: cfg.Jobs.Stream, Consumer: cfg.Jobs.Consumer,
+			Worker: a.worker, Logger: a.log,
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.gate.Store(breaker)
+	a.background("account gate", func(ctx context.Context) {
+		if err := breaker.Run(ctx); err != nil && ctx.Err() == nil {
+			a.log.Error("account gate ended", "error", err)
+		}
+	})
+
+	source := jobs.NewSource(a.link.JS, jobs.SourceOptions{
+		Stream: cfg.Jobs.Stream, Consumer: cfg.Jobs.Consumer,
+		Prefetch: prefetch(cfg), Repair: a.repair, Logger: a.log,
+	})
+	c := consumer.New(consumer.Options{
+		Source: source, Jobs: source,
+		Ledger: records, Limiter: limiter, Sender: sender, Breaker: sender.Breaker(), Gate: breaker,
+		DeadLetters: deadletter.New(a.link.JS, deadletter.Options{
+			Stream: cfg.DeadLetters.Stream, Subject: cfg.DeadLetters.Subject, Worker: a.worker,
+			MaxPayload: a.link.NC.MaxPayload,
+		}),
+		Numbers:   phone.Parser{Strict: cfg.Aliyun.StrictPhoneRegionNumberCheck},
+		Announcer: jobs.NewAnnouncer(a.link.NC),
+		Metrics:   a.metrics,
+		Logger:    a.log,
+		Policy: consumer.Policy{
+			PasscodeTTL:      cfg.Worker.PasscodeTTL,
+			MaxAttempts:      cfg.Retry.MaxAttempts,
+			MaxInterruptions: cfg.Worker.MaxInterruptions,
+			Backoff: consumer.Backoff(cfg.Retry.InitialInterval, cfg.Retry.Multiplier,
+				cfg.Retry.RandomizationFactor, cfg.Retry.MaxInterval),
+			Lookups: cfg.Aliyun.InDoubt.Lookups,
+			// Begun within one timeout of the claim, and over within another.
+			CallBound: 2 * cfg.Aliyun.Timeout,
+			Resend:    cfg.Aliyun.InDoubt.Resend,
+		},
+		Worker:          a.worker,
+		ResultSubject:   cfg.Results.Subject,
+		ReplySubjects:   cfg.Results.ReplySubjects,
+		Concurrency:     cfg.Worker.Concurrency,
+		AckWait:         cfg.Worker.AckWait,
+		CallFence:       cfg.Aliyun.Timeout,
+		ShutdownTimeout: cfg.Worker.ShutdownTimeout,
+	})
+	a.running.Store(&pipeline{source: source, consumer: c})
+	a.background("watch for abandoned jobs", jobs.NewWatch(a.link.JS, c, jobs.WatchOptions{
+		Stream: cfg.Jobs.Stream, Consumer: cfg.Jobs.Consumer, Subject: cfg.Jobs.Subject,
+		Scrub: telemetry.Scrub, Logger: a.log,
+	}).Run)
+	return c, nil
+}
+
+// maxPrefetch is how many jobs may wait in the worker for a free slot. At 5,000
+// jobs a second it is what comes in 13 ms, longer than a pull takes.
+const maxPrefetch = 64
+
+// prefetch is how many jobs to ask for ahead. A job is leased while it waits for
+// its turn, so at the lowest pace, that of the settings or of a sender that is
+// throttled, all of them are taken up within two thirds of the lease.
+func prefetch(cfg config.Config) int {
+	pace := float64(aliyun.MinPace)
+	if qps := cfg.Aliyun.MaxQPS; qps > 0 {
+		pace = min(pace, float64(qps))
+	}
+	n := int(pace * cfg.Worker.AckWait.Seconds() * 2 / 3)
+	return max(min(n, maxPrefetch, cfg.Worker.Concurrency), 1)
+}

@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/passcode-worker/passcode-worker/internal/aliyun"
+	"github.com/passcode-worker/passcode-worker/internal/app"
+	"github.com/passcode-worker/passcode-worker/internal/broker"
+	"github.com/passcode-worker/passcode-worker/internal/check"
+	"github.com/passcode-worker/passcode-worker/internal/cli/command"
+	"github.com/passcode-worker/passcode-worker/internal/cli/show"
+	"github.com/passcode-worker/passcode-worker/internal/config"
+)
+
+// checkCmd is "worker check".
+type checkCmd struct {
+	JSON bool `name:"json" help:"One JSON object a line: status, check, name, detail, mend."`
+}
+
+// Help is the text below the flags.
+func (*checkCmd) Help() string {
+	return `Asks the broker and Aliyun what a worker with these settings would meet, on the machine and as the user that it runs as. It changes nothing and sends no SMS.
+
+One line a check:
+
+    settings     every mistake, with the key
+    broker       reachable, with these credentials
+    version      NATS 2.11 or later
+    replicas     where there is a cluster, or should be one
+    rights       every subject and request that a worker needs
+    bucket, stream, consumer
+                 there, and as the settings want them; each difference
+    endpoint     Aliyun answers
+    clock        this machine's against Aliyun's
+    credentials  Aliyun accepts the access key
+    signature    each is approved
+    template     each is approved, and for verification codes
+
+"ok" is in order, "warn" is for you to judge, "fail" keeps a worker from its job or its promises. What can't be checked before something else is mended says so.
+
+Exit status: 0 nothing failed, 1 something did (a wrong setting too), 2 the command line is wrong.`
+}
+
+// Run makes every check and prints each result as it comes. It fails where one
+// of them does.
+func (k *checkCmd) Run(e *command.Env) error {
+	cfg, err := e.Settings(true)
+	var problems *config.Errors
+	if err != nil && !errors.As(err, &problems) {
+		return err
+	}
+	if problems != nil && problems.Concern("--set") {
+		return err // a command line that is wrong leaves open what was meant
+	}
+	plan := check.Plan{
+		Config: cfg, Problems: problems, Topology: app.Topology(cfg),
+		Dial: func(ctx context.Context) (*nats.Conn, error) { return dialOnce(ctx, cfg) },
+		// A request id that nobody has.
+		Trial: "worker-check-" + strings.ToLower(rand.Text()),
+	}
+	sender, err := askingSender(cfg, problems)
+	if err != nil {
+		plan.AliyunErr = err
+	} else {
+		plan.Aliyun = sender
+		// Keys may be on their way from a provider that takes its time; whoever
+		// wants to leave does not wait for them.
+		defer func() {
+			if e.Stop.Err() == nil {
+				sender.Close()
+			}
+		}()
+	}
+
+	tell, count := k.printer(e), map[check.Status]int{}
+	if err := plan.Run(e.Stop, func(r check.Result) {
+		count[r.Status]++
+		tell(r)
+	}); err != nil {
+		return err
+	}
+	show.Say(e.Stderr, "%d ok, %d to be judged, %d failed", count[check.OK], count[check.Warn], count[check.Fail])
+	if count[check.Fail] > 0 {
+		return command.ErrSaid
+	}
+	return nil
+}
+
+// dialOnce connects as a worker does, or says why it can't. Its caller closes the
+// connection.
+func dialOnce(ctx context.Context, cfg config.Config) (*nats.Conn, error) {
+	url := cfg.NATS.URL.Reveal()
+	if cfg.NATS.Embedded.Enabled {
+		url = "nats://" + dialable(cfg.NATS.Embedded.Listen)
+	}
+	return broker.ConnectOnce(ctx, app.BrokerOptions(cfg.NATS, url, "worker check", broker.WorkerInbox), slog.New(slog.DiscardHandler))
+}
+
+// askingSender returns a sender for questions alone. What is wrong with settings
+// that only sending needs doesn't keep it from them.
+func askingSender(cfg config.Config, problems *config.Errors) (*aliyun.Sender, error) {
+	o := app.SenderOptions(cfg)
+	o.MaxQPS, o.Concurrency = 0, 1
+	if !problems.Usable("aliyun.connect_timeout", "aliyun.timeout") {
+		o.ConnectTimeout, o.Timeout = 0, 0 // the defaults
+	}
+	if !problems.Usable("aliyun.access_key_id", "aliyun.access_key_secret", "aliyun.security_token") {
+		o.Credentials = aliyun.Credentials{}
+	}
+	return aliyun.New(o)
+}
+
+// printer returns what prints one result: an object on one line, a line of text,
+// or on a terminal as many lines as the text needs.
+func (k *checkCmd) printer(e *command.Env) func(check.Result) {
+	if k.JSON {
+		out := show.JSONLines(e.Stdout)
+		return func(r check.Result) { _ = out.Encode(r) } // a pipe that is gone has no reader left
+	}
+	s := show.NewScreen(e.Stdout)
+	if s.Terminal {
+		return func(r check.Result) { printFolded(s, r) }
+	}
+	return func(r check.Result) {
+		text := found(r)
+		if r.Mend != "" {
+			text += "; mend: " + show.OneLine(r.Mend)
+		}
+		s.Line("%-4s  %-11s  %s", r.Status, r.Check, text)
+	}
+}
+
+// printFolded breaks the text into lines that fit, with the mend on lines of its
+// own.
+func printFolded(s *show.Screen, r check.Result) {
+	const indent = 4 + 2 + 11 + 2
+	lines := show.Wrapped(found(r), show.Width-indent)
+	if r.Mend != "" {
+		for i, line := range show.Wrapped(show.OneLine(r.Mend), show.Width-indent-2) {
+			lead := "  "
+			if i == 0 {
+				lead = "→ "
+			}
+			lines = append(lines, s.Paint(show.Dim, lead+line))
+		}
+	}
+	// Padded before it is painted, for colours take no room.
+	status := s.Paint(statusColours[r.Status], fmt.Sprintf("%-4s", r.Status))
+	s.Line("%s  %-11s  %s", status, r.Check, lines[0])
+	for _, line := range lines[1:] {
+		s.Line("%*s%s", indent, "", line)
+	}
+}
+
+// found is what a result says, and of what.
+func found(r check.Result) string {
+	if r.Name == "" {
+		return show.OneLine(r.Detail)
+	}
+	return show.OneLine(r.Name + ": " + r.Detail)
+}
+
+var statusColours = map[check.Status]string{check.OK: show.Green, check.Warn: show.Yellow, check.Fail: show.Red}

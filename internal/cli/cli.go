@@ -1,0 +1,112 @@
+// Package cli is the command line: its commands and how one is run.
+package cli
+
+import (
+	"errors"
+	"io"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/passcode-worker/passcode-worker/internal/cli/command"
+	"github.com/passcode-worker/passcode-worker/internal/cli/dlq"
+	"github.com/passcode-worker/passcode-worker/internal/cli/request"
+	"github.com/passcode-worker/passcode-worker/internal/cli/show"
+	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/lab/benchcmd"
+	"github.com/passcode-worker/passcode-worker/internal/lab/demo"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
+	"github.com/passcode-worker/passcode-worker/internal/lab/serve"
+	"github.com/passcode-worker/passcode-worker/internal/telemetry"
+)
+
+// cli is the command line.
+type cli struct {
+	command.Flags
+
+	Run       runCmd       `cmd:"" help:"Take jobs from the stream and send them, until stopped."`
+	Demo      demo.Cmd     `cmd:"" help:"Show every path a job can take. Needs nothing installed."`
+	Send      sendCmd      `cmd:"" help:"Send one passcode and print the result."`
+	Request   request.Cmd  `cmd:"" help:"Show the record of one request."`
+	DLQ       dlq.Cmd      `cmd:"" name:"dlq" help:"Look through the dead letters and replay them."`
+	Limits    limitsCmd    `cmd:"" help:"Show or reset what counts against a phone's limits."`
+	Pause     pauseCmd     `cmd:"" help:"Stop all workers from taking jobs, for a while or until \"worker resume\"."`
+	Resume    resumeCmd    `cmd:"" help:"Have all workers take jobs again."`
+	Check     checkCmd     `cmd:"" help:"Check settings, broker and Aliyun account; say what to mend."`
+	Provision provisionCmd `cmd:"" help:"Create the streams, buckets and the consumer that are missing."`
+	ConfigCmd configCmd    `cmd:"" name:"config" help:"Work with the settings."`
+	Emulator  serve.Cmd    `cmd:"" help:"Serve a local Aliyun SMS for tests and trials."`
+	Bench     benchcmd.Cmd `cmd:"" help:"Measure how many jobs a second this machine does. Needs nothing installed."`
+	Health    healthCmd    `cmd:"" help:"Ask a running worker whether it is ready."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
+}
+
+const description = `Sends passcodes by SMS: takes jobs from NATS JetStream, calls Aliyun, announces what became of each.
+
+Settings come from a file, then the environment (PASSCODE_NATS__URL for nats.url), then --set. "worker config print" shows them; config/worker.yaml documents each.
+
+Exit status: 0 done, 1 it failed, 2 the command line or the settings are wrong.`
+
+// exitCode leaves the parser after it has printed help.
+type exitCode int
+
+// Execute runs one command and returns its exit status.
+func Execute(e *command.Env) (status int) {
+	var c cli
+	parser := newParser(&c, e.Stdout, e.Stderr)
+	defer func() {
+		if p := recover(); p != nil {
+			code, ok := p.(exitCode)
+			if !ok {
+				panic(p)
+			}
+			status = int(code)
+		}
+	}()
+
+	ctx, err := parser.Parse(e.Args)
+	if err != nil {
+		show.Say(e.Stderr, "worker: %s\nTry \"worker --help\".", refusedLine(err))
+		return command.ExitUsage
+	}
+	e.Flags = c.Flags
+	err = ctx.Run(e)
+	var settings *config.Errors
+	var usage command.UsageError
+	switch {
+	case err == nil:
+		return command.ExitDone
+	case errors.Is(err, command.ErrSaid):
+		return command.ExitFailed
+	case errors.As(err, &settings), errors.As(err, &usage):
+		show.Say(e.Stderr, "%v", err)
+		return command.ExitUsage
+	default:
+		show.Say(e.Stderr, "worker: %s", telemetry.Scrub(err.Error()))
+		return command.ExitFailed
+	}
+}
+
+// newParser knows the command line. After it has printed help it leaves with a
+// panic that holds an exitCode.
+func newParser(c *cli, stdout, stderr io.Writer) *kong.Kong {
+	parser, err := kong.New(c,
+		kong.Name("worker"),
+		kong.Description(description),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { panic(exitCode(code)) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+		kong.Vars{
+			"reasons":            dlq.Reasons(),
+			"default_key_id":     emulator.DefaultAccessKeyID,
+			"default_key_secret": emulator.DefaultAccessKeySecret,
+		},
+	)
+	if err != nil { // the grammar itself is wrong: a bug
+		panic(err)
+	}
+	return parser
+}
+
+// refusedLine is what is wrong with a command line. What was typed in the wrong
+// place may be a phone number.
+func refusedLine(err error) string { return telemetry.Scrub(err.Error()) }

@@ -1,0 +1,31 @@
+package cli
+
+import (
+	"errors"
+
+	"github.com/passcode-worker/passcode-worker/internal/cli/command"
+	"github.com/passcode-worker/passcode-worker/internal/cli/show"
+	"github.com/passcode-worker/passcode-worker/internal/config"
+)
+
+// configCmd is "worker config".
+type configCmd struct {
+	Print configPrintCmd `cmd:"" help:"Print the settings in force, secrets masked."`
+}
+
+// configPrintCmd is "worker config print".
+type configPrintCmd struct{}
+
+// Run prints the settings where they are right. Where they are not, or lack what
+// "worker run" needs, it reports every problem.
+func (*configPrintCmd) Run(e *command.Env) error {
+	cfg, err := e.Settings(true)
+	var problems *config.Errors
+	if err != nil && !(errors.As(err, &problems) && problems.OnlyToRun()) {
+		return err
+	}
+	for _, w := range cfg.Warnings {
+		show.Say(e.Stderr, "warning: %s", w)
+	}
+	return errors.Join(config.Print(e.Stdout, cfg), err)
+}

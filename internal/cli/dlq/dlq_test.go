@@ -1,0 +1,161 @@
+package dlq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/cli/command"
+	"github.com/passcode-worker/passcode-worker/internal/deadletter"
+)
+
+func seqs(n int) []uint64 {
+	all := make([]uint64, n)
+	for i := range all {
+		all[i] = uint64(i + 1)
+	}
+	return all
+}
+
+func TestReplaysKeepThePace(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		pace   command.Pace
+		n      int
+		effort time.Duration // of one replay, besides its turn
+	}{
+		{500, 2500, 0},
+		{500, 2500, 20 * time.Millisecond},
+		{100, 300, 50 * time.Millisecond},
+		{2, 20, 10 * time.Millisecond},
+		{1.0 / 60, 5, 0},
+	} {
+		t.Run(fmt.Sprintf("%v a second, %v each", test.pace, test.effort), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				var turns []time.Time
+				failure := paced(t.Context(), test.pace, seqs(test.n),
+					func(ctx context.Context, _ uint64, turn func(context.Context) error) replayStep {
+						<-time.After(time.Duration(rand.Int64N(int64(test.effort) + 1))) // as long as the broker's answer takes
+						err := turn(ctx)
+						return replayStep{Action: deadletter.Replayed, err: err, ExpiresAt: time.Now()}
+					},
+					func(one replayStep) error { turns = append(turns, one.ExpiresAt); return one.err })
+				require.NoError(t, failure)
+				require.Len(t, turns, test.n)
+				planned := time.Duration(float64(test.n) / float64(test.pace) * float64(time.Second))
+				assert.InEpsilon(t, planned.Seconds(), time.Since(began).Seconds()+1/float64(test.pace), 0.03)
+				slices.SortFunc(turns, time.Time.Compare)
+				for i, at := range turns { // never ahead of the pace by more than it may catch up
+					due := time.Duration(float64(i)/float64(test.pace)*float64(time.Second)) - catchUp - time.Millisecond
+					assert.GreaterOrEqual(t, at.Sub(began), due, i)
+				}
+			})
+		})
+	}
+}
+
+func TestRefusalsTakeNoTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		n := 0
+		require.NoError(t, paced(t.Context(), 1, seqs(1000), func(context.Context, uint64, func(context.Context) error) replayStep {
+			return replayStep{Action: deadletter.Refused}
+		}, func(replayStep) error { n++; return nil }))
+		assert.Equal(t, 1000, n)
+		assert.Zero(t, time.Since(began))
+	})
+}
+
+// TestPacedStoppedWhileReading: a step that a signal cut off before it began fails
+// with the signal's own error.
+func TestPacedStoppedWhileReading(t *testing.T) {
+	t.Parallel()
+	stop, cancel := context.WithCancelCause(t.Context())
+	interrupted := errors.New("interrupt signal received")
+	require.NoError(t, paced(stop, 1, seqs(1000), func(ctx context.Context, _ uint64, _ func(context.Context) error) replayStep {
+		cancel(interrupted)
+		return replayStep{err: fmt.Errorf("read dead letter 1: %w", context.Cause(ctx))}
+	}, func(step replayStep) error {
+		assert.Fail(t, "nothing was begun", step.err)
+		return nil
+	}))
+}
+
+func TestAReplayThatIsStoppedTellsOfWhatWasBegun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stop, cancel := context.WithCancel(t.Context())
+		var begun atomic.Int64
+		told := 0
+		require.NoError(t, paced(stop, 100, seqs(1000), func(ctx context.Context, _ uint64, turn func(context.Context) error) replayStep {
+			if err := turn(ctx); err != nil {
+				return replayStep{err: err}
+			}
+			if begun.Add(1) == 50 {
+				cancel()
+			}
+			return replayStep{Action: deadletter.Replayed}
+		}, func(one replayStep) error { told++; return one.err }))
+		assert.Less(t, begun.Load(), int64(100))
+		assert.EqualValues(t, begun.Load(), told)
+	})
+}
+
+func TestTheFirstFailureEndsAReplay(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("the broker is away")
+	tried := 0
+	err := paced(t.Context(), 1, seqs(1000), func(_ context.Context, seq uint64, _ func(context.Context) error) replayStep {
+		tried++
+		if seq == 3 {
+			return replayStep{Action: deadletter.Failed, err: broken}
+		}
+		return replayStep{Action: deadletter.Refused}
+	}, func(replayStep) error { return nil })
+	require.ErrorIs(t, err, broken)
+	assert.Less(t, tried, 10)
+}
+
+func TestInOrder(t *testing.T) {
+	t.Parallel()
+	var running, most atomic.Int64
+	var got []uint64
+	for r, err := range inOrder(t.Context(), 7, sequence(seqs(500)), func(n uint64) uint64 {
+		most.Store(max(most.Load(), running.Add(1)))
+		defer running.Add(-1)
+		return n * 2
+	}) {
+		require.NoError(t, err)
+		got = append(got, r/2)
+	}
+	assert.Equal(t, seqs(500), got)
+	assert.LessOrEqual(t, most.Load(), int64(7))
+
+	broken := errors.New("broken")
+	var last error
+	for _, err := range inOrder(t.Context(), 3, func(yield func(int, error) bool) { _ = yield(1, nil) && yield(0, broken) }, func(n int) int { return n }) {
+		last = err
+	}
+	require.ErrorIs(t, last, broken)
+
+	n := 0
+	for _, err := range inOrder(t.Context(), 3, sequence(seqs(100)), func(n uint64) uint64 { return n }) {
+		require.NoError(t, err)
+		if n++; n == 10 {
+			break // what is in hand is waited for, and no more is begun
+		}
+	}
+	assert.Equal(t, 10, n)
+}

@@ -1,0 +1,134 @@
+package dlq
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/passcode-worker/passcode-worker/internal/cli/show"
+	"github.com/passcode-worker/passcode-worker/internal/deadletter"
+	"github.com/passcode-worker/passcode-worker/internal/phone"
+	"github.com/passcode-worker/passcode-worker/internal/telemetry"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// letter is a dead letter as the commands show it. The passcode is not in it,
+// the number is masked.
+type letter struct {
+	Seq          uint64          `json:"seq"`
+	ID           string          `json:"id"` // as --id takes it
+	RequestID    string          `json:"request_id"`
+	Reason       passcode.Reason `json:"reason"`
+	ErrorCode    string          `json:"error_code"`
+	ErrorMessage string          `json:"error_message"`
+	Phone        string          `json:"phone"`
+	UsageType    string          `json:"usage_type"`
+	Attempts     int             `json:"attempts"`
+	Replays      int             `json:"replays"`
+	QueuedAt     time.Time       `json:"queued_at,omitzero"`
+	AttemptedAt  time.Time       `json:"attempted_at,omitzero"` // the last of them
+	DeadAt       time.Time       `json:"dead_at"`
+	ExpiresAt    time.Time       `json:"expires_at,omitzero"`
+	Expired      bool            `json:"expired"`
+	OriginStream string          `json:"origin_stream"`
+	OriginSeq    uint64          `json:"origin_seq"`
+	Subject      string          `json:"origin_subject"`
+	Worker       string          `json:"worker"`
+	TraceParent  string          `json:"traceparent,omitempty"`
+	BodySize     int             `json:"body_size"`
+	Truncated    bool            `json:"truncated,omitempty"`
+	// Corrupt says what is wrong with a message that is no dead letter.
+	Corrupt string `json:"corrupt,omitempty"`
+
+	job passcode.Job
+}
+
+// letter reads a dead letter for showing.
+func (d *session) letter(s deadletter.Stored) letter {
+	job, _ := s.Job() // what can be read of it
+	l := letter{
+		Seq: s.Seq, ID: s.ID(), RequestID: s.Entry.RequestID, Reason: s.Reason(),
+		ErrorCode: s.Entry.ErrorCode, ErrorMessage: telemetry.Scrub(s.Entry.ErrorMessage),
+		Phone: d.masked(job.Phone), UsageType: job.UsageType,
+		Attempts: s.Entry.Attempts, Replays: s.Entry.Replays,
+		QueuedAt: s.Entry.Origin.QueuedAt, AttemptedAt: s.Entry.AttemptedAt, DeadAt: s.DiedAt().UTC(),
+		ExpiresAt:    s.ExpiresAt(job, d.cfg.Worker.PasscodeTTL),
+		OriginStream: s.Entry.Origin.Stream, OriginSeq: s.Entry.Origin.Seq, Subject: s.Entry.Origin.Subject,
+		Worker: s.Entry.Worker, TraceParent: s.Entry.TraceParent,
+		BodySize: s.Entry.BodySize, Truncated: s.Entry.Truncated,
+		job: job,
+	}
+	l.Expired = expired(l.ExpiresAt, d.now)
+	if s.Err != nil {
+		l.Corrupt = s.Err.Error()
+	}
+	return l
+}
+
+// masked shows a number as records do, also one that was written without its
+// country code.
+func (d *session) masked(number passcode.Phone) string {
+	if strings.HasPrefix(number.Reveal(), "+") { // most are E.164, and reading one takes long
+		return number.Masked()
+	}
+	if canonical, err := (phone.Parser{Strict: d.cfg.Aliyun.StrictPhoneRegionNumberCheck}).Parse(number); err == nil {
+		return canonical.Masked()
+	}
+	return number.Masked()
+}
+
+// expiry is what is left of a passcode's life.
+func (l letter) expiry(now time.Time) string {
+	switch {
+	case l.ExpiresAt.IsZero():
+		return "-"
+	case l.Expired:
+		return "expired " + show.Span(now.Sub(l.ExpiresAt)) + " ago"
+	default:
+		return "in " + show.Span(l.ExpiresAt.Sub(now))
+	}
+}
+
+// codeOf is the error code, or that the message is no dead letter.
+func codeOf(s deadletter.Stored) string {
+	switch {
+	case s.Err != nil:
+		return "(not a dead letter)"
+	case s.Entry.ErrorCode == "":
+		return "-"
+	default:
+		return s.Entry.ErrorCode
+	}
+}
+
+func expired(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
+
+// jobView is what a job says besides phone and passcode. The values of params may
+// hold the passcode too, as those of members that nobody knows may; only the
+// whole body shows them.
+type jobView struct {
+	ReplyTo  string            `json:"reply_to,omitempty"`
+	ClientIP string            `json:"client_ip,omitempty"`
+	Metadata map[string]string `json:"metadata,omitempty"`
+	Params   []string          `json:"params,omitempty"` // their names
+	// Body is the job itself, where it is revealed; Base64 where it is not UTF-8.
+	Body   string `json:"body,omitempty"`
+	Base64 []byte `json:"body_base64,omitempty"`
+}
+
+func viewJob(job passcode.Job, s deadletter.Stored, revealed bool) jobView {
+	v := jobView{
+		ReplyTo: job.ReplyTo, ClientIP: job.ClientIP, Metadata: job.Metadata,
+		Params: slices.Sorted(maps.Keys(job.Params)),
+	}
+	switch {
+	case !revealed:
+	case utf8.Valid(s.Entry.Body):
+		v.Body = string(s.Entry.Body)
+	default:
+		v.Base64 = s.Entry.Body
+	}
+	return v
+}

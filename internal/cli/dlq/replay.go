@@ -1,0 +1,229 @@
+package dlq
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/passcode-worker/passcode-worker/internal/cli/command"
+	"github.com/passcode-worker/passcode-worker/internal/cli/show"
+	"github.com/passcode-worker/passcode-worker/internal/deadletter"
+	"github.com/passcode-worker/passcode-worker/internal/ledger"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+const (
+	// maxReplayers is how many dead letters are in hand at once; each takes four
+	// round trips to the broker, one after the other.
+	maxReplayers = 32
+	// replayTurns is how many replays a second one of them makes at least, so
+	// that at a low rate none is read long before its turn.
+	replayTurns = 10
+	// catchUp is how much of its pace a replay that fell behind may make up for
+	// at once.
+	catchUp = 100 * time.Millisecond
+)
+
+// replayCmd is "worker dlq replay".
+type replayCmd struct {
+	choiceFlags
+	DryRun bool          `help:"Change nothing; say for each what would happen, and why."`
+	Rate   command.Pace  `placeholder:"N/s" help:"Publish at most so many: a count and a unit, such as 500/s, 30/m or 1000/h; 100/s where left out." default:"100/s"`
+	TTL    time.Duration `name:"ttl" placeholder:"D" help:"Let each passcode live at least this long from now, also one that has expired."`
+	Follow bool          `name:"follow-results" help:"Wait for what becomes of the replayed requests."`
+	Wait   time.Duration `help:"How long to wait with --follow-results after the last replay." default:"2m"`
+	JSON   bool          `name:"json" help:"One JSON object a line for each dead letter, and with --follow-results for each final result."`
+}
+
+// Help is shown below the flags' own.
+func (replayCmd) Help() string {
+	return `Replays the oldest first. A request is opened again only while it is dead-lettered, unknown or without a record: what was sent is never sent again, and the same replay run twice, or by two people at once, sends once. A request that may have been sent is looked up at Aliyun first. Ctrl-C stops after those in hand; run it again to go on.
+
+Exit status 1 where something was refused or failed, or a followed request was not sent.
+
+  worker dlq replay --reason config --dry-run
+  worker dlq replay --reason config --rate 500/s
+  worker dlq replay --id 01JD3V7S4N --ttl 5m --follow-results`
+}
+
+// Run replays dead letters, or says what it would do.
+func (r *replayCmd) Run(e *command.Env) error {
+	switch {
+	case r.TTL < 0 || r.Wait <= 0:
+		return command.Usagef("--ttl and --wait: must be longer than nothing")
+	case r.DryRun && r.Follow:
+		return command.Usagef("--follow-results: a dry run replays nothing to follow")
+	}
+	d, err := open(e, r.filter)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	replayer, records, err := d.replayer(e.Stop, r.TTL)
+	if err != nil {
+		return err
+	}
+	if r.DryRun {
+		return r.dryRun(e, d, replayer)
+	}
+	return r.replay(e, d, replayer, records)
+}
+
+// replayStep is what became, or would become, of one dead letter.
+type replayStep struct {
+	ID     string            `json:"id"`
+	Seq    uint64            `json:"seq"`
+	Reason passcode.Reason   `json:"reason"`
+	Action deadletter.Action `json:"action"`
+	Cause  string            `json:"cause,omitempty"`
+	Why    string            `json:"why,omitempty"`
+	// ExpiresAt is when the replayed passcode runs out.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	// Replay counts the replays of the request, this one included.
+	Replay int `json:"replay,omitempty"`
+
+	request string
+	stands  passcode.Status // of the request
+	// asks: Aliyun is asked before the replay is sent.
+	asks bool
+	err  error
+}
+
+func newReplayStep(s deadletter.Stored, plan deadletter.Plan, err error) replayStep {
+	one := replayStep{
+		ID: s.ID(), Seq: s.Seq, Reason: s.Reason(), Action: plan.Action, Cause: plan.Cause, Why: plan.Why,
+		ExpiresAt: plan.ExpiresAt, Replay: plan.Number, request: s.RequestID(), stands: plan.Stands, asks: plan.Asks, err: err,
+	}
+	if err != nil {
+		one.Action, one.Cause, one.Why = deadletter.Failed, "broker", err.Error()
+	}
+	return one
+}
+
+// dryRun says of each dead letter what a replay would do.
+func (r *replayCmd) dryRun(e *command.Env, d *session, replayer *deadletter.Replayer) error {
+	report := newReplayReport(e, r.JSON, true)
+	plans := inOrder(e.Stop, maxReplayers, d.letters.OldestFirst(e.Stop, d.filter), func(s deadletter.Stored) replayStep {
+		plan, err := replayer.Plan(e.Stop, s)
+		return newReplayStep(s, plan, err)
+	})
+	for one, err := range plans {
+		if err == nil {
+			err = one.err
+		}
+		if err != nil {
+			return command.Stopped(e.Stop, err)
+		}
+		if err := report.add(one); err != nil {
+			return err
+		}
+	}
+	if report.done == 0 {
+		return d.nonePicked(e)
+	}
+	return report.end()
+}
+
+// replay replays what the filter picks now. What dies again meanwhile is not
+// replayed again by the same run.
+func (r *replayCmd) replay(e *command.Env, d *session, replayer *deadletter.Replayer, records *ledger.Ledger) error {
+	var picked []uint64 // eight bytes each, so also a million fit into memory
+	for s, err := range d.letters.OldestFirst(e.Stop, d.filter) {
+		if err != nil {
+			return command.Stopped(e.Stop, err)
+		}
+		picked = append(picked, s.Seq)
+	}
+	if len(picked) == 0 {
+		return d.nonePicked(e)
+	}
+	var followed *follower
+	if r.Follow {
+		var err error
+		if followed, err = follow(e, d, records, r.JSON); err != nil {
+			return err
+		}
+		defer followed.close()
+	}
+	report := newReplayReport(e, r.JSON, false)
+	report.expect(len(picked))
+	began := time.Now()
+	failure := r.each(e, replayer, picked, func(one replayStep) error {
+		if followed != nil && one.Action == deadletter.Replayed {
+			followed.expect(one.request, one.Replay)
+		}
+		return report.add(one)
+	})
+	report.took = time.Since(began)
+	ended := report.end()
+	switch {
+	case e.Stop.Err() != nil:
+		show.Say(e.Stderr, "stopped: %d of %d done; run it again to go on", report.done, len(picked))
+		return command.ErrSaid
+	case failure != nil:
+		show.Say(e.Stderr, "worker: %v\nstopped: %d of %d done; run it again to go on", failure, report.done, len(picked))
+		return command.ErrSaid
+	case followed == nil:
+		return ended
+	}
+	return errors.Join(ended, followed.wait(r.Wait))
+}
+
+// each replays the dead letters of these sequences at the pace asked for, and
+// tells tell of each in their order. The first that fails for the broker's sake
+// ends it.
+func (r *replayCmd) each(e *command.Env, replayer *deadletter.Replayer, picked []uint64, tell func(replayStep) error) error {
+	return paced(e.Stop, r.Rate, picked, func(stopping context.Context, seq uint64, turn func(context.Context) error) replayStep {
+		s, plan, err := replayer.Replay(e.Force, stopping, seq, turn)
+		if plan.Action == deadletter.Gone {
+			s.Seq = seq
+		}
+		return newReplayStep(s, plan, err)
+	}, tell)
+}
+
+// paced does one step for each sequence, of which those that ask for a turn keep
+// the pace.
+func paced(stop context.Context, pace command.Pace, picked []uint64,
+	do func(stopping context.Context, seq uint64, turn func(context.Context) error) replayStep, tell func(replayStep) error,
+) error {
+	stopping, cancel := context.WithCancel(stop)
+	defer cancel()
+	limiter := rate.NewLimiter(rate.Limit(pace), max(int(float64(pace)*catchUp.Seconds()), 1))
+	limiter.AllowN(time.Now(), limiter.Burst()-1) // it is for catching up, not for the start
+	workers := min(max(int(float64(pace)/replayTurns), 1), maxReplayers)
+
+	var failure error
+	for one, err := range inOrder(stopping, workers, sequence(picked), func(seq uint64) replayStep {
+		return do(stopping, seq, limiter.Wait)
+	}) {
+		if err != nil { // stopping
+			break
+		}
+		if one.err != nil && stopping.Err() != nil && (errors.Is(one.err, context.Canceled) || errors.Is(one.err, context.Cause(stopping))) {
+			continue // nothing was begun; the cause names the signal, and is no context.Canceled
+		}
+		if err := tell(one); err != nil {
+			return err
+		}
+		if one.err != nil && failure == nil {
+			failure = one.err
+			cancel()
+		}
+	}
+	return failure
+}
+
+// sequence gives the values one after the other, without errors.
+func sequence[T any](values []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, value := range values {
+			if !yield(value, nil) {
+				return
+			}
+		}
+	}
+}

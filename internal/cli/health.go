@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/cli/command"
+	"github.com/passcode-worker/passcode-worker/internal/cli/show"
+)
+
+// healthTimeout bounds the question to the running worker.
+const healthTimeout = 5 * time.Second
+
+// healthCmd is "worker health": the health check of a container that has no
+// shell and no curl.
+type healthCmd struct {
+	Live bool `help:"Ask only whether the process serves, not whether it is ready."`
+}
+
+// Run asks the worker that listens where the settings say.
+func (h *healthCmd) Run(e *command.Env) error {
+	cfg, err := e.Settings(false)
+	if err != nil {
+		return err
+	}
+	if cfg.HTTP.Listen == "" {
+		return command.Usagef("http.listen is empty, so a worker with these settings can't be asked")
+	}
+	path := "/readyz"
+	if h.Live {
+		path = "/livez"
+	}
+	ctx, cancel := context.WithTimeoutCause(e.Stop, healthTimeout, fmt.Errorf("no answer within %s", healthTimeout))
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+dialable(cfg.HTTP.Listen)+path, nil)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("no worker answers at %s", cfg.HTTP.Listen)
+	}
+	defer response.Body.Close() //nolint:errcheck // only read from
+	body, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
+	if err != nil {
+		return err
+	}
+	show.Say(e.Stdout, "%s", strings.TrimSpace(string(body)))
+	if response.StatusCode != http.StatusOK {
+		return command.ErrSaid
+	}
+	return nil
+}
+
+// dialable turns a listen address into one that can be called: a server that
+// listens everywhere is reached at this machine.
+func dialable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+		if ip != nil && ip.To4() == nil {
+			host = "::1"
+		}
+	}
+	return net.JoinHostPort(host, port)
+}

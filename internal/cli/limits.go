@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/cli/command"
+	"github.com/passcode-worker/passcode-worker/internal/cli/show"
+	"github.com/passcode-worker/passcode-worker/internal/phone"
+	"github.com/passcode-worker/passcode-worker/internal/ratelimit"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// limitsCmd is "worker limits".
+type limitsCmd struct {
+	Show  limitsShowCmd  `cmd:"" help:"Show how far a phone's limits are used up, and when the next SMS is allowed."`
+	Reset limitsResetCmd `cmd:"" help:"Forget all that counts against a phone, Aliyun's closure included."`
+}
+
+// limitsPhone is the argument of the commands on one phone.
+type limitsPhone struct {
+	Phone string `arg:"" help:"The phone number, read as in a job: E.164 such as +85268326366, or national digits."`
+}
+
+type limitsShowCmd struct {
+	limitsPhone
+	JSON bool `name:"json" help:"One JSON object a line."`
+}
+
+type limitsResetCmd struct {
+	limitsPhone
+	Yes bool `short:"y" help:"Don't ask for confirmation."`
+}
+
+// Run shows what the limiter knows of the phone.
+func (s *limitsShowCmd) Run(e *command.Env) error {
+	return s.with(e, func(l *ratelimit.Limiter, number passcode.Phone) error {
+		state, err := l.Show(e.Stop, number)
+		if errors.Is(err, ratelimit.ErrCorrupt) {
+			return fmt.Errorf("what is stored of %s can't be read, and counts for nothing; \"worker limits reset\" removes it", number.Masked())
+		}
+		if err != nil {
+			return err
+		}
+		if s.JSON {
+			return show.JSONLines(e.Stdout).Encode(struct {
+				Phone string `json:"phone"`
+				ratelimit.State
+			}{number.Masked(), state})
+		}
+		showLimits(e, number, state, time.Now())
+		return nil
+	})
+}
+
+// showLimits prints a page for people.
+func showLimits(e *command.Env, number passcode.Phone, state ratelimit.State, now time.Time) {
+	page := func(format string, args ...any) { show.Say(e.Stdout, format, args...) }
+	page("phone        %s", number.Masked())
+	if state.NextAllowed.IsZero() {
+		page("next SMS     allowed now")
+	} else {
+		page("next SMS     allowed %s", show.Moment(state.NextAllowed, now))
+	}
+	if !state.ClosedUntil.IsZero() {
+		page("closed       by Aliyun's own limit until %s", show.Moment(state.ClosedUntil, now))
+	}
+	page("\n%-10s %9s  %s", "RULE", "USED", "NEXT PLACE FREE")
+	for _, w := range state.Windows {
+		free := "now"
+		if w.Used >= w.Max {
+			free = show.Moment(w.NextFree, now)
+		} else if w.Used > 0 {
+			free = "now; one more " + show.Moment(w.NextFree, now)
+		}
+		page("%-10s %4d of %-2d  %s", w.Rule, w.Used, w.Max, free)
+	}
+	if len(state.Entries) == 0 {
+		page("\nNothing counts against this phone. The workers' own limits.key and")
+		page("limits.phone are needed to see what they see.")
+		return
+	}
+	page("\n%-26s %s", "SENT OR BEING SENT", "REQUEST")
+	for _, entry := range state.Entries {
+		page("%-26s %s", show.Stamp(entry.At), entry.RequestID)
+	}
+	page("\n\"worker request ID\" shows one of them, \"worker limits reset PHONE\" forgets them all")
+}
+
+// Run forgets the phone, once that is confirmed.
+func (r *limitsResetCmd) Run(e *command.Env) error {
+	return r.with(e, func(l *ratelimit.Limiter, number passcode.Phone) error {
+		state, err := l.Show(e.Stop, number)
+		if err != nil && !errors.Is(err, ratelimit.ErrCorrupt) {
+			return err
+		}
+		what := fmt.Sprintf("%d SMS", len(state.Entries))
+		if err != nil {
+			what = "what is stored and can't be read"
+		}
+		if !state.ClosedUntil.IsZero() {
+			what += ", and Aliyun's closure until " + show.Stamp(state.ClosedUntil)
+		}
+		if err == nil && len(state.Entries) == 0 && state.ClosedUntil.IsZero() {
+			show.Say(e.Stderr, "nothing counts against %s: nothing to reset", number.Masked())
+			return nil
+		}
+		if err := e.Confirm(r.Yes, fmt.Sprintf("Forget what counts against %s (%s)?", number.Masked(), what)); err != nil {
+			return err
+		}
+		if err := l.ResetPhone(e.Stop, number); err != nil {
+			return err
+		}
+		show.Say(e.Stderr, "forgotten for %s: %s; the next SMS is allowed now", number.Masked(), what)
+		if !state.ClosedUntil.IsZero() {
+			show.Say(e.Stderr, "Aliyun's own limit may still refuse it, and then closes the phone again")
+		}
+		return nil
+	})
+}
+
+// with reads the number as the workers do and opens their limiter.
+func (p *limitsPhone) with(e *command.Env, use func(*ratelimit.Limiter, passcode.Phone) error) error {
+	cfg, err := e.Settings(false)
+	if err != nil {
+		return err
+	}
+	number, err := phone.Parser{Strict: cfg.Aliyun.StrictPhoneRegionNumberCheck}.Parse(passcode.NewPhone(p.Phone))
+	if err != nil {
+		return command.Usagef("worker limits: %s", strings.TrimPrefix(err.Error(), "invalid job: "))
+	}
+	cfg, link, err := e.Connect()
+	if err != nil {
+		return err
+	}
+	defer link.NC.Close()
+	limiter, err := ratelimit.Open(e.Stop, link.JS, ratelimit.Options{
+		Bucket: cfg.Limits.Bucket, Rules: cfg.Limits.Phone, Key: cfg.Limits.Key,
+	})
+	if err == nil {
+		err = use(limiter, number)
+	}
+	return command.NeverRun(cfg, err)
+}

@@ -1,0 +1,23 @@
+package cli
+
+import (
+	"github.com/passcode-worker/passcode-worker/internal/app"
+	"github.com/passcode-worker/passcode-worker/internal/cli/command"
+	"github.com/passcode-worker/passcode-worker/internal/telemetry"
+)
+
+// runCmd is "worker run".
+type runCmd struct{}
+
+// Run runs the worker until it is stopped.
+func (*runCmd) Run(e *command.Env) error {
+	cfg, err := e.Settings(true)
+	if err != nil {
+		return err
+	}
+	log, err := e.Logger(cfg)
+	if err != nil {
+		return err
+	}
+	return app.Run(e.Stop, e.Force, cfg, telemetry.Bounded(log))
+}

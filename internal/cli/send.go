@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/passcode-worker/passcode-worker/internal/app"
+	"github.com/passcode-worker/passcode-worker/internal/cli/command"
+	"github.com/passcode-worker/passcode-worker/internal/cli/show"
+	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/jobs"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// sendCmd is "worker send".
+type sendCmd struct {
+	Phone     string        `required:"" help:"The phone number, E.164 or national digits."`
+	Code      string        `required:"" help:"The passcode: 4 to 6 letters or digits."`
+	UsageType string        `help:"Picks the template." default:"Generic"`
+	RequestID string        `name:"request-id" help:"The deduplication key; a new one where left out."`
+	TTL       time.Duration `name:"ttl" help:"How long the passcode is worth sending." default:"10m"`
+	Wait      time.Duration `help:"How long to wait for the final result." default:"30s"`
+}
+
+// Run publishes the job and prints its final result. It succeeds only where the
+// message was sent.
+func (s *sendCmd) Run(e *command.Env) error {
+	job, err := s.job()
+	if err != nil {
+		return command.Usagef("worker send: %w", err)
+	}
+	cfg, l, err := e.Connect()
+	if err != nil {
+		return err
+	}
+	defer l.NC.Close()
+
+	ctx, cancel := context.WithTimeoutCause(e.Stop, s.Wait, errWaited)
+	defer cancel()
+	result, err := s.await(ctx, e, l, cfg, job)
+	if err != nil {
+		return err
+	}
+	out := show.JSONLines(e.Stdout)
+	out.SetIndent("", "  ")
+	if err := out.Encode(result); err != nil {
+		return err
+	}
+	switch result.Status {
+	case passcode.StatusSent, passcode.StatusDelivered:
+		return nil
+	default:
+		show.Say(e.Stderr, "not sent: %s", why(result))
+		return command.ErrSaid
+	}
+}
+
+var errWaited = errors.New("no final result in time")
+
+// job builds the job that the flags describe, and checks it.
+func (s *sendCmd) job() (passcode.Job, error) {
+	if s.TTL <= 0 || s.Wait <= 0 {
+		return passcode.Job{}, errors.New("--ttl and --wait must be longer than nothing")
+	}
+	job := passcode.Job{
+		RequestID: s.RequestID,
+		Phone:     passcode.NewPhone(s.Phone),
+		Code:      passcode.NewPasscode(s.Code),
+		UsageType: s.UsageType,
+		ExpiresAt: time.Now().Add(s.TTL).UTC().Truncate(time.Millisecond),
+	}
+	if job.RequestID == "" {
+		job.RequestID = strings.ToLower(rand.Text())
+	}
+	_, err := job.Encode()
+	return job, err
+}
+
+// await publishes the job and waits for its final result.
+func (s *sendCmd) await(ctx context.Context, e *command.Env, l *app.Link, cfg config.Config, job passcode.Job) (passcode.Result, error) {
+	// Listening first: the result may be there before the publisher knows that
+	// its job is stored.
+	results := make(chan *nats.Msg, 64)
+	subject := cfg.Results.Subject + "." + job.RequestID
+	subscription, err := l.NC.ChanSubscribe(subject, results)
+	if err != nil {
+		return passcode.Result{}, fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	defer subscription.Unsubscribe() //nolint:errcheck // the connection closes right after
+	if err := l.NC.FlushWithContext(ctx); err != nil {
+		return passcode.Result{}, fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+
+	dropped, err := jobs.Publish(ctx, l.JS, cfg.Jobs.Subject, job)
+	switch {
+	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
+		return passcode.Result{}, fmt.Errorf("no stream takes %s: start a worker, or run \"worker provision\"", cfg.Jobs.Subject)
+	case err != nil:
+		return passcode.Result{}, err
+	case dropped:
+		return passcode.Result{}, fmt.Errorf(
+			"the stream dropped the job: request %s was published within the last %s; see \"worker request %s\"",
+			job.RequestID, cfg.Jobs.DuplicateWindow, job.RequestID)
+	}
+	show.Say(e.Stderr, "request %s is queued", job.RequestID)
+
+	last := passcode.Status("")
+	for {
+		select {
+		case msg := <-results:
+			var result passcode.Result
+			if err := json.Unmarshal(msg.Data, &result); err != nil {
+				return result, fmt.Errorf("the result on %s can't be read: %w", subject, err)
+			}
+			if result.Final {
+				return result, nil
+			}
+			if result.Status != last {
+				show.Say(e.Stderr, "%s", why(result))
+			}
+			last = result.Status
+		case <-ctx.Done():
+			if e.Stop.Err() != nil {
+				return passcode.Result{}, fmt.Errorf("stopped waiting; the job goes on, see \"worker request %s\"", job.RequestID)
+			}
+			if last == "" {
+				return passcode.Result{}, fmt.Errorf("no worker took the job up within %s; it stays queued until it expires", s.Wait)
+			}
+			return passcode.Result{}, fmt.Errorf("%w: still %s after %s; the job goes on, see \"worker request %s\"",
+				errWaited, last, s.Wait, job.RequestID)
+		}
+	}
+}
+
+// why is a result in a few words.
+func why(r passcode.Result) string {
+	text := string(r.Status)
+	if r.Error != nil {
+		text += " (" + r.Error.Code + ": " + r.Error.Message + ")"
+	}
+	if r.RetryAfterSeconds > 0 {
+		text += fmt.Sprintf("; try again after %s", time.Duration(r.RetryAfterSeconds)*time.Second)
+	}
+	return text
+}

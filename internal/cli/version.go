@@ -1,0 +1,31 @@
+package cli
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/passcode-worker/passcode-worker/internal/cli/command"
+)
+
+// versionCmd is "worker version".
+type versionCmd struct{}
+
+// Run prints the version, the commit where it is known, and Go's.
+func (*versionCmd) Run(e *command.Env) error {
+	_, err := fmt.Fprintf(e.Stdout, "worker %s%s %s %s/%s\n", e.Version, commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}
+
+func commit() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return " (" + s.Value + ")"
+		}
+	}
+	return ""
+}

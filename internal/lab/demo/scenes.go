@@ -1,0 +1,364 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/passcode-worker/passcode-worker/internal/cli/command"
+	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// demoCode is the passcode of every job of the demo. It must not show anywhere. It
+// has letters, since six digits are met by chance in the times and receipts of two
+// thousand lines of log.
+const demoCode = "w0kz7q"
+
+// scene is one path that a job can take.
+type scene struct {
+	path  string // its name in the table
+	story string
+	id    string
+	phone string // without the leading +86
+	// raw stands in place of a well-formed job.
+	raw string
+	// fault is set at Aliyun for the scene's phone.
+	fault  string
+	expire time.Duration // the job's time to live; 0: the worker's default
+	// during is called with each state of the request.
+	during func(ctx context.Context, st *stage, r passcode.Result) error
+	// play replaces publishing one job and waiting for its result.
+	play func(ctx context.Context, st *stage, s scene) error
+	want passcode.Status
+	// check looks at the final result.
+	check func(r passcode.Result) error
+}
+
+func scenes(burst int) []scene {
+	killed := false
+	return []scene{
+		{
+			path: "sent", story: "a job becomes one SMS and one result",
+			id: "demo-sent", phone: "13800138001", want: passcode.StatusSent,
+		},
+		{
+			path: "duplicate", story: "the same job three times more: no second SMS",
+			id: "demo-sent", phone: "13800138001", play: playDuplicate, want: passcode.StatusSent,
+			check: expect("duplicate", func(r passcode.Result) bool { return r.Duplicate }),
+		},
+		{
+			path: "rate limited", story: "another passcode for that phone within a minute",
+			id: "demo-limited", phone: "13800138001", want: passcode.StatusRateLimited,
+			check: expect("retry_after_seconds", func(r passcode.Result) bool { return r.RetryAfterSeconds > 0 && r.RetryAfterSeconds <= 60 }),
+		},
+		{
+			path: "retried, then sent", story: "Aliyun throttles twice: growing waits",
+			id: "demo-retried", phone: "13800138002", fault: "code=Throttling.User,count=2", want: passcode.StatusSent,
+			check: expect("3 attempts", func(r passcode.Result) bool { return r.Attempts == 3 }),
+		},
+		{
+			path: "in doubt, then settled", story: "Aliyun accepts, the connection breaks",
+			id: "demo-doubt", phone: "13800138003", fault: "accept_drop,count=1", want: passcode.StatusSent,
+			check: expect("recovered, 1 attempt", func(r passcode.Result) bool { return r.Recovered && r.Attempts == 1 }),
+		},
+		{
+			path: "rejected", story: "two numbers in one job",
+			id: "demo-rejected", raw: `{"request_id":"demo-rejected","phone":"13800138004,13800138005","code":"` + demoCode + `"}`,
+			want: passcode.StatusRejected,
+		},
+		{
+			path: "expired", story: "a passcode that is no longer worth sending is not sent",
+			id: "demo-expired", phone: "13800138006", expire: -time.Second, want: passcode.StatusExpired,
+		},
+		{
+			path: "dead-lettered", story: "a template that Aliyun doesn't know: kept for an operator",
+			id: "demo-dead", phone: "13800138007", fault: "code=isv.SMS_TEMPLATE_ILLEGAL,count=1", want: passcode.StatusDeadLettered,
+		},
+		{
+			path: "killed, then settled", story: "kill -9 in mid-call: the next worker asks Aliyun first",
+			id: "demo-killed", phone: "13800138008", fault: "latency=800ms,count=1", want: passcode.StatusSent,
+			during: func(ctx context.Context, st *stage, r passcode.Result) error {
+				if killed || r.Status != passcode.StatusSending {
+					return nil
+				}
+				killed = true
+				if err := st.untilAccepted(ctx, "demo-killed"); err != nil {
+					return err
+				}
+				st.worker.Kill()
+				st.screen.note("kill -9; another worker starts")
+				return st.startWorker(ctx)
+			},
+			check: expect("recovered, 1 attempt", func(r passcode.Result) bool { return r.Recovered && r.Attempts == 1 }),
+		},
+		{
+			path:  fmt.Sprintf("%d at once", burst),
+			story: "as many phones, one worker",
+			id:    "demo-burst", play: playBurst(burst), want: passcode.StatusSent,
+		},
+	}
+}
+
+func expect(what string, holds func(passcode.Result) bool) func(passcode.Result) error {
+	return func(r passcode.Result) error {
+		if !holds(r) {
+			return fmt.Errorf("the result lacks: %s", what)
+		}
+		return nil
+	}
+}
+
+// row is what became of one scene.
+type row struct {
+	path   string
+	result passcode.Result
+	extra  string
+}
+
+// play plays one scene.
+func (st *stage) play(ctx context.Context, s scene) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, demoPatience, fmt.Errorf("no final result within %s", demoPatience))
+	defer cancel()
+	st.screen.begin(s)
+	if s.fault != "" {
+		fault, err := emulator.ParseFault(s.fault + ",phone=" + s.phone)
+		if err != nil {
+			return err
+		}
+		if err := st.emulator.SetFaults([]emulator.Fault{fault}); err != nil {
+			return err
+		}
+	}
+	if s.play != nil {
+		return s.play(ctx, st, s)
+	}
+	states, stop, err := st.listen(s.id)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if err := st.publish(ctx, s); err != nil {
+		return err
+	}
+	for {
+		r, err := next(ctx, states)
+		if err != nil {
+			return err
+		}
+		st.screen.state(r)
+		if s.during != nil {
+			if err := s.during(ctx, st, r); err != nil {
+				return err
+			}
+		}
+		if r.Final {
+			return st.end(s, r, "")
+		}
+	}
+}
+
+// end notes a scene's final result and checks it.
+func (st *stage) end(s scene, r passcode.Result, extra string) error {
+	st.screen.end()
+	st.rows = append(st.rows, row{s.path, r, extra})
+	if r.Status != s.want {
+		return fmt.Errorf("%s: ended as %s instead of %s", s.path, r.Status, s.want)
+	}
+	if s.check == nil {
+		return nil
+	}
+	if err := s.check(r); err != nil {
+		return fmt.Errorf("%s: %w", s.path, err)
+	}
+	return nil
+}
+
+// listen returns the states of a request, from now on.
+func (st *stage) listen(id string) (states chan *nats.Msg, stop func(), err error) {
+	states = make(chan *nats.Msg, 4096)
+	subscription, err := st.link.NC.ChanSubscribe(config.Default().Results.Subject+"."+id, states)
+	if err != nil {
+		return nil, nil, err
+	}
+	// The subscription must have arrived before the job does.
+	if err := st.link.NC.FlushTimeout(command.Patience); err != nil {
+		return nil, nil, err
+	}
+	return states, func() { _ = subscription.Unsubscribe() }, nil
+}
+
+func next(ctx context.Context, states chan *nats.Msg) (passcode.Result, error) {
+	select {
+	case msg := <-states:
+		var r passcode.Result
+		err := json.Unmarshal(msg.Data, &r)
+		return r, err
+	case <-ctx.Done():
+		return passcode.Result{}, context.Cause(ctx)
+	}
+}
+
+func (s scene) job() ([]byte, error) {
+	if s.raw != "" {
+		return []byte(s.raw), nil
+	}
+	job := passcode.Job{
+		RequestID: s.id, UsageType: "SignIn",
+		Phone: passcode.NewPhone("+86" + s.phone), Code: passcode.NewPasscode(demoCode),
+	}
+	if s.expire != 0 {
+		job.ExpiresAt = time.Now().Add(s.expire)
+	}
+	return job.Encode()
+}
+
+// publish publishes a scene's job without a message id, so that it is the worker
+// that tells duplicates, not the stream.
+func (st *stage) publish(ctx context.Context, s scene) error {
+	data, err := s.job()
+	if err != nil {
+		return err
+	}
+	_, err = st.link.JS.Publish(ctx, config.Default().Jobs.Subject, data)
+	return err
+}
+
+// playDuplicate publishes the job three times more.
+func playDuplicate(ctx context.Context, st *stage, s scene) error {
+	states, stop, err := st.listen(s.id)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	var last passcode.Result
+	for range 3 {
+		if err := st.publish(ctx, s); err != nil {
+			return err
+		}
+		if last, err = next(ctx, states); err != nil {
+			return err
+		}
+		st.screen.state(last)
+	}
+	if n := st.sentTo(s.id); n != 1 {
+		return fmt.Errorf("%d messages for one request", n)
+	}
+	return st.end(s, last, "1 SMS for 4 jobs")
+}
+
+// playBurst publishes many jobs at once and waits for all of their results.
+func playBurst(n int) func(context.Context, *stage, scene) error {
+	return func(ctx context.Context, st *stage, s scene) error {
+		states, stop, err := st.listen("*")
+		if err != nil {
+			return err
+		}
+		defer stop()
+		began := time.Now()
+		for i := range n {
+			one := scene{id: fmt.Sprintf("%s-%d", s.id, i), phone: fmt.Sprintf("139%08d", i)}
+			data, err := one.job()
+			if err != nil {
+				return err
+			}
+			if _, err := st.link.JS.PublishAsync(config.Default().Jobs.Subject, data); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-st.link.JS.PublishAsyncComplete():
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		last := passcode.Result{}
+		for sent := 0; sent < n; {
+			if last, err = next(ctx, states); err != nil {
+				return err
+			}
+			if !last.Final {
+				continue
+			}
+			if last.Status != passcode.StatusSent {
+				return st.end(s, last, "")
+			}
+			sent++
+			st.screen.progress(sent, n)
+		}
+		took := time.Since(began)
+		return st.end(s, last, fmt.Sprintf("%.0f a second", float64(n)/took.Seconds()))
+	}
+}
+
+// sentTo counts what Aliyun accepted for a request.
+func (st *stage) sentTo(id string) int {
+	n := 0
+	for _, sent := range st.emulator.Sent() {
+		if sent.OutID == id {
+			n++
+		}
+	}
+	return n
+}
+
+// untilAccepted waits for Aliyun to have accepted the request's message.
+func (st *stage) untilAccepted(ctx context.Context, id string) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for st.sentTo(id) == 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// wholeNumber finds a phone number of the demo that is not masked. Right before it
+// may be an escape, whose end is a letter or a digit; otherwise neither, since times,
+// receipts and ids have runs of digits as well.
+var wholeNumber = regexp.MustCompile(
+	`(?:^|[^0-9A-Za-z]|%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\[nrt])(?:0*86)?13[89]\d{8}(?:[^0-9A-Za-z]|$)`)
+
+// leaksIn counts the passcodes and whole phone numbers of the demo in a log.
+func leaksIn(log []byte) int {
+	return bytes.Count(log, []byte(demoCode)) + len(wholeNumber.FindAll(log, -1))
+}
+
+// summary prints the table and checks what holds over all scenes: nothing was
+// sent twice, and nothing leaked.
+func (st *stage) summary() error {
+	perRequest := map[string]int{}
+	for _, sent := range st.emulator.Sent() {
+		perRequest[sent.OutID]++
+	}
+	twice := 0
+	for _, n := range perRequest {
+		if n > 1 {
+			twice++
+		}
+	}
+	log, err := os.ReadFile(st.logFile.Name())
+	if err != nil {
+		return err
+	}
+	leaks := leaksIn(log)
+	st.screen.table(st.rows)
+	st.screen.totals(len(perRequest), twice, bytes.Count(log, []byte("\n")), leaks)
+	switch {
+	case twice > 0:
+		return fmt.Errorf("%d requests were sent more than once", twice)
+	case leaks > 0:
+		return errors.New("a passcode or a whole phone number stands in the workers' log")
+	}
+	return nil
+}
