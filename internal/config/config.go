@@ -14,8 +14,9 @@ import (
 )
 
 // Config is every setting. A field's yaml tag is its key; a path such as
-// "nats.tls.ca" joins the keys of its levels. A field with a required tag must be
-// set where its struct is; the tag holds the fix.
+// "nats.tls.ca" joins the keys of its levels. The default tag holds the default, as
+// the settings file has it. A field with a required tag must be set where its
+// struct is; the tag holds the fix.
 type Config struct {
 	NATS        NATS        `yaml:"nats"`
 	Jobs        Jobs        `yaml:"jobs"`
@@ -36,7 +37,7 @@ type Config struct {
 // NATS says how to reach the broker. At most one way to authenticate is set:
 // Creds, NkeySeedFile, User with Password, Token, or credentials in the URL.
 type NATS struct {
-	URL          ServerURLs      `yaml:"url"`
+	URL          ServerURLs      `yaml:"url" default:"nats://127.0.0.1:4222"`
 	Creds        string          `yaml:"creds"` // a .creds file
 	NkeySeedFile string          `yaml:"nkey_seed_file"`
 	User         string          `yaml:"user"`
@@ -44,9 +45,9 @@ type NATS struct {
 	Token        passcode.Secret `yaml:"token"`
 	TLS          TLS             `yaml:"tls"`
 	// Replicas of streams and buckets: 1, 3 or 5.
-	Replicas int `yaml:"replicas"`
+	Replicas int `yaml:"replicas" default:"1"`
 	// Provision creates what is missing; it never rewrites what is equal.
-	Provision bool     `yaml:"provision"`
+	Provision bool     `yaml:"provision" default:"true"`
 	Embedded  Embedded `yaml:"embedded"`
 }
 
@@ -60,61 +61,61 @@ type TLS struct {
 // Embedded is a NATS server inside the worker.
 type Embedded struct {
 	Enabled  bool   `yaml:"enabled"`
-	Listen   string `yaml:"listen"` // host:port
-	StoreDir string `yaml:"store_dir"`
+	Listen   string `yaml:"listen" default:"127.0.0.1:4222"` // host:port
+	StoreDir string `yaml:"store_dir" default:"data/nats"`
 }
 
 // Jobs is the stream that jobs wait in, and the consumer that takes them out.
 type Jobs struct {
-	Stream          string        `yaml:"stream"`
-	Subject         string        `yaml:"subject"`
-	Consumer        string        `yaml:"consumer"`
-	MaxBytes        Bytes         `yaml:"max_bytes"`
-	DuplicateWindow time.Duration `yaml:"duplicate_window"`
+	Stream          string        `yaml:"stream" default:"PASSCODE"`
+	Subject         string        `yaml:"subject" default:"passcode.send"`
+	Consumer        string        `yaml:"consumer" default:"passcode-worker"`
+	MaxBytes        Bytes         `yaml:"max_bytes" default:"1GiB"`
+	DuplicateWindow time.Duration `yaml:"duplicate_window" default:"2m"`
 }
 
 // Results is the bucket of request records and where they are announced.
 type Results struct {
-	Bucket    string        `yaml:"bucket"`
-	Subject   string        `yaml:"subject"` // a prefix: .<request_id> follows
-	Retention time.Duration `yaml:"retention"`
+	Bucket    string        `yaml:"bucket" default:"passcode-requests"`
+	Subject   string        `yaml:"subject" default:"passcode.result"` // a prefix: .<request_id> follows
+	Retention time.Duration `yaml:"retention" default:"24h"`
 	// ReplySubjects are the patterns that a job's reply_to must match.
-	ReplySubjects []string `yaml:"reply_subjects"`
+	ReplySubjects []string `yaml:"reply_subjects" default:"[passcode.result.>, _INBOX.>]"`
 }
 
 // DeadLetters is the stream of jobs that an operator must look at.
 type DeadLetters struct {
-	Stream    string        `yaml:"stream"`
-	Subject   string        `yaml:"subject"` // a prefix: .<reason>.<request_id> follows
-	Retention time.Duration `yaml:"retention"`
+	Stream    string        `yaml:"stream" default:"PASSCODE_DEAD"`
+	Subject   string        `yaml:"subject" default:"passcode.dead"` // a prefix: .<reason>.<request_id> follows
+	Retention time.Duration `yaml:"retention" default:"72h"`
 }
 
 // Worker is how jobs are worked on.
 type Worker struct {
-	Concurrency int `yaml:"concurrency"`
+	Concurrency int `yaml:"concurrency" default:"256"`
 	// PasscodeTTL is how long a passcode is worth sending, from the time that
 	// the stream stored the job, where the job does not say.
-	PasscodeTTL      time.Duration `yaml:"passcode_ttl"`
-	AckWait          time.Duration `yaml:"ack_wait"`
-	MaxInterruptions int           `yaml:"max_interruptions"`
-	ShutdownTimeout  time.Duration `yaml:"shutdown_timeout"`
+	PasscodeTTL      time.Duration `yaml:"passcode_ttl" default:"10m"`
+	AckWait          time.Duration `yaml:"ack_wait" default:"30s"`
+	MaxInterruptions int           `yaml:"max_interruptions" default:"5"`
+	ShutdownTimeout  time.Duration `yaml:"shutdown_timeout" default:"30s"`
 }
 
 // Retry is the exponential backoff between attempts that surely sent nothing.
 type Retry struct {
-	InitialInterval     time.Duration `yaml:"initial_interval"`
-	Multiplier          float64       `yaml:"multiplier"`
-	RandomizationFactor float64       `yaml:"randomization_factor"`
-	MaxInterval         time.Duration `yaml:"max_interval"`
-	MaxAttempts         int           `yaml:"max_attempts"`
+	InitialInterval     time.Duration `yaml:"initial_interval" default:"500ms"`
+	Multiplier          float64       `yaml:"multiplier" default:"2"`
+	RandomizationFactor float64       `yaml:"randomization_factor" default:"0.5"`
+	MaxInterval         time.Duration `yaml:"max_interval" default:"30s"`
+	MaxAttempts         int           `yaml:"max_attempts" default:"6"`
 }
 
 // Limits is how many passcodes a phone may be sent.
 type Limits struct {
-	Bucket string `yaml:"bucket"`
+	Bucket string `yaml:"bucket" default:"passcode-limits"`
 	// Phone holds the rules from the shortest window to the longest; none means
 	// no limit of ours.
-	Phone []domain.Rule `yaml:"phone"`
+	Phone []domain.Rule `yaml:"phone" default:"[1/1m, 5/1h, 10/24h]"`
 	// Key is the HMAC key that phone numbers are stored under; empty means one
 	// made once and kept in the bucket.
 	Key passcode.Secret `yaml:"key"`
@@ -124,18 +125,18 @@ type Limits struct {
 // set, AccessKeyID, AccessKeySecret, SignName, Templates and
 // StrictPhoneRegionNumberCheck hold what that file says.
 type Aliyun struct {
-	Endpoint                     string          `yaml:"endpoint"` // host or host:port
-	Protocol                     string          `yaml:"protocol"` // http or https
+	Endpoint                     string          `yaml:"endpoint" default:"dysmsapi.aliyuncs.com"` // host or host:port
+	Protocol                     string          `yaml:"protocol" default:"https"`                 // http or https
 	AccessKeyID                  KeyID           `yaml:"access_key_id"`
 	AccessKeySecret              passcode.Secret `yaml:"access_key_secret"`
 	SecurityToken                passcode.Secret `yaml:"security_token"`
 	SignName                     string          `yaml:"sign_name"`
-	Templates                    []Template      `yaml:"templates"`
+	Templates                    []Template      `yaml:"templates" default:"[]"`
 	StrictPhoneRegionNumberCheck bool            `yaml:"strict_phone_region_number_check"`
 	ConnectorFile                string          `yaml:"connector_file"`
-	ConnectTimeout               time.Duration   `yaml:"connect_timeout"`
-	Timeout                      time.Duration   `yaml:"timeout"` // of one whole call
-	MaxQPS                       int             `yaml:"max_qps"` // 0: no cap of ours
+	ConnectTimeout               time.Duration   `yaml:"connect_timeout" default:"2s"`
+	Timeout                      time.Duration   `yaml:"timeout" default:"5s"` // of one whole call
+	MaxQPS                       int             `yaml:"max_qps"`              // 0: no cap of ours
 	InDoubt                      InDoubt         `yaml:"in_doubt"`
 }
 
@@ -159,63 +160,32 @@ type TemplateCode struct {
 // InDoubt is how a send is settled that may or may not have been accepted.
 type InDoubt struct {
 	// Lookups are the times of the look-ups, counted from the attempt.
-	Lookups []time.Duration `yaml:"lookups"`
+	Lookups []time.Duration `yaml:"lookups" default:"[5s, 15s, 30s]"`
 	// Resend attempts again after the last look-up found nothing.
-	Resend bool `yaml:"resend"`
+	Resend bool `yaml:"resend" default:"true"`
 }
 
 // HTTP is the server of /livez, /readyz and /metrics.
 type HTTP struct {
-	Listen string `yaml:"listen"` // host:port; empty means none
+	Listen string `yaml:"listen" default:"127.0.0.1:8080"` // host:port; empty means none
 }
 
 // Log is what is logged, and how.
 type Log struct {
-	Level  string `yaml:"level"`  // debug, info, warn or error
-	Format string `yaml:"format"` // json or text
+	Level  string `yaml:"level" default:"info"`  // debug, info, warn or error
+	Format string `yaml:"format" default:"json"` // json or text
 }
 
 // Default returns the settings that hold where nothing else is said.
 func Default() Config {
-	return Config{
-		NATS: NATS{
-			URL:       NewServerURLs("nats://127.0.0.1:4222"),
-			Replicas:  1,
-			Provision: true,
-			Embedded:  Embedded{Listen: "127.0.0.1:4222", StoreDir: "data/nats"},
-		},
-		Jobs: Jobs{
-			Stream: "PASSCODE", Subject: "passcode.send", Consumer: "passcode-worker",
-			MaxBytes: 1 << 30, DuplicateWindow: 2 * time.Minute,
-		},
-		Results: Results{
-			Bucket: "passcode-requests", Subject: "passcode.result", Retention: 24 * time.Hour,
-			ReplySubjects: []string{"passcode.result.>", "_INBOX.>"},
-		},
-		DeadLetters: DeadLetters{Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Retention: 72 * time.Hour},
-		Worker: Worker{
-			Concurrency: 256, PasscodeTTL: 10 * time.Minute, AckWait: 30 * time.Second,
-			MaxInterruptions: 5, ShutdownTimeout: 30 * time.Second,
-		},
-		Retry: Retry{
-			InitialInterval: 500 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5,
-			MaxInterval: 30 * time.Second, MaxAttempts: 6,
-		},
-		Limits: Limits{
-			Bucket: "passcode-limits",
-			Phone:  []domain.Rule{{Max: 1, Window: time.Minute}, {Max: 5, Window: time.Hour}, {Max: 10, Window: 24 * time.Hour}},
-		},
-		Aliyun: Aliyun{
-			Endpoint: "dysmsapi.aliyuncs.com", Protocol: "https", Templates: []Template{},
-			ConnectTimeout: 2 * time.Second, Timeout: 5 * time.Second,
-			InDoubt: InDoubt{
-				Lookups: []time.Duration{5 * time.Second, 15 * time.Second, 30 * time.Second},
-				Resend:  true,
-			},
-		},
-		HTTP: HTTP{Listen: "127.0.0.1:8080"},
-		Log:  Log{Level: "info", Format: "json"},
+	var c Config
+	d := decoder{findings: newFindings()}
+	for _, k := range known.keys {
+		if k.standard != nil {
+			d.value(k.path, k.standard, k.field(&c))
+		}
 	}
+	return c
 }
 
 // Template returns the template for a usage type: the first whose usage type is

@@ -36,12 +36,12 @@ func (d decoder) value(path string, n *yaml.Node, v reflect.Value) {
 		d.fail(path, "uses an alias or a tag of YAML, which settings don't allow", "write the value itself")
 		return
 	}
-	wrong := func(err error, problem, fix string) {
+	right := func(err error, problem, fix string) bool {
 		if err != nil {
 			d.fail(path, problem, fix)
 		}
+		return err == nil
 	}
-	written := scalar(n)
 	switch target := v.Addr().Interface().(type) {
 	case *string:
 		*target, _ = d.text(path, n, *target)
@@ -58,34 +58,30 @@ func (d decoder) value(path string, n *yaml.Node, v reflect.Value) {
 			*target = NewServerURLs(text)
 		}
 	case *bool:
-		if written != "true" && written != "false" {
+		if text := scalar(n); text == "true" || text == "false" {
+			*target = text == "true"
+		} else {
 			d.fail(path, "must be true or false", "write true or false")
-			return
 		}
-		*target = written == "true"
 	case *int:
-		i, err := strconv.ParseInt(written, 10, 32)
-		wrong(err, "must be a whole number", "write digits alone, such as 10")
-		if err == nil {
+		if i, err := strconv.ParseInt(scalar(n), 10, 32); right(err, "must be a whole number", "write digits alone, such as 10") {
 			*target = int(i)
 		}
 	case *float64:
-		f, err := strconv.ParseFloat(written, 64)
-		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+		if f, err := strconv.ParseFloat(scalar(n), 64); err == nil && !math.IsNaN(f) && !math.IsInf(f, 0) {
+			*target = f
+		} else {
 			d.fail(path, "must be a number", "write a number such as 1.5")
-			return
 		}
-		*target = f
 	case *time.Duration:
-		duration, err := time.ParseDuration(written)
-		wrong(err, "must be a duration", "write a number and its unit, such as 500ms, 30s, 10m or 24h")
-		if err == nil {
+		duration, err := time.ParseDuration(scalar(n))
+		if right(err, "must be a duration", "write a number and its unit, such as 500ms, 30s, 10m or 24h") {
 			*target = duration
 		}
 	case *Bytes:
-		wrong(target.UnmarshalText([]byte(written)), "must be a size", "write a number and its unit, such as 512MiB or 1GiB")
+		right(target.UnmarshalText([]byte(scalar(n))), "must be a size", "write a number and its unit, such as 512MiB or 1GiB")
 	case *domain.Rule:
-		wrong(target.UnmarshalText([]byte(written)), "must be a number of passcodes and a window", `write "5/1h" for five in any hour`)
+		right(target.UnmarshalText([]byte(scalar(n))), "must be a number of passcodes and a window", `write "5/1h" for five in any hour`)
 	case *TemplateCode:
 		if n.Kind == yaml.MappingNode {
 			d.object(path, n, v)
@@ -178,8 +174,7 @@ func (d decoder) members(path string, n *yaml.Node, names []string, visit func(a
 			whole = false
 			d.add(shown(at), d.source(member), "is no setting", unknown)
 		default:
-			meant := nearest(at)
-			d.unknown(at, d.source(member), meant, meant)
+			d.unknown(at, d.source(member))
 		}
 	}
 	return whole

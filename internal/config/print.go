@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -27,23 +28,25 @@ func Print(w io.Writer, c Config) error {
 	if c.Aliyun.ConnectorFile != "" {
 		defaults, given := Default(), c
 		for _, k := range known.keys {
-			if slices.Contains(connectorGives, k.path) {
-				comments[k.path] = "from connector_file: " + oneLine(k.field(&given).Interface())
-				k.field(&c).Set(k.field(&defaults))
+			if !slices.Contains(connectorGives, k.path) {
+				continue
 			}
+			// JSON escapes whatever would end the line.
+			if text, err := json.Marshal(k.field(&given).Interface()); err == nil {
+				comments[k.path] = "from connector_file: " + string(text)
+			}
+			k.field(&c).Set(k.field(&defaults))
 		}
 	}
 	// The encoder does not wrap its writer's error, so it writes to memory.
 	var text bytes.Buffer
 	encoder := yaml.NewEncoder(&text)
 	encoder.SetIndent(2)
-	if err := encoder.Encode(toNode("", reflect.ValueOf(c), comments)); err != nil {
-		return fmt.Errorf("print settings: %w", err)
+	err := errors.Join(encoder.Encode(toNode("", reflect.ValueOf(c), comments)), encoder.Close())
+	if err == nil {
+		_, err = w.Write(text.Bytes())
 	}
-	if err := encoder.Close(); err != nil {
-		return fmt.Errorf("print settings: %w", err)
-	}
-	if _, err := w.Write(text.Bytes()); err != nil {
+	if err != nil {
 		return fmt.Errorf("print settings: %w", err)
 	}
 	return nil
@@ -109,13 +112,4 @@ func quote(n *yaml.Node, text string) {
 	if text == "" {
 		n.Style = yaml.DoubleQuotedStyle
 	}
-}
-
-// oneLine shows a value in a comment: JSON escapes whatever would end the line.
-func oneLine(value any) string {
-	text, err := json.Marshal(value)
-	if err != nil {
-		return "(set)"
-	}
-	return string(text)
 }

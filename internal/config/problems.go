@@ -106,11 +106,15 @@ func (f *findings) fail(key, problem, fix string) { f.add(key, f.sourceOf(key), 
 
 // unknown notes a name that is no setting, as the setting that it probably was
 // meant to be: that one is not also missing.
-func (f *findings) unknown(name, source, meant, suggestion string) {
+func (f *findings) unknown(name, source string) {
 	fix := "remove it; config/worker.yaml lists every setting"
-	if meant != "" {
-		fix = "did you mean " + suggestion + "?"
+	variable, isVariable := strings.CutPrefix(name, envPrefix)
+	if meant := nearest(variable); meant != "" {
 		f.misspelt = append(f.misspelt, meant)
+		if isVariable {
+			meant = EnvName(meant)
+		}
+		fix = "did you mean " + meant + "?"
 	}
 	f.add(shown(name), source, "is no setting", fix)
 }

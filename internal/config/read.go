@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -140,25 +141,20 @@ var serviceLink = regexp.MustCompile(`^PASSCODE_([A-Z0-9]+_)*(SERVICE_HOST|SERVI
 // given twice the last holds.
 func (s settings) layEnv(environ []string) {
 	values := map[string]string{}
-	var names []string
 	for _, variable := range environ {
-		name, text, _ := strings.Cut(variable, "=")
-		if _, twice := values[name]; !twice && strings.HasPrefix(name, envPrefix) {
-			names = append(names, name)
+		if name, text, _ := strings.Cut(variable, "="); strings.HasPrefix(name, envPrefix) {
+			values[name] = text
 		}
-		values[name] = text
 	}
-	slices.Sort(names)
 	var set []assignment
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
 		path := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, envPrefix), "__", "."))
 		switch {
 		case path != "" && EnvName(path) == name && known.has(path):
 			set = append(set, assignment{path, values[name], "environment variable " + name})
 		case name == EnvFile || serviceLink.MatchString(name):
 		default:
-			meant := nearest(strings.TrimPrefix(name, envPrefix))
-			s.unknown(name, "environment", meant, EnvName(meant))
+			s.unknown(name, "environment")
 		}
 	}
 	s.layAssignments(set)
@@ -175,8 +171,7 @@ func (s settings) layFlags(flags []string) {
 		case path != "" && known.has(path):
 			set = append(set, assignment{path, text, "--set " + path})
 		default:
-			meant := nearest(path)
-			s.unknown(path, "--set", meant, meant)
+			s.unknown(path, "--set")
 		}
 	}
 	s.layAssignments(set)

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -44,9 +44,9 @@ func (c *check) rules() {
 		verdict
 	}{
 		{"nats.url", serverURLs(n.URL)},
-		{"nats.replicas", replicas(n.Replicas)},
+		{"nats.replicas", unless(slices.Contains([]int{1, 3, 5}, n.Replicas), "write 3 for a cluster, 1 for one server",
+			"must be 1, 3 or 5, is %d", n.Replicas)},
 		{"nats.embedded.listen", address(n.Embedded.Listen, !n.Embedded.Enabled)},
-		{"nats.embedded.store_dir", present(n.Embedded.StoreDir, !n.Embedded.Enabled)},
 		{"jobs.stream", name(c.cfg.Jobs.Stream)},
 		{"jobs.subject", subject(c.cfg.Jobs.Subject)},
 		{"jobs.consumer", name(c.cfg.Jobs.Consumer)},
@@ -64,8 +64,10 @@ func (c *check) rules() {
 		{"worker.max_interruptions", positive(w.MaxInterruptions)},
 		{"worker.shutdown_timeout", lasting(w.ShutdownTimeout, 0)},
 		{"retry.initial_interval", lasting(r.InitialInterval, 0)},
-		{"retry.multiplier", growth(r.Multiplier)},
-		{"retry.randomization_factor", share(r.RandomizationFactor)},
+		{"retry.multiplier", unless(r.Multiplier >= 1, "write 1 or more, such as 2",
+			"must be at least 1, is %g: intervals would shrink", r.Multiplier)},
+		{"retry.randomization_factor", unless(r.RandomizationFactor >= 0 && r.RandomizationFactor <= 1, "write a share, such as 0.5",
+			"must be from 0 to 1, is %g", r.RandomizationFactor)},
 		{"retry.max_interval", lasting(r.MaxInterval, 0)},
 		{"retry.max_attempts", positive(r.MaxAttempts)},
 		{"limits.bucket", bucketName(c.cfg.Limits.Bucket)},
@@ -73,7 +75,7 @@ func (c *check) rules() {
 		{"aliyun.protocol", oneOf(a.Protocol, "http", "https")},
 		{"aliyun.connect_timeout", lasting(a.ConnectTimeout, 0)},
 		{"aliyun.timeout", lasting(a.Timeout, 0)},
-		{"aliyun.max_qps", notNegative(a.MaxQPS)},
+		{"aliyun.max_qps", unless(a.MaxQPS >= 0, "write 0 for no cap", "must be 0 or more, is %d", a.MaxQPS)},
 		{"http.listen", address(c.cfg.HTTP.Listen, true)},
 		{"log.level", oneOf(c.cfg.Log.Level, "debug", "info", "warn", "error")},
 		{"log.format", oneOf(c.cfg.Log.Format, "json", "text")},
@@ -90,53 +92,28 @@ func (c *check) rules() {
 	c.templates()
 }
 
-func present(value string, optional bool) verdict {
-	if value == "" && !optional {
+// unless is the verdict on a value that is right where ok is true.
+func unless(ok bool, fix, problem string, args ...any) verdict {
+	if ok {
+		return verdict{}
+	}
+	return verdict{fmt.Sprintf(problem, args...), fix}
+}
+
+// filled demands a value before it says what is wrong with it.
+func filled(value string, rest verdict) verdict {
+	if value == "" {
 		return verdict{"must not be empty", "write a value, or remove the line for the default"}
 	}
-	return verdict{}
+	return rest
 }
 
 func oneOf(value string, allowed ...string) verdict {
-	if slices.Contains(allowed, value) {
-		return verdict{}
-	}
-	return verdict{"must be one of " + strings.Join(allowed, ", "), "write one of them"}
+	return unless(slices.Contains(allowed, value), "write one of them", "must be one of %s", strings.Join(allowed, ", "))
 }
 
 func positive[T ~int | ~int64](value T) verdict {
-	if value < 1 {
-		return verdict{fmt.Sprintf("must be at least 1, is %d", int64(value)), "write 1 or more"}
-	}
-	return verdict{}
-}
-
-func notNegative(value int) verdict {
-	if value < 0 {
-		return verdict{fmt.Sprintf("must be 0 or more, is %d", value), "write 0 for no cap"}
-	}
-	return verdict{}
-}
-
-func replicas(value int) verdict {
-	if slices.Contains([]int{1, 3, 5}, value) {
-		return verdict{}
-	}
-	return verdict{fmt.Sprintf("must be 1, 3 or 5, is %d", value), "write 3 for a cluster, 1 for one server"}
-}
-
-func growth(value float64) verdict {
-	if value < 1 {
-		return verdict{fmt.Sprintf("must be at least 1, is %g: intervals would shrink", value), "write 1 or more, such as 2"}
-	}
-	return verdict{}
-}
-
-func share(value float64) verdict {
-	if value < 0 || value > 1 {
-		return verdict{fmt.Sprintf("must be from 0 to 1, is %g", value), "write a share, such as 0.5"}
-	}
-	return verdict{}
+	return unless(value > 0, "write 1 or more", "must be at least 1, is %d", int64(value))
 }
 
 // resolution is that of JetStream's ages and windows.
@@ -145,55 +122,39 @@ const resolution = 100 * time.Millisecond
 // lasting is a duration, and the shortest one that works.
 func lasting(value, least time.Duration) verdict {
 	is := domain.FormatDuration(value)
-	switch {
-	case value <= 0:
+	if value <= 0 {
 		return verdict{"must be longer than 0, is " + is, "write a duration such as 30s"}
-	case value < least:
-		return verdict{fmt.Sprintf("must be at least %s, is %s", domain.FormatDuration(least), is), "write a longer one"}
-	default:
-		return verdict{}
 	}
+	return unless(value >= least, "write a longer one", "must be at least %s, is %s", domain.FormatDuration(least), is)
 }
 
 // address is what a server listens on; where it is optional, "" means none.
 func address(value string, optional bool) verdict {
-	if value == "" && optional {
-		return verdict{}
-	}
 	host, port, err := net.SplitHostPort(value)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
-	if err != nil || strings.ContainsAny(host, " /,@") {
-		return verdict{"must be host:port", "write for instance 127.0.0.1:8080"}
-	}
-	return verdict{}
+	right := value == "" && optional || err == nil && !strings.ContainsAny(host, " /,@")
+	return unless(right, "write for instance 127.0.0.1:8080", "must be host:port")
 }
 
 func serverURLs(list ServerURLs) verdict {
-	if list.IsZero() {
-		return present("", false)
-	}
-	if _, rule := parseURLs(list.Reveal()); rule != "" {
-		return verdict{rule, "write for instance nats://127.0.0.1:4222"}
-	}
-	return verdict{}
+	_, rule := parseURLs(list.Reveal())
+	return filled(list.Reveal(), unless(rule == "", "write for instance nats://127.0.0.1:4222", "%s", rule))
 }
 
 func endpoint(value string) verdict {
-	if value == "" {
-		return present(value, false)
-	}
 	parsed, err := url.Parse("//" + value)
-	if err != nil || parsed.Host != value || parsed.Hostname() == "" || strings.ContainsAny(value, " ,%") ||
-		strings.HasSuffix(value, ":") || parsed.Port() != "" && !validPort(parsed.Port()) {
-		return verdict{
-			"must be host or host:port, without scheme or path",
-			"write for instance dysmsapi.aliyuncs.com; aliyun.protocol is the scheme",
-		}
-	}
-	return verdict{}
+	right := err == nil && parsed.Host == value && parsed.Hostname() != "" && !strings.ContainsAny(value, " ,%") &&
+		!strings.HasSuffix(value, ":") && (parsed.Port() == "" || validPort(parsed.Port()))
+	return filled(value, unless(right, "write for instance dysmsapi.aliyuncs.com; aliyun.protocol is the scheme",
+		"must be host or host:port, without scheme or path"))
 }
+
+var (
+	namePattern   = regexp.MustCompile(`^[^\s\p{Z}\p{Cc}.*>/\\]+$`)
+	bucketPattern = regexp.MustCompile(`^[A-Za-z0-9_-]+$`) // the client library's rule
+)
 
 // maxName is what the server allows, 255 bytes, less the KV_ of a bucket's
 // stream, and a little.
@@ -201,24 +162,13 @@ const maxName = 250
 
 // name is that of a stream or a consumer.
 func name(value string) verdict {
-	forbidden := func(r rune) bool {
-		return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(`.*>/\`, r)
-	}
-	if len(value) > maxName || strings.ContainsFunc(value, forbidden) {
-		return verdict{fmt.Sprintf(`must be at most %d bytes without spaces . * > / \`, maxName), "write a shorter or plainer name"}
-	}
-	return present(value, false)
+	return filled(value, unless(len(value) <= maxName && namePattern.MatchString(value), "write a shorter or plainer name",
+		`must be at most %d bytes without spaces . * > / \`, maxName))
 }
 
-// bucketName follows the client library's rule for buckets.
 func bucketName(value string) verdict {
-	forbidden := func(r rune) bool {
-		return r > unicode.MaxASCII || !unicode.In(r, unicode.L, unicode.Nd) && r != '_' && r != '-'
-	}
-	if len(value) > maxName || strings.ContainsFunc(value, forbidden) {
-		return verdict{fmt.Sprintf("must be at most %d of A-Z a-z 0-9 _ -", maxName), "write a shorter or plainer name"}
-	}
-	return present(value, false)
+	return filled(value, unless(len(value) <= maxName && bucketPattern.MatchString(value), "write a shorter or plainer name",
+		"must be at most %d of A-Z a-z 0-9 _ -", maxName))
 }
 
 // reserved are the first tokens of subjects that belong to the server and the
@@ -227,20 +177,12 @@ var reserved = []string{"$SYS", "$JS", "$KV", "$O", "$NRG", "$G", "_INBOX"}
 
 func subject(value string) verdict {
 	const longest = 128 // reason and request id are yet to follow
-	first, _, _ := strings.Cut(value, ".")
-	switch {
-	case value == "":
-		return present(value, false)
-	case !passcode.ValidSubject(value) || len(value) > longest:
-		return verdict{
-			fmt.Sprintf("must be a subject of at most %d bytes without wildcards, spaces or empty tokens", longest),
-			"write words with dots between them, such as passcode.send",
-		}
-	case slices.Contains(reserved, first):
+	if first, _, _ := strings.Cut(value, "."); slices.Contains(reserved, first) {
 		return verdict{"must not begin with a token that NATS keeps for itself", "write another subject, such as passcode.send"}
-	default:
-		return verdict{}
 	}
+	return filled(value, unless(passcode.ValidSubject(value) && len(value) <= longest,
+		"write words with dots between them, such as passcode.send",
+		"must be a subject of at most %d bytes without wildcards, spaces or empty tokens", longest))
 }
 
 // limits checks the rules of limits.phone, and its key.
@@ -248,16 +190,12 @@ func (c *check) limits() {
 	const key = "limits.phone"
 	rules := c.cfg.Limits.Phone
 	at := func(i int) string { return fmt.Sprintf("%s[%d]", key, i) }
-	if c.fine(key) {
-		for i, rule := range rules {
-			switch {
-			case rule.Max < 1 || rule.Window < time.Second:
-				c.fail(at(i), "must allow at least 1 in a window of at least 1s, is "+rule.String(), `write for instance "5/1h"`)
-			case rule.Check() != nil: // more than the limiter can keep
-				c.fail(at(i), fmt.Sprintf("must allow at most %d in a window of at most %s, is %s",
-					domain.MaxPlaces, domain.FormatDuration(domain.MaxWindow), rule), "write a smaller count or a shorter window")
-			}
-		}
+	for i, rule := range rules {
+		c.judge(at(i), unless(rule.Max >= 1 && rule.Window >= time.Second, `write for instance "5/1h"`,
+			"must allow at least 1 in a window of at least 1s, is %s", rule))
+		// More is not for the limiter to keep.
+		c.judge(at(i), unless(rule.Check() == nil, "write a smaller count or a shorter window", "must allow at most %d in a window of at most %s, is %s",
+			domain.MaxPlaces, domain.FormatDuration(domain.MaxWindow), rule))
 	}
 	byWindow := func(a, b domain.Rule) int { return cmp.Compare(a.Window, b.Window) }
 	switch {
@@ -286,20 +224,12 @@ func (c *check) limits() {
 func (c *check) lookups() {
 	const key = "aliyun.in_doubt.lookups"
 	lookups := c.cfg.Aliyun.InDoubt.Lookups
-	if !c.fine(key) {
-		return
-	}
+	c.judge(key, unless(len(lookups) > 0, "write for instance [5s, 15s, 30s]", "must hold at least one time"))
 	for i := 1; i < len(lookups); i++ {
-		if lookups[i] <= lookups[i-1] {
-			c.judge(key, verdict{"must go up, each later than the one before", "put the times in order, each once"})
-		}
+		c.judge(key, unless(lookups[i] > lookups[i-1], "put the times in order, each once", "must go up, each later than the one before"))
 	}
-	switch {
-	case len(lookups) == 0:
-		c.fail(key, "must hold at least one time", "write for instance [5s, 15s, 30s]")
-	case lookups[0] <= 0:
+	if c.fine(key) {
 		c.judge(key+"[0]", lasting(lookups[0], 0))
-	case c.fine(key):
 		// All of them at or before the timeout are made in one go when a call
 		// times out, before Aliyun may show the message.
 		last := lookups[len(lookups)-1]

@@ -2,9 +2,12 @@ package config
 
 import (
 	"encoding"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // EnvFile names the environment variable that holds the settings file's path.
@@ -14,9 +17,10 @@ const envPrefix = "PASSCODE_"
 
 // key is one setting.
 type key struct {
-	path    string
-	letters string // of the path, for nearest
-	index   []int  // of the field in Config
+	path     string
+	letters  string     // of the path, for nearest
+	index    []int      // of the field in Config
+	standard *yaml.Node // the default; nil for the zero value
 }
 
 // schema is what can be set.
@@ -48,8 +52,15 @@ func (s *schema) read(path string, section reflect.Type, index []int) {
 			s.read(at, field.Type, where)
 			continue
 		}
-		s.leaves[at] = true
-		s.keys = append(s.keys, key{path: at, letters: letters(at), index: where})
+		var standard yaml.Node
+		if err := yaml.Unmarshal([]byte(field.Tag.Get("default")), &standard); err != nil {
+			panic(fmt.Sprintf("config: default of %s: %v", at, err)) // a mistake in Config
+		}
+		k := key{path: at, letters: letters(at), index: where}
+		if standard.Content != nil {
+			k.standard = standard.Content[0]
+		}
+		s.leaves[at], s.keys = true, append(s.keys, k)
 	}
 }
 
@@ -107,14 +118,10 @@ func within(path, above string) bool {
 // find nats.url; nor does a missing or wrong section, where only one setting has
 // the name itself.
 func nearest(name string) string {
-	const longest = 100 // the distance takes time by the square
-	if len(name) > longest {
-		return ""
-	}
 	wanted := letters(name)
 	best, least := "", max(len(wanted)/4, 1)+1
 	for _, k := range known.keys {
-		if d := distance(wanted, k.letters); d < least {
+		if d := apart(wanted, k.letters); d < least {
 			best, least = k.path, d
 		}
 	}
@@ -135,27 +142,17 @@ func nearest(name string) string {
 
 // letters leaves out what people mistake in a name.
 func letters(name string) string {
-	return strings.ToLower(strings.NewReplacer(".", "", "_", "", "-", "").Replace(name))
+	return strings.ToLower(strings.NewReplacer(".", "", "_", "", "-", "", "[", "", "]", "").Replace(name))
 }
 
-// distance is Levenshtein's: how many letters must be put in, left out or
-// replaced to turn one text into the other.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+// apart is how many letters remain where what two words begin and end with alike
+// is taken away.
+func apart(a, b string) int {
+	for a != "" && b != "" && a[0] == b[0] {
+		a, b = a[1:], b[1:]
 	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
-		}
+	for a != "" && b != "" && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
 	}
-	return row[len(b)]
+	return max(len(a), len(b))
 }

@@ -49,17 +49,8 @@ func (c *check) authentication() {
 	}
 	c.pair("nats.user", n.User != "", "nats.password", !n.Password.IsZero(), neither)
 	if len(ways) > 1 {
-		c.fail(ways[0], "must be the only way to authenticate, beside it there is "+sentence(ways[1:]), "keep one of them")
+		c.fail(ways[0], "must be the only way to authenticate, beside it there is "+strings.Join(ways[1:], " and "), "keep one of them")
 	}
-}
-
-// sentence joins names as a sentence does.
-func sentence(names []string) string {
-	last := len(names) - 1
-	if last == 0 {
-		return names[0]
-	}
-	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
 // servers: the worker's own, and where it sends.
@@ -68,6 +59,9 @@ func (c *check) servers() {
 	if n := c.cfg.NATS.Replicas; embedded.Enabled && n > 1 && c.fine("nats.replicas", "nats.embedded.enabled") {
 		c.fail("nats.replicas", fmt.Sprintf("must be 1 with nats.embedded.enabled, is %d: the embedded server is alone", n),
 			"write 1, or connect to a cluster instead")
+	}
+	if embedded.Enabled {
+		c.judge("nats.embedded.store_dir", filled(embedded.StoreDir, verdict{}))
 	}
 	_, port, _ := net.SplitHostPort(listen)
 	anyPort := port == "0"
@@ -128,14 +122,10 @@ func (c *check) subjects() {
 	}
 	for i, pattern := range c.cfg.Results.ReplySubjects {
 		key := fmt.Sprintf("results.reply_subjects[%d]", i)
-		if !validPattern(pattern) {
-			c.judge(key, verdict{"must be a subject or a pattern with * and >", "write for instance passcode.result.>"})
-			continue
-		}
+		c.judge(key, unless(validPattern(pattern), "write for instance passcode.result.>", "must be a subject or a pattern with * and >"))
 		for _, k := range kept {
-			if overlap(pattern, k.pattern) {
-				c.judge(key, verdict{"must not reach " + k.name + ": a job could have its result written there", "write a narrower pattern"})
-			}
+			c.judge(key, unless(!overlap(pattern, k.pattern), "write a narrower pattern",
+				"must not reach %s: a job could have its result written there", k.name))
 		}
 	}
 }
