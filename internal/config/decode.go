@@ -44,19 +44,13 @@ func (d decoder) value(path string, n *yaml.Node, v reflect.Value) {
 	}
 	switch target := v.Addr().Interface().(type) {
 	case *string:
-		*target, _ = d.text(path, n, *target)
+		d.text(path, n, func(text string) { *target = text })
 	case *passcode.Secret:
-		if text, ok := d.secret(path, n); ok {
-			*target = passcode.NewSecret(text)
-		}
+		d.secret(path, n, func(text string) { *target = passcode.NewSecret(text) })
 	case *KeyID:
-		if text, ok := d.secret(path, n); ok {
-			*target = NewKeyID(text)
-		}
+		d.secret(path, n, func(text string) { *target = NewKeyID(text) })
 	case *ServerURLs:
-		if text, ok := d.secret(path, n); ok {
-			*target = NewServerURLs(text)
-		}
+		d.secret(path, n, func(text string) { *target = NewServerURLs(text) })
 	case *bool:
 		if text := scalar(n); text == "true" || text == "false" {
 			*target = text == "true"
@@ -85,8 +79,8 @@ func (d decoder) value(path string, n *yaml.Node, v reflect.Value) {
 	case *TemplateCode:
 		if n.Kind == yaml.MappingNode {
 			d.object(path, n, v)
-		} else if code, ok := d.text(path, n, ""); ok {
-			*target = TemplateCode{China: code, Overseas: code}
+		} else {
+			d.text(path, n, func(code string) { *target = TemplateCode{China: code, Overseas: code} })
 		}
 	default:
 		switch v.Kind() {
@@ -190,8 +184,8 @@ func scalar(n *yaml.Node) string {
 }
 
 // text decodes a text. A number is taken as it was written, so that an unquoted
-// token keeps its leading zeros. It returns the fallback where it fails.
-func (d decoder) text(path string, n *yaml.Node, fallback string) (string, bool) {
+// token keeps its leading zeros.
+func (d decoder) text(path string, n *yaml.Node, set func(string)) {
 	text := n.Value
 	switch {
 	case n.Kind != yaml.ScalarNode || isNull(n) || d.connector && n.ShortTag() != "!!str":
@@ -207,18 +201,18 @@ func (d decoder) text(path string, n *yaml.Node, fallback string) (string, bool)
 	case strings.HasPrefix(text, "<") && strings.HasSuffix(text, ">"): // such as <access-key-id>
 		d.fail(path, "holds the placeholder of an example", "put the real value in its place")
 	default:
-		return text, true
+		set(text)
 	}
-	return fallback, false
 }
 
 // secret is a text that is masked where settings are printed; it refuses the
 // mask, which comes of using printed settings as a file.
-func (d decoder) secret(path string, n *yaml.Node) (string, bool) {
-	text, ok := d.text(path, n, "")
-	if ok && strings.Contains(text, mask) {
-		d.fail(path, "holds the mask "+mask+" that stands for a secret in printed settings", "put the real value in its place")
-		return "", false
-	}
-	return text, ok
+func (d decoder) secret(path string, n *yaml.Node, set func(string)) {
+	d.text(path, n, func(text string) {
+		if strings.Contains(text, mask) {
+			d.fail(path, "holds the mask "+mask+" that stands for a secret in printed settings", "put the real value in its place")
+			return
+		}
+		set(text)
+	})
 }

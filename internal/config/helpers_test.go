@@ -27,6 +27,19 @@ func source(text string) Source {
 	return Source{ReadFile: files{"worker.yaml": text}.read}
 }
 
+// set gives settings by --set, without a file.
+func set(settings ...string) Source { return Source{ReadFile: files{}.read, Set: settings} }
+
+// asYAML writes one setting as the file has it.
+func asYAML(path, text string) string {
+	indent, yaml := "", ""
+	for name := range strings.SplitSeq(path, ".") {
+		yaml += "\n" + indent + name + ":"
+		indent += "  "
+	}
+	return yaml + " " + text
+}
+
 // withEnv adds variables to a source, given by path.
 func withEnv(src Source, settings map[string]string) Source {
 	for _, path := range slices.Sorted(maps.Keys(settings)) {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -171,22 +172,18 @@ func (f *findings) sourceOf(path string) string {
 	}
 }
 
+var nameStart = regexp.MustCompile(`^[A-Za-z0-9_.\[\]-]{1,64}`)
+
 // shown returns a name that a problem may print. Names come from outside, and a
 // missing space turns "password: x" into a name; so only what can be a name is
 // shown, and it ends at the first character that can't.
 func shown(name string) string {
-	const most = 64
-	allowed := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.[]", r)
-	}
-	end := strings.IndexFunc(name, func(r rune) bool { return !allowed(r) })
-	switch {
-	case end == 0 || name == "":
+	switch start := nameStart.FindString(name); start {
+	case "":
 		return "(unreadable name)"
-	case end < 0 && len(name) <= most:
+	case name:
 		return name
-	case end < 0 || end > most:
-		end = most
+	default:
+		return start + "…"
 	}
-	return name[:end] + "…"
 }

@@ -28,31 +28,27 @@ type settings struct {
 // layFile lays a YAML file. It reports false where the file as a whole can't be
 // read, and so nothing is known of what it sets.
 func (s settings) layFile(data []byte) bool {
-	name := s.fileName
-	if len(data) > maxFile {
-		s.add(name, "", fmt.Sprintf("must be at most %d bytes", maxFile), "name the settings file")
-		return false
-	}
-	if !utf8.Valid(data) {
-		s.add(name, "", "must be UTF-8", "save it as UTF-8")
-		return false
-	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var document, second yaml.Node
 	err := decoder.Decode(&document)
-	if errors.Is(err, io.EOF) { // empty, or comments alone
-		return true
-	}
 	if err == nil {
 		err = decoder.Decode(&second)
 	}
 	switch {
+	case len(data) > maxFile:
+		s.add(s.fileName, "", fmt.Sprintf("must be at most %d bytes", maxFile), "name the settings file")
+		return false
+	case !utf8.Valid(data):
+		s.add(s.fileName, "", "must be UTF-8", "save it as UTF-8")
+		return false
 	case err == nil:
-		s.add(name, "", "holds more than one YAML document", "remove the lines ---, or split the file")
+		s.add(s.fileName, "", "holds more than one YAML document", "remove the lines ---, or split the file")
 		return false
 	case !errors.Is(err, io.EOF):
 		s.noteSyntax(data, err)
 		return false
+	case document.Content == nil: // empty, or comments alone
+		return true
 	}
 	root := document.Content[0]
 	s.laySection("", root)

@@ -121,9 +121,7 @@ func TestSetFlags(t *testing.T) {
 		strings.Repeat("a", 200) + "=1": strings.Repeat("a", 64) +
 			"…: is no setting; remove it; config/worker.yaml lists every setting (--set)",
 	} {
-		src := source("")
-		src.Set = []string{flag}
-		_, err := Load(src)
+		_, err := Load(set(flag))
 		assert.EqualError(t, err, want, "%q", flag)
 	}
 }
@@ -147,12 +145,7 @@ func TestWrongTypes(t *testing.T) {
 		"aliyun.strict_phone_region": {"true"},
 	} {
 		for _, text := range wrong {
-			indent, yaml := "", ""
-			for name := range strings.SplitSeq(path, ".") {
-				yaml += "\n" + indent + name + ":"
-				indent += "  "
-			}
-			_, err := Load(source(yaml + " " + text))
+			_, err := Load(source(asYAML(path, text)))
 			problems := listed(t, err)
 			for _, p := range problems {
 				assert.Contains(t, p.Key, path, "%s: %s", path, text)

@@ -107,17 +107,15 @@ func (c *check) subjects() {
 		{"results.subject", c.cfg.Results.Subject + ".>"},
 		{"dead_letters.subject", c.cfg.DeadLetters.Subject + ".>"},
 	}
+	kept := []struct{ key, pattern string }{{"NATS's own subjects", "$JS.>"}, {"NATS's own subjects", "$SYS.>"}, {"the buckets", "$KV.>"}}
 	for i, s := range own {
 		for _, other := range own[:i] {
 			if c.fine(s.key, other.key) && overlap(s.pattern, other.pattern) {
 				c.fail(s.key, "must not overlap "+other.key, "write a subject of its own")
 			}
 		}
-	}
-	kept := []struct{ name, pattern string }{{"NATS's own subjects", "$JS.>"}, {"NATS's own subjects", "$SYS.>"}, {"the buckets", "$KV.>"}}
-	for _, s := range own {
 		if s.key != "results.subject" && c.fine(s.key) {
-			kept = append(kept, struct{ name, pattern string }{s.key, s.pattern})
+			kept = append(kept, s)
 		}
 	}
 	for i, pattern := range c.cfg.Results.ReplySubjects {
@@ -125,7 +123,7 @@ func (c *check) subjects() {
 		c.judge(key, unless(validPattern(pattern), "write for instance passcode.result.>", "must be a subject or a pattern with * and >"))
 		for _, k := range kept {
 			c.judge(key, unless(!overlap(pattern, k.pattern), "write a narrower pattern",
-				"must not reach %s: a job could have its result written there", k.name))
+				"must not reach %s: a job could have its result written there", k.key))
 		}
 	}
 }
@@ -169,14 +167,17 @@ func (c *check) times() {
 	tooShort(retention, cfg.Results.Retention, "jobs.duplicate_window", cfg.Jobs.DuplicateWindow, ": a repeated job must find its record")
 	tooShort("retry.max_interval", cfg.Retry.MaxInterval, "retry.initial_interval", cfg.Retry.InitialInterval, "")
 
+	warnIf := func(key string, shorter bool, text string) {
+		if shorter && c.fine(key, "aliyun.timeout") {
+			c.warn(key, text)
+		}
+	}
 	// The lease is renewed during a call, so a short one is safe; it leaves the
 	// broker little time to be slow.
-	if c.fine("worker.ack_wait", "aliyun.timeout") && cfg.Worker.AckWait/2 < cfg.Aliyun.Timeout {
-		c.warn("worker.ack_wait", "is less than twice aliyun.timeout: a slow broker beside a slow call may give the job to another worker")
-	}
-	if c.fine("worker.shutdown_timeout", "aliyun.timeout") && cfg.Worker.ShutdownTimeout < cfg.Aliyun.Timeout {
-		c.warn("worker.shutdown_timeout", "is shorter than aliyun.timeout: a worker that stops may leave calls in doubt")
-	}
+	warnIf("worker.ack_wait", cfg.Worker.AckWait/2 < cfg.Aliyun.Timeout,
+		"is less than twice aliyun.timeout: a slow broker beside a slow call may give the job to another worker")
+	warnIf("worker.shutdown_timeout", cfg.Worker.ShutdownTimeout < cfg.Aliyun.Timeout,
+		"is shorter than aliyun.timeout: a worker that stops may leave calls in doubt")
 }
 
 // templatesKey is where the templates in force are written.
@@ -212,7 +213,7 @@ func (c *check) templates() {
 
 // running checks that what "worker run" needs is there.
 func (c *check) running() {
-	if !c.toRun {
+	if !c.toRun || c.unread(connectorKey) { // what is missing would have come from the connector
 		return
 	}
 	before, a := len(c.problems), c.cfg.Aliyun
