@@ -34,7 +34,7 @@ type Config struct {
 	Warnings []string `yaml:"-"`
 }
 
-// NATS says how to reach the broker. At most one way to authenticate is set:
+// NATS says how to reach the broker. At most one kind of authentication is set:
 // Creds, NkeySeedFile, User with Password, Token, or credentials in the URL.
 type NATS struct {
 	URL          ServerURLs      `yaml:"url" default:"nats://127.0.0.1:4222"`

@@ -34,7 +34,7 @@ type connectorSettings struct {
 }
 
 // connector reads the file that aliyun.connector_file names, and puts what it
-// says in place of our own settings.
+// says instead of our own settings.
 func (c *check) connector(src Source) {
 	name := c.cfg.Aliyun.ConnectorFile
 	if name == "" || !c.fine(connectorKey) {

@@ -199,7 +199,7 @@ func (d decoder) text(path string, n *yaml.Node, set func(string)) {
 	case strings.TrimSpace(text) != text:
 		d.fail(path, "must not begin or end with white space", "remove it")
 	case strings.HasPrefix(text, "<") && strings.HasSuffix(text, ">"): // such as <access-key-id>
-		d.fail(path, "holds the placeholder of an example", "put the real value in its place")
+		d.fail(path, "holds the placeholder of an example", "write the real value")
 	default:
 		set(text)
 	}
@@ -210,7 +210,7 @@ func (d decoder) text(path string, n *yaml.Node, set func(string)) {
 func (d decoder) secret(path string, n *yaml.Node, set func(string)) {
 	d.text(path, n, func(text string) {
 		if strings.Contains(text, mask) {
-			d.fail(path, "holds the mask "+mask+" that stands for a secret in printed settings", "put the real value in its place")
+			d.fail(path, "holds the mask "+mask+" that stands for a secret in printed settings", "write the real value")
 			return
 		}
 		set(text)

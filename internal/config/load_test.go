@@ -233,7 +233,7 @@ aliyun:
 nats.replikas: is no setting; did you mean nats.replicas? (worker.yaml line 3)
 PASSCODE_WORKER_ACK_WAIT: is no setting; did you mean PASSCODE_WORKER__ACK_WAIT? (environment)
 worker.concurrency: must be a whole number; write digits alone, such as 10 (worker.yaml line 5)
-aliyun.access_key_id: holds the placeholder of an example; put the real value in its place (worker.yaml line 8)
+aliyun.access_key_id: holds the placeholder of an example; write the real value (worker.yaml line 8)
 nats.url: must hold URLs of the schemes nats, tls, ws or wss; write for instance nats://127.0.0.1:4222 (worker.yaml line 2)
 worker.passcode_ttl: must be longer than 0, is -1s; write a duration such as 30s (worker.yaml line 6)
 retry.multiplier: must be at least 1, is 0.5: intervals would shrink; write 1 or more, such as 2 (--set retry.multiplier)

@@ -78,7 +78,7 @@ func TestNoSecretShows(t *testing.T) {
 		"limits.key=" + hidden, "aliyun.access_key_id=LTAI" + hidden, "aliyun.access_key_secret=" + hidden, "aliyun.security_token=" + hidden,
 	}
 	cfg, err := Load(src)
-	require.Error(t, err, "three ways to authenticate")
+	require.Error(t, err, "three kinds to authenticate")
 	require.Equal(t, hidden, cfg.NATS.Token.Reveal(), "the secrets must be there to be looked for")
 
 	text := printed(t, cfg)

@@ -11,7 +11,7 @@ import (
 )
 
 // Problem is one thing that is wrong with the settings. It holds no value of a
-// text setting, because a secret may have been put in the wrong place.
+// text setting, because it may be a secret under the wrong key.
 type Problem struct {
 	Key     string // the setting's path, or what else is wrong: a variable's or a file's name
 	Problem string // the rule that is broken

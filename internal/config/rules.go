@@ -15,8 +15,8 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// verdict is the rule that a value breaks and the fix; empty where it is right.
-type verdict struct{ problem, fix string }
+// mistake is the rule that a value breaks and the fix; empty where it is right.
+type mistake struct{ problem, fix string }
 
 // check judges decoded settings.
 type check struct {
@@ -30,7 +30,7 @@ func (c *check) warn(key, text string) { c.warnings = append(c.warnings, key+": 
 
 // judge notes the rule that a value breaks. A value that could not be read is
 // not judged, and neither is one that breaks another rule.
-func (c *check) judge(key string, v verdict) {
+func (c *check) judge(key string, v mistake) {
 	if v.problem != "" && c.fine(key) {
 		c.fail(key, v.problem, v.fix)
 	}
@@ -41,7 +41,7 @@ func (c *check) rules() {
 	n, w, r, a := c.cfg.NATS, c.cfg.Worker, c.cfg.Retry, c.cfg.Aliyun
 	for _, single := range []struct {
 		key string
-		verdict
+		mistake
 	}{
 		{"nats.url", serverURLs(n.URL)},
 		{"nats.replicas", unless(slices.Contains([]int{1, 3, 5}, n.Replicas), "write 3 for a cluster, 1 for one server",
@@ -80,7 +80,7 @@ func (c *check) rules() {
 		{"log.level", oneOf(c.cfg.Log.Level, "debug", "info", "warn", "error")},
 		{"log.format", oneOf(c.cfg.Log.Format, "json", "text")},
 	} {
-		c.judge(single.key, single.verdict)
+		c.judge(single.key, single.mistake)
 	}
 	c.authentication()
 	c.servers()
@@ -92,27 +92,27 @@ func (c *check) rules() {
 	c.templates()
 }
 
-// unless is the verdict on a value that is right where ok is true.
-func unless(ok bool, fix, problem string, args ...any) verdict {
+// unless is no mistake where ok is true.
+func unless(ok bool, fix, problem string, args ...any) mistake {
 	if ok {
-		return verdict{}
+		return mistake{}
 	}
-	return verdict{fmt.Sprintf(problem, args...), fix}
+	return mistake{fmt.Sprintf(problem, args...), fix}
 }
 
 // filled demands a value before it says what is wrong with it.
-func filled(value string, rest verdict) verdict {
+func filled(value string, rest mistake) mistake {
 	if value == "" {
-		return verdict{"must not be empty", "write a value, or remove the line for the default"}
+		return mistake{"must not be empty", "write a value, or remove the line for the default"}
 	}
 	return rest
 }
 
-func oneOf(value string, allowed ...string) verdict {
+func oneOf(value string, allowed ...string) mistake {
 	return unless(slices.Contains(allowed, value), "write one of them", "must be one of %s", strings.Join(allowed, ", "))
 }
 
-func positive[T ~int | ~int64](value T) verdict {
+func positive[T ~int | ~int64](value T) mistake {
 	return unless(value > 0, "write 1 or more", "must be at least 1, is %d", int64(value))
 }
 
@@ -120,16 +120,16 @@ func positive[T ~int | ~int64](value T) verdict {
 const resolution = 100 * time.Millisecond
 
 // lasting is a duration, and the shortest one that works.
-func lasting(value, least time.Duration) verdict {
+func lasting(value, least time.Duration) mistake {
 	is := domain.FormatDuration(value)
 	if value <= 0 {
-		return verdict{"must be longer than 0, is " + is, "write a duration such as 30s"}
+		return mistake{"must be longer than 0, is " + is, "write a duration such as 30s"}
 	}
 	return unless(value >= least, "write a longer one", "must be at least %s, is %s", domain.FormatDuration(least), is)
 }
 
 // address is what a server listens on; where it is optional, "" means none.
-func address(value string, optional bool) verdict {
+func address(value string, optional bool) mistake {
 	host, port, err := net.SplitHostPort(value)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
@@ -138,12 +138,12 @@ func address(value string, optional bool) verdict {
 	return unless(right, "write for instance 127.0.0.1:8080", "must be host:port")
 }
 
-func serverURLs(list ServerURLs) verdict {
+func serverURLs(list ServerURLs) mistake {
 	_, rule := parseURLs(list.Reveal())
 	return filled(list.Reveal(), unless(rule == "", "write for instance nats://127.0.0.1:4222", "%s", rule))
 }
 
-func endpoint(value string) verdict {
+func endpoint(value string) mistake {
 	parsed, err := url.Parse("//" + value)
 	right := err == nil && parsed.Host == value && parsed.Hostname() != "" && !strings.ContainsAny(value, " ,%") &&
 		!strings.HasSuffix(value, ":") && (parsed.Port() == "" || validPort(parsed.Port()))
@@ -161,12 +161,12 @@ var (
 const maxName = 250
 
 // name is that of a stream or a consumer.
-func name(value string) verdict {
+func name(value string) mistake {
 	return filled(value, unless(len(value) <= maxName && namePattern.MatchString(value), "write a shorter or plainer name",
 		`must be at most %d bytes without spaces . * > / \`, maxName))
 }
 
-func bucketName(value string) verdict {
+func bucketName(value string) mistake {
 	return filled(value, unless(len(value) <= maxName && bucketPattern.MatchString(value), "write a shorter or plainer name",
 		"must be at most %d of A-Z a-z 0-9 _ -", maxName))
 }
@@ -175,10 +175,10 @@ func bucketName(value string) verdict {
 // client library.
 var reserved = []string{"$SYS", "$JS", "$KV", "$O", "$NRG", "$G", "_INBOX"}
 
-func subject(value string) verdict {
+func subject(value string) mistake {
 	const longest = 128 // reason and request id are yet to follow
 	if first, _, _ := strings.Cut(value, "."); slices.Contains(reserved, first) {
-		return verdict{"must not begin with a token that NATS keeps for itself", "write another subject, such as passcode.send"}
+		return mistake{"must not begin with a token that NATS keeps for itself", "write another subject, such as passcode.send"}
 	}
 	return filled(value, unless(passcode.ValidSubject(value) && len(value) <= longest,
 		"write words with dots between them, such as passcode.send",

@@ -37,19 +37,19 @@ func (c *check) authentication() {
 	if !c.fine(keys...) {
 		return
 	}
-	var ways []string
+	var kinds []string
 	for i, set := range []bool{n.Creds != "", n.NkeySeedFile != "", !n.Token.IsZero(), n.User != "" || !n.Password.IsZero()} {
 		if set {
-			ways = append(ways, keys[i])
+			kinds = append(kinds, keys[i])
 		}
 	}
 	servers, _ := parseURLs(n.URL.Reveal())
 	if slices.ContainsFunc(servers, func(server *url.URL) bool { return server.User != nil }) {
-		ways = append(ways, "credentials in nats.url")
+		kinds = append(kinds, "credentials in nats.url")
 	}
 	c.pair("nats.user", n.User != "", "nats.password", !n.Password.IsZero(), neither)
-	if len(ways) > 1 {
-		c.fail(ways[0], "must be the only way to authenticate, beside it there is "+strings.Join(ways[1:], " and "), "keep one of them")
+	if len(kinds) > 1 {
+		c.fail(kinds[0], "must be the only kind of authentication, beside it there is "+strings.Join(kinds[1:], " and "), "keep one of them")
 	}
 }
 
@@ -61,7 +61,7 @@ func (c *check) servers() {
 			"write 1, or connect to a cluster instead")
 	}
 	if embedded.Enabled {
-		c.judge("nats.embedded.store_dir", filled(embedded.StoreDir, verdict{}))
+		c.judge("nats.embedded.store_dir", filled(embedded.StoreDir, mistake{}))
 	}
 	_, port, _ := net.SplitHostPort(listen)
 	anyPort := port == "0"
@@ -201,9 +201,9 @@ func (c *check) templates() {
 			at := fmt.Sprintf("%s.params[%d]", key, j)
 			switch {
 			case name == "":
-				c.judge(at, verdict{"must not be empty", "write a variable's name, or remove the entry"})
+				c.judge(at, mistake{"must not be empty", "write a variable's name, or remove the entry"})
 			case slices.Contains(t.Params[:j], name):
-				c.judge(at, verdict{"is there twice", "keep one of the two"})
+				c.judge(at, mistake{"is there twice", "keep one of the two"})
 			case name == "code":
 				c.warn(at, "is always sent and need not be listed")
 			}
@@ -221,7 +221,7 @@ func (c *check) running() {
 		c.credentials()
 		noSign := func(t Template) bool { return t.SignName == "" }
 		if a.SignName == "" && (len(a.Templates) == 0 || slices.ContainsFunc(a.Templates, noSign)) {
-			c.judge("aliyun.sign_name", verdict{"is missing", "write the approved signature, or give each template its sign_name"})
+			c.judge("aliyun.sign_name", mistake{"is missing", "write the approved signature, or give each template its sign_name"})
 		}
 	}
 	c.generic()
@@ -237,7 +237,7 @@ func (c *check) credentials() {
 	const id, secret, token = "aliyun.access_key_id", "aliyun.access_key_secret", "aliyun.security_token"
 	a := c.cfg.Aliyun
 	if a.AccessKeyID.IsZero() && a.AccessKeySecret.IsZero() && !a.SecurityToken.IsZero() && c.fine(id, secret) {
-		c.judge(token, verdict{"must be set together with " + id + " and " + secret, "set all three, or none"})
+		c.judge(token, mistake{"must be set together with " + id + " and " + secret, "set all three, or none"})
 	}
 	c.pair(id, !a.AccessKeyID.IsZero(), secret, !a.AccessKeySecret.IsZero(), "set both, or neither for the credentials of the machine")
 }
