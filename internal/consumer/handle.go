@@ -147,7 +147,7 @@ func (c *Consumer) giveUp(ctx context.Context, t *task, v verdict) error {
 		if err := c.announceDuplicate(t, claim.Record); err != nil {
 			return err
 		}
-	case domain.ClaimUnderWay:
+	case domain.ClaimInProgress:
 		// The job that owns the request goes on undisturbed.
 	}
 	return c.finish(t, v)

@@ -246,7 +246,7 @@ func (x *expansion) claim(s *state, first int32) told {
 		return told{claim: uint8(domain.ClaimWon), record: first, revision: s.revision}
 	}
 	found := s.record
-	state := ledger.Judge(x.m.records[first], x.m.records[found])
+	state := domain.Judge(x.m.records[first], x.m.records[found])
 	if state == domain.ClaimReopened {
 		opened := x.m.number(ledger.Reopen(x.m.records[first], x.m.records[found]))
 		x.put(s, opened)

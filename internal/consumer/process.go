@@ -136,7 +136,7 @@ func (c *Consumer) claim(ctx context.Context, t *task, first passcode.Result) (d
 		c.metrics.Delivery("redelivered")
 	case domain.ClaimDuplicate:
 		c.metrics.Delivery("duplicate")
-	case domain.ClaimUnderWay:
+	case domain.ClaimInProgress:
 		c.metrics.Delivery("under_way")
 	}
 	return claim, nil

@@ -265,7 +265,7 @@ func (l worldLedger) Claim(_ context.Context, first passcode.Result) (c domain.C
 			c = domain.Claim{State: domain.ClaimWon, Record: first, Revision: l.put(first, 0)}
 			return
 		}
-		c = domain.Claim{State: ledger.Judge(first, found.rec), Record: found.rec, Revision: found.revision}
+		c = domain.Claim{State: domain.Judge(first, found.rec), Record: found.rec, Revision: found.revision}
 		if c.State == domain.ClaimReopened {
 			c.Record = ledger.Reopen(first, found.rec)
 			c.Revision = l.put(c.Record, found.revision)

@@ -58,36 +58,6 @@ type Finding struct {
 	ErrorCode string
 }
 
-// ClaimState is what a claim found.
-type ClaimState int
-
-// What a claim may find.
-const (
-	ClaimWon       ClaimState = iota // the request was new: our first record is stored
-	ClaimReopened                    // a replay opened a dead-lettered or unknown request: our record is stored
-	ClaimResumed                     // a redelivery of the job that owns the request; nothing was written
-	ClaimDuplicate                   // another job, and the request is final; nothing was written
-	ClaimUnderWay                    // another job, and the request is not final; nothing was written
-)
-
-// Claim is the outcome of claiming a request.
-type Claim struct {
-	State ClaimState
-	// Record is the stored record: our own after ClaimWon, one made of our own and
-	// the one found after ClaimReopened, otherwise the one found.
-	Record passcode.Result
-	// Revision guards the next update of the record.
-	Revision uint64
-}
-
-// Owns reports whether a job, known by its sequence in the stream and its replay
-// (0 where it is none), is the one that its request's record belongs to. The
-// sequence alone doesn't tell: a stream that was deleted and made again counts from
-// 1 once more, and a replay may come to the place that its request's first job had.
-func Owns(rec passcode.Result, seq uint64, replays int) bool {
-	return rec.StreamSeq == seq && rec.Replays == replays
-}
-
 // MayBeSent reports whether a request that needs an operator may have been sent
 // nevertheless, so that Aliyun is asked before anything is sent for it again.
 func MayBeSent(rec passcode.Result) bool {

@@ -71,20 +71,8 @@ func (c *claimer) try(ctx context.Context) error {
 	return c.judge(ctx, record, revision)
 }
 
-// Judge says what the stored record of a request means to the claim of one of its
-// jobs, whose first record this is. ClaimReopened: first may take its place.
-func Judge(first, stored passcode.Result) domain.ClaimState {
-	switch {
-	case domain.Owns(stored, first.StreamSeq, first.Replays):
-		return domain.ClaimResumed
-	case laterReplay(first, stored) && stored.Status.Replayable():
-		return domain.ClaimReopened
-	case stored.Status.Final():
-		return domain.ClaimDuplicate
-	default:
-		return domain.ClaimUnderWay
-	}
-}
+// Judge is [domain.Judge].
+func Judge(first, stored passcode.Result) domain.ClaimState { return domain.Judge(first, stored) }
 
 // Reopen is the record that takes the place of the stored one where [Judge] lets a
 // replay open its request again. Where its last life may have sent something, it
