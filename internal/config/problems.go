@@ -5,9 +5,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
 // Problem is one thing that is wrong with the settings. It holds no value of a
@@ -23,19 +24,14 @@ type Problem struct {
 
 // String returns the problem on one line, even where a file's name has several.
 func (p Problem) String() string {
-	text := p.Key + ": " + p.Problem
+	line := p.Key + ": " + p.Problem
 	if p.Fix != "" {
-		text += "; " + p.Fix
+		line += "; " + p.Fix
 	}
 	if p.Source != "" {
-		text += " (" + p.Source + ")"
+		line += " (" + p.Source + ")"
 	}
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '?'
-	}, text)
+	return text.Printable(line)
 }
 
 // Errors is everything that is wrong with the settings. [Load] and
