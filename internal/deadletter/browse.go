@@ -35,14 +35,13 @@ type Browser struct {
 	js      jetstream.JetStream
 	stream  jetstream.Stream
 	subject string
-	policy  retry.Policy
 }
 
 // Browse returns a browser of an existing dead-letter stream; subject is the
 // prefix of its dead letters.
 func Browse(ctx context.Context, js jetstream.JetStream, stream, subject string) (*Browser, error) {
-	b := &Browser{js: js, subject: subject, policy: retry.Default()}
-	err := b.policy.Do(ctx, func(ctx context.Context) (err error) {
+	b := &Browser{js: js, subject: subject}
+	err := retry.Do(ctx, func(ctx context.Context) (err error) {
 		b.stream, err = js.Stream(ctx, stream)
 		return err
 	})
@@ -57,11 +56,11 @@ func Browse(ctx context.Context, js jetstream.JetStream, stream, subject string)
 	return b, nil
 }
 
-// Bounds returns the first and the last sequence in the stream; last is 0 where
+// bounds returns the first and the last sequence in the stream; last is 0 where
 // it is empty. first is never 0, which is what the server says of a stream that
 // was never written to, and refuses to read from.
-func (b *Browser) Bounds(ctx context.Context) (first, last uint64, err error) {
-	err = b.policy.Do(ctx, func(ctx context.Context) error {
+func (b *Browser) bounds(ctx context.Context) (first, last uint64, err error) {
+	err = retry.Do(ctx, func(ctx context.Context) error {
 		info, err := b.stream.Info(ctx)
 		if err != nil {
 			return err
@@ -83,7 +82,7 @@ func (b *Browser) Bounds(ctx context.Context) (first, last uint64, err error) {
 // error ends it.
 func (b *Browser) OldestFirst(ctx context.Context, f Filter) iter.Seq2[Stored, error] {
 	return func(yield func(Stored, error) bool) {
-		first, last, err := b.Bounds(ctx)
+		first, last, err := b.bounds(ctx)
 		if err != nil {
 			yield(Stored{}, err)
 			return
@@ -112,7 +111,7 @@ func (b *Browser) OldestFirst(ctx context.Context, f Filter) iter.Seq2[Stored, e
 // as fits into one batch, which depends on how many sequences are gone between.
 func (b *Browser) NewestFirst(ctx context.Context, f Filter) iter.Seq2[Stored, error] {
 	return func(yield func(Stored, error) bool) {
-		first, last, err := b.Bounds(ctx)
+		first, last, err := b.bounds(ctx)
 		if err != nil {
 			yield(Stored{}, err)
 			return
@@ -148,7 +147,7 @@ func (b *Browser) NewestFirst(ctx context.Context, f Filter) iter.Seq2[Stored, e
 // says that the batch ended before the last of them.
 func (b *Browser) page(ctx context.Context, f Filter, from, to uint64) (page []Stored, more bool, err error) {
 	var answered bool
-	err = b.policy.Do(ctx, func(ctx context.Context) error {
+	err = retry.Do(ctx, func(ctx context.Context) error {
 		page, more, answered = nil, false, false
 		messages, err := jetstreamext.GetBatch(ctx, b.js, b.name(), batchMessages,
 			jetstreamext.GetBatchSeq(from), jetstreamext.GetBatchSubject(f.pattern(b.subject)),
@@ -193,7 +192,7 @@ func (b *Browser) name() string { return b.stream.CachedInfo().Config.Name }
 // not there any more.
 func (b *Browser) Get(ctx context.Context, seq uint64) (Stored, error) {
 	var s Stored
-	err := b.policy.Do(ctx, func(ctx context.Context) error {
+	err := retry.Do(ctx, func(ctx context.Context) error {
 		msg, err := b.stream.GetMsg(ctx, seq)
 		if err != nil {
 			return err
@@ -213,7 +212,7 @@ func (b *Browser) Get(ctx context.Context, seq uint64) (Stored, error) {
 // Remove takes one dead letter out of the stream. That it is not there any more
 // is no error.
 func (b *Browser) Remove(ctx context.Context, seq uint64) error {
-	err := b.policy.Do(ctx, func(ctx context.Context) error {
+	err := retry.Do(ctx, func(ctx context.Context) error {
 		err := b.stream.DeleteMsg(ctx, seq)
 		if !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
 			return err

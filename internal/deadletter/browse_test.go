@@ -161,7 +161,7 @@ func TestFilter(t *testing.T) {
 		d.Reason, d.RequestID, d.ErrorCode, d.Origin.Seq = l.reason, l.id, l.code, uint64(i+1)
 		at := hour(i)
 		store := deadletter.New(js, deadletter.Options{
-			Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Worker: "w", Now: func() time.Time { return at },
+			Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Worker: "w", Now: func() time.Time { return at }, MaxPayload: nc.MaxPayload,
 		})
 		require.NoError(t, store.Write(t.Context(), d))
 	}

@@ -113,7 +113,7 @@ func decide(s Stored, record *passcode.Result, now time.Time, life Life) Plan {
 // revive settles how long the passcode of a job that may be replayed lives.
 //
 // The job says itself when it expires. Where it doesn't, that is written into it,
-// or its time would begin anew with the replay.
+// or its time would begin again with the replay.
 func revive(s Stored, job passcode.Job, number int, now time.Time, life Life) Plan {
 	expires := s.ExpiresAt(job, life.PasscodeTTL)
 	if life.TTL > 0 && expires.Before(now.Add(life.TTL)) {

@@ -15,12 +15,9 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-const (
-	// takeUpWait bounds how long a replay that finds its job published already
-	// waits for a sign of what became of it, and takeUpPause is how often it looks.
-	takeUpWait  = 3 * time.Second
-	takeUpPause = 50 * time.Millisecond
-)
+// takeUp is how long and how often a replay that finds its job published already
+// looks for a sign of what became of it.
+var takeUp = retry.Policy{Total: 3 * time.Second, First: 50 * time.Millisecond, Longest: 100 * time.Millisecond, Passes: retry.NotFinal}
 
 // Records tells how a request stands.
 type Records interface {
@@ -47,19 +44,14 @@ type ReplayOptions struct {
 // job is queued. The next replay learns that from the stream, which knows the
 // message id, or from the request's record, which counts replays; and should both
 // not tell, the worker finds the request's record final and sends nothing.
-type Replayer struct {
-	o      ReplayOptions
-	policy retry.Policy
-	// takeUpWait is the constant's value, but for tests.
-	takeUpWait time.Duration
-}
+type Replayer struct{ o ReplayOptions }
 
 // NewReplayer returns a replayer.
 func NewReplayer(o ReplayOptions) *Replayer {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Replayer{o: o, policy: retry.Default(), takeUpWait: takeUpWait}
+	return &Replayer{o}
 }
 
 // Plan says what a replay would do with a dead letter just now. It changes
@@ -88,11 +80,11 @@ func (r *Replayer) record(ctx context.Context, s Stored) (*passcode.Result, erro
 	return &record, err
 }
 
-// Replay replays the dead letter of one sequence. turn is called right before
+// Replay replays the dead letter of one sequence. permit is called right before
 // the job is published, to keep a pace. Up to then the end of stopping ends it, and
 // nothing has happened; what has begun is brought to its end within the bounds of
 // the broker's requests, unless work ends as well.
-func (r *Replayer) Replay(work, stopping context.Context, seq uint64, turn func(context.Context) error) (Stored, Plan, error) {
+func (r *Replayer) Replay(work, stopping context.Context, seq uint64, permit func(context.Context) error) (Stored, Plan, error) {
 	s, err := r.o.Browser.Get(stopping, seq)
 	if errors.Is(err, ErrGone) {
 		return s, gone(), nil
@@ -106,7 +98,7 @@ func (r *Replayer) Replay(work, stopping context.Context, seq uint64, turn func(
 	}
 	switch plan.Action {
 	case Replayed:
-		if err := turn(stopping); err != nil {
+		if err := permit(stopping); err != nil {
 			return s, Plan{}, err
 		}
 		plan, err = r.publish(work, s, plan)
@@ -137,21 +129,18 @@ func (r *Replayer) publish(ctx context.Context, s Stored, plan Plan) (Plan, erro
 // store publishes the job. duplicate says that the stream had it already, and
 // not from an earlier try of this very call whose answer was lost.
 func (r *Replayer) store(ctx context.Context, s Stored, plan Plan) (duplicate bool, err error) {
+	number := strconv.Itoa(plan.Number)
 	msg := &nats.Msg{Subject: r.o.Subject, Data: plan.Body, Header: nats.Header{}}
-	msg.Header.Set(domain.HeaderReplay, strconv.Itoa(plan.Number))
-	msg.Header.Set(jetstream.MsgIDHeader, s.RequestID()+"-replay-"+strconv.Itoa(plan.Number))
-	msg.Header.Set(jetstream.ExpectedStreamHeader, r.o.Stream)
-	if !s.Entry.AttemptedAt.IsZero() {
-		msg.Header.Set(domain.HeaderAttemptedAt, timestamp(s.Entry.AttemptedAt))
-	}
-	if s.Entry.TraceParent != "" {
-		msg.Header.Set(HeaderTraceParent, s.Entry.TraceParent)
-	}
-	if s.Entry.TraceState != "" {
-		msg.Header.Set(HeaderTraceState, s.Entry.TraceState)
-	}
+	setPresent(msg.Header, map[string]string{
+		domain.HeaderReplay:            number,
+		domain.HeaderAttemptedAt:       timestamp(s.Entry.AttemptedAt),
+		HeaderTraceParent:              s.Entry.TraceParent,
+		HeaderTraceState:               s.Entry.TraceState,
+		jetstream.MsgIDHeader:          s.RequestID() + "-replay-" + number,
+		jetstream.ExpectedStreamHeader: r.o.Stream,
+	})
 	inDoubt := false
-	err = r.policy.Do(ctx, func(ctx context.Context) error {
+	err = retry.Do(ctx, func(ctx context.Context) error {
 		ack, err := r.o.Browser.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
 		if err != nil {
 			inDoubt = inDoubt || !retry.NeverSent(err)
@@ -170,21 +159,27 @@ func (r *Replayer) store(ctx context.Context, s Stored, plan Plan) (duplicate bo
 // this very moment or by one that was cut off. The dead letter is removed once
 // the record shows that a worker took the job up; until then it is all that is
 // sure to be there.
-func (r *Replayer) published(ctx context.Context, s Stored, number int) (Plan, error) {
-	looking, cancel := context.WithTimeout(ctx, r.takeUpWait)
-	defer cancel()
-	for {
-		if _, err := r.o.Browser.Get(looking, s.Seq); errors.Is(err, ErrGone) {
-			return gone(), nil
+func (r *Replayer) published(ctx context.Context, s Stored, number int) (plan Plan, err error) {
+	err = takeUp.Do(ctx, func(ctx context.Context) error {
+		if _, err := r.o.Browser.Get(ctx, s.Seq); errors.Is(err, ErrGone) {
+			plan = gone()
+			return nil
 		}
-		record, err := r.record(looking, s)
-		if err == nil && record != nil && record.Replays >= number {
-			return Plan{Action: Already, Why: "another replay published it", Stands: record.Status}, r.o.Browser.Remove(ctx, s.Seq)
+		record, err := r.record(ctx, s)
+		if err != nil {
+			return err
 		}
-		select {
-		case <-looking.Done():
-			return refuse(CauseQueued, "another replay queued it, and no worker has taken it up yet"), nil
-		case <-time.After(takeUpPause):
+		if record == nil || record.Replays < number {
+			return retry.ErrAgain
 		}
+		plan = Plan{Action: Already, Why: "another replay published it", Stands: record.Status}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return refuse(CauseQueued, "another replay queued it, and no worker has taken it up yet"), nil
+	case plan.Action == Already:
+		err = r.o.Browser.Remove(ctx, s.Seq)
 	}
+	return plan, err
 }

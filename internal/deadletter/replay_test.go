@@ -16,6 +16,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
 	"github.com/passcode-worker/passcode-worker/internal/deadletter"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -107,7 +108,7 @@ func atOnce(context.Context) error { return nil }
 
 func (c *clinic) replay(t *testing.T, seq uint64) deadletter.Plan {
 	t.Helper()
-	_, plan, err := c.replayer().Hasty().Replay(t.Context(), t.Context(), seq, atOnce)
+	_, plan, err := c.replayer().Replay(t.Context(), t.Context(), seq, atOnce)
 	require.NoError(t, err)
 	return plan
 }
@@ -243,7 +244,9 @@ func TestReplayThatCannotBePublishedKeepsTheDeadLetter(t *testing.T) {
 	full.die(t, 1)
 	_, err := full.js.Publish(t.Context(), "passcode.send", []byte("in the way"))
 	require.NoError(t, err)
-	_, _, err = full.replayer().Hasty().Replay(t.Context(), t.Context(), 1, atOnce)
+	hasty, cancel := retry.Policy{Total: 2 * time.Second, First: 100 * time.Millisecond, Longest: time.Second}.Context(t.Context(), nil)
+	defer cancel()
+	_, _, err = full.replayer().Replay(hasty, hasty, 1, atOnce)
 	require.ErrorContains(t, err, "maximum messages exceeded")
 	assert.Len(t, full.dead(t), 1)
 
@@ -260,12 +263,12 @@ func TestReplayThatCannotBePublishedKeepsTheDeadLetter(t *testing.T) {
 
 	elsewhere := open(t, func(c *jetstream.StreamConfig) { c.Name = "OTHER" })
 	elsewhere.die(t, 1)
-	_, _, err = elsewhere.replayer().Hasty().Replay(t.Context(), t.Context(), 1, atOnce)
+	_, _, err = elsewhere.replayer().Replay(t.Context(), t.Context(), 1, atOnce)
 	require.Error(t, err, "another stream took the subject")
 	assert.Len(t, elsewhere.dead(t), 1)
 }
 
-// TestWhatHasBegunIsFinished: the command is stopped between its turn and the
+// TestWhatHasBegunIsFinished: the command is stopped between its permit and the
 // publish.
 func TestWhatHasBegunIsFinished(t *testing.T) {
 	t.Parallel()

@@ -4,10 +4,11 @@
 package deadletter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"math"
 	"strconv"
 	"time"
 
@@ -16,7 +17,6 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/retry"
-	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 // defaultMaxPayload is the server's own default for its largest message.
@@ -26,7 +26,7 @@ const defaultMaxPayload = 1 << 20
 // errors.Is.
 var ErrInvalid = errors.New("dead letter can't be written")
 
-// Options say where dead letters go. All but Now and MaxPayload are needed.
+// Options say where dead letters go.
 type Options struct {
 	Stream  string // dead_letters.stream
 	Subject string // dead_letters.subject, the prefix of every dead letter's own
@@ -34,16 +34,15 @@ type Options struct {
 	// Now gives the time of death; nil is time.Now.
 	Now func() time.Time
 	// MaxPayload is the size in bytes of the largest message that the server
-	// takes, headers included, as nats.Conn.MaxPayload gives it. Nil, and 0 while
-	// there is no connection yet, count as the server's default of 1 MiB.
+	// takes, headers included, as nats.Conn.MaxPayload gives it: 0 while there is no
+	// connection yet.
 	MaxPayload func() int64
 }
 
 // Store writes dead letters. It may be used by many goroutines.
 type Store struct {
-	js     jetstream.JetStream
-	o      Options
-	policy retry.Policy
+	js jetstream.JetStream
+	o  Options
 }
 
 // New returns a store on a stream, which must exist once something is written.
@@ -51,47 +50,44 @@ func New(js jetstream.JetStream, o Options) *Store {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Store{js: js, o: o, policy: retry.Default()}
+	return &Store{js: js, o: o}
 }
 
-// Write stores a dead letter and returns once the stream has confirmed it.
-// Writing the same again (origin and replays alike) stores nothing and is no
-// error, unless it was removed meanwhile; a later one for the same reason and
-// request takes its place. While the broker is in trouble it is repeated for the
-// time of [retry.Default]; after that writing the same again is safe, whatever
-// became of it.
+// Write stores a dead letter and returns once the stream has confirmed it, trying
+// for as long as the context's policy says (see package retry). Writing the same
+// again (origin and replays alike) is safe, whatever became of an earlier try: it
+// stores nothing and is no error, unless it was removed meanwhile. A later one for
+// the same reason and request takes its place.
 //
 // A job too large for one message together with the headers is cut to fit, and
 // the headers say so.
 func (s *Store) Write(ctx context.Context, d domain.DeadLetter) error {
-	if err := validate(d); err != nil {
-		return fmt.Errorf("write dead letter: %w", err)
+	if name := invalidHeader(d); name != "" {
+		return fmt.Errorf("%w: header %s would be wrong", ErrInvalid, name)
 	}
 	deadAt := s.o.Now()
-	refused := 0     // the size of a message that was too large, against all promises
-	idTaken := false // the message id is that of another job's dead letter
-	err := s.policy.Do(ctx, func(ctx context.Context) error {
-		limit := s.maxPayload()
-		if refused > 0 {
-			limit = min(limit, refused/2)
-		}
-		msg := s.message(d, deadAt, limit, idTaken)
+	refused := math.MaxInt // the size of a message that was too large, against all promises
+	idTaken := false       // the message id is that of another job's dead letter
+	err := retry.Do(ctx, func(ctx context.Context) error {
+		limit := int(cmp.Or(s.o.MaxPayload(), defaultMaxPayload))
+		msg := s.message(d, deadAt, min(limit, refused/2), idTaken)
 		ack, err := s.js.PublishMsg(ctx, msg)
-		if err == nil && ack.Duplicate && !idTaken {
+		switch {
+		case err == nil && ack.Duplicate && !idTaken:
 			stands, err := s.stands(ctx, d)
 			if err != nil || stands {
 				return err
 			}
 			idTaken = true
 			return fmt.Errorf("the message id is known, and the dead letter isn't there: %w", retry.ErrAgain)
-		}
-		if tooLarge(err) && len(msg.Data) > 0 {
+		case tooLarge(err) && len(msg.Data) > 0:
 			// A server with another limit than the one we asked, or a stream
 			// that an operator gave one. A part of the job is better than none.
 			refused = headerSize(msg.Header) + len(msg.Data)
 			return fmt.Errorf("%w: %w", err, retry.ErrAgain)
+		default:
+			return err
 		}
-		return err
 	})
 	if err != nil {
 		return fmt.Errorf("write dead letter to stream %s: %w", s.o.Stream, err)
@@ -100,11 +96,11 @@ func (s *Store) Write(ctx context.Context, d domain.DeadLetter) error {
 }
 
 // stands reports whether a dead letter whose message id is known to the stream is
-// there. A jobs stream that was deleted and made again counts from 1 once more, so
-// that within the duplicate window an id may be that of another job's: taken at its
-// word, the stream would swallow this one. What an operator has removed is not there
-// either; then it comes once more, which is the lesser evil. Without a request id
-// the subject doesn't tell the two apart, and the newer is kept.
+// there. A recreated jobs stream counts from 1 once more, so that within the
+// duplicate window an id may be that of another job's: taken at its word, the stream
+// would swallow this one. What an operator has removed is not there either; then it
+// comes once more, which is the lesser evil. Without a request id the subject doesn't
+// tell the two apart, and the newer is kept.
 func (s *Store) stands(ctx context.Context, d domain.DeadLetter) (bool, error) {
 	if d.RequestID == "" {
 		return false, nil
@@ -122,31 +118,6 @@ func (s *Store) stands(ctx context.Context, d domain.DeadLetter) (bool, error) {
 
 func tooLarge(err error) bool {
 	return errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum)
-}
-
-func (s *Store) maxPayload() int {
-	if s.o.MaxPayload != nil {
-		if limit := s.o.MaxPayload(); limit > 0 {
-			return int(limit)
-		}
-	}
-	return defaultMaxPayload
-}
-
-// validate refuses what would make a wrong subject or a message id that is not
-// the job's own.
-func validate(d domain.DeadLetter) error {
-	switch {
-	case !slices.Contains(passcode.Reasons(), d.Reason):
-		return fmt.Errorf("%w: its reason is not a known one", ErrInvalid)
-	case d.RequestID != "" && !passcode.ValidRequestID(d.RequestID):
-		return fmt.Errorf("%w: its request id is not valid", ErrInvalid)
-	case d.Origin.Stream == "" || d.Origin.Seq == 0:
-		return fmt.Errorf("%w: its origin is not known", ErrInvalid)
-	case d.Attempts < 0 || d.Replays < 0 || d.Replays > domain.MaxReplays:
-		return fmt.Errorf("%w: a count is out of range", ErrInvalid)
-	}
-	return nil
 }
 
 // SubjectFor is the subject of the dead letters of one reason and request, and
@@ -188,15 +159,12 @@ func (s *Store) message(d domain.DeadLetter, deadAt time.Time, limit int, idTake
 	} {
 		h.Set(name, value)
 	}
-	if !d.AttemptedAt.IsZero() {
-		h.Set(domain.HeaderAttemptedAt, timestamp(d.AttemptedAt))
-	}
-	if saneTraceParent(d.TraceParent) {
-		h.Set(HeaderTraceParent, d.TraceParent)
-		if saneTraceState(d.TraceState) {
-			h.Set(HeaderTraceState, d.TraceState)
-		}
-	}
+	parent, state := trace(d.TraceParent, d.TraceState)
+	setPresent(h, map[string]string{
+		domain.HeaderAttemptedAt: timestamp(d.AttemptedAt),
+		HeaderTraceParent:        parent,
+		HeaderTraceState:         state,
+	})
 	body := d.Body
 	if headerSize(h)+len(body) > limit {
 		h.Set(HeaderBodyTruncated, "true")
@@ -216,11 +184,4 @@ func headerSize(h nats.Header) int {
 		}
 	}
 	return size
-}
-
-func timestamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339Nano)
 }

@@ -117,10 +117,10 @@ func All() []Defect {
 		},
 		{
 			Name: "a known message id is taken for a dead letter", File: "internal/deadletter/write.go",
-			Old:      `		if err == nil && ack.Duplicate && !idTaken {`,
-			New:      `		if err == nil && ack == nil {`,
+			Old:      `		case err == nil && ack.Duplicate && !idTaken:`,
+			New:      `		case err == nil && ack == nil:`,
 			Breaks:   "what needs an operator has a dead letter",
-			CaughtBy: []Test{{deadletters, "TestAStreamMadeAnewCountsFromTheStart"}},
+			CaughtBy: []Test{{deadletters, "TestARecreatedStreamCountsFromTheStart"}},
 		},
 		{
 			Name: "a replay is taken for the job whose place it has", File: "internal/domain/domain.go",
