@@ -34,13 +34,14 @@ var (
 type Browser struct {
 	js      jetstream.JetStream
 	stream  jetstream.Stream
+	name    string // of the stream
 	subject string
 }
 
 // Browse returns a browser of an existing dead-letter stream; subject is the
 // prefix of its dead letters.
 func Browse(ctx context.Context, js jetstream.JetStream, stream, subject string) (*Browser, error) {
-	b := &Browser{js: js, subject: subject}
+	b := &Browser{js: js, name: stream, subject: subject}
 	err := retry.Do(ctx, func(ctx context.Context) (err error) {
 		b.stream, err = js.Stream(ctx, stream)
 		return err
@@ -54,6 +55,59 @@ func Browse(ctx context.Context, js jetstream.JetStream, stream, subject string)
 		return nil, fmt.Errorf("the dead-letter stream %s can't be read in batches: set allow_direct (nats stream edit %s --allow-direct)", stream, stream)
 	}
 	return b, nil
+}
+
+// OldestFirst gives the dead letters that the filter picks, as the stream holds
+// them now, in batches of bounded size. What comes while it reads is left out. An
+// error ends it.
+func (b *Browser) OldestFirst(ctx context.Context, f Filter) iter.Seq2[Stored, error] {
+	return func(yield func(Stored, error) bool) {
+		next, last, err := b.bounds(ctx)
+		for more := true; err == nil && more && next <= last; {
+			var page []Stored
+			page, more, err = b.page(ctx, f, next, last)
+			for _, s := range page {
+				next = s.Seq + 1
+				if f.Match(s) && !yield(s, nil) {
+					return
+				}
+			}
+		}
+		if err != nil {
+			yield(Stored{}, err)
+		}
+	}
+}
+
+// NewestFirst is OldestFirst the other way round. The stream can only be read
+// upwards, so it is taken in windows of sequences from its end. Each is as wide
+// as fits into one batch, which depends on how many sequences are gone between.
+func (b *Browser) NewestFirst(ctx context.Context, f Filter) iter.Seq2[Stored, error] {
+	return func(yield func(Stored, error) bool) {
+		first, last, err := b.bounds(ctx)
+		for width := uint64(batchMessages); err == nil && first <= last; {
+			from := max(first, last-min(width, last)+1)
+			var page []Stored
+			var more bool
+			page, more, err = b.page(ctx, f, from, last)
+			if more && from < last {
+				width = max((last-from+1)/2, 1)
+				continue
+			}
+			for _, s := range slices.Backward(page) {
+				if f.Match(s) && !yield(s, nil) {
+					return
+				}
+			}
+			if len(page) < batchMessages/4 {
+				width *= 4
+			}
+			last = from - 1
+		}
+		if err != nil {
+			yield(Stored{}, err)
+		}
+	}
 }
 
 // bounds returns the first and the last sequence in the stream; last is 0 where
@@ -77,134 +131,57 @@ func (b *Browser) bounds(ctx context.Context) (first, last uint64, err error) {
 	return first, last, nil
 }
 
-// OldestFirst gives the dead letters that the filter picks, as the stream holds
-// them now, in batches of bounded size. What comes while it reads is left out. An
-// error ends it.
-func (b *Browser) OldestFirst(ctx context.Context, f Filter) iter.Seq2[Stored, error] {
-	return func(yield func(Stored, error) bool) {
-		first, last, err := b.bounds(ctx)
-		if err != nil {
-			yield(Stored{}, err)
-			return
-		}
-		for next := first; next <= last; {
-			page, more, err := b.page(ctx, f, next, last)
-			if err != nil {
-				yield(Stored{}, err)
-				return
-			}
-			for _, s := range page {
-				next = s.Seq + 1
-				if f.Match(s) && !yield(s, nil) {
-					return
-				}
-			}
-			if !more {
-				return
-			}
-		}
-	}
-}
-
-// NewestFirst is OldestFirst the other way round. The stream can only be read
-// upwards, so it is taken in windows of sequences from its end. Each is as wide
-// as fits into one batch, which depends on how many sequences are gone between.
-func (b *Browser) NewestFirst(ctx context.Context, f Filter) iter.Seq2[Stored, error] {
-	return func(yield func(Stored, error) bool) {
-		first, last, err := b.bounds(ctx)
-		if err != nil {
-			yield(Stored{}, err)
-			return
-		}
-		for width := uint64(batchMessages); last >= first && last > 0; {
-			from := first
-			if last-first >= width {
-				from = last - width + 1
-			}
-			page, more, err := b.page(ctx, f, from, last)
-			if err != nil {
-				yield(Stored{}, err)
-				return
-			}
-			if more && from < last {
-				width = max((last-from+1)/2, 1)
-				continue
-			}
-			for _, s := range slices.Backward(page) {
-				if f.Match(s) && !yield(s, nil) {
-					return
-				}
-			}
-			if len(page) < batchMessages/4 {
-				width *= 4
-			}
-			last = from - 1
-		}
-	}
-}
-
 // page reads one batch of what lies between two sequences, both included. more
 // says that the batch ended before the last of them.
 func (b *Browser) page(ctx context.Context, f Filter, from, to uint64) (page []Stored, more bool, err error) {
-	var answered bool
 	err = retry.Do(ctx, func(ctx context.Context) error {
-		page, more, answered = nil, false, false
-		messages, err := jetstreamext.GetBatch(ctx, b.js, b.name(), batchMessages,
+		page, more = nil, false
+		messages, err := jetstreamext.GetBatch(ctx, b.js, b.name, batchMessages,
 			jetstreamext.GetBatchSeq(from), jetstreamext.GetBatchSubject(f.pattern(b.subject)),
 			jetstreamext.GetBatchMaxBytes(batchBytes))
 		if err != nil {
 			return err
 		}
-		for msg, err := range messages {
+		err = retry.ErrNoAnswer // the iterator ends without a word when the time is over
+		for msg, failure := range messages {
 			switch {
-			case errors.Is(err, jetstreamext.ErrNoMessages):
-				answered = true
+			case errors.Is(failure, jetstreamext.ErrNoMessages):
 				return nil
-			case err != nil:
-				return err
-			}
-			answered = true
-			more = msg.Header.Get("Nats-Num-Pending") != "0"
-			if msg.Sequence > to {
+			case failure != nil:
+				return failure
+			case msg.Sequence > to:
 				more = false
 				return nil
 			}
 			page = append(page, newStored(b.subject, msg))
-			more = more && msg.Sequence < to
+			more, err = msg.Sequence < to && msg.Header.Get("Nats-Num-Pending") != "0", nil
 		}
-		if !answered { // the iterator ends without a word when the time is over
-			return retry.ErrNoAnswer
-		}
-		return nil
+		return err
 	})
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
-		return nil, false, fmt.Errorf("read the dead-letter stream: %w (needs the right to publish to $JS.API.DIRECT.GET.%s)", err, b.name())
+		return nil, false, fmt.Errorf("read the dead-letter stream: %w (needs the right to publish to $JS.API.DIRECT.GET.%s)", err, b.name)
 	case err != nil:
 		return nil, false, fmt.Errorf("read the dead-letter stream: %w", err)
 	}
 	return page, more, nil
 }
 
-func (b *Browser) name() string { return b.stream.CachedInfo().Config.Name }
-
 // Get reads one dead letter by its sequence. The error is [ErrGone] where it is
 // not there any more.
-func (b *Browser) Get(ctx context.Context, seq uint64) (Stored, error) {
-	var s Stored
-	err := retry.Do(ctx, func(ctx context.Context) error {
+func (b *Browser) Get(ctx context.Context, seq uint64) (s Stored, err error) {
+	err = retry.Do(ctx, func(ctx context.Context) error {
 		msg, err := b.stream.GetMsg(ctx, seq)
-		if err != nil {
-			return err
+		if err == nil {
+			s = newStored(b.subject, msg)
 		}
-		s = newStored(b.subject, msg)
-		return nil
+		return err
 	})
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Stored{}, ErrGone
-	}
-	if err != nil {
-		return Stored{}, fmt.Errorf("read dead letter %d: %w", seq, err)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return s, ErrGone
+	case err != nil:
+		return s, fmt.Errorf("read dead letter %d: %w", seq, err)
 	}
 	return s, nil
 }

@@ -18,42 +18,20 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// Headers of a dead letter. Times are RFC 3339 with fractions of a second, in
-// UTC; counts are decimal. A header without a value is written empty, so that
-// every dead letter has the same set; only those marked optional may be absent.
-const (
-	HeaderReason        = "Passcode-Reason"
-	HeaderErrorCode     = "Passcode-Error-Code"
-	HeaderErrorMessage  = "Passcode-Error-Message" // one line, at most MaxMessageBytes
-	HeaderRequestID     = "Passcode-Request-Id"    // empty where none could be read
-	HeaderAttempts      = "Passcode-Attempts"
-	HeaderOriginStream  = "Passcode-Origin-Stream"
-	HeaderOriginSeq     = "Passcode-Origin-Seq"
-	HeaderOriginSubject = "Passcode-Origin-Subject"
-	HeaderQueuedAt      = "Passcode-Queued-At"
-	HeaderDeadAt        = "Passcode-Dead-At"
-	HeaderWorker        = "Passcode-Worker"
-	HeaderReplays       = "Passcode-Replays"
-
-	// [domain.HeaderAttemptedAt] stands where an attempt was made; optional.
-
-	// HeaderBodyTruncated ("true") and HeaderBodySize (the job's size in bytes)
-	// stand on a dead letter whose job did not fit into one message; optional.
-	HeaderBodyTruncated = "Passcode-Body-Truncated"
-	HeaderBodySize      = "Passcode-Body-Size"
-
-	// HeaderTraceParent and HeaderTraceState are the job's own, as W3C Trace
-	// Context defines them; optional.
-	HeaderTraceParent = "traceparent"
-	HeaderTraceState  = "tracestate"
-)
-
 // Limits of header values, in bytes. What is longer is cut off.
 const (
-	MaxMessageBytes = 1 << 10
+	maxMessageBytes = 1 << 10
 	maxCodeBytes    = 128
 	maxNameBytes    = 256 // of streams, subjects and workers
 	maxStateBytes   = 512 // of a trace state, by W3C Trace Context
+)
+
+// The headers that only some dead letters have.
+const (
+	headerTruncated   = "Passcode-Body-Truncated" // "true": the job did not fit into one message
+	headerBodySize    = "Passcode-Body-Size"      // and this was its size, in bytes
+	headerTraceParent = "traceparent"             // the job's own, as W3C Trace Context defines them
+	headerTraceState  = "tracestate"
 )
 
 // ErrCorrupt says that a message is not a dead letter; match with errors.Is.
@@ -72,100 +50,118 @@ type Entry struct {
 	BodySize int
 }
 
+// header is a header of a dead letter, and the field that it stands for.
+type header struct {
+	name  string
+	field interface {
+		get() string
+		set(value string) bool // false: it is wrong
+	}
+}
+
+// headers are those that every dead letter has; one without a value is written
+// empty. Besides them there is [domain.HeaderAttemptedAt] where an attempt was made.
+func (e *Entry) headers() []header {
+	return []header{
+		{"Passcode-Reason", text{(*string)(&e.Reason), maxCodeBytes}},
+		{"Passcode-Error-Code", text{&e.ErrorCode, maxCodeBytes}},
+		{"Passcode-Error-Message", text{&e.ErrorMessage, maxMessageBytes}},
+		{"Passcode-Request-Id", text{&e.RequestID, maxNameBytes}}, // empty where none could be read
+		{"Passcode-Attempts", number[int]{&e.Attempts}},
+		{"Passcode-Origin-Stream", text{&e.Origin.Stream, maxNameBytes}},
+		{"Passcode-Origin-Seq", number[uint64]{&e.Origin.Seq}},
+		{"Passcode-Origin-Subject", text{&e.Origin.Subject, maxNameBytes}},
+		{"Passcode-Queued-At", moment{&e.Origin.QueuedAt}},
+		{"Passcode-Dead-At", moment{&e.DeadAt}},
+		{"Passcode-Worker", text{&e.Worker, maxNameBytes}},
+		{"Passcode-Replays", number[int]{&e.Replays}},
+	}
+}
+
 // Parse reads a message of the dead-letter stream. Its error is [ErrCorrupt] and
 // names the header that is wrong, not the value, which may be anything.
-func Parse(header nats.Header, body []byte) (Entry, error) {
-	r := reader{header: header}
-	e := Entry{
-		DeadLetter: domain.DeadLetter{
-			Reason:       passcode.Reason(header.Get(HeaderReason)),
-			RequestID:    header.Get(HeaderRequestID),
-			ErrorCode:    oneLine(header.Get(HeaderErrorCode), maxCodeBytes),
-			ErrorMessage: oneLine(header.Get(HeaderErrorMessage), MaxMessageBytes),
-			Attempts:     r.count(HeaderAttempts),
-			AttemptedAt:  r.time(domain.HeaderAttemptedAt),
-			Replays:      r.count(HeaderReplays),
-			Origin: domain.Origin{
-				Stream:   oneLine(header.Get(HeaderOriginStream), maxNameBytes),
-				Seq:      r.sequence(HeaderOriginSeq),
-				Subject:  oneLine(header.Get(HeaderOriginSubject), maxNameBytes),
-				QueuedAt: r.time(HeaderQueuedAt),
-			},
-			Body: body,
-		},
-		DeadAt:    r.time(HeaderDeadAt),
-		Worker:    oneLine(header.Get(HeaderWorker), maxNameBytes),
-		BodySize:  len(body),
-		Truncated: header.Get(HeaderBodyTruncated) == "true",
-	}
+func Parse(h nats.Header, body []byte) (Entry, error) {
+	e := Entry{BodySize: len(body), Truncated: h.Get(headerTruncated) == "true"}
+	e.Body = body
+	all := append(e.headers(), header{domain.HeaderAttemptedAt, moment{&e.AttemptedAt}})
 	if e.Truncated {
-		e.BodySize = r.count(HeaderBodySize)
-		r.check(HeaderBodySize, e.BodySize > len(body))
+		all = append(all, header{headerBodySize, number[int]{&e.BodySize}})
 	}
-	e.TraceParent, e.TraceState = trace(header.Get(HeaderTraceParent), header.Get(HeaderTraceState))
-	if wrong := cmp.Or(r.wrong, invalidHeader(e.DeadLetter)); wrong != "" {
+	wrong := ""
+	for _, one := range all {
+		if !one.field.set(h.Get(one.name)) {
+			wrong = cmp.Or(wrong, one.name)
+		}
+	}
+	if e.Truncated && e.BodySize <= len(body) {
+		wrong = cmp.Or(wrong, headerBodySize)
+	}
+	if wrong = cmp.Or(wrong, invalid(e.DeadLetter)); wrong != "" {
 		return Entry{}, fmt.Errorf("%w: header %s is missing or wrong", ErrCorrupt, wrong)
 	}
+	e.TraceParent, e.TraceState = trace(h.Get(headerTraceParent), h.Get(headerTraceState))
 	return e, nil
 }
 
-// invalidHeader names the header whose value no dead letter can have; it is empty
-// where there is none. Such a value would make a wrong subject, or a message id that
-// is not the job's own.
-func invalidHeader(d domain.DeadLetter) string {
+// invalid names the header whose value no dead letter can have; it is empty where
+// there is none. Such a value would make a wrong subject, or a message id that is not
+// the job's own.
+func invalid(d domain.DeadLetter) string {
 	switch {
 	case !slices.Contains(passcode.Reasons(), d.Reason):
-		return HeaderReason
+		return "Passcode-Reason"
 	case d.RequestID != "" && !passcode.ValidRequestID(d.RequestID):
-		return HeaderRequestID
+		return "Passcode-Request-Id"
 	case d.Origin.Stream == "":
-		return HeaderOriginStream
+		return "Passcode-Origin-Stream"
 	case d.Origin.Seq == 0:
-		return HeaderOriginSeq
+		return "Passcode-Origin-Seq"
 	case d.Attempts < 0:
-		return HeaderAttempts
+		return "Passcode-Attempts"
 	case d.Replays < 0 || d.Replays > domain.MaxReplays:
-		return HeaderReplays
+		return "Passcode-Replays"
 	default:
 		return ""
 	}
 }
 
-// reader reads header values and keeps the name of the first that is wrong.
-type reader struct {
-	header nats.Header
-	wrong  string
+// text is one line.
+type text struct {
+	field *string
+	limit int
 }
 
-func (r *reader) check(name string, ok bool) {
-	if !ok && r.wrong == "" {
-		r.wrong = name
-	}
+func (t text) get() string { return oneLine(*t.field, t.limit) }
+
+func (t text) set(value string) bool {
+	*t.field = oneLine(value, t.limit)
+	return true
 }
 
-func (r *reader) count(name string) int {
-	n, err := strconv.Atoi(r.header.Get(name))
-	r.check(name, err == nil && n >= 0)
-	return n
+// number is decimal.
+type number[T int | uint64] struct{ field *T }
+
+func (n number[T]) get() string { return fmt.Sprint(*n.field) }
+
+func (n number[T]) set(value string) bool {
+	parsed, err := strconv.ParseUint(value, 10, 63)
+	*n.field = T(parsed)
+	return err == nil
 }
 
-func (r *reader) sequence(name string) uint64 {
-	n, err := strconv.ParseUint(r.header.Get(name), 10, 64)
-	r.check(name, err == nil)
-	return n
-}
+// moment is RFC 3339 with fractions of a second, in UTC; empty is the zero time.
+type moment struct{ field *time.Time }
 
-// time reads a time; an empty value is the zero time.
-func (r *reader) time(name string) time.Time {
-	value := r.header.Get(name)
+func (m moment) get() string { return timestamp(*m.field) }
+
+func (m moment) set(value string) bool {
 	if value == "" {
-		return time.Time{}
+		return true
 	}
 	t, err := time.Parse(time.RFC3339Nano, value)
-	t = t.UTC()
+	*m.field = t.UTC()
 	// With its zone taken out a time may be of a year that it can't be written in.
-	r.check(name, err == nil && t.Year() >= 0 && t.Year() <= 9999)
-	return t
+	return err == nil && m.field.Year() >= 0 && m.field.Year() <= 9999
 }
 
 // setPresent sets those headers that have a value.

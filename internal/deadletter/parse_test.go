@@ -32,8 +32,8 @@ func TestParseReadsWhatWriteWrote(t *testing.T) {
 func headers() nats.Header {
 	h := nats.Header{}
 	for name, value := range map[string]string{
-		deadletter.HeaderReason: "invalid", deadletter.HeaderAttempts: "0", deadletter.HeaderReplays: "0",
-		deadletter.HeaderOriginStream: "PASSCODE", deadletter.HeaderOriginSeq: "7",
+		"Passcode-Reason": "invalid", "Passcode-Attempts": "0", "Passcode-Replays": "0",
+		"Passcode-Origin-Stream": "PASSCODE", "Passcode-Origin-Seq": "7",
 	} {
 		h.Set(name, value)
 	}
@@ -48,19 +48,19 @@ func TestParseNamesTheHeaderThatIsWrong(t *testing.T) {
 	assert.True(t, entry.DeadAt.IsZero())
 
 	for _, test := range []struct{ header, value string }{
-		{deadletter.HeaderReason, ""},
-		{deadletter.HeaderReason, "+8613812345678"},
-		{deadletter.HeaderRequestID, "+8613812345678"},
-		{deadletter.HeaderAttempts, ""},
-		{deadletter.HeaderAttempts, "-1"},
-		{deadletter.HeaderReplays, "+8613812345678+"},
-		{deadletter.HeaderOriginStream, " "},
-		{deadletter.HeaderOriginSeq, "0"},
-		{deadletter.HeaderOriginSeq, "18446744073709551616"},
-		{deadletter.HeaderQueuedAt, "+8613812345678"},
-		{deadletter.HeaderDeadAt, "yesterday"},
-		{deadletter.HeaderDeadAt, "0000-01-01T00:00:00+23:00"},
-		{deadletter.HeaderQueuedAt, "9999-12-31T23:59:59-23:00"},
+		{"Passcode-Reason", ""},
+		{"Passcode-Reason", "+8613812345678"},
+		{"Passcode-Request-Id", "+8613812345678"},
+		{"Passcode-Attempts", ""},
+		{"Passcode-Attempts", "-1"},
+		{"Passcode-Replays", "+8613812345678+"},
+		{"Passcode-Origin-Stream", " "},
+		{"Passcode-Origin-Seq", "0"},
+		{"Passcode-Origin-Seq", "18446744073709551616"},
+		{"Passcode-Queued-At", "+8613812345678"},
+		{"Passcode-Dead-At", "yesterday"},
+		{"Passcode-Dead-At", "0000-01-01T00:00:00+23:00"},
+		{"Passcode-Queued-At", "9999-12-31T23:59:59-23:00"},
 		{domain.HeaderAttemptedAt, "yesterday"},
 	} {
 		h := maps.Clone(headers())
@@ -72,10 +72,10 @@ func TestParseNamesTheHeaderThatIsWrong(t *testing.T) {
 	}
 	for _, size := range []string{"", "3", "-1"} {
 		h := headers()
-		h.Set(deadletter.HeaderBodyTruncated, "true")
-		h.Set(deadletter.HeaderBodySize, size)
+		h.Set("Passcode-Body-Truncated", "true")
+		h.Set("Passcode-Body-Size", size)
 		_, err := deadletter.Parse(h, []byte("job"))
-		require.ErrorContains(t, err, deadletter.HeaderBodySize)
+		require.ErrorContains(t, err, "Passcode-Body-Size")
 	}
 	_, err = deadletter.Parse(nil, nil)
 	require.ErrorIs(t, err, deadletter.ErrCorrupt)

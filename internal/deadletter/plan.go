@@ -29,12 +29,12 @@ const (
 
 // Causes of a refusal besides the statuses of a request, such as "sent".
 const (
-	CauseExpired   = "expired"
-	CauseInvalid   = "invalid"
-	CauseTruncated = "truncated"
-	CauseCorrupt   = "corrupt"
-	CauseUnderWay  = "under_way"
-	CauseQueued    = "queued"
+	CauseExpired    = "expired"
+	CauseInvalid    = "invalid"
+	CauseTruncated  = "truncated"
+	CauseCorrupt    = "corrupt"
+	CauseInProgress = "under_way"
+	CauseQueued     = "queued"
 )
 
 // Plan is what a replay would do with a dead letter, and why.
@@ -72,11 +72,11 @@ type Life struct {
 // again; see [passcode.Status.Replayable].
 func Decide(s Stored, record *passcode.Result, now time.Time, life Life) Plan {
 	plan := decide(s, record, now, life)
-	asks := !s.Entry.AttemptedAt.IsZero()
+	plan.Asks = plan.Action == Replayed && !s.Entry.AttemptedAt.IsZero()
 	if record != nil {
-		plan.Stands, asks = record.Status, domain.MayBeSent(*record)
+		plan.Stands = record.Status
+		plan.Asks = plan.Action == Replayed && domain.MayBeSent(*record)
 	}
-	plan.Asks = asks && plan.Action == Replayed
 	return plan
 }
 
@@ -103,7 +103,7 @@ func decide(s Stored, record *passcode.Result, now time.Time, life Life) Plan {
 	case s.Entry.RequestID != "" && job.RequestID != s.Entry.RequestID:
 		return refuse(CauseCorrupt, "the dead letter's request id is not its job's")
 	case record != nil && !record.Final:
-		return refuse(CauseUnderWay, fmt.Sprintf("the request is %s: a worker has it", record.Status))
+		return refuse(CauseInProgress, fmt.Sprintf("the request is %s: a worker has it", record.Status))
 	case record != nil && !record.Status.Replayable():
 		return refuse(string(record.Status), "the request is "+string(record.Status)+", and that is final")
 	}

@@ -84,85 +84,69 @@ func (r *Replayer) record(ctx context.Context, s Stored) (*passcode.Result, erro
 // the job is published, to keep a pace. Up to then the end of stopping ends it, and
 // nothing has happened; what has begun is brought to its end within the bounds of
 // the broker's requests, unless work ends as well.
-func (r *Replayer) Replay(work, stopping context.Context, seq uint64, permit func(context.Context) error) (Stored, Plan, error) {
-	s, err := r.o.Browser.Get(stopping, seq)
+func (r *Replayer) Replay(work, stopping context.Context, seq uint64, permit func(context.Context) error) (s Stored, plan Plan, err error) {
+	s, err = r.o.Browser.Get(stopping, seq)
 	if errors.Is(err, ErrGone) {
-		return s, gone(), nil
+		return s, gone, nil
 	}
-	if err != nil {
-		return s, Plan{}, err
+	if err == nil {
+		plan, err = r.Plan(stopping, s)
 	}
-	plan, err := r.Plan(stopping, s)
-	if err != nil {
-		return s, Plan{}, err
-	}
-	switch plan.Action {
-	case Replayed:
+	if err == nil && plan.Action == Replayed {
 		if err := permit(stopping); err != nil {
 			return s, Plan{}, err
 		}
 		plan, err = r.publish(work, s, plan)
-		return s, plan, err
-	case Already:
-		return s, plan, r.o.Browser.Remove(work, seq)
-	default:
-		return s, plan, nil
 	}
+	if err == nil && (plan.Action == Replayed || plan.Action == Already) {
+		err = r.o.Browser.Remove(work, seq)
+	}
+	return s, plan, err
 }
 
-func gone() Plan {
-	return Plan{Action: Gone, Why: "another replay or a discard took it away meanwhile"}
-}
+var gone = Plan{Action: Gone, Why: "another replay or a discard took it away meanwhile"}
 
-// publish makes the replay that was planned.
+// publish makes the replay that was planned, and returns what it came to.
 func (r *Replayer) publish(ctx context.Context, s Stored, plan Plan) (Plan, error) {
-	duplicate, err := r.store(ctx, s, plan)
-	if err != nil {
-		return Plan{}, err
-	}
-	if duplicate {
-		return r.published(ctx, s, plan.Number)
-	}
-	return plan, r.o.Browser.Remove(ctx, s.Seq)
-}
-
-// store publishes the job. duplicate says that the stream had it already, and
-// not from an earlier try of this very call whose answer was lost.
-func (r *Replayer) store(ctx context.Context, s Stored, plan Plan) (duplicate bool, err error) {
 	number := strconv.Itoa(plan.Number)
 	msg := &nats.Msg{Subject: r.o.Subject, Data: plan.Body, Header: nats.Header{}}
 	setPresent(msg.Header, map[string]string{
 		domain.HeaderReplay:            number,
 		domain.HeaderAttemptedAt:       timestamp(s.Entry.AttemptedAt),
-		HeaderTraceParent:              s.Entry.TraceParent,
-		HeaderTraceState:               s.Entry.TraceState,
+		headerTraceParent:              s.Entry.TraceParent,
+		headerTraceState:               s.Entry.TraceState,
 		jetstream.MsgIDHeader:          s.RequestID() + "-replay-" + number,
 		jetstream.ExpectedStreamHeader: r.o.Stream,
 	})
-	inDoubt := false
-	err = retry.Do(ctx, func(ctx context.Context) error {
+	duplicate, inDoubt := false, false
+	err := retry.Do(ctx, func(ctx context.Context) error {
 		ack, err := r.o.Browser.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
 		if err != nil {
 			inDoubt = inDoubt || !retry.NeverSent(err)
 			return err
 		}
+		// What an earlier try stored, whose answer was lost, is our own.
 		duplicate = ack.Duplicate && !inDoubt
 		return nil
 	})
-	if err != nil {
-		return false, fmt.Errorf("publish the job on %s: %w", r.o.Subject, err)
+	switch {
+	case err != nil:
+		return Plan{}, fmt.Errorf("publish the job on %s: %w", r.o.Subject, err)
+	case duplicate:
+		return r.published(ctx, s, plan.Number), nil
+	default:
+		return plan, nil
 	}
-	return duplicate, nil
 }
 
 // published deals with a job that was published before, by another replay at
 // this very moment or by one that was cut off. The dead letter is removed once
 // the record shows that a worker took the job up; until then it is all that is
 // sure to be there.
-func (r *Replayer) published(ctx context.Context, s Stored, number int) (plan Plan, err error) {
-	err = takeUp.Do(ctx, func(ctx context.Context) error {
+func (r *Replayer) published(ctx context.Context, s Stored, number int) (plan Plan) {
+	err := takeUp.Do(ctx, func(ctx context.Context) error {
 		if _, err := r.o.Browser.Get(ctx, s.Seq); errors.Is(err, ErrGone) {
-			plan = gone()
+			plan = gone
 			return nil
 		}
 		record, err := r.record(ctx, s)
@@ -175,11 +159,8 @@ func (r *Replayer) published(ctx context.Context, s Stored, number int) (plan Pl
 		plan = Plan{Action: Already, Why: "another replay published it", Stands: record.Status}
 		return nil
 	})
-	switch {
-	case err != nil:
-		return refuse(CauseQueued, "another replay queued it, and no worker has taken it up yet"), nil
-	case plan.Action == Already:
-		err = r.o.Browser.Remove(ctx, s.Seq)
+	if err != nil {
+		return refuse(CauseQueued, "another replay queued it, and no worker has taken it up yet")
 	}
-	return plan, err
+	return plan
 }

@@ -62,7 +62,7 @@ func New(js jetstream.JetStream, o Options) *Store {
 // A job too large for one message together with the headers is cut to fit, and
 // the headers say so.
 func (s *Store) Write(ctx context.Context, d domain.DeadLetter) error {
-	if name := invalidHeader(d); name != "" {
+	if name := invalid(d); name != "" {
 		return fmt.Errorf("%w: header %s would be wrong", ErrInvalid, name)
 	}
 	deadAt := s.o.Now()
@@ -80,10 +80,10 @@ func (s *Store) Write(ctx context.Context, d domain.DeadLetter) error {
 			}
 			idTaken = true
 			return fmt.Errorf("the message id is known, and the dead letter isn't there: %w", retry.ErrAgain)
-		case tooLarge(err) && len(msg.Data) > 0:
+		case (errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum)) && len(msg.Data) > 0:
 			// A server with another limit than the one we asked, or a stream
 			// that an operator gave one. A part of the job is better than none.
-			refused = headerSize(msg.Header) + len(msg.Data)
+			refused = msg.Size()
 			return fmt.Errorf("%w: %w", err, retry.ErrAgain)
 		default:
 			return err
@@ -116,72 +116,36 @@ func (s *Store) stands(ctx context.Context, d domain.DeadLetter) (bool, error) {
 	return len(info.State.Subjects) > 0, nil
 }
 
-func tooLarge(err error) bool {
-	return errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum)
-}
-
-// SubjectFor is the subject of the dead letters of one reason and request, and
-// of one job where no request id could be read.
-func SubjectFor(prefix string, d domain.DeadLetter) string {
-	last := d.RequestID
-	if last == "" {
-		last = "seq-" + strconv.FormatUint(d.Origin.Seq, 10)
-	}
-	return prefix + "." + string(d.Reason) + "." + last
-}
-
 // message is the dead letter as it is published, at most limit bytes of headers
 // and body. idTaken gives it a message id that no job of another stream by the same
 // name can have.
 func (s *Store) message(d domain.DeadLetter, deadAt time.Time, limit int, idTaken bool) *nats.Msg {
-	id := oneLine(d.Origin.Stream, maxNameBytes) + "-" + strconv.FormatUint(d.Origin.Seq, 10) + "-" + strconv.Itoa(d.Replays)
+	seq := strconv.FormatUint(d.Origin.Seq, 10)
+	id := oneLine(d.Origin.Stream, maxNameBytes) + "-" + seq + "-" + strconv.Itoa(d.Replays)
 	if idTaken {
 		id += "-" + strconv.FormatInt(d.Origin.QueuedAt.UnixNano(), 10)
 	}
-	h := nats.Header{}
-	for name, value := range map[string]string{
-		HeaderReason:        string(d.Reason),
-		HeaderErrorCode:     oneLine(d.ErrorCode, maxCodeBytes),
-		HeaderErrorMessage:  oneLine(d.ErrorMessage, MaxMessageBytes),
-		HeaderRequestID:     d.RequestID,
-		HeaderAttempts:      strconv.Itoa(d.Attempts),
-		HeaderOriginStream:  oneLine(d.Origin.Stream, maxNameBytes),
-		HeaderOriginSeq:     strconv.FormatUint(d.Origin.Seq, 10),
-		HeaderOriginSubject: oneLine(d.Origin.Subject, maxNameBytes),
-		HeaderQueuedAt:      timestamp(d.Origin.QueuedAt),
-		HeaderDeadAt:        timestamp(deadAt),
-		HeaderWorker:        oneLine(s.o.Worker, maxNameBytes),
-		HeaderReplays:       strconv.Itoa(d.Replays),
-
-		jetstream.MsgIDHeader: id,
-		// A prefix that another stream listens on must not pass as stored.
-		jetstream.ExpectedStreamHeader: s.o.Stream,
-	} {
-		h.Set(name, value)
+	msg := nats.NewMsg(s.o.Subject + "." + string(d.Reason) + "." + cmp.Or(d.RequestID, "seq-"+seq))
+	entry := Entry{DeadLetter: d, DeadAt: deadAt, Worker: s.o.Worker}
+	for _, one := range entry.headers() {
+		msg.Header.Set(one.name, one.field.get())
 	}
 	parent, state := trace(d.TraceParent, d.TraceState)
-	setPresent(h, map[string]string{
+	setPresent(msg.Header, map[string]string{
 		domain.HeaderAttemptedAt: timestamp(d.AttemptedAt),
-		HeaderTraceParent:        parent,
-		HeaderTraceState:         state,
+		headerTraceParent:        parent,
+		headerTraceState:         state,
+		jetstream.MsgIDHeader:    id,
+		// A prefix that another stream listens on must not pass as stored.
+		jetstream.ExpectedStreamHeader: s.o.Stream,
 	})
-	body := d.Body
-	if headerSize(h)+len(body) > limit {
-		h.Set(HeaderBodyTruncated, "true")
-		h.Set(HeaderBodySize, strconv.Itoa(len(body)))
-		body = body[:min(max(limit-headerSize(h), 0), len(body))]
+	limit += len(msg.Subject) // which the size of a message counts, and the limit doesn't
+	if msg.Size()+len(d.Body) <= limit {
+		msg.Data = d.Body
+		return msg
 	}
-	return &nats.Msg{Subject: SubjectFor(s.o.Subject, d), Header: h, Data: body}
-}
-
-// headerSize is how many bytes headers take on the wire: a version line, one
-// line each, an empty line.
-func headerSize(h nats.Header) int {
-	size := len("NATS/1.0\r\n") + len("\r\n")
-	for name, values := range h {
-		for _, value := range values {
-			size += len(name) + len(": ") + len(value) + len("\r\n")
-		}
-	}
-	return size
+	msg.Header.Set(headerTruncated, "true")
+	msg.Header.Set(headerBodySize, strconv.Itoa(len(d.Body)))
+	msg.Data = d.Body[:min(max(limit-msg.Size(), 0), len(d.Body))]
+	return msg
 }

@@ -183,7 +183,7 @@ func mend(cause string) string {
 		return " (--ttl 5m gives them a new life)"
 	case deadletter.CauseInvalid, deadletter.CauseTruncated, deadletter.CauseCorrupt:
 		return " (can't be replayed; \"worker dlq discard\" removes them)"
-	case deadletter.CauseUnderWay, deadletter.CauseQueued:
+	case deadletter.CauseInProgress, deadletter.CauseQueued:
 		return " (see what becomes of them first)"
 	default:
 		return " (nothing to do; \"worker dlq discard\" removes them)"
