@@ -4,12 +4,10 @@
 package broker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +16,7 @@ import (
 )
 
 const (
+	// dialTimeout bounds one try of one address, up to the server's greeting.
 	dialTimeout     = 2 * time.Second
 	reconnectWait   = 500 * time.Millisecond
 	reconnectJitter = 500 * time.Millisecond
@@ -31,9 +30,6 @@ const (
 	// requests that a server which was cut off doesn't take, that lasts until here;
 	// the client's own default is a minute.
 	writeTimeout = 4 * time.Second
-	// onceTimeout bounds the single try of one address, from the dial to the server's
-	// greeting.
-	onceTimeout = 5 * time.Second
 )
 
 // The oldest NATS server that can be used: 2.11 brought the consumer pause that
@@ -59,9 +55,6 @@ func Connect(ctx context.Context, o Options, log *slog.Logger) (*nats.Conn, erro
 	if err != nil {
 		return nil, err
 	}
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("connect to NATS: %w", context.Cause(ctx))
-	}
 	nc, err := nats.Connect(o.URL, options...)
 	if err != nil {
 		// The text comes from the client and may quote an address.
@@ -75,49 +68,26 @@ func Connect(ctx context.Context, o Options, log *slog.Logger) (*nats.Conn, erro
 }
 
 // ConnectOnce tries each address once and says why none could be had, for somebody
-// who wants to know rather than wait. It leaves when ctx ends. The connection it
-// returns is as that of [Connect].
+// who wants to know rather than wait. The connection it returns is as that of
+// [Connect].
 func ConnectOnce(ctx context.Context, o Options, log *slog.Logger) (*nats.Conn, error) {
 	options, err := o.connection(log)
 	if err != nil {
 		return nil, err
 	}
-	// The client would go on trying after ctx has ended. The connection outlives ctx.
-	link, abort := context.WithCancel(context.Background())
-	unhook := context.AfterFunc(ctx, abort)
-	d := &dialer{ctx: link}
-	nc, err := nats.Connect(o.URL, append(options,
-		nats.RetryOnFailedConnect(false), nats.Timeout(onceTimeout),
-		nats.SetCustomDialer(d), nats.SkipHostLookup())...) // the dialer looks hosts up itself
+	nc, err := nats.Connect(o.URL, append(options, nats.RetryOnFailedConnect(false))...)
 	switch {
-	case !unhook():
+	case ctx.Err() != nil:
 		if err == nil {
 			nc.Close()
 		}
 		return nil, context.Cause(ctx)
-	case err == nil:
-		return nc, nil
-	case errors.Is(err, nats.ErrNoServers):
-		err = cmp.Or(d.failure, err) // which says no more than that
+	case errors.Is(err, nats.ErrNoServers): // what the client makes of it
+		return nil, errors.New("connection refused")
+	case err != nil:
+		return nil, errors.New(redact(err.Error()))
 	}
-	return nil, errors.New(redact(err.Error()))
-}
-
-// dialer makes connections that end with its context.
-type dialer struct {
-	ctx     context.Context
-	failure error // why the last address could not be dialled
-}
-
-// Dial implements the client's interface.
-func (d *dialer) Dial(network, address string) (net.Conn, error) {
-	conn, err := (&net.Dialer{Timeout: onceTimeout}).DialContext(d.ctx, network, address)
-	if err != nil {
-		d.failure = err
-		return nil, fmt.Errorf("dial: %w", err)
-	}
-	context.AfterFunc(d.ctx, func() { _ = conn.Close() }) // whoever reads from it sees so
-	return conn, nil
+	return nc, nil
 }
 
 // connection returns the options of every connection of ours.

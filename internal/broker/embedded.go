@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,32 +44,21 @@ type Embedded struct {
 // StartEmbedded runs a server with JetStream and returns once it takes
 // connections. It leaves the process's signals alone. The caller stops it.
 func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
-	e, err := startEmbedded(o)
-	if err != nil {
-		return nil, fmt.Errorf("start embedded NATS: %w", err)
-	}
-	return e, nil
-}
-
-func startEmbedded(o EmbeddedOptions) (*Embedded, error) {
 	listen, err := net.ResolveTCPAddr("tcp", o.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("nats.embedded.listen: must be host:port, such as 127.0.0.1:4222: %w", err)
-	}
-	if o.StoreDir == "" { // it would be the working directory
-		return nil, errors.New("nats.embedded.store_dir: must be set")
+		return nil, fmt.Errorf("start embedded NATS: nats.embedded.listen: must be host:port, such as 127.0.0.1:4222: %w", err)
 	}
 	dir, err := filepath.Abs(o.StoreDir)
 	if err != nil {
-		return nil, fmt.Errorf("nats.embedded.store_dir: %w", err)
+		return nil, fmt.Errorf("start embedded NATS: nats.embedded.store_dir: %w", err)
 	}
 	unlock, err := lockDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("nats.embedded.store_dir: %w", err)
+		return nil, fmt.Errorf("start embedded NATS: nats.embedded.store_dir: %w", err)
 	}
 	e := &Embedded{unlock: unlock, stopped: make(chan struct{})}
 	if err := e.start(listen, dir, newServerLog(o.Log)); err != nil {
-		return nil, errors.Join(err, unlock())
+		return nil, errors.Join(fmt.Errorf("start embedded NATS: %w", err), unlock())
 	}
 	return e, nil
 }
@@ -77,16 +67,13 @@ func (e *Embedded) start(listen *net.TCPAddr, dir string, log *serverLog) error 
 	options := &server.Options{
 		ServerName: "passcode-worker-embedded",
 		Host:       "0.0.0.0", // what an empty host means
-		Port:       listen.Port,
+		Port:       cmp.Or(listen.Port, server.RANDOM_PORT),
 		JetStream:  true,
 		StoreDir:   dir,
 		NoSigs:     true,
 	}
 	if listen.IP != nil {
 		options.Host = listen.IP.String()
-	}
-	if listen.Port == 0 {
-		options.Port = server.RANDOM_PORT // to the server, 0 is its default port
 	}
 	srv, err := server.NewServer(options)
 	if err != nil {

@@ -91,7 +91,6 @@ func TestEmbeddedSaysAtOnceWhyItCannotRun(t *testing.T) {
 		"address taken":     {broker.EmbeddedOptions{Listen: taken.Addr().String(), StoreDir: t.TempDir()}, "address already in use"},
 		"no port":           {broker.EmbeddedOptions{Listen: "127.0.0.1", StoreDir: t.TempDir()}, "nats.embedded.listen"},
 		"no such port":      {broker.EmbeddedOptions{Listen: "127.0.0.1:70000", StoreDir: t.TempDir()}, "nats.embedded.listen"},
-		"no store":          {broker.EmbeddedOptions{Listen: "127.0.0.1:0"}, "nats.embedded.store_dir"},
 		"store is a file":   {broker.EmbeddedOptions{Listen: "127.0.0.1:0", StoreDir: file}, "nats.embedded.store_dir"},
 		"store is unusable": {broker.EmbeddedOptions{Listen: "127.0.0.1:0", StoreDir: broken}, "JetStream"},
 	} {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,13 +42,7 @@ func MissingPermissions(ctx context.Context, nc *nats.Conn, rights []Right, requ
 	if err != nil {
 		return tryRights(ctx, nc, rights, requestID)
 	}
-	var missing []Right
-	for _, r := range rights {
-		if !permits(permissions, r) {
-			missing = append(missing, r)
-		}
-	}
-	return missing, nil
+	return slices.DeleteFunc(slices.Clone(rights), func(r Right) bool { return permits(permissions, r) }), nil
 }
 
 // askRights returns what the server says of our user; nil is a user without any
@@ -111,9 +106,10 @@ func tryRights(ctx context.Context, nc *nats.Conn, rights []Right, requestID str
 	if err != nil {
 		return nil, err
 	}
+	sample := strings.NewReplacer("*", requestID, ">", requestID) // nothing of ours uses such a subject
 	var missing []Right
 	for _, r := range rights {
-		subject := sample(r.Subject, requestID)
+		subject := sample.Replace(r.Subject)
 		if err := try(ctx, nc, r.Direction, subject, result); err != nil {
 			return missing, err
 		}
@@ -122,17 +118,6 @@ func tryRights(ctx context.Context, nc *nats.Conn, rights []Right, requestID str
 		}
 	}
 	return missing, nil
-}
-
-// sample is a subject that a right is for and nothing of ours uses.
-func sample(subject, requestID string) string {
-	tokens := strings.Split(subject, ".")
-	for i, token := range tokens {
-		if token == "*" || token == ">" {
-			tokens[i] = requestID
-		}
-	}
-	return strings.Join(tokens, ".")
 }
 
 func try(ctx context.Context, nc *nats.Conn, d Direction, subject string, result []byte) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -50,12 +51,7 @@ type Report struct {
 // Usable reports whether nothing is missing. Items that differ are usable as far
 // as the worker can tell; whether they should is for an operator to say.
 func (r Report) Usable() bool {
-	for _, item := range r.Items {
-		if item.State == StateMissing {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(r.Items, func(item Item) bool { return item.State == StateMissing })
 }
 
 // Provision looks at each stream, bucket and consumer of the topology, and where

@@ -93,8 +93,6 @@ func subscribe(subject, why string) Right { return Right{Subscribe, subject, why
 
 func api(request string) string { return "$JS.API." + request }
 
-func bucketSubject(bucket, key string) string { return "$KV." + bucket + "." + key }
-
 // bucketKeys covers every key of ours: none of them has a dot.
 func bucketKeys(bucket string) string { return bucketSubject(bucket, "*") }
 

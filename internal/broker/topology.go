@@ -47,22 +47,29 @@ type Topology struct {
 	LimitsTTL time.Duration
 }
 
+// stream is what all our streams have in common: they are kept on disk, without
+// limits other than those that are set.
+func (t Topology) stream(name, description, subjects string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        name,
+		Description: description,
+		Subjects:    []string{subjects},
+		Storage:     jetstream.FileStorage,
+		Replicas:    t.Replicas,
+		AllowDirect: true,
+	}
+}
+
 // jobs is the stream of jobs: a work queue, so that a job is gone once it is
 // settled. When full it refuses new jobs, and the producer learns of it; nothing
 // vanishes.
 func (t Topology) jobs() jetstream.StreamConfig {
-	return jetstream.StreamConfig{
-		Name:        t.JobsStream,
-		Description: "jobs of passcode-worker",
-		Subjects:    []string{t.JobsSubject},
-		Retention:   jetstream.WorkQueuePolicy,
-		Discard:     jetstream.DiscardNew,
-		Storage:     jetstream.FileStorage,
-		Replicas:    t.Replicas,
-		MaxBytes:    t.JobsMaxBytes,
-		Duplicates:  t.DuplicateWindow,
-		AllowDirect: true,
-	}
+	c := t.stream(t.JobsStream, "jobs of passcode-worker", t.JobsSubject)
+	c.Retention = jetstream.WorkQueuePolicy
+	c.Discard = jetstream.DiscardNew
+	c.MaxBytes = t.JobsMaxBytes
+	c.Duplicates = t.DuplicateWindow
+	return c
 }
 
 // consumer is the one consumer that every replica of the worker pulls from.
@@ -92,29 +99,10 @@ func (t Topology) consumer() jetstream.ConsumerConfig {
 func (t Topology) results() jetstream.StreamConfig {
 	c := t.bucket(t.ResultsBucket, "requests of passcode-worker, the last state of each", ResultHistory, t.ResultsRetention)
 	c.RePublish = &jetstream.RePublish{
-		Source:      bucketSubjects(t.ResultsBucket),
+		Source:      bucketSubject(t.ResultsBucket, ">"),
 		Destination: t.ResultsSubject + ".>",
 	}
 	return c
-}
-
-// dead is the stream of dead letters: limits retention, so that looking never
-// takes; one message a subject, the newest. It has no size limit, because a dead
-// letter that is refused is a job that can't be settled.
-func (t Topology) dead() jetstream.StreamConfig {
-	return jetstream.StreamConfig{
-		Name:              t.DeadStream,
-		Description:       "jobs of passcode-worker that need an operator",
-		Subjects:          []string{t.DeadSubject + ".>"},
-		Retention:         jetstream.LimitsPolicy,
-		Discard:           jetstream.DiscardOld,
-		Storage:           jetstream.FileStorage,
-		Replicas:          t.Replicas,
-		MaxMsgsPerSubject: 1,
-		MaxAge:            t.DeadRetention,
-		Duplicates:        within(deadDuplicateWindow, t.DeadRetention),
-		AllowDirect:       true,
-	}
 }
 
 // limits is the bucket of the per-phone limits.
@@ -122,29 +110,37 @@ func (t Topology) limits() jetstream.StreamConfig {
 	return t.bucket(t.LimitsBucket, "limits of passcode-worker, one document a phone", 1, t.LimitsTTL)
 }
 
+// dead is the stream of dead letters: limits retention, so that looking never
+// takes; one message a subject, the newest. It has no size limit, because a dead
+// letter that is refused is a job that can't be settled.
+func (t Topology) dead() jetstream.StreamConfig {
+	c := t.stream(t.DeadStream, "jobs of passcode-worker that need an operator", t.DeadSubject+".>")
+	c.Retention = jetstream.LimitsPolicy
+	c.Discard = jetstream.DiscardOld
+	c.MaxMsgsPerSubject = 1
+	c.MaxAge = t.DeadRetention
+	c.Duplicates = within(deadDuplicateWindow, t.DeadRetention)
+	return c
+}
+
 // bucket is the stream behind a key-value bucket, as jetstream's CreateKeyValue
 // makes it. It is spelled out here because CreateKeyValue rewrites an existing
 // stream in some cases, which provisioning promises never to do.
 func (t Topology) bucket(name, description string, history int64, ttl time.Duration) jetstream.StreamConfig {
-	return jetstream.StreamConfig{
-		Name:              bucketStream(name),
-		Description:       description,
-		Subjects:          []string{bucketSubjects(name)},
-		Retention:         jetstream.LimitsPolicy,
-		Discard:           jetstream.DiscardNew,
-		Storage:           jetstream.FileStorage,
-		Replicas:          t.Replicas,
-		MaxMsgsPerSubject: history,
-		MaxAge:            ttl,
-		Duplicates:        within(2*time.Minute, ttl),
-		AllowRollup:       true,
-		DenyDelete:        true,
-		AllowDirect:       true,
-	}
+	c := t.stream(bucketStream(name), description, bucketSubject(name, ">"))
+	c.Retention = jetstream.LimitsPolicy
+	c.Discard = jetstream.DiscardNew
+	c.MaxMsgsPerSubject = history
+	c.MaxAge = ttl
+	c.Duplicates = within(2*time.Minute, ttl)
+	c.AllowRollup = true
+	c.DenyDelete = true
+	return c
 }
 
-func bucketStream(bucket string) string   { return "KV_" + bucket }
-func bucketSubjects(bucket string) string { return "$KV." + bucket + ".>" }
+func bucketStream(bucket string) string { return "KV_" + bucket }
+
+func bucketSubject(bucket, key string) string { return "$KV." + bucket + "." + key }
 
 // within caps a duplicate window at a stream's maximum age, as the server
 // demands; age 0 is none.

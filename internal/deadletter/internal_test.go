@@ -4,29 +4,11 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-func FuzzOneLine(f *testing.F) {
-	f.Add("a\r\nb", 10)
-	f.Add(" 短信\xff\u2028 ", 5)
-	f.Fuzz(func(t *testing.T, text string, limit int) {
-		if limit < 0 {
-			t.Skip()
-		}
-		line := oneLine(text, limit)
-		assert.LessOrEqual(t, len(line), limit)
-		assert.True(t, utf8.ValidString(line))
-		assert.False(t, strings.ContainsFunc(line, unicode.IsControl))
-		assert.Equal(t, strings.TrimSpace(line), line)
-		assert.Equal(t, line, oneLine(line, limit))
-	})
-}
 
 func TestTrace(t *testing.T) {
 	t.Parallel()

@@ -7,14 +7,12 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/text"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -63,17 +61,17 @@ type header struct {
 // empty. Besides them there is [domain.HeaderAttemptedAt] where an attempt was made.
 func (e *Entry) headers() []header {
 	return []header{
-		{"Passcode-Reason", text{(*string)(&e.Reason), maxCodeBytes}},
-		{"Passcode-Error-Code", text{&e.ErrorCode, maxCodeBytes}},
-		{"Passcode-Error-Message", text{&e.ErrorMessage, maxMessageBytes}},
-		{"Passcode-Request-Id", text{&e.RequestID, maxNameBytes}}, // empty where none could be read
+		{"Passcode-Reason", line{(*string)(&e.Reason), maxCodeBytes}},
+		{"Passcode-Error-Code", line{&e.ErrorCode, maxCodeBytes}},
+		{"Passcode-Error-Message", line{&e.ErrorMessage, maxMessageBytes}},
+		{"Passcode-Request-Id", line{&e.RequestID, maxNameBytes}}, // empty where none could be read
 		{"Passcode-Attempts", number[int]{&e.Attempts}},
-		{"Passcode-Origin-Stream", text{&e.Origin.Stream, maxNameBytes}},
+		{"Passcode-Origin-Stream", line{&e.Origin.Stream, maxNameBytes}},
 		{"Passcode-Origin-Seq", number[uint64]{&e.Origin.Seq}},
-		{"Passcode-Origin-Subject", text{&e.Origin.Subject, maxNameBytes}},
+		{"Passcode-Origin-Subject", line{&e.Origin.Subject, maxNameBytes}},
 		{"Passcode-Queued-At", moment{&e.Origin.QueuedAt}},
 		{"Passcode-Dead-At", moment{&e.DeadAt}},
-		{"Passcode-Worker", text{&e.Worker, maxNameBytes}},
+		{"Passcode-Worker", line{&e.Worker, maxNameBytes}},
 		{"Passcode-Replays", number[int]{&e.Replays}},
 	}
 }
@@ -125,16 +123,16 @@ func invalid(d domain.DeadLetter) string {
 	}
 }
 
-// text is one line.
-type text struct {
+// line is one printable line.
+type line struct {
 	field *string
 	limit int
 }
 
-func (t text) get() string { return oneLine(*t.field, t.limit) }
+func (l line) get() string { return text.Line(*l.field, l.limit) }
 
-func (t text) set(value string) bool {
-	*t.field = oneLine(value, t.limit)
+func (l line) set(value string) bool {
+	*l.field = text.Line(value, l.limit)
 	return true
 }
 
@@ -178,26 +176,6 @@ func timestamp(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339Nano)
-}
-
-// oneLine makes a header value of any text: valid UTF-8, no line breaks or other
-// control characters (they would end the header and begin another), single
-// spaces, at most limit bytes.
-func oneLine(text string, limit int) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "\uFFFD"))
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > limit {
-		for limit > 0 && !utf8.RuneStart(text[limit]) {
-			limit--
-		}
-		text = strings.TrimRight(text[:limit], " ")
-	}
-	return text
 }
 
 var (

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/passcode-worker/passcode-worker/internal/text"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -30,7 +31,7 @@ const maxSubjectBytes = 512
 func newStored(prefix string, msg *jetstream.RawStreamMsg) Stored {
 	s := Stored{Seq: msg.Sequence, StoredAt: msg.Time}
 	// Whoever may publish here chooses the subject, and it is shown on terminals.
-	own := strings.TrimPrefix(oneLine(msg.Subject, maxSubjectBytes), prefix+".")
+	own := strings.TrimPrefix(text.Line(msg.Subject, maxSubjectBytes), prefix+".")
 	s.reason, s.id, _ = strings.Cut(own, ".")
 	s.Entry, s.Err = Parse(msg.Header, msg.Data)
 	return s

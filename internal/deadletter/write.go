@@ -17,6 +17,7 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/retry"
+	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
 // defaultMaxPayload is the server's own default for its largest message.
@@ -121,7 +122,7 @@ func (s *Store) stands(ctx context.Context, d domain.DeadLetter) (bool, error) {
 // name can have.
 func (s *Store) message(d domain.DeadLetter, deadAt time.Time, limit int, idTaken bool) *nats.Msg {
 	seq := strconv.FormatUint(d.Origin.Seq, 10)
-	id := oneLine(d.Origin.Stream, maxNameBytes) + "-" + seq + "-" + strconv.Itoa(d.Replays)
+	id := text.Line(d.Origin.Stream, maxNameBytes) + "-" + seq + "-" + strconv.Itoa(d.Replays)
 	if idTaken {
 		id += "-" + strconv.FormatInt(d.Origin.QueuedAt.UnixNano(), 10)
 	}

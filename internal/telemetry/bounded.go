@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -27,12 +28,19 @@ func Bounded(log *slog.Logger) *slog.Logger {
 	if log.Enabled(context.Background(), slog.LevelDebug) {
 		return log
 	}
-	return slog.New(bounded{log.Handler(), &repeats{seen: map[string]*repeat{}}})
+	return slog.New(bounded{log.Handler(), &sync.Map{}})
 }
 
 type bounded struct {
 	slog.Handler
-	repeats *repeats
+	// seen has what came of each message. Messages are the program's own words, so
+	// there are only so many.
+	seen *sync.Map
+}
+
+type repeats struct {
+	*rate.Limiter
+	leftOut atomic.Int64
 }
 
 // Handle passes on what is not left out.
@@ -40,15 +48,17 @@ func (b bounded) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level < slog.LevelWarn {
 		return b.Handler.Handle(ctx, r)
 	}
-	pass, leftOut, last := b.repeats.of(r.Message)
-	if !pass {
+	value, _ := b.seen.LoadOrStore(r.Message, &repeats{Limiter: rate.NewLimiter(rate.Every(sameLinesEvery), sameLines)})
+	same, _ := value.(*repeats)
+	if !same.Allow() {
+		same.leftOut.Add(1)
 		return nil
 	}
 	r = r.Clone()
-	if leftOut > 0 {
-		r.AddAttrs(slog.Int("left_out", leftOut))
+	if n := same.leftOut.Swap(0); n > 0 {
+		r.AddAttrs(slog.Int64("left_out", n))
 	}
-	if last {
+	if same.Tokens() < 1 {
 		r.AddAttrs(slog.String("repeats", "further lines like this are left out for a while"))
 	}
 	return b.Handler.Handle(ctx, r)
@@ -56,40 +66,10 @@ func (b bounded) Handle(ctx context.Context, r slog.Record) error {
 
 // WithAttrs keeps the bound.
 func (b bounded) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return bounded{b.Handler.WithAttrs(attrs), b.repeats}
+	return bounded{b.Handler.WithAttrs(attrs), b.seen}
 }
 
 // WithGroup keeps the bound.
 func (b bounded) WithGroup(name string) slog.Handler {
-	return bounded{b.Handler.WithGroup(name), b.repeats}
-}
-
-// repeats counts lines by their message. Messages are the program's own words, so
-// there are only so many.
-type repeats struct {
-	mu   sync.Mutex
-	seen map[string]*repeat
-}
-
-type repeat struct {
-	limit   *rate.Limiter
-	leftOut int
-}
-
-// of says whether a line passes, how many like it were left out before, and
-// whether it is the last to pass for a while.
-func (r *repeats) of(message string) (pass bool, leftOut int, last bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	one, ok := r.seen[message]
-	if !ok {
-		one = &repeat{limit: rate.NewLimiter(rate.Every(sameLinesEvery), sameLines)}
-		r.seen[message] = one
-	}
-	if !one.limit.Allow() {
-		one.leftOut++
-		return false, 0, false
-	}
-	leftOut, one.leftOut = one.leftOut, 0
-	return true, leftOut, one.limit.Tokens() < 1
+	return bounded{b.Handler.WithGroup(name), b.seen}
 }

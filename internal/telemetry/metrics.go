@@ -16,17 +16,10 @@ import (
 type Metrics struct {
 	registry *prometheus.Registry
 
-	requests    *prometheus.CounterVec
-	attempts    *prometheus.CounterVec
-	callTime    prometheus.Histogram
-	queuedTime  prometheus.Histogram
-	inFlight    prometheus.Gauge
-	lookups     *prometheus.CounterVec
-	deliveries  *prometheus.CounterVec
-	deadLetters *prometheus.CounterVec
-	denied      *prometheus.CounterVec
-	abandoned   *prometheus.CounterVec
-	trouble     *prometheus.CounterVec
+	requests, attempts, lookups, deliveries, deadLetters, denied, undeliverable, trouble *prometheus.CounterVec
+
+	callTime, queuedTime prometheus.Histogram
+	inFlight             prometheus.Gauge
 }
 
 // Label values that are not types of their own.
@@ -39,7 +32,7 @@ var (
 		"claim", "find owner", "count attempt", "look up", "reserve", "admit", "gate",
 		"dead letter", "close phone", "release", "record", "announce", "reply", "abandoned", "recover",
 	}
-	abandonments = []string{"max_deliveries", "terminated"}
+	undeliverableCodes = []string{"max_deliveries", "terminated"}
 )
 
 // liveHeap adds what the last garbage collection found to be alive, as
@@ -51,9 +44,16 @@ var liveHeap = collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc
 // that may refuse a request.
 func NewMetrics(rules []string) *Metrics {
 	m := &Metrics{
-		registry: prometheus.NewRegistry(),
-		requests: counter("requests_total", "Changes of a request's state, by the status it came to.", "status"),
-		attempts: counter("attempts_total", "Calls to Aliyun, by the class of their outcome.", "class"),
+		registry:    prometheus.NewRegistry(),
+		requests:    counter("requests_total", "Changes of a request's state, by the status it came to.", "status", passcode.Statuses()),
+		attempts:    counter("attempts_total", "Calls to Aliyun, by the class of their outcome.", "class", passcode.Classes()),
+		lookups:     counter("lookups_total", "Look-ups of doubtful sends, by result.", "result", lookupResults),
+		deliveries:  counter("deliveries_total", "Jobs delivered to this worker, by what they turned out to be.", "kind", deliveryKinds),
+		deadLetters: counter("dead_letters_total", "Jobs written to the dead-letter stream, by reason.", "reason", passcode.Reasons()),
+		denied:      counter("limit_denials_total", "Requests refused by our own per-phone limits, by rule.", "rule", append([]string{"closed"}, rules...)),
+		undeliverable: counter("abandoned_jobs_total",
+			"Jobs that the server no longer delivers and no worker ended, by code: consumer or stream were tampered with.", "code", undeliverableCodes),
+		trouble: counter("broker_errors_total", "Failed operations on the broker; each is tried again.", "operation", operations),
 		callTime: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "passcode_attempt_duration_seconds",
 			Help:    "Time that calls to Aliyun took.",
@@ -67,36 +67,20 @@ func NewMetrics(rules []string) *Metrics {
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "passcode_in_flight", Help: "Jobs being handled by this worker now.",
 		}),
-		lookups:     counter("lookups_total", "Look-ups of doubtful sends, by result.", "result"),
-		deliveries:  counter("deliveries_total", "Jobs delivered to this worker, by what they turned out to be.", "kind"),
-		deadLetters: counter("dead_letters_total", "Jobs written to the dead-letter stream, by reason.", "reason"),
-		denied:      counter("limit_denials_total", "Requests refused by our own per-phone limits, by rule.", "rule"),
-		abandoned:   counter("abandoned_jobs_total", "Jobs that the server no longer delivers and no worker ended, by code: consumer or stream were tampered with.", "code"),
-		trouble:     counter("broker_errors_total", "Failed operations on the broker; each is tried again.", "operation"),
 	}
 	m.registry.MustRegister(
-		m.requests, m.attempts, m.callTime, m.queuedTime, m.inFlight, m.lookups, m.deliveries, m.deadLetters, m.denied, m.abandoned, m.trouble,
+		m.requests, m.attempts, m.lookups, m.deliveries, m.deadLetters, m.denied, m.undeliverable, m.trouble, m.callTime, m.queuedTime, m.inFlight,
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	initialise(m.requests, passcode.Statuses()...)
-	initialise(m.attempts, passcode.Classes()...)
-	initialise(m.deadLetters, passcode.Reasons()...)
-	initialise(m.lookups, lookupResults...)
-	initialise(m.deliveries, deliveryKinds...)
-	initialise(m.abandoned, abandonments...)
-	initialise(m.trouble, operations...)
-	initialise(m.denied, append([]string{"closed"}, rules...)...)
 	return m
 }
 
-func counter(name, help, label string) *prometheus.CounterVec {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "passcode_" + name, Help: help}, []string{label})
-}
-
-func initialise[T ~string](vec *prometheus.CounterVec, values ...T) {
+func counter[T ~string](name, help, label string, values []T) *prometheus.CounterVec {
+	vec := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "passcode_" + name, Help: help}, []string{label})
 	for _, v := range values {
 		vec.WithLabelValues(string(v))
 	}
+	return vec
 }
 
 // Gauge adds a gauge whose value is asked for at each scrape; value must return
@@ -132,8 +116,8 @@ func (m *Metrics) DeadLetter(r passcode.Reason) { m.deadLetters.WithLabelValues(
 // Denied counts a request refused by the limit of that name.
 func (m *Metrics) Denied(rule string) { m.denied.WithLabelValues(rule).Inc() }
 
-// Abandoned counts a job that the server gave up on.
-func (m *Metrics) Abandoned(code string) { m.abandoned.WithLabelValues(code).Inc() }
+// Abandoned counts an undeliverable job.
+func (m *Metrics) Abandoned(code string) { m.undeliverable.WithLabelValues(code).Inc() }
 
 // Trouble counts a failed broker operation.
 func (m *Metrics) Trouble(operation string) { m.trouble.WithLabelValues(operation).Inc() }
