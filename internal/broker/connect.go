@@ -20,15 +20,14 @@ const (
 	dialTimeout     = 2 * time.Second
 	reconnectWait   = 500 * time.Millisecond
 	reconnectJitter = 500 * time.Millisecond
-	// A link that died without a word, as one to a server that was cut off, is
-	// noticed after two pings without an answer: 4 to 6 seconds, about as long as a
-	// cluster takes to elect another leader. The client's own default is six minutes.
+	// A link that died without a word is noticed after two pings without an answer: 4
+	// to 6 seconds, about as long as a cluster takes to elect another leader. The
+	// client's own default is six minutes.
 	pingInterval = 2 * time.Second
 	maxPings     = 2
-	// The client holds its lock while it writes, so that nothing else can be done on
-	// the connection meanwhile, not even a ping. Where the socket's buffer is full of
-	// requests that a server which was cut off doesn't take, that lasts until here;
-	// the client's own default is a minute.
+	// The client holds its lock while it writes, so that not even a ping is possible
+	// meanwhile. With a full socket and a server that was cut off, that lasts until
+	// here; the client's own default is a minute.
 	writeTimeout = 4 * time.Second
 )
 
@@ -47,9 +46,7 @@ const minMajor, minMinor = 2, 11
 //
 // A wrong setting is an error that names the settings key. A broker that refuses
 // the credentials is not, since its settings may be what is being fixed: the
-// refusal is logged and the connection tries again.
-//
-// The caller closes the connection.
+// refusal is logged and the connection tries again. The caller closes it.
 func Connect(ctx context.Context, o Options, log *slog.Logger) (*nats.Conn, error) {
 	options, err := o.connection(log)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 
 const (
 	userInfoSubject = "$SYS.REQ.USER.INFO"
-	// userInfoPatience is how long to wait for the server's word on our rights. It
-	// answers at once, or, where we may not ask, never.
+	// userInfoPatience bounds the wait for the server's word on our rights. It answers
+	// at once, or, where we may not ask, never.
 	userInfoPatience = 2 * time.Second
 )
 

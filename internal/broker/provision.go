@@ -48,8 +48,7 @@ type Report struct {
 	Items []Item `json:"items"`
 }
 
-// Usable reports whether nothing is missing. Items that differ are usable as far
-// as the worker can tell; whether they should is for an operator to say.
+// Usable reports whether nothing is missing.
 func (r Report) Usable() bool {
 	return !slices.ContainsFunc(r.Items, func(item Item) bool { return item.State == StateMissing })
 }
@@ -94,8 +93,8 @@ func Inspect(ctx context.Context, js jetstream.JetStream, t Topology, skip func(
 type need struct {
 	kind     Kind
 	name     string
-	stream   jetstream.StreamConfig   // of a stream, or the one behind a bucket
-	consumer jetstream.ConsumerConfig // of a consumer, together with the name of its stream
+	stream   jetstream.StreamConfig // for a bucket the one behind it, for a consumer its name alone
+	consumer jetstream.ConsumerConfig
 }
 
 // needs lists what the worker needs in the order of provisioning. The jobs come

@@ -11,13 +11,12 @@ const (
 	// operator can see its history. A request whose every attempt is in doubt has
 	// more; the first of them are dropped then.
 	ResultHistory = 16
-	// maxWaitingPulls is how many pull requests may be open on the jobs consumer:
-	// each replica of the worker holds one or two, so this is for thousands of
-	// replicas. The server's default of 512 refuses those beyond it.
+	// maxWaitingPulls is how many pull requests may be open on the jobs consumer.
+	// Each replica of the worker holds one or two; the server's default is 512.
 	maxWaitingPulls = 8192
 	// deadDuplicateWindow is how long the dead-letter stream remembers message
 	// ids. It outlasts the redelivery of a job whose worker died right after it
-	// wrote the dead letter. What comes later replaces the entry of its subject.
+	// wrote the dead letter.
 	deadDuplicateWindow = time.Hour
 )
 
