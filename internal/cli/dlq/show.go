@@ -181,7 +181,7 @@ func (l *shownLetter) next() string {
 	switch {
 	case l.Replay == deadletter.Refused && l.Cause == deadletter.CauseExpired:
 		return replay + " --ttl 5m   (or: worker dlq discard --id " + l.ID + ")"
-	case l.Replay == deadletter.Refused && (l.Cause == deadletter.CauseInProgress|| l.Cause == deadletter.CauseQueued):
+	case l.Replay == deadletter.Refused && (l.Cause == deadletter.CauseInProgress || l.Cause == deadletter.CauseQueued):
 		return "worker request " + l.ID
 	case l.Replay == deadletter.Refused:
 		return "worker dlq discard --id " + l.ID
