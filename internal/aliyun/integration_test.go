@@ -14,6 +14,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/aliyun"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/fault"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -99,9 +100,9 @@ func TestDoubtIsSettledByALookup(t *testing.T) {
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			t.Parallel()
-			fault, err := emulator.ParseFault(test.fault)
+			f, err := fault.Parse(test.fault)
 			require.NoError(t, err)
-			service, sender := start(t, emulator.Options{Faults: []emulator.Fault{fault}})
+			service, sender := start(t, emulator.Options{Faults: []fault.Fault{f}})
 			began := time.Now()
 			outcome := sender.Send(t.Context(), message("req-1", "+8613812345678"), time.Time{})
 			assert.Equal(t, test.class, outcome.Class)

@@ -14,7 +14,7 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/config"
-	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/fault"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -130,11 +130,11 @@ func (st *stage) play(ctx context.Context, s scene) error {
 	defer cancel()
 	st.screen.begin(s)
 	if s.fault != "" {
-		fault, err := emulator.ParseFault(s.fault + ",phone=" + s.phone)
+		f, err := fault.Parse(s.fault + ",phone=" + s.phone)
 		if err != nil {
 			return err
 		}
-		if err := st.emulator.SetFaults([]emulator.Fault{fault}); err != nil {
+		if err := st.emulator.SetFaults([]fault.Fault{f}); err != nil {
 			return err
 		}
 	}

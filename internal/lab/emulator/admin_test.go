@@ -3,9 +3,12 @@ package emulator
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
 )
 
 func admin(e *Emulator, method, route, body string) *httptest.ResponseRecorder {
@@ -49,15 +54,15 @@ func TestAdminStats(t *testing.T) {
 	t.Parallel()
 	e, _ := newTest(t, Options{Faults: mustFaults(t, "throttle,count=2", "accept_code=InternalError,count=1")})
 	for range 4 {
-		do(t, e, ActionSendSms, sending())
+		do(t, e, gateway.ActionSendSms, sending())
 	}
-	do(t, e, ActionSendSms, sending("PhoneNumbers", "1"))
-	do(t, e, ActionQuerySendDetails, looking())
+	do(t, e, gateway.ActionSendSms, sending("PhoneNumbers", "1"))
+	do(t, e, gateway.ActionQuerySendDetails, looking())
 	do(t, e, "Nonsense", nil)
 	want := Stats{
 		Requests: map[string]int64{"SendSms": 5, "QuerySendDetails": 1, "unknown": 1},
 		Answers: map[string]int64{
-			"OK": 2, "Throttling.User": 2, "InternalError": 1, codeNumberIllegal: 1, codeActionUnknown: 1,
+			"OK": 2, "Throttling.User": 2, "InternalError": 1, codeNumberIllegal: 1, "InvalidAction.NotFound": 1,
 		},
 		Accepted: 2, Throttled: 2, Faults: 3, MaxInFlight: 1,
 	}
@@ -73,15 +78,12 @@ func TestAdminStats(t *testing.T) {
 func TestAdminReset(t *testing.T) {
 	t.Parallel()
 	e, _ := newTest(t, Options{Limits: true, MaxQPS: 1, Faults: mustFaults(t, "latency=1ns")})
-	r := signed(e, ActionSendSms, sending())
-	body := r.Body
-	require.Equal(t, "OK", serve(t, e, r).Code)
-	require.NotNil(t, body)
+	mustSend(t, e)
 	assert.Equal(t, http.StatusNoContent, admin(e, http.MethodPost, "/_/reset", "").Code)
 	assert.Empty(t, e.Sent())
 	assert.Equal(t, Stats{Requests: map[string]int64{}, Answers: map[string]int64{}}, e.Stats())
 	assert.JSONEq(t, "[]", admin(e, http.MethodGet, "/_/faults", "").Body.String())
-	assert.Equal(t, "0", do(t, e, ActionQuerySendDetails, looking()).TotalCount)
+	assert.Zero(t, do(t, e, gateway.ActionQuerySendDetails, looking()).TotalCount)
 	mustSend(t, e) // neither the limits nor the throttle remember the first
 }
 
@@ -90,9 +92,9 @@ func TestAdminFaults(t *testing.T) {
 	e, _ := newTest(t, Options{})
 	w := admin(e, http.MethodPost, "/_/faults", "code=A,count=1\ncode=B,phone=13812345678")
 	assert.Equal(t, 200, w.Code)
-	do(t, e, ActionSendSms, sending())
-	do(t, e, ActionSendSms, sending())
-	do(t, e, ActionSendSms, sending())
+	do(t, e, gateway.ActionSendSms, sending())
+	do(t, e, gateway.ActionSendSms, sending())
+	do(t, e, gateway.ActionSendSms, sending())
 	listed := admin(e, http.MethodGet, "/_/faults", "").Body.String()
 	assert.JSONEq(t, `[{"spec":"code=A,count=1","fired":1,"gone":true},
 		{"spec":"code=B,phone=13812345678","fired":2,"gone":false}]`, listed)
@@ -120,7 +122,7 @@ func TestAdminRoutes(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, admin(e, http.MethodGet, "/_/other", "").Code)
 	assert.Equal(t, http.StatusNotFound, admin(e, http.MethodGet, "/_/", "").Code)
 	for route, allow := range map[string]string{
-		"sent": "GET", "stats": "GET", "reset": "POST", "faults": "DELETE, GET, POST",
+		"sent": "GET, HEAD", "stats": "GET, HEAD", "reset": "POST", "faults": "DELETE, GET, HEAD, POST",
 	} {
 		w := admin(e, http.MethodPatch, "/_/"+route, "")
 		assert.Equal(t, http.StatusMethodNotAllowed, w.Code)
@@ -139,10 +141,10 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 		AccessKeyID: "id",
 	})
 	require.Equal(t, 200, admin(e, http.MethodPost, "/_/faults", "code=A,phone=13899998888,count=1").Code)
-	do(t, e, ActionSendSms, sending("PhoneNumbers", "13899998888"))
+	do(t, e, gateway.ActionSendSms, sending("PhoneNumbers", "13899998888"))
 	mustSend(t, e, "TemplateParam", `{"code":"778899"}`)
-	do(t, e, ActionQuerySendDetails, looking())
-	r := signed(e, ActionSendSms, sending())
+	do(t, e, gateway.ActionQuerySendDetails, looking())
+	r := signed(e, gateway.ActionSendSms, sending())
 	r.URL.RawQuery = "More=1"
 	serve(t, e, r)
 	require.Eventually(t, func() bool { return e.Stats().Reports.GivenUp == 1 }, 5*time.Second, time.Millisecond)
@@ -228,8 +230,47 @@ func TestKeptMessages(t *testing.T) {
 	assert.Len(t, e.Sent(), 61)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	assert.Len(t, e.store.byPhone, 1, "the other phone is forgotten with its message")
+	assert.Len(t, e.store.byPhone, 1, "the other phone is dropped with its message")
 	assert.Len(t, e.store.byPhone["13812345678"], 61)
 	assert.LessOrEqual(t, cap(e.store.all), 128)
-	assert.Equal(t, 540, e.store.forgotten)
+	assert.Equal(t, 540, e.store.dropped)
+}
+
+// FuzzAdmin asks anything of the administration. Nothing in it is an error of the
+// server's, no refusal repeats a value, which may be a phone number, and what it
+// shows of its faults can be set again.
+func FuzzAdmin(f *testing.F) {
+	f.Add("POST", "faults", []byte("code=isv.BUSINESS_LIMIT_CONTROL,phone=PHONE,count=2\nlatency=50ms,share=0.5"))
+	f.Add("POST", "faults", []byte(`[{"kind":"code","code":"Throttling","status":400},"accept_drop,count=1",{"spec":"hang,duration=1s"}]`))
+	f.Add("POST", "faults", []byte(`{"kind":"PHONE","phone":["PHONE"]}`))
+	f.Add("DELETE", "faults", []byte(nil))
+	f.Add("GET", "sent", []byte(nil))
+	f.Add("GET", "../_/stats", []byte(nil))
+	f.Add("POST", "reset", []byte(nil))
+	known := []int{
+		http.StatusOK, http.StatusNoContent, http.StatusBadRequest, http.StatusNotFound,
+		http.StatusMethodNotAllowed, http.StatusTemporaryRedirect, // of an unclean path
+	}
+	f.Fuzz(func(t *testing.T, method, route string, body []byte) {
+		e, _ := newTest(t, Options{})
+		ask := func(method, route string, body string) *httptest.ResponseRecorder {
+			w := httptest.NewRecorder()
+			e.ServeHTTP(w, &http.Request{
+				Method: method, Host: "h", Header: http.Header{}, URL: &url.URL{Path: "/_/" + route}, Body: io.NopCloser(strings.NewReader(body)),
+			})
+			return w
+		}
+		got := ask(method, route, strings.ReplaceAll(string(body), "PHONE", "13812345678"))
+		require.True(t, slices.Contains(known, got.Code), "status %d", got.Code)
+		if got.Code >= http.StatusBadRequest {
+			require.NotContains(t, got.Body.String(), "13812345678")
+		}
+		shown := ask(http.MethodGet, "faults", "")
+		require.Equal(t, http.StatusOK, shown.Code)
+		again := ask(http.MethodPost, "faults", shown.Body.String())
+		require.Equal(t, http.StatusOK, again.Code, again.Body)
+		if method != http.MethodPost || route != "faults" {
+			require.Equal(t, "[]\n", shown.Body.String(), "nothing else sets faults")
+		}
+	})
 }

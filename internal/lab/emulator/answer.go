@@ -5,11 +5,16 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/fault"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
 )
 
 // answer is what becomes of a request.
@@ -24,44 +29,53 @@ type answer struct {
 	body        []byte
 
 	latency  time.Duration // before the answer
-	how      Kind          // hang, drop, reset or slow; otherwise it is simply written
+	how      fault.Kind    // hang, drop, reset or slow; otherwise it is simply written
 	duration time.Duration // of slow
 }
 
 const (
+	codeOK   = "OK"
 	typeJSON = "application/json;charset=utf-8"
 	typeHTML = "text/html;charset=utf-8"
+
+	defaultSlowDuration = 5 * time.Second
 )
 
-// fine is the service's answer to a request that it served. body is an object
-// with Code OK and the request id.
-func (e *Emulator) fine(requestID string, body any) answer {
-	return answer{
-		label: codeOK, status: http.StatusOK, contentType: typeJSON, requestID: requestID,
-		body: encode(body), latency: e.opts.Latency,
+// members are those of an answer's JSON object.
+type members map[string]any
+
+// served is the answer to a request that was served, with what a fault makes of it.
+func (e *Emulator) served(c *gateway.Call, f *fault.Fault, m members) answer {
+	a := e.answer(http.StatusOK, codeOK, codeOK, m)
+	if f != nil {
+		a = e.spoil(a, *f, c.Host)
 	}
+	return a
 }
 
 // refused is the answer to a request that was refused. The gateway's answers
 // have two members more than the service's.
-func (e *Emulator) refused(host string, r *refusal) answer {
-	type body struct {
-		RequestID string `json:"RequestId"`
-		Message   string
-		Recommend string `json:",omitempty"`
-		HostID    string `json:"HostId,omitempty"`
-		Code      string
+func (e *Emulator) refused(host string, r *gateway.Refusal) answer {
+	m := members{}
+	if r.Status != http.StatusOK {
+		m["HostId"] = host
+		m["Recommend"] = "https://api.aliyun.com/troubleshoot?q=" + url.QueryEscape(r.Code) + "&product=Dysmsapi"
 	}
-	b := body{RequestID: e.random.requestID(), Message: r.message, Code: r.code}
-	if r.status != http.StatusOK {
-		b.HostID = host
-		b.Recommend = "https://api.aliyun.com/troubleshoot?q=" + url.QueryEscape(r.code) +
-			"&product=Dysmsapi&requestId=" + b.RequestID
-	}
+	return e.answer(r.Status, r.Code, r.Message, m)
+}
+
+func (e *Emulator) answer(status int, code, message string, m members) answer {
+	id := requestID()
+	m["Code"], m["Message"], m["RequestId"] = code, message, id
 	return answer{
-		label: r.code, status: r.status, contentType: typeJSON, requestID: b.RequestID,
-		body: encode(b), latency: e.opts.Latency,
+		label: code, status: status, contentType: typeJSON, requestID: id, body: encode(m), latency: e.opts.Latency,
 	}
+}
+
+// requestID returns an id in the form of a UUID in capitals: version 4 of RFC 9562.
+func requestID() string {
+	return fmt.Sprintf("%08X-%04X-4%03X-%04X-%012X", rand.Uint32(), rand.Uint32N(1<<16), rand.Uint32N(1<<12),
+		1<<15|rand.Uint32N(1<<14), rand.Uint64N(1<<48))
 }
 
 // encode writes JSON as the service does: "&" in a URL stays as it is.
@@ -75,35 +89,30 @@ func encode(v any) []byte {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-// spoil makes of the right answer what a fault makes of it; nil leaves it.
-func (e *Emulator) spoil(f *Fault, host string, right answer) answer {
-	if f == nil {
-		return right
-	}
-	a := right
-	label := string(f.Kind)
+// spoil makes of the right answer what a fault makes of it.
+func (e *Emulator) spoil(a answer, f fault.Fault, host string) answer {
+	a.label = string(f.Kind)
 	if f.Accept {
-		label = "accept_" + label
+		a.label = "accept_" + a.label
 	}
 	switch f.Kind {
-	case KindCode:
-		a = e.refused(host, &refusal{
-			status: cmp.Or(f.Status, statusOf(f.Code)), code: f.Code, message: cmp.Or(f.Message, messageOf(f.Code)),
-		})
-		label = f.Code
-	case KindHTML502:
+	case fault.KindCode:
+		r := gateway.Refuse(f.Code)
+		r.Status, r.Message = cmp.Or(f.Status, r.Status), cmp.Or(f.Message, r.Message)
+		a = e.refused(host, r)
+	case fault.KindHTML502:
 		a.status, a.contentType, a.body = http.StatusBadGateway, typeHTML, []byte(page502)
-	case KindEmpty:
+	case fault.KindEmpty:
 		a.body = nil
-	case KindGarbage:
+	case fault.KindGarbage:
 		a.body = []byte(`{"Message":"OK","RequestId":"`)
-	case KindHang, KindDrop, KindReset, KindSlow:
+	case fault.KindHang, fault.KindDrop, fault.KindReset, fault.KindSlow:
 		a.how = f.Kind
-	case KindLatency, KindLag, KindUndelivered:
-		label = codeOK // the answer is the right one
+	case fault.KindLatency, fault.KindLag, fault.KindUndelivered:
+		a.label = codeOK // the answer is the right one
 	}
-	a.label, a.faulty, a.accepted = label, true, right.accepted
-	a.latency = cmp.Or(f.Latency, right.latency)
+	a.faulty = true
+	a.latency = cmp.Or(f.Latency, a.latency)
 	a.duration = cmp.Or(f.Duration, defaultSlowDuration)
 	return a
 }
@@ -118,17 +127,17 @@ func (e *Emulator) deliver(w http.ResponseWriter, r *http.Request, a answer) {
 	// signatures are checked by.
 	w.Header().Set("Date", e.opts.Now().UTC().Format(http.TimeFormat))
 	switch a.how {
-	case KindHang:
+	case fault.KindHang:
 		select {
 		case <-r.Context().Done():
-		case <-e.closing:
+		case <-e.closing.Done():
 		}
 		abort(w, false) // to return would send an empty 200
-	case KindDrop:
+	case fault.KindDrop:
 		abort(w, false)
-	case KindReset:
+	case fault.KindReset:
 		abort(w, true)
-	case KindSlow:
+	case fault.KindSlow:
 		writeHead(w, a)
 		e.drip(w, r, a)
 	default:
@@ -172,7 +181,7 @@ func (e *Emulator) pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
-	case <-e.closing:
+	case <-e.closing.Done():
 	}
 }
 

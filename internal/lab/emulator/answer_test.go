@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
 )
 
 // wire is an emulator behind a real server, and a client of it.
@@ -47,7 +49,7 @@ func (w wire) send(ctx context.Context, r *http.Request) (*http.Response, error)
 }
 
 func (w wire) sms(ctx context.Context, changes ...string) (*http.Response, error) {
-	return w.send(ctx, signed(w.e, ActionSendSms, sending(changes...)))
+	return w.send(ctx, signed(w.e, gateway.ActionSendSms, sending(changes...)))
 }
 
 func TestConnectionFaultsOnTheWire(t *testing.T) {
@@ -195,15 +197,15 @@ func TestTimes(t *testing.T) {
 		want   time.Duration
 		pieces int
 	}{
-		{"", Options{}, ActionSendSms, 0, 1},
-		{"", Options{Latency: 50 * time.Millisecond}, ActionSendSms, 50 * time.Millisecond, 1},
-		{"", Options{Latency: 50 * time.Millisecond}, ActionQuerySendDetails, 50 * time.Millisecond, 1},
-		{"latency=2s", Options{Latency: 50 * time.Millisecond}, ActionSendSms, 2 * time.Second, 1},
-		{"code=ServiceUnavailable,latency=3s", Options{}, ActionSendSms, 3 * time.Second, 1},
-		{"lag=3s", Options{Latency: time.Second}, ActionSendSms, time.Second, 1},
-		{"slow", Options{}, ActionSendSms, 5 * time.Second, 20},
-		{"slow,duration=1h,latency=1s", Options{}, ActionSendSms, time.Hour + time.Second, 20},
-		{"slow,action=QuerySendDetails", Options{}, ActionQuerySendDetails, 5 * time.Second, 20},
+		{"", Options{}, gateway.ActionSendSms, 0, 1},
+		{"", Options{Latency: 50 * time.Millisecond}, gateway.ActionSendSms, 50 * time.Millisecond, 1},
+		{"", Options{Latency: 50 * time.Millisecond}, gateway.ActionQuerySendDetails, 50 * time.Millisecond, 1},
+		{"latency=2s", Options{Latency: 50 * time.Millisecond}, gateway.ActionSendSms, 2 * time.Second, 1},
+		{"code=ServiceUnavailable,latency=3s", Options{}, gateway.ActionSendSms, 3 * time.Second, 1},
+		{"lag=3s", Options{Latency: time.Second}, gateway.ActionSendSms, time.Second, 1},
+		{"slow", Options{}, gateway.ActionSendSms, 5 * time.Second, 20},
+		{"slow,duration=1h,latency=1s", Options{}, gateway.ActionSendSms, time.Hour + time.Second, 20},
+		{"slow,action=QuerySendDetails", Options{}, gateway.ActionQuerySendDetails, 5 * time.Second, 20},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			if row.spec != "" {
@@ -213,7 +215,7 @@ func TestTimes(t *testing.T) {
 			e := New(row.opts)
 			defer e.Close()
 			params := sending()
-			if row.action == ActionQuerySendDetails {
+			if row.action == gateway.ActionQuerySendDetails {
 				params = looking()
 			}
 			began := time.Now()
@@ -236,7 +238,7 @@ func TestSlowEndsWithTheClient(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
-		e.ServeHTTP(httptest.NewRecorder(), signed(e, ActionSendSms, sending()).WithContext(ctx))
+		e.ServeHTTP(httptest.NewRecorder(), signed(e, gateway.ActionSendSms, sending()).WithContext(ctx))
 		assert.Equal(t, time.Second, time.Since(began))
 		assert.Len(t, e.Sent(), 1)
 	})
@@ -247,7 +249,7 @@ func TestAbortWithoutHijacking(t *testing.T) {
 	t.Parallel()
 	e, _ := newTest(t, Options{Faults: mustFaults(t, "drop")})
 	assert.PanicsWithValue(t, http.ErrAbortHandler, func() {
-		e.ServeHTTP(httptest.NewRecorder(), signed(e, ActionSendSms, sending()))
+		e.ServeHTTP(httptest.NewRecorder(), signed(e, gateway.ActionSendSms, sending()))
 	})
 	assert.Zero(t, e.Stats().InFlight)
 }
@@ -257,7 +259,7 @@ func TestResetOverTLS(t *testing.T) {
 	e, _ := newTest(t, Options{Faults: mustFaults(t, "reset")})
 	server := httptest.NewTLSServer(e)
 	t.Cleanup(server.Close)
-	r := signed(e, ActionSendSms, sending())
+	r := signed(e, gateway.ActionSendSms, sending())
 	r.RequestURI = ""
 	u, err := url.Parse(server.URL)
 	require.NoError(t, err)

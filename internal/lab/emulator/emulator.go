@@ -1,9 +1,42 @@
+// Package emulator is a local Dysmsapi 2017-05-25, Aliyun's SMS service,
+// faithful enough that other vendors' clients work against it: it checks both
+// signatures, the clock, the nonce and the parameters, enforces the limits per
+// phone, answers look-ups, pushes delivery reports, and misbehaves on request.
+//
+// The actions are those of [gateway.Actions]. Answers are always JSON; a request
+// for another format is refused. Package fault says how to misbehave.
+//
+// # What it keeps
+//
+// Every message it accepts is kept in memory until [Emulator.Reset], because a
+// test wants to see all of them. A million messages take about a gigabyte.
+// [Options].Keep bounds that by time.
+//
+// # Administration
+//
+// These routes need no signature, and show phone numbers and passcodes on
+// purpose. Serve the emulator on loopback alone.
+//
+//	GET    /_/sent    what was accepted, one JSON object a line, oldest first;
+//	                  with ?after=N what came behind the first N, or 410 where
+//	                  some of that was dropped
+//	GET    /_/stats   counters, see [Stats]
+//	POST   /_/reset   drops everything: messages, limits, nonces, counters, faults
+//	GET    /_/faults  the faults and how often each has fired
+//	POST   /_/faults  replaces them: one SPEC a line, or JSON (see below)
+//	DELETE /_/faults  clears them
+//
+// The JSON of POST /_/faults is a fault or an array of faults, each a SPEC in a
+// string, an object {"spec": SPEC}, or an object of a SPEC's items such as
+// {"kind": "code", "code": "Throttling.User", "count": 3}.
+//
+// A fault meets a request that is signed rightly and has sound parameters. The
+// first fault that matches is the one that fires; one request meets one fault.
+// A fault that accepts the message does not fire where the limits refuse it.
 package emulator
 
 import (
-	"cmp"
-	"encoding/hex"
-	"fmt"
+	"context"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -11,6 +44,10 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/fault"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/number"
 )
 
 // The access key of an emulator whose options name none.
@@ -32,11 +69,16 @@ type Options struct {
 	// Limits turns on the windows for each phone: 1 a minute, 5 an hour and 10 a
 	// day for a signature, 40 a day over all signatures.
 	Limits bool
-	// MaxQPS answers Throttling.User to what exceeds so many SendSms in one
-	// second of the clock; 0 is no limit.
+	// MaxQPS answers Throttling.User to what exceeds so many sends in one second
+	// of the clock; 0 is no limit.
 	MaxQPS int
 	// SignNames are the approved signatures; empty: any.
 	SignNames []string
+	// Filings are what the carriers have on file about every signature, as
+	// GetSmsSign tells it: CARRIER=STATUS or CARRIER=STATUS:REASON, such as
+	// "unicom=-2:UNBINDING_QUA". A carrier that is not named has filed it. New
+	// panics where [CheckFiling] finds one wrong.
+	Filings []string
 	// Templates are the codes of the approved templates; empty: any. Behind a
 	// code may stand the variables that the template has, with colons between:
 	// "SMS_154950909:code". Then another variable draws the service's refusal
@@ -46,7 +88,7 @@ type Options struct {
 	// international. New panics where [CheckTemplate] finds one wrong.
 	Templates []string
 	// Keep is for how long accepted messages are kept; 0: until [Emulator.Reset].
-	// Look-ups, too, find no message that was forgotten.
+	// Look-ups, too, find no message that was dropped.
 	Keep time.Duration
 	// LookupLag is how long QuerySendDetails does not find a message that was
 	// accepted.
@@ -61,11 +103,8 @@ type Options struct {
 	// Now is the clock of signatures, limits, messages and the Date header; nil:
 	// time.Now. Latencies and the pushing of reports go by the real one.
 	Now func() time.Time
-	// Seed makes the faults with a share, and the request ids, the same each
-	// time; 0: each time others.
-	Seed uint64
 	// Faults are set from the start. New panics where one breaks a rule.
-	Faults []Fault
+	Faults []fault.Fault
 	// Logger gets neither phone numbers nor passcodes; nil: no log.
 	Logger *slog.Logger
 }
@@ -75,20 +114,24 @@ type Options struct {
 type Emulator struct {
 	opts      Options
 	templates map[string]template // by code
-	nonces    *nonces
-	counters  *counters
-	random    *random
+	filings   []filing
+	gateway   *gateway.Gateway
+	service   map[string]func(*gateway.Call) answer // by action
+	admin     http.Handler
 	pusher    *pusher // nil without a report URL
+
+	// closing ends what waits. working counts requests; none is added to it after
+	// closing, which mu guards.
+	closing context.Context
+	close   context.CancelFunc
+	working sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows
 	store  *store
 	limits *limits
-	faults faultSet
+	faults fault.Set
 	qps    qps
-
-	life    sync.Mutex // guards the closing of closing, and working.Add against it
-	working sync.WaitGroup
-	closing chan struct{}
+	stats  Stats
 }
 
 // New returns an emulator that serves at once.
@@ -105,82 +148,88 @@ func New(opts Options) *Emulator {
 	if opts.ReportWaits == nil {
 		opts.ReportWaits = []time.Duration{time.Minute, 5 * time.Minute, 10 * time.Minute}
 	}
-	for _, f := range opts.Faults {
-		if err := f.Validate(); err != nil {
-			panic("emulator: " + err.Error())
-		}
-	}
 	e := &Emulator{
 		opts:      opts,
-		templates: mustTemplates(opts.Templates),
-		nonces:    newNonces(),
-		counters:  newCounters(),
-		random:    newRandom(opts.Seed),
+		templates: map[string]template{},
+		filings:   must(readFilings(opts.Filings)),
+		gateway:   gateway.New(opts.AccessKeyID, opts.AccessKeySecret, opts.Now),
 		store:     newStore(opts.Now(), opts.Keep),
 		limits:    newLimits(),
-		faults:    newFaultSet(opts.Faults),
-		closing:   make(chan struct{}),
+		faults:    must(fault.NewSet(opts.Faults)),
+		stats:     newStats(),
 	}
+	for _, spec := range opts.Templates {
+		t := must(readTemplate(spec))
+		e.templates[t.code] = t
+	}
+	e.service = map[string]func(*gateway.Call) answer{
+		gateway.ActionSendSms:              e.sendSms,
+		gateway.ActionSendBatchSms:         e.sendBatchSms,
+		gateway.ActionQuerySendDetails:     e.querySendDetails,
+		gateway.ActionQuerySmsSign:         e.approval("SignName", e.querySmsSign),
+		gateway.ActionQuerySmsTemplate:     e.approval("TemplateCode", e.querySmsTemplate),
+		gateway.ActionGetSmsSign:           e.approval("SignName", e.getSmsSign),
+		gateway.ActionGetSmsTemplate:       e.approval("TemplateCode", e.getSmsTemplate),
+		gateway.ActionQuerySmsSignList:     e.signList(),
+		gateway.ActionQuerySmsTemplateList: e.templateList(),
+	}
+	e.admin = e.adminRoutes()
+	e.closing, e.close = context.WithCancel(context.Background())
 	if opts.ReportURL != "" {
 		e.pusher = newPusher(httpPost(opts.ReportURL), opts.ReportWaits, opts.Logger)
 	}
 	return e
 }
 
+// must panics on options that the caller should have checked.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic("emulator: " + err.Error())
+	}
+	return v
+}
+
 // ServeHTTP serves the API on "/" and the administration on "/_/".
 func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if route, ok := strings.CutPrefix(r.URL.Path, "/_/"); ok {
-		e.serveAdmin(w, r, route)
+	if strings.HasPrefix(r.URL.Path, "/_/") {
+		e.admin.ServeHTTP(w, r)
 		return
 	}
 	if !e.enter() {
-		e.deliver(w, r, e.refused(r.Host, refuse(codeUnavailable)))
+		e.deliver(w, r, e.refused(r.Host, gateway.Refuse(gateway.CodeUnavailable)))
 		return
 	}
 	defer e.leave()
-	c, a := e.handle(r)
-	e.counters.answered(c.action, a)
-	e.opts.Logger.LogAttrs(r.Context(), slog.LevelDebug, "request answered",
-		slog.String("action", c.action), slog.String("answer", a.label), slog.String("request_id", a.requestID))
-	e.deliver(w, r, a)
-}
-
-func (e *Emulator) handle(r *http.Request) (*call, answer) {
-	c, refused := readCall(r)
+	var a answer
+	c, refused := e.gateway.Admit(r)
 	if refused == nil {
-		refused = e.authenticate(c, e.opts.Now())
+		a = e.service[c.Action](c)
+	} else {
+		a = e.refused(c.Host, refused)
 	}
-	if refused != nil {
-		return c, e.refused(c.host, refused)
-	}
-	switch c.action {
-	case ActionSendSms:
-		return c, e.sendSms(c)
-	case ActionQuerySendDetails:
-		return c, e.querySendDetails(c)
-	case ActionQuerySmsSign:
-		return c, e.querySmsSign(c)
-	default:
-		return c, e.querySmsTemplate(c)
-	}
+	e.answered(c.Action, a)
+	e.opts.Logger.LogAttrs(r.Context(), slog.LevelDebug, "request answered",
+		slog.String("action", c.Action), slog.String("answer", a.label), slog.String("request_id", a.requestID))
+	e.deliver(w, r, a)
 }
 
 // enter counts a request in, unless the emulator is closing.
 func (e *Emulator) enter() bool {
-	e.life.Lock()
-	defer e.life.Unlock()
-	select {
-	case <-e.closing:
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing.Err() != nil {
 		return false
-	default:
 	}
 	e.working.Add(1)
-	e.counters.began()
+	e.stats.InFlight++
+	e.stats.MaxInFlight = max(e.stats.MaxInFlight, e.stats.InFlight)
 	return true
 }
 
 func (e *Emulator) leave() {
-	e.counters.ended()
+	e.mu.Lock()
+	e.stats.InFlight--
+	e.mu.Unlock()
 	e.working.Done()
 }
 
@@ -188,13 +237,9 @@ func (e *Emulator) leave() {
 // when all of them have ended. Later requests are answered ServiceUnavailable;
 // what was accepted can still be read.
 func (e *Emulator) Close() {
-	e.life.Lock()
-	select {
-	case <-e.closing:
-	default:
-		close(e.closing)
-	}
-	e.life.Unlock()
+	e.mu.Lock()
+	e.close()
+	e.mu.Unlock()
 	e.working.Wait()
 	if e.pusher != nil {
 		e.pusher.close()
@@ -203,22 +248,25 @@ func (e *Emulator) Close() {
 
 // SetFaults replaces the faults, or leaves them as they are and returns the
 // first rule that is broken.
-func (e *Emulator) SetFaults(faults []Fault) error {
-	if err := checkCount(faults); err != nil {
+func (e *Emulator) SetFaults(faults []fault.Fault) error {
+	set, err := fault.NewSet(faults)
+	if err != nil {
 		return err
-	}
-	for i, f := range faults {
-		if err := f.Validate(); err != nil {
-			return fmt.Errorf("fault %d: %w", i+1, err)
-		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.faults = newFaultSet(slices.Clone(faults))
+	e.faults = set
 	return nil
 }
 
-// Reset forgets everything: messages, limits, nonces, counters, faults and the
+// faultFor picks the fault of a request that accepts nothing.
+func (e *Emulator) faultFor(action string, numbers ...number.Number) *fault.Fault {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.faults.Pick(action, numbers, false, rand.Float64)
+}
+
+// Reset drops everything: messages, limits, nonces, counters, faults and the
 // reports that wait to be pushed.
 func (e *Emulator) Reset() {
 	e.mu.Lock()
@@ -226,24 +274,36 @@ func (e *Emulator) Reset() {
 	e.limits = newLimits()
 	e.faults = nil
 	e.qps = qps{}
+	inFlight := e.stats.InFlight
+	e.stats = newStats()
+	e.stats.InFlight, e.stats.MaxInFlight = inFlight, inFlight
 	e.mu.Unlock()
-	e.nonces.reset()
-	e.counters.reset()
+	e.gateway.Reset()
 	if e.pusher != nil {
 		e.pusher.reset()
 	}
 }
 
-// Stats returns the counters.
-func (e *Emulator) Stats() Stats {
-	s := e.counters.snapshot()
-	if e.pusher != nil {
-		s.Reports = e.pusher.stats()
-	}
-	return s
+// messages returns what was accepted so far, and how many messages were dropped
+// that came before. Messages are only appended, and reset and sweep begin a new
+// slice, so that the result may be read without the lock.
+func (e *Emulator) messages() (kept []*message, dropped int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clip(e.store.all), e.store.dropped
 }
 
-// qps counts the messages of one second of the clock.
+// Sent returns the messages that were accepted, oldest first.
+func (e *Emulator) Sent() []Sent {
+	messages, _ := e.messages()
+	sent := make([]Sent, 0, len(messages))
+	for _, m := range messages {
+		sent = append(sent, m.sent())
+	}
+	return sent
+}
+
+// qps counts the sends of one second of the clock.
 type qps struct {
 	second int64
 	count  int
@@ -256,33 +316,4 @@ func (q *qps) exceeds(most int, now time.Time) bool {
 	}
 	q.count++
 	return most > 0 && q.count > most
-}
-
-// random is a source of randomness for concurrent use.
-type random struct {
-	mu  sync.Mutex
-	pcg *rand.Rand
-}
-
-func newRandom(seed uint64) *random {
-	return &random{pcg: rand.New(rand.NewPCG(cmp.Or(seed, rand.Uint64()), 0))}
-}
-
-func (r *random) float() float64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.pcg.Float64()
-}
-
-// requestID returns an id in the form of a UUID in capitals.
-func (r *random) requestID() string {
-	var b [16]byte
-	r.mu.Lock()
-	for i := range b {
-		b[i] = byte(r.pcg.Uint32())
-	}
-	r.mu.Unlock()
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80 // version 4 of RFC 9562
-	s := strings.ToUpper(hex.EncodeToString(b[:]))
-	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
 }

@@ -1,219 +1,169 @@
 package emulator
 
 import (
-	"fmt"
-	"strings"
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/fault"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
 )
 
-func TestParseFault(t *testing.T) {
+// codes are those of Aliyun's tables that a client must tell apart, with the
+// HTTP status of each.
+var codes = map[int][]string{
+	200: {
+		"isp.SYSTEM_ERROR", "isp.GATEWAY_ERROR", "isp.RAM_PERMISSION_DENY",
+		"isv.BUSINESS_LIMIT_CONTROL", "isv.MOBILE_NUMBER_ILLEGAL", "isv.BLACK_KEY_CONTROL_LIMIT", "isv.CUSTOMER_REFUSED",
+		"isv.SMS_TEMPLATE_ILLEGAL", "isv.SMS_SIGNATURE_ILLEGAL", "isv.SMS_SIGNATURE_SCENE_ILLEGAL",
+		"isv.SMS_SIGN_ILLEGAL", "isv.SIGN_STATE_ILLEGAL", "isv.TEMPLATE_MISSING_PARAMETERS",
+		"isv.TEMPLATE_PARAMS_ILLEGAL", "template_parameter_count_illegal", "isv.PARAM_LENGTH_LIMIT",
+		"isv.PARAM_NOT_SUPPORT_URL", "isv.INVALID_JSON_PARAM", "isv.INVALID_PARAMETERS", "isv.SMS_CONTENT_ILLEGAL",
+		"isv.UNSUPPORTED_CONTENT", "isv.SMS_CONTENT_MISMATCH_TEMPLATE_TYPE", "isv.DOMESTIC_NUMBER_NOT_SUPPORTED",
+		"isv.SMS_TEST_NUMBER_LIMIT", "isv.SMS_TEST_SIGN_TEMPLATE_LIMIT", "isv.SMS_TEST_TEMPLATE_PARAMS_ILLEGAL",
+		"isv.EXTEND_CODE_ERROR", "isv.MOBILE_COUNT_OVER_LIMIT", "isv.DAY_LIMIT_CONTROL", "isv.MONTH_LIMIT_CONTROL",
+		"isv.AMOUNT_NOT_ENOUGH", "isv.OUT_OF_SERVICE", "isv.ACCOUNT_NOT_EXISTS", "isv.ACCOUNT_ABNORMAL",
+		"isv.SECURITY_FROZEN_ACCOUNT", "isv.PRODUCT_UN_SUBSCRIPT", "isv.PRODUCT_UNSUBSCRIBE", "isv.DENY_IP_RANGE",
+	},
+	400: {
+		"Throttling", "Throttling.User", "Throttling.Api", "SignatureNonceUsed", "SignatureDoesNotMatch",
+		"InvalidTimeStamp.Expired", "InvalidTimeStamp.Format", "InvalidAccessKeyId.Inactive",
+		"InvalidSecurityToken.Expired", "InvalidSecurityToken.Malformed", "MissingSecurityToken", "MissingPhoneNumbers",
+		"InvalidParameter", "a_code_that_nobody_knows",
+	},
+	403: {"Forbidden", "Forbidden.RAM", "NoPermission"},
+	404: {"InvalidAccessKeyId.NotFound", "InvalidAction.NotFound"},
+	500: {"InternalError"},
+	503: {"ServiceUnavailable"},
+}
+
+func TestEveryCodeCanBeProduced(t *testing.T) {
 	t.Parallel()
-	for spec, want := range map[string]Fault{
-		"drop":                  {Kind: KindDrop},
-		"accept_drop,count=1":   {Kind: KindDrop, Accept: true, Count: 1},
-		" hang , share=0.25 ":   {Kind: KindHang, Share: 0.25},
-		"code=isv.X":            {Kind: KindCode, Code: "isv.X"},
-		"code,code=isv.X":       {Kind: KindCode, Code: "isv.X"},
-		"accept_code=Internal":  {Kind: KindCode, Accept: true, Code: "Internal"},
-		"throttle,count=3":      {Kind: KindCode, Code: "Throttling.User", Count: 3},
-		"latency=2s":            {Kind: KindLatency, Latency: 2 * time.Second},
-		"lag=10s":               {Kind: KindLag, Lag: 10 * time.Second},
-		"slow,duration=1m":      {Kind: KindSlow, Duration: time.Minute},
-		"reset,phone=138000000": {}, // replaced below
-		"undelivered,err=X,lag=1ms,latency=1ms": {
-			Kind: KindUndelivered, Err: "X", Lag: time.Millisecond, Latency: time.Millisecond,
-		},
-		"hang,action=QuerySendDetails,phone=8613812345678": {Kind: KindHang, Action: ActionQuerySendDetails, Phone: "8613812345678"},
-		"code=A,status=503,message=one, two=three,count=1": {Kind: KindCode, Code: "A", Status: 503, Message: "one, two=three,count=1"},
-		"code=isv.BUSINESS_LIMIT_CONTROL,message=" + hourMessage: {
-			Kind: KindCode, Code: "isv.BUSINESS_LIMIT_CONTROL", Message: hourMessage,
-		},
-	} {
-		got, err := ParseFault(spec)
-		if want.Kind == "" {
-			assert.Error(t, err, spec)
-			continue
+	e, _ := newTest(t, Options{})
+	for status, list := range codes {
+		for _, code := range list {
+			require.NoError(t, e.SetFaults(mustFaults(t, "code="+code)))
+			got := do(t, e, gateway.ActionSendSms, sending())
+			assert.Equal(t, code, got.Code)
+			assert.Equal(t, status, got.Status, code)
+			assert.NotEmpty(t, got.Message, code)
+			assert.Equal(t, status != 200, got.HostID != "", code)
+			assert.Empty(t, got.BizID, code)
+			assert.Equal(t, code, do(t, e, gateway.ActionSendSms, sending()).Code, "without a count it goes on")
 		}
-		require.NoError(t, err, spec)
-		assert.Equal(t, want, got, spec)
-		again, err := ParseFault(got.Spec())
-		require.NoError(t, err, got.Spec())
-		assert.Equal(t, got, again)
 	}
+	assert.Empty(t, e.Sent())
 }
 
-// TestFaultErrorsNameTheRule and no value, since a value may be a phone number.
-func TestFaultErrorsNameTheRule(t *testing.T) {
+func TestCodeOptions(t *testing.T) {
 	t.Parallel()
-	const secret = "13899998888"
-	for spec, rule := range map[string]string{
-		"":                                     "the kind must be one of",
-		secret:                                 "the kind must be one of",
-		"accept_slow":                          "the kind must be one of",
-		"accept_throttle":                      "the kind must be one of",
-		"drop=" + secret:                       "takes no value",
-		"throttle=" + secret:                   "takes no value",
-		"drop," + secret:                       "must be written key=value",
-		"drop,":                                "must be written key=value",
-		"drop," + secret + "=1":                "the options are",
-		"drop,kind=hang":                       "the options are",
-		"drop,count=1,count=2":                 "given twice",
-		"code=A,code=B":                        "given twice",
-		"latency=1s,latency=2s":                "given twice",
-		"drop,count=0":                         "count: must be a whole number, 1 or more",
-		"drop,count=-1":                        "count: must be",
-		"drop,count=1.5":                       "count: must be",
-		"drop,share=0":                         "share: must be a number above 0",
-		"drop,share=1.01":                      "share: must be",
-		"drop,share=NaN":                       "share: must be",
-		"drop,phone=":                          "phone: must be one phone number",
-		"drop,phone=138":                       "phone: must be one phone number",
-		"drop,phone=" + secret + ";" + secret:  "phone: must be one phone number",
-		"drop,action=Send":                     "action: must be SendSms",
-		"code":                                 "needs a value: code=CODE",
-		"code=":                                "code: must be 1 to 64",
-		"code=a b":                             "code: must be 1 to 64",
-		"latency":                              "needs a value: latency=TIME",
-		"lag":                                  "needs a value: lag=TIME",
-		"latency=0s":                           "latency: must be a time",
-		"latency=-1s":                          "latency: must be a time",
-		"latency=25h":                          "at most 24h",
-		"latency=5":                            "latency: must be a time",
-		"code=A,status=99":                     "status: must be an HTTP status",
-		"code=A,status=204":                    "status: must be an HTTP status",
-		"code=A,message=":                      "message: must be text",
-		"code=A,message=a\x00b":                "message: must be text",
-		"drop,status=500":                      "go with the kind code alone",
-		"drop,message=x":                       "go with the kind code alone",
-		"drop,duration=1s":                     "goes with the kind slow alone",
-		"drop,lag=1s":                          "go with a kind that accepts",
-		"drop,err=X":                           "go with a kind that accepts",
-		"undelivered,err=" + secret + " ":      "", // a code may be of digits, however odd
-		"accept_drop,action=QuerySendDetails":  "only SendSms accepts",
-		"lag=1s,action=QuerySendDetails":       "only SendSms accepts",
-		"latency=1s,action=QuerySmsSign,err=X": "only SendSms accepts",
-		"drop,action=QuerySmsSign,phone=" + secret: "phone goes with",
-	} {
-		_, err := ParseFault(spec)
-		if rule == "" {
-			assert.NoError(t, err, spec)
-			continue
-		}
-		if assert.Error(t, err, spec) {
-			assert.Contains(t, err.Error(), rule, spec)
-			assert.NotContains(t, err.Error(), secret, spec)
-		}
-	}
+	e, _ := newTest(t, Options{Faults: mustFaults(t,
+		"code=isv.BUSINESS_LIMIT_CONTROL,count=1,message="+dayMessage, "code=Odd,status=418,count=1", "code=OK,count=1")})
+	got := do(t, e, gateway.ActionSendSms, sending())
+	assert.Equal(t, dayMessage, got.Message)
+	assert.Equal(t, http.StatusTeapot, do(t, e, gateway.ActionSendSms, sending()).Status)
+	got = do(t, e, gateway.ActionSendSms, sending())
+	assert.Equal(t, "OK", got.Code)
+	assert.Empty(t, got.BizID, "OK without a BizId is no success")
+	mustSend(t, e)
 }
 
-func TestFaultPrintsWithoutThePhone(t *testing.T) {
+func TestFaultsByCountPhoneAndAction(t *testing.T) {
 	t.Parallel()
-	f := mustFaults(t, "hang,phone=13812345678")[0]
-	assert.Equal(t, "hang,phone=**** hang,phone=**** [hang,phone=****]", fmt.Sprintf("%s %+v %v", f, f, []Fault{f}))
-	assert.Equal(t, "hang,phone=13812345678", f.Spec())
+	e, _ := newTest(t, Options{Faults: mustFaults(t,
+		"code=isp.SYSTEM_ERROR,count=2,phone=8613812345678",
+		"code=Throttling,action=QuerySendDetails,count=1",
+		"code=Forbidden,action=QuerySmsSign", "code=NoPermission,action=QuerySmsTemplate",
+		"code=InternalError,action=QuerySendDetails,phone=85268326366",
+	)})
+	send := func(phones string) string {
+		return do(t, e, gateway.ActionSendSms, sending("PhoneNumbers", phones)).Code
+	}
+	assert.Equal(t, "OK", send("13900000000"), "another phone")
+	assert.Equal(t, "isp.SYSTEM_ERROR", send("13812345678"))
+	assert.Equal(t, "isp.SYSTEM_ERROR", send("13900000000,13812345678"), "one of several")
+	assert.Equal(t, "OK", send("13812345678"), "it fired twice")
+	look := func(phone string) string {
+		return do(t, e, gateway.ActionQuerySendDetails, looking("PhoneNumber", phone)).Code
+	}
+	assert.Equal(t, "Throttling", look("13812345678"))
+	assert.Equal(t, "OK", look("13812345678"))
+	assert.Equal(t, "InternalError", look("85268326366"))
+	assert.Equal(t, "Forbidden", do(t, e, gateway.ActionQuerySmsSign, map[string]string{"SignName": "x"}).Code)
+	assert.Equal(t, "NoPermission", do(t, e, gateway.ActionQuerySmsTemplate, map[string]string{"TemplateCode": "x"}).Code)
 }
 
-// TestFaultHelpIsComplete reads the help: it names every kind and option, and
-// its examples are SPECs.
-func TestFaultHelpIsComplete(t *testing.T) {
+// TestFaultsLeaveBadRequestsAlone: a wrong signature or parameter is answered
+// as ever, and uses up no count.
+func TestFaultsLeaveBadRequestsAlone(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []Kind{
-		KindCode, KindHTML502, KindEmpty, KindGarbage, KindHang, KindDrop, KindReset, KindSlow, KindLatency, KindLag,
-		KindUndelivered, aliasThrottle,
-	} {
-		assert.Regexp(t, `(?m)^  `+string(kind)+`[ =]`, FaultHelp)
-		assert.Contains(t, errKind.Error(), string(kind))
-	}
-	for option := range optionRules {
-		assert.Regexp(t, `(?m)^  `+option+`=`, FaultHelp)
-	}
-	_, examples, ok := strings.Cut(FaultHelp, "Examples:\n")
-	require.True(t, ok)
-	for _, spec := range strings.Fields(examples) {
-		_, err := ParseFault(spec)
-		assert.NoError(t, err, spec)
-	}
+	e, _ := newTest(t, Options{Faults: mustFaults(t, "code=InternalError,count=1")})
+	assert.Equal(t, codeNumberIllegal, do(t, e, gateway.ActionSendSms, sending("PhoneNumbers", "1")).Code)
+	r := signed(e, gateway.ActionSendSms, sending())
+	r.URL.RawQuery = "More=1"
+	assert.Equal(t, "SignatureDoesNotMatch", serve(t, e, r).Code)
+	assert.Equal(t, "InternalError", do(t, e, gateway.ActionSendSms, sending()).Code)
+	mustSend(t, e)
 }
 
-func TestDecodeFaults(t *testing.T) {
+func TestFaultsByShare(t *testing.T) {
 	t.Parallel()
-	drop, throttle := Fault{Kind: KindDrop, Accept: true, Count: 1}, Fault{Kind: KindCode, Code: codeThrottled, Count: 3}
-	for body, want := range map[string][]Fault{
-		"":                    nil,
-		" \n":                 nil,
-		"accept_drop,count=1": {drop},
-		"accept_drop,count=1\r\n\nthrottle,count=3\n": {drop, throttle},
-		`"accept_drop,count=1"`:                       {drop},
-		`[]`:                                          nil,
-		`{"kind":"accept_drop","count":1}`:            {drop},
-		`[{"kind":"accept_drop","count":"1"},{"kind":"code","code":"Throttling.User","count":3}]`: {drop, throttle},
-		`["accept_drop,count=1",{"spec":"throttle,count=3","fired":2,"gone":false}]`:              {drop, throttle},
-		`{"kind":"latency","latency":"2s","share":0.25,"phone":13812345678}`: {
-			{Kind: KindLatency, Latency: 2 * time.Second, Share: 0.25, Phone: "13812345678"},
-		},
-	} {
-		got, err := decodeFaults([]byte(body))
-		require.NoError(t, err, body)
-		assert.Equal(t, want, got, body)
+	e, _ := newTest(t, Options{Faults: mustFaults(t, "code=InternalError,share=0.25")})
+	for range 1000 {
+		do(t, e, gateway.ActionSendSms, sending())
 	}
-	for body, rule := range map[string]string{
-		"drop\n\nsnow":                        "line 3: fault: the kind",
-		`[{"kind":"drop"},{"kind":"x"}]`:      "fault 2: fault: the kind",
-		`{"count":1}`:                         "the kind must be",
-		`{"kind":"drop","count":1.5}`:         "count: must be a whole number",
-		`{"kind":"drop","count":true}`:        "a string or a number",
-		`{"kind":"drop","cuont":1}`:           "the options are",
-		`{"kind":"drop","duration":"1s"}`:     "goes with the kind slow",
-		`{"spec":"drop","count":1}`:           "spec goes with no other option",
-		`[1]`:                                 "must be an object",
-		`[`:                                   "must be one JSON value",
-		`{`:                                   "must be one JSON value",
-		`"drop" "drop"`:                       "must be one JSON value",
-		strings.Repeat("drop\n", maxFaults+1): "at most 1000 faults",
-	} {
-		_, err := decodeFaults([]byte(body))
-		assert.ErrorContains(t, err, rule, body)
-	}
+	assert.InDelta(t, 250, e.Stats().Faults, 100) // seven standard deviations
 }
 
-func FuzzParseFault(f *testing.F) {
-	for _, seed := range []string{
-		"accept_drop,count=1", "code=isv.X,message=a,b", "hang,share=0.25,phone=13812345678", "latency=2s",
-		"slow,duration=1h", "throttle,count=3", "undelivered,err=X,lag=1ns,latency=24h", "code=A,message= x ",
-	} {
-		f.Add(seed)
+func TestFirstMatchingFaultFires(t *testing.T) {
+	t.Parallel()
+	e, _ := newTest(t, Options{Faults: mustFaults(t, "code=A,count=1", "code=B,count=1", "code=C,count=1")})
+	for _, want := range []string{"A", "B", "C", "OK"} {
+		assert.Equal(t, want, do(t, e, gateway.ActionSendSms, sending()).Code)
 	}
-	f.Fuzz(func(t *testing.T, spec string) {
-		fault, err := ParseFault(spec)
-		if err != nil {
-			return
-		}
-		if err := fault.Validate(); err != nil {
-			t.Fatalf("ParseFault let pass what Validate refuses: %v", err)
-		}
-		again, err := ParseFault(fault.Spec())
-		if err != nil || again != fault {
-			t.Fatalf("%q reads as %+v, its SPEC %q as %+v, %v", spec, fault, fault.Spec(), again, err)
-		}
-	})
+	assert.Equal(t, []fault.Listed{
+		{Spec: "code=A,count=1", Fired: 1, Gone: true}, {Spec: "code=B,count=1", Fired: 1, Gone: true},
+		{Spec: "code=C,count=1", Fired: 1, Gone: true},
+	}, e.faults.List())
 }
 
-func FuzzDecodeFaults(f *testing.F) {
-	f.Add([]byte("drop\nhang,count=1"))
-	f.Add([]byte(`[{"kind":"code","code":"X","share":1e-3},"drop",{"spec":"hang"}]`))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		faults, err := decodeFaults(body)
-		if err != nil {
-			return
+func TestUndeliveredAndLagFaults(t *testing.T) {
+	t.Parallel()
+	e, c := newTest(t, Options{LookupLag: time.Minute, Faults: mustFaults(t,
+		"undelivered,count=1", "undelivered,err=USER_REJECT,count=1", "lag=1s,count=1",
+		"accept_code=InternalError,err=IS_CLOSE,lag=2s,count=1")})
+	for _, out := range []string{"a", "b", "c"} {
+		mustSend(t, e, "OutId", out)
+	}
+	assert.Equal(t, "InternalError", do(t, e, gateway.ActionSendSms, sending("OutId", "d")).Code)
+	mustSend(t, e, "OutId", "e")
+	rows := func() string {
+		text := ""
+		for _, row := range do(t, e, gateway.ActionQuerySendDetails, looking()).SmsSendDetailDTOs.SmsSendDetailDTO {
+			text += row.OutID + ":" + string(rune('0'+row.SendStatus)) + ":" + row.ErrCode + " "
 		}
-		for _, fault := range faults {
-			if err := fault.Validate(); err != nil {
-				t.Fatalf("decoded what Validate refuses: %v", err)
-			}
-		}
-	})
+		return text
+	}
+	assert.Empty(t, rows())
+	c.advance(time.Second)
+	assert.Equal(t, "c:3:DELIVERED ", rows())
+	c.advance(time.Second)
+	assert.Equal(t, "d:2:IS_CLOSE c:3:DELIVERED ", rows())
+	c.advance(time.Minute)
+	assert.Equal(t, "e:3:DELIVERED d:2:IS_CLOSE c:3:DELIVERED b:2:USER_REJECT a:2:MOBILE_NOT_ON_SERVICE ", rows())
+}
+
+func TestSetFaultsChecks(t *testing.T) {
+	t.Parallel()
+	e, _ := newTest(t, Options{Faults: mustFaults(t, "code=A")})
+	assert.ErrorContains(t, e.SetFaults([]fault.Fault{{Kind: fault.KindDrop}, {Kind: "snow"}}), "fault 2: fault: the kind")
+	assert.Equal(t, "A", do(t, e, gateway.ActionSendSms, sending()).Code, "the old ones stay")
+	faults := mustFaults(t, "code=B")
+	require.NoError(t, e.SetFaults(faults))
+	faults[0].Code = "C"
+	assert.Equal(t, "B", do(t, e, gateway.ActionSendSms, sending()).Code, "the caller's slice is the caller's")
+	assert.PanicsWithValue(t, "emulator: fault 1: "+fault.Fault{}.Validate().Error(), func() { New(Options{Faults: []fault.Fault{{Kind: "snow"}}}) })
 }

@@ -25,63 +25,66 @@ var (
 	}
 )
 
-// history is when messages were accepted, oldest first, in Unix nanoseconds.
-type history []int64
+// times are when messages were accepted, oldest first, in Unix nanoseconds.
+type times []int64
 
 // exceeded returns the message of the first window that is full.
-func (h history) exceeded(windows []window, now int64) string {
+func (t times) exceeded(windows []window, now int64) string {
 	for _, w := range windows {
-		if len(h) >= w.permits && h[len(h)-w.permits] > now-int64(w.span) {
+		if len(t) >= w.permits && t[len(t)-w.permits] > now-int64(w.span) {
 			return w.message
 		}
 	}
 	return ""
 }
 
+// with appends a time and drops what no window reaches back to.
+func (t times) with(at int64, most int) times {
+	if len(t) > most {
+		t = append(times(nil), t[len(t)-most:]...)
+	}
+	return append(t, at)
+}
+
+// pair is a signature and a phone's key.
+type pair struct{ sign, phone string }
+
 // limits enforces the windows. It is guarded by the emulator's lock.
 type limits struct {
-	pairs  map[[2]string]history
-	phones map[string]history
+	pairs  map[pair]times
+	phones map[string]times
 }
 
 func newLimits() *limits {
-	return &limits{pairs: map[[2]string]history{}, phones: map[string]history{}}
+	return &limits{pairs: map[pair]times{}, phones: map[string]times{}}
 }
 
-// take counts one message to each number, or none of them and returns the
-// message of the window that is full.
-func (l *limits) take(sign string, numbers []number, now time.Time) string {
+// take counts one message to each recipient. Where a window is full it counts
+// none and returns the window's message.
+func (l *limits) take(to []recipient, now time.Time) string {
 	at := now.UnixNano()
-	for i, n := range numbers {
-		pair := [2]string{sign, n.key}
-		message := l.pairs[pair].exceeded(pairWindows, at)
+	for i, r := range to {
+		p := pair{r.sign, r.number.Key}
+		message := l.pairs[p].exceeded(pairWindows, at)
 		if message == "" {
-			message = l.phones[n.key].exceeded(phoneWindows, at)
+			message = l.phones[p.phone].exceeded(phoneWindows, at)
 		}
 		if message != "" {
-			l.giveBack(sign, numbers[:i])
+			l.undo(to[:i])
 			return message
 		}
-		l.pairs[pair] = add(l.pairs[pair], at, 10)
-		l.phones[n.key] = add(l.phones[n.key], at, 40)
+		l.pairs[p] = l.pairs[p].with(at, 10)
+		l.phones[p.phone] = l.phones[p.phone].with(at, 40)
 	}
 	return ""
 }
 
-// giveBack undoes take for messages that were not accepted after all. It must
-// follow take under one holding of the lock, so that the last entries are they.
-func (l *limits) giveBack(sign string, numbers []number) {
-	for _, n := range numbers {
-		pair := [2]string{sign, n.key}
-		l.pairs[pair] = l.pairs[pair][:len(l.pairs[pair])-1]
-		l.phones[n.key] = l.phones[n.key][:len(l.phones[n.key])-1]
+// undo undoes take for messages that were not accepted after all. It must follow
+// take under one holding of the lock, so that the last times are theirs.
+func (l *limits) undo(to []recipient) {
+	for _, r := range to {
+		p := pair{r.sign, r.number.Key}
+		l.pairs[p] = l.pairs[p][:len(l.pairs[p])-1]
+		l.phones[p.phone] = l.phones[p.phone][:len(l.phones[p.phone])-1]
 	}
-}
-
-// add appends to a history and drops what no window reaches back to.
-func add(h history, at int64, most int) history {
-	if len(h) > most {
-		h = append(history(nil), h[len(h)-most:]...)
-	}
-	return append(h, at)
 }

@@ -1,12 +1,16 @@
 package emulator
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/number"
 )
 
 const (
@@ -19,7 +23,7 @@ const (
 // limitedBy sends once and returns the message of the limit, or "".
 func limitedBy(t *testing.T, e *Emulator, changes ...string) string {
 	t.Helper()
-	got := do(t, e, ActionSendSms, sending(changes...))
+	got := do(t, e, gateway.ActionSendSms, sending(changes...))
 	if got.Code == "OK" {
 		return ""
 	}
@@ -102,7 +106,7 @@ func TestUnacceptedMessagesDoNotCount(t *testing.T) {
 	e, _ := newTest(t, Options{Limits: true, Faults: mustFaults(t,
 		"code=isp.SYSTEM_ERROR,count=2", "accept_code=InternalError")})
 	for _, want := range []string{"isp.SYSTEM_ERROR", "isp.SYSTEM_ERROR", "InternalError", codeLimited, codeLimited} {
-		assert.Equal(t, want, do(t, e, ActionSendSms, sending()).Code)
+		assert.Equal(t, want, do(t, e, gateway.ActionSendSms, sending()).Code)
 	}
 	assert.Len(t, e.Sent(), 1)
 	assert.Equal(t, int64(3), e.Stats().Faults, "a fault that accepts does not fire where the limits refuse")
@@ -146,20 +150,42 @@ func TestLimitsAgainstModel(t *testing.T) {
 			case count(day, now, func(a event) bool { return a.phone == phone }) >= 40:
 				want = phoneMessage
 			}
-			numbers := []number{{key: phone}}
-			if got := l.take(sign, numbers, now); got != want {
+			to := []recipient{{number: number.Number{Key: phone}, sign: sign}}
+			if got := l.take(to, now); got != want {
 				t.Fatalf("%q, the model says %q", got, want)
 			}
 			if want != "" {
 				continue
 			}
-			if rapid.Bool().Draw(t, "give back") {
-				l.giveBack(sign, numbers)
+			if rapid.Bool().Draw(t, "undo") {
+				l.undo(to)
 				continue
 			}
 			accepted = append(accepted, event{sign, phone, now})
 			if n := len(l.phones[phone]); n > 41 {
 				t.Fatalf("%d entries for a phone", n)
+			}
+		}
+	})
+}
+
+// FuzzSend signs whatever it is given: what is accepted keeps the rules.
+func FuzzSend(f *testing.F) {
+	f.Add("13812345678", "阿里云", "SMS_1", `{"code":"123456"}`, "req-1")
+	f.Add("13812345678,85268326366", "a", "b", `{"code":"0a0A","name":"x"}`, "")
+	f.Add("+8613812345678", "a", "b", `{"code":1234}`, "\x00")
+	f.Fuzz(func(t *testing.T, phones, sign, template, param, outID string) {
+		e, _ := newTest(t, Options{Limits: true})
+		got := do(t, e, gateway.ActionSendSms, map[string]string{
+			"PhoneNumbers": phones, "SignName": sign, "TemplateCode": template, "TemplateParam": param, "OutId": outID,
+		})
+		sent := e.Sent()
+		if (got.Code == "OK") != (len(sent) > 0) || (got.Code == "OK") != (got.BizID != "") {
+			t.Fatalf("code %q, BizId %q, %d accepted", got.Code, got.BizID, len(sent))
+		}
+		for _, s := range sent {
+			if !isPasscode(s.Code) || s.OutID != outID || strings.Trim(s.Phone, "0123456789") != "" {
+				t.Fatalf("accepted: %+v", s)
 			}
 		}
 	})

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
 )
 
 func TestQuerySendDetails(t *testing.T) {
@@ -18,18 +21,18 @@ func TestQuerySendDetails(t *testing.T) {
 	mustSend(t, e, "OutId", "req-1")
 	mustSend(t, e, "OutId", "other", "PhoneNumbers", "13900000000")
 
-	got := do(t, e, ActionQuerySendDetails, looking())
+	got := do(t, e, gateway.ActionQuerySendDetails, looking())
 	require.Equal(t, "OK", got.Code)
-	assert.Equal(t, "1", got.TotalCount)
+	assert.Equal(t, 1, got.TotalCount)
 	assert.Equal(t, []detail{{
 		PhoneNum: "13812345678", SendStatus: sendDone, ErrCode: "DELIVERED", TemplateCode: "SMS_1",
 		Content: "【阿里云】您的验证码为123456,请勿泄露于他人!", SendDate: "2026-11-22 12:30:00",
 		ReceiveDate: "2026-11-22 12:30:00", OutID: "req-1",
 	}}, got.SmsSendDetailDTOs.SmsSendDetailDTO)
 
-	none := do(t, e, ActionQuerySendDetails, looking("PhoneNumber", "13700000000"))
+	none := do(t, e, gateway.ActionQuerySendDetails, looking("PhoneNumber", "13700000000"))
 	assert.Equal(t, "OK", none.Code)
-	assert.Equal(t, "0", none.TotalCount)
+	assert.Equal(t, 0, none.TotalCount)
 	assert.Empty(t, none.SmsSendDetailDTOs.SmsSendDetailDTO)
 }
 
@@ -42,8 +45,8 @@ func TestLookupFindsEveryWayOfWriting(t *testing.T) {
 		mustSend(t, e, "PhoneNumbers", phone)
 	}
 	for _, phone := range []string{"13812345678", "8613812345678"} {
-		got := do(t, e, ActionQuerySendDetails, looking("PhoneNumber", phone))
-		assert.Equal(t, "3", got.TotalCount, phone)
+		got := do(t, e, gateway.ActionQuerySendDetails, looking("PhoneNumber", phone))
+		assert.Equal(t, 3, got.TotalCount, phone)
 	}
 }
 
@@ -69,7 +72,7 @@ func TestLookupChecksParameters(t *testing.T) {
 	}
 	e, _ := newTest(t, Options{})
 	for _, row := range rows {
-		got := do(t, e, ActionQuerySendDetails, looking(row.name, row.value))
+		got := do(t, e, gateway.ActionQuerySendDetails, looking(row.name, row.value))
 		assert.Equal(t, row.code, got.Code, "%s=%s", row.name, row.value)
 	}
 }
@@ -83,8 +86,8 @@ func TestLookupPagesNewestFirst(t *testing.T) {
 	}
 	var pages []string
 	for page := 1; page <= 4; page++ {
-		got := do(t, e, ActionQuerySendDetails, looking("PageSize", "3", "CurrentPage", strconv.Itoa(page)))
-		assert.Equal(t, "7", got.TotalCount)
+		got := do(t, e, gateway.ActionQuerySendDetails, looking("PageSize", "3", "CurrentPage", strconv.Itoa(page)))
+		assert.Equal(t, 7, got.TotalCount)
 		text := ""
 		for _, row := range got.SmsSendDetailDTOs.SmsSendDetailDTO {
 			text += row.OutID
@@ -99,8 +102,8 @@ func TestLookupByBizID(t *testing.T) {
 	e, _ := newTest(t, Options{})
 	mustSend(t, e, "OutId", "a")
 	biz := mustSend(t, e, "OutId", "b").BizID
-	got := do(t, e, ActionQuerySendDetails, looking("BizId", biz))
-	require.Equal(t, "1", got.TotalCount)
+	got := do(t, e, gateway.ActionQuerySendDetails, looking("BizId", biz))
+	require.Equal(t, 1, got.TotalCount)
 	assert.Equal(t, "b", got.SmsSendDetailDTOs.SmsSendDetailDTO[0].OutID)
 }
 
@@ -108,15 +111,15 @@ func TestLookupByBizID(t *testing.T) {
 func TestLookupDayIsTheServices(t *testing.T) {
 	t.Parallel()
 	e, c := newTest(t, Options{})
-	count := func(date string) string {
-		return do(t, e, ActionQuerySendDetails, looking("SendDate", date)).TotalCount
+	count := func(date string) int {
+		return do(t, e, gateway.ActionQuerySendDetails, looking("SendDate", date)).TotalCount
 	}
 	c.set(time.Date(2026, 11, 22, 15, 59, 59, 0, time.UTC))
 	mustSend(t, e)
 	c.set(time.Date(2026, 11, 22, 16, 0, 0, 0, time.UTC))
 	mustSend(t, e)
 	mustSend(t, e)
-	assert.Equal(t, []string{"0", "1", "2"}, []string{count("20261121"), count("20261122"), count("20261123")})
+	assert.Equal(t, []int{0, 1, 2}, []int{count("20261121"), count("20261122"), count("20261123")})
 }
 
 func TestLookupLagAndDeliveryLag(t *testing.T) {
@@ -124,7 +127,7 @@ func TestLookupLagAndDeliveryLag(t *testing.T) {
 	e, c := newTest(t, Options{LookupLag: 10 * time.Second, DeliveryLag: time.Minute})
 	mustSend(t, e)
 	state := func() string {
-		got := do(t, e, ActionQuerySendDetails, looking())
+		got := do(t, e, gateway.ActionQuerySendDetails, looking())
 		for _, row := range got.SmsSendDetailDTOs.SmsSendDetailDTO {
 			return fmt.Sprint(row.SendStatus, row.ErrCode, " ", row.ReceiveDate)
 		}
@@ -141,30 +144,100 @@ func TestLookupLagAndDeliveryLag(t *testing.T) {
 	assert.Equal(t, "3DELIVERED 2026-11-22 12:31:00", state())
 }
 
-func TestQuerySignAndTemplate(t *testing.T) {
+// TestApprovals asks in the older and in the newer way, which answers texts for a
+// template.
+func TestApprovals(t *testing.T) {
 	t.Parallel()
 	open, _ := newTest(t, Options{})
 	listed, _ := newTest(t, Options{SignNames: []string{"阿里云"}, Templates: []string{"SMS_1:code"}})
 	for _, row := range []struct {
-		e      *Emulator
-		name   string
-		status int
+		e        *Emulator
+		sign     string
+		template string
+		status   int
 	}{
-		{open, "any", 1},
-		{listed, "other", 2},
+		{open, "any", "any", 1},
+		{listed, "阿里云", "SMS_1", 1},
+		{listed, "other", "other", 2},
 	} {
-		sign := do(t, row.e, ActionQuerySmsSign, map[string]string{"SignName": row.name})
-		require.Equal(t, "OK", sign.Code)
-		assert.Equal(t, row.status, *sign.SignStatus)
-		template := do(t, row.e, ActionQuerySmsTemplate, map[string]string{"TemplateCode": row.name})
-		require.Equal(t, "OK", template.Code)
-		assert.Equal(t, row.status, *template.TemplateStatus)
-		assert.Equal(t, 0, *template.TemplateType, "a verification code")
+		sign, template := map[string]string{"SignName": row.sign}, map[string]string{"TemplateCode": row.template}
+		for _, action := range []string{gateway.ActionQuerySmsSign, gateway.ActionGetSmsSign} {
+			assert.InDelta(t, row.status, do(t, row.e, action, sign).SignStatus, 0)
+		}
+		got := do(t, row.e, gateway.ActionQuerySmsTemplate, template)
+		assert.InDelta(t, row.status, got.TemplateStatus, 0)
+		assert.InDelta(t, typeVerification, got.TemplateType, 0)
+		got = do(t, row.e, gateway.ActionGetSmsTemplate, template)
+		assert.Equal(t, strconv.Itoa(row.status), got.TemplateStatus)
+		assert.Equal(t, "0", got.TemplateType)
 	}
-	assert.Equal(t, 1, *do(t, listed, ActionQuerySmsSign, map[string]string{"SignName": "阿里云"}).SignStatus)
-	assert.Equal(t, 1, *do(t, listed, ActionQuerySmsTemplate, map[string]string{"TemplateCode": "SMS_1"}).TemplateStatus)
-	assert.Equal(t, "MissingSignName", do(t, open, ActionQuerySmsSign, nil).Code)
-	assert.Equal(t, "MissingTemplateCode", do(t, open, ActionQuerySmsTemplate, nil).Code)
+	for action, want := range map[string]string{
+		gateway.ActionQuerySmsSign: "MissingSignName", gateway.ActionGetSmsSign: "MissingSignName",
+		gateway.ActionQuerySmsTemplate: "MissingTemplateCode", gateway.ActionGetSmsTemplate: "MissingTemplateCode",
+	} {
+		assert.Equal(t, want, do(t, open, action, nil).Code, action)
+	}
+}
+
+func TestLists(t *testing.T) {
+	t.Parallel()
+	e, _ := newTest(t, Options{
+		SignNames: []string{"阿里云", "Shop", "Bank"}, Templates: []string{"SMS_2=notification", "SMS_1", "SMS_3=international"},
+	})
+	type row struct {
+		SignName, TemplateCode, AuditStatus string
+		OuterTemplateType, TemplateType     int
+	}
+	ask := func(action, page string) (names []string, rows []row, total int) {
+		w := httptest.NewRecorder()
+		e.ServeHTTP(w, signed(e, action, map[string]string{"PageIndex": page, "PageSize": "2"}))
+		var got struct {
+			TotalCount                   int
+			SmsSignList, SmsTemplateList []row
+		}
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got))
+		rows = append(got.SmsSignList, got.SmsTemplateList...)
+		for _, r := range rows {
+			names = append(names, r.SignName+r.TemplateCode)
+			assert.Equal(t, "AUDIT_STATE_PASS", r.AuditStatus)
+		}
+		return names, rows, got.TotalCount
+	}
+	first, _, total := ask(gateway.ActionQuerySmsSignList, "1")
+	assert.Equal(t, []string{"阿里云", "Shop"}, first)
+	assert.Equal(t, 3, total)
+	second, _, _ := ask(gateway.ActionQuerySmsSignList, "2")
+	assert.Equal(t, []string{"Bank"}, second)
+	third, _, _ := ask(gateway.ActionQuerySmsSignList, "9223372036854775807")
+	assert.Empty(t, third)
+
+	codes, rows, total := ask(gateway.ActionQuerySmsTemplateList, "")
+	assert.Equal(t, []string{"SMS_1", "SMS_2"}, codes)
+	assert.Equal(t, 3, total)
+	assert.Equal(t, []int{0, 2, 1, 0}, []int{
+		rows[0].OuterTemplateType, rows[0].TemplateType, rows[1].OuterTemplateType, rows[1].TemplateType,
+	}, "the list numbers types in two ways")
+	for _, bad := range []map[string]string{{"PageIndex": "0"}, {"PageIndex": "x"}, {"PageSize": "51"}, {"PageSize": "-1"}} {
+		assert.Equal(t, codeInvalid, do(t, e, gateway.ActionQuerySmsSignList, bad).Code)
+	}
+}
+
+func TestFilings(t *testing.T) {
+	t.Parallel()
+	e, _ := newTest(t, Options{Filings: []string{"unicom=-2:UNBINDING_QUA", "telecom=1"}})
+	w := httptest.NewRecorder()
+	e.ServeHTTP(w, signed(e, gateway.ActionGetSmsSign, map[string]string{"SignName": "阿里云"}))
+	var got struct{ SignIspRegisterDetailList []filing }
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got))
+	assert.Equal(t, []filing{
+		{"mobile", auditDate, 3, []filingReason{}},
+		{"unicom", auditDate, -2, []filingReason{{"UNBINDING_QUA"}}},
+		{"telecom", auditDate, 1, []filingReason{}},
+	}, got.SignIspRegisterDetailList)
+	for _, spec := range []string{"", "unicom", "unicom=4", "unicom=-3", "other=3", "unicom=0:", "unicom=0:a b"} {
+		require.ErrorContains(t, CheckFiling(spec), "must be CARRIER=STATUS", spec)
+		require.Panics(t, func() { New(Options{Filings: []string{spec}}) }, spec)
+	}
 }
 
 func TestTemplatesHaveAKindAndVariables(t *testing.T) {
@@ -182,10 +255,10 @@ func TestTemplatesHaveAKindAndVariables(t *testing.T) {
 		"SMS_4": {3, "${n}"},
 		"SMS_5": {0, "${code}"},
 	} {
-		got := do(t, e, ActionQuerySmsTemplate, map[string]string{"TemplateCode": code})
+		got := do(t, e, gateway.ActionQuerySmsTemplate, map[string]string{"TemplateCode": code})
 		require.Equal(t, "OK", got.Code)
-		assert.Equal(t, 1, *got.TemplateStatus, code)
-		assert.Equal(t, want.kind, *got.TemplateType, code)
+		assert.InDelta(t, 1, got.TemplateStatus, 0, code)
+		assert.InDelta(t, want.kind, got.TemplateType, 0, code)
 		assert.Equal(t, "您的验证码为"+want.text+",请勿泄露于他人!", got.TemplateContent, code)
 	}
 }
@@ -212,7 +285,7 @@ func TestWrongTemplatesAreRefused(t *testing.T) {
 func TestTheDateIsTheClocks(t *testing.T) {
 	t.Parallel()
 	e, c := newTest(t, Options{})
-	late := signed(e, ActionQuerySmsSign, map[string]string{"SignName": "x"})
+	late := signed(e, gateway.ActionQuerySmsSign, map[string]string{"SignName": "x"})
 	c.advance(20 * time.Minute)
 	for _, r := range []*http.Request{late, httptest.NewRequest(http.MethodGet, "http://dysmsapi.test/", nil)} {
 		w := httptest.NewRecorder()

@@ -9,6 +9,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
+	"sort"
 	"sync"
 	"time"
 )
@@ -18,7 +20,7 @@ const (
 	reportTimeout = 700 * time.Millisecond
 	// maxReportBatch is how many reports one push holds at most.
 	maxReportBatch = 100
-	// reportPushes is how many pushes may be under way at once.
+	// reportPushes is how many pushes may be in progress at once.
 	reportPushes = 4
 )
 
@@ -38,7 +40,7 @@ type report struct {
 func (m *message) report() report {
 	success, code, meaning := m.outcome()
 	return report{
-		PhoneNumber: m.number.key, SendTime: serviceTime(m.at), ReportTime: serviceTime(m.reported),
+		PhoneNumber: m.number.Key, SendTime: serviceTime(m.at), ReportTime: serviceTime(m.reported),
 		Success: success, ErrCode: code, ErrMsg: meaning, SmsSize: "1", BizID: m.bizID, OutID: m.outID,
 	}
 }
@@ -56,18 +58,20 @@ type pusher struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	work   sync.WaitGroup
-	slots  chan struct{} // one for each push under way
+	slots  chan struct{} // one for each push in progress
 	wake   chan struct{} // holds one word: something is waiting
 
 	mu      sync.Mutex
-	waiting []dueReport // by time, since all wait equally long
-	epoch   int         // counts resets
+	waiting []dueReport // by time
+	resets  int
 	counts  ReportStats
 }
 
+// dueReport is a message's report that waits for its next push.
 type dueReport struct {
 	due     time.Time
 	message *message
+	pushes  int // that failed
 }
 
 func newPusher(post post, waits []time.Duration, log *slog.Logger) *pusher {
@@ -83,8 +87,14 @@ func newPusher(post post, waits []time.Duration, log *slog.Logger) *pusher {
 // push lets a message's report be pushed after a while.
 func (p *pusher) push(m *message, after time.Duration) {
 	p.mu.Lock()
-	p.waiting = append(p.waiting, dueReport{time.Now().Add(after), m})
+	p.add(dueReport{due: time.Now().Add(after), message: m})
 	p.mu.Unlock()
+}
+
+// add queues a report. The caller holds the lock.
+func (p *pusher) add(r dueReport) {
+	i := sort.Search(len(p.waiting), func(i int) bool { return p.waiting[i].due.After(r.due) })
+	p.waiting = slices.Insert(p.waiting, i, r)
 	select {
 	case p.wake <- struct{}{}:
 	default: // it is awake already
@@ -94,125 +104,88 @@ func (p *pusher) push(m *message, after time.Duration) {
 // run hands out batches until the pusher is closed. It takes a slot first, so
 // that reports gather into one batch while every slot is taken.
 func (p *pusher) run() {
-	for p.take() {
-		batch, epoch := p.nextBatch()
+	for {
+		select {
+		case p.slots <- struct{}{}:
+		case <-p.ctx.Done():
+			return
+		}
+		batch, resets := p.nextBatch()
 		if batch == nil {
 			return
 		}
-		p.work.Go(func() { p.deliver(batch, epoch) })
+		p.work.Go(func() {
+			reports := make([]report, len(batch))
+			for i, r := range batch {
+				reports[i] = r.message.report()
+			}
+			err := p.post(p.ctx, reports)
+			<-p.slots
+			p.settle(batch, resets, err)
+		})
 	}
 }
-
-// take waits for a slot, and reports false where the pusher is closed.
-func (p *pusher) take() bool {
-	select {
-	case p.slots <- struct{}{}:
-		return p.ctx.Err() == nil
-	case <-p.ctx.Done():
-		return false
-	}
-}
-
-func (p *pusher) release() { <-p.slots }
 
 // nextBatch waits for reports that are due. It returns none where the pusher is
 // closed.
-func (p *pusher) nextBatch() ([]report, int) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+func (p *pusher) nextBatch() (batch []dueReport, resets int) {
 	for {
-		batch, epoch, wait := p.due(time.Now())
+		batch, resets, wait := p.takeDue(time.Now())
 		if batch != nil {
-			return batch, epoch
-		}
-		var later <-chan time.Time
-		if wait > 0 {
-			timer.Reset(wait)
-			later = timer.C
+			return batch, resets
 		}
 		select {
 		case <-p.wake:
-		case <-later:
+		case <-wait:
 		case <-p.ctx.Done():
 			return nil, 0
 		}
 	}
 }
 
-// due takes the reports that are due, or says how long until the first is; 0
-// where none waits.
-func (p *pusher) due(now time.Time) (batch []report, epoch int, wait time.Duration) {
+// takeDue takes the reports that are due, or tells when the first will be.
+func (p *pusher) takeDue(now time.Time) (batch []dueReport, resets int, wait <-chan time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(batch) < maxReportBatch && len(batch) < len(p.waiting) && !p.waiting[len(batch)].due.After(now) {
-		batch = append(batch, p.waiting[len(batch)].message.report())
+	n := 0
+	for n < min(maxReportBatch, len(p.waiting)) && !p.waiting[n].due.After(now) {
+		n++
 	}
-	p.waiting = p.waiting[len(batch):]
-	if batch == nil && len(p.waiting) > 0 {
-		wait = p.waiting[0].due.Sub(now)
-	}
-	return batch, p.epoch, wait
-}
-
-// deliver pushes a batch, again after each wait, while it holds a slot only for
-// the push itself.
-func (p *pusher) deliver(batch []report, epoch int) {
-	for attempt := 0; ; attempt++ {
-		err := p.post(p.ctx, batch)
-		p.release()
-		if p.ctx.Err() != nil {
-			return
-		}
-		last := attempt == len(p.waits)
-		failed := p.count(batch, epoch, err, last)
-		if failed {
-			p.log.Warn("delivery reports not taken",
-				"reports", len(batch), "attempt", attempt+1, "given_up", last, "error", err)
-		}
-		if !failed || last {
-			return
-		}
-		timer := time.NewTimer(p.waits[attempt])
-		select {
-		case <-timer.C:
-		case <-p.ctx.Done():
-			timer.Stop()
-			return
-		}
-		if !p.take() {
-			return
-		}
-		if !p.current(epoch) {
-			p.release()
-			return
-		}
-	}
-}
-
-// count counts a push, and reports whether it failed. What a reset dropped
-// counts no more.
-func (p *pusher) count(batch []report, epoch int, err error, last bool) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := int64(len(batch))
 	switch {
-	case epoch != p.epoch:
-		return false
-	case err == nil:
-		p.counts.Delivered += n
-		return false
+	case n > 0:
+		batch = slices.Clone(p.waiting[:n])
+		p.waiting = p.waiting[n:]
+	case len(p.waiting) > 0:
+		wait = time.After(p.waiting[0].due.Sub(now))
 	}
-	p.counts.Failed += n
-	if last {
-		p.counts.GivenUp += n
-	}
-	return true
+	return batch, p.resets, wait
 }
 
-func (p *pusher) current(epoch int) bool {
+// settle counts a push, and queues what failed and is not given up. What a reset
+// dropped counts no more.
+func (p *pusher) settle(batch []dueReport, resets int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return epoch == p.epoch
+	switch {
+	case p.ctx.Err() != nil, resets != p.resets:
+		return
+	case err == nil:
+		p.counts.Delivered += int64(len(batch))
+		return
+	}
+	p.counts.Failed += int64(len(batch))
+	givenUp := 0
+	for _, r := range batch {
+		if r.pushes == len(p.waits) {
+			givenUp++
+			continue
+		}
+		r.due = time.Now().Add(p.waits[r.pushes])
+		r.pushes++
+		p.add(r)
+	}
+	p.counts.GivenUp += int64(givenUp)
+	p.log.Warn("delivery reports not taken", "reports", len(batch), "given_up", givenUp, "error", err)
 }
 
 func (p *pusher) stats() ReportStats {
@@ -221,12 +194,12 @@ func (p *pusher) stats() ReportStats {
 	return p.counts
 }
 
-// reset drops what waits, and what is under way once it fails.
+// reset drops what waits, and what is in progress once it fails.
 func (p *pusher) reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.waiting, p.counts = nil, ReportStats{}
-	p.epoch++
+	p.resets++
 }
 
 // close ends every push and waits for it.

@@ -17,6 +17,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/number"
 )
 
 var errTaken = errors.New("not taken")
@@ -65,7 +67,7 @@ var (
 )
 
 func testMessage(outID string) *message {
-	return &message{number: number{"8613812345678", "13812345678"}, outID: outID, bizID: "1^0", at: testStart, reported: testStart.Add(time.Second)}
+	return &message{number: number.Number{Received: "8613812345678", Key: "13812345678"}, outID: outID, bizID: "1^0", at: testStart, reported: testStart.Add(time.Second)}
 }
 
 func TestReportsAreRepeatedLikeTheServiceDoes(t *testing.T) {

@@ -3,84 +3,197 @@ package emulator
 import (
 	"cmp"
 	"encoding/json"
+	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/fault"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/number"
+)
+
+// Codes of the service's refusals.
+const (
+	codeLimited         = "isv.BUSINESS_LIMIT_CONTROL"
+	codeNumberIllegal   = "isv.MOBILE_NUMBER_ILLEGAL"
+	codeTooManyNumbers  = "isv.MOBILE_COUNT_OVER_LIMIT"
+	codeSignUnknown     = "isv.SMS_SIGNATURE_ILLEGAL"
+	codeTemplateUnknown = "isv.SMS_TEMPLATE_ILLEGAL"
+	codeParamNotJSON    = "isv.INVALID_JSON_PARAM"
+	codeParamMissing    = "isv.TEMPLATE_MISSING_PARAMETERS"
+	codeParamIllegal    = "isv.TEMPLATE_PARAMS_ILLEGAL"
+	codeInvalid         = "isv.INVALID_PARAMETERS"
+	codeOnlyAbroad      = "isv.DOMESTIC_NUMBER_NOT_SUPPORTED"
+	codeThrottled       = "Throttling.User"
 )
 
 const (
-	// maxNumbers is how many numbers one SendSms may have.
+	// maxNumbers is how many numbers one SendSms may have, maxBatch one SendBatchSms.
 	maxNumbers = 1000
+	maxBatch   = 100
 	// codeVariable is the variable of a verification template.
 	codeVariable = "code"
+	// defaultReportError is the carrier's code of a message that it can't deliver.
+	defaultReportError = "MOBILE_NOT_ON_SERVICE"
 )
 
-// submission is a SendSms whose parameters are sound.
+// isPasscode is Aliyun's rule for the variable of a verification template.
+var isPasscode = regexp.MustCompile(`^[0-9A-Za-z]{4,6}$`).MatchString
+
+// recipient is one message of a submission.
+type recipient struct {
+	number number.Number
+	sign   string
+	param  string // JSON
+}
+
+// submission is one request to send.
 type submission struct {
-	numbers  []number
-	sign     string
+	to       []recipient
 	template string
-	param    string
 	outID    string
 }
 
-func (e *Emulator) sendSms(c *call) answer {
-	s, refused := e.checkSend(c)
-	if refused != nil {
-		return e.refused(c.host, refused)
+// sendSms sends one text to one number or several, with commas between.
+func (e *Emulator) sendSms(c *gateway.Call) answer {
+	phones := strings.Split(c.Params["PhoneNumbers"], ",")
+	if refused := missing(c, "PhoneNumbers", "SignName", "TemplateCode"); refused != nil {
+		return e.refused(c.Host, refused)
 	}
-	bizID, f, refused := e.submit(s)
-	if refused != nil {
-		return e.refused(c.host, refused)
+	signs := slices.Repeat([]string{c.Params["SignName"]}, len(phones))
+	params := slices.Repeat([]string{c.Params["TemplateParam"]}, len(phones))
+	return e.send(c, phones, signs, params, maxNumbers)
+}
+
+// sendBatchSms sends one text to each number, each with its own signature and
+// variables.
+func (e *Emulator) sendBatchSms(c *gateway.Call) answer {
+	if refused := missing(c, "PhoneNumberJson", "SignNameJson", "TemplateCode"); refused != nil {
+		return e.refused(c.Host, refused)
 	}
-	requestID := e.random.requestID()
-	right := e.fine(requestID, struct {
-		Message   string
-		RequestID string `json:"RequestId"`
-		BizID     string `json:"BizId"`
-		Code      string
-	}{codeOK, requestID, bizID, codeOK})
+	var phones, signs []string
+	var params []json.RawMessage
+	for name, into := range map[string]any{
+		"PhoneNumberJson": &phones, "SignNameJson": &signs, "TemplateParamJson": &params,
+	} {
+		if text := c.Params[name]; text != "" && json.Unmarshal([]byte(text), into) != nil {
+			return e.refused(c.Host, gateway.Refuse(codeParamNotJSON))
+		}
+	}
+	texts := make([]string, len(params))
+	for i := range params {
+		texts[i] = string(params[i])
+	}
+	if params == nil {
+		texts = make([]string, len(phones))
+	}
+	if len(phones) == 0 || len(signs) != len(phones) || len(texts) != len(phones) {
+		return e.refused(c.Host, gateway.Refuse(codeInvalid))
+	}
+	return e.send(c, phones, signs, texts, maxBatch)
+}
+
+// missing refuses a call that lacks one of the parameters.
+func missing(c *gateway.Call, names ...string) *gateway.Refusal {
+	for _, name := range names {
+		if c.Params[name] == "" {
+			return gateway.Missing(name)
+		}
+	}
+	return nil
+}
+
+// send sends to each phone, with the signature and the variables in its place.
+func (e *Emulator) send(c *gateway.Call, phones, signs, params []string, most int) answer {
+	s := submission{template: c.Params["TemplateCode"], outID: c.Params["OutId"]}
+	var refused *gateway.Refusal
+	if s.to, refused = e.check(s.template, phones, signs, params, most); refused != nil {
+		return e.refused(c.Host, refused)
+	}
+	bizID, f, refused := e.submit(c.Action, s)
+	if refused != nil {
+		return e.refused(c.Host, refused)
+	}
+	a := e.served(c, f, members{"BizId": bizID})
 	if bizID != "" {
-		right.accepted = len(s.numbers)
+		a.accepted = len(s.to)
 	}
-	return e.spoil(f, c.host, right)
+	return a
+}
+
+// check checks the parameters in the order in which the service does.
+func (e *Emulator) check(code string, phones, signs, params []string, most int) ([]recipient, *gateway.Refusal) {
+	if len(phones) > most {
+		return nil, gateway.Refuse(codeTooManyNumbers)
+	}
+	to := make([]recipient, len(phones))
+	for i, phone := range phones {
+		n, ok := number.Parse(phone)
+		if !ok {
+			return nil, gateway.Refuse(codeNumberIllegal)
+		}
+		to[i] = recipient{n, signs[i], params[i]}
+	}
+	t := e.templates[code]
+	for _, r := range to {
+		switch {
+		case !e.signApproved(r.sign):
+			return nil, gateway.Refuse(codeSignUnknown)
+		case !e.templateApproved(code):
+			return nil, gateway.Refuse(codeTemplateUnknown)
+		case t.kind == typeInternational && r.number.IsMainland():
+			return nil, gateway.Refuse(codeOnlyAbroad)
+		}
+		if refused := checkParam(r.param, t); refused != nil {
+			return nil, refused
+		}
+	}
+	return to, nil
 }
 
 // submit takes a submission through throttling, limits and faults, in one piece
 // with its acceptance: from then on the message exists, whatever its sender gets
 // to see. The BizId is empty where it is not accepted.
-func (e *Emulator) submit(s submission) (bizID string, f *Fault, refused *refusal) {
+func (e *Emulator) submit(action string, s submission) (bizID string, f *fault.Fault, refused *gateway.Refusal) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.opts.Now()
 	if e.qps.exceeds(e.opts.MaxQPS, now) {
-		return "", nil, refuse(codeThrottled)
+		return "", nil, gateway.Refuse(codeThrottled)
 	}
 	var limited string
 	if e.opts.Limits {
-		limited = e.limits.take(s.sign, s.numbers, now)
+		limited = e.limits.take(s.to, now)
 	}
-	f = e.faults.pick(ActionSendSms, s.numbers, limited != "", e.random.float)
+	numbers := make([]number.Number, len(s.to))
+	for i, r := range s.to {
+		numbers[i] = r.number
+	}
+	f = e.faults.Pick(action, numbers, limited != "", rand.Float64)
 	switch {
-	case f != nil && !f.accepts():
+	case f != nil && !f.Accepts():
 		if e.opts.Limits && limited == "" {
-			e.limits.giveBack(s.sign, s.numbers)
+			e.limits.undo(s.to)
 		}
 		return "", f, nil
 	case limited != "":
-		return "", nil, &refusal{status: statusOf(codeLimited), code: codeLimited, message: limited}
+		refused = gateway.Refuse(codeLimited)
+		refused.Message = limited
+		return "", nil, refused
+	}
+	lag, reportErr := e.opts.LookupLag, ""
+	if f != nil {
+		lag, reportErr = cmp.Or(f.Lag, lag), f.Err
+		if f.Kind == fault.KindUndelivered {
+			reportErr = cmp.Or(f.Err, defaultReportError)
+		}
 	}
 	bizID = e.store.nextBizID()
-	for _, n := range s.numbers {
+	for _, r := range s.to {
 		m := &message{
-			number: n, outID: s.outID, bizID: bizID, template: s.template, sign: s.sign, param: s.param,
-			at: now, visible: now.Add(e.opts.LookupLag), reported: now.Add(e.opts.DeliveryLag),
-		}
-		if f != nil {
-			m.visible = now.Add(cmp.Or(f.Lag, e.opts.LookupLag))
-			m.reportErr = f.Err
-			if f.Kind == KindUndelivered {
-				m.reportErr = cmp.Or(f.Err, defaultReportError)
-			}
+			number: r.number, outID: s.outID, bizID: bizID, template: s.template, sign: r.sign, param: r.param,
+			at: now, visible: now.Add(lag), reported: now.Add(e.opts.DeliveryLag), reportErr: reportErr,
 		}
 		e.store.add(m)
 		if e.pusher != nil {
@@ -88,39 +201,6 @@ func (e *Emulator) submit(s submission) (bizID string, f *Fault, refused *refusa
 		}
 	}
 	return bizID, f, nil
-}
-
-// checkSend checks the parameters in the order in which the service does.
-func (e *Emulator) checkSend(c *call) (submission, *refusal) {
-	for _, name := range []string{"PhoneNumbers", "SignName", "TemplateCode"} {
-		if c.params[name] == "" {
-			return submission{}, missing(name)
-		}
-	}
-	s := submission{
-		sign: c.params["SignName"], template: c.params["TemplateCode"],
-		param: c.params["TemplateParam"], outID: c.params["OutId"],
-	}
-	phones := c.params["PhoneNumbers"]
-	if strings.Count(phones, ",") >= maxNumbers {
-		return submission{}, refuse(codeTooManyNumbers)
-	}
-	var ok bool
-	if s.numbers, ok = parseNumbers(phones); !ok {
-		return submission{}, refuse(codeNumberIllegal)
-	}
-	if !e.signApproved(s.sign) {
-		return submission{}, refuse(codeSignUnknown)
-	}
-	if !e.templateApproved(s.template) {
-		return submission{}, refuse(codeTemplateUnknown)
-	}
-	t := e.templates[s.template]
-	inChina := func(n number) bool { return isMainland(n.key) }
-	if t.kind == typeInternational && slices.ContainsFunc(s.numbers, inChina) {
-		return submission{}, refuse(codeOnlyAbroad)
-	}
-	return s, checkParam(s.param, t)
 }
 
 func (e *Emulator) signApproved(name string) bool {
@@ -134,33 +214,27 @@ func (e *Emulator) templateApproved(code string) bool {
 
 // checkParam checks a TemplateParam against the variables of its template,
 // where those are known.
-func checkParam(param string, t template) *refusal {
+func checkParam(param string, t template) *gateway.Refusal {
 	if param == "" {
-		return refuse(codeParamMissing)
+		return gateway.Refuse(codeParamMissing)
 	}
 	var values map[string]any
 	if err := json.Unmarshal([]byte(param), &values); err != nil || values == nil {
-		return refuse(codeParamNotJSON)
+		return gateway.Refuse(codeParamNotJSON)
 	}
 	for name, value := range values {
 		text, ok := value.(string)
 		if !ok {
-			return refuse(codeParamNotJSON)
+			return gateway.Refuse(codeParamNotJSON)
 		}
 		if name == codeVariable && !isPasscode(text) || t.variables != nil && !slices.Contains(t.variables, name) {
-			return refuse(codeParamIllegal)
+			return gateway.Refuse(codeParamIllegal)
 		}
 	}
 	for _, name := range t.required() {
 		if _, ok := values[name]; !ok {
-			return refuse(codeParamMissing)
+			return gateway.Refuse(codeParamMissing)
 		}
 	}
 	return nil
-}
-
-// isPasscode reports whether s is 4 to 6 ASCII letters or digits.
-func isPasscode(s string) bool {
-	return len(s) >= 4 && len(s) <= 6 &&
-		!strings.ContainsFunc(s, func(r rune) bool { return !isAlphanumeric(r) })
 }

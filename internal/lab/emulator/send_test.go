@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
 )
 
 func TestSendSmsChecksParameters(t *testing.T) {
@@ -51,7 +53,7 @@ func TestSendSmsChecksParameters(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			e, _ := newTest(t, Options{})
-			got := do(t, e, ActionSendSms, sending(row.changes...))
+			got := do(t, e, gateway.ActionSendSms, sending(row.changes...))
 			assert.Equal(t, row.code, got.Code)
 			assert.Equal(t, row.status, got.Status)
 			assert.Equal(t, row.code == "OK", len(e.Sent()) == 1)
@@ -82,7 +84,7 @@ func TestApprovedSignaturesAndTemplates(t *testing.T) {
 		{"Shop", "SMS_6", `{"code":"1234"}`, codeOnlyAbroad},
 	} {
 		e, _ := newTest(t, opts)
-		got := do(t, e, ActionSendSms, sending("SignName", row.sign, "TemplateCode", row.template, "TemplateParam", row.param))
+		got := do(t, e, gateway.ActionSendSms, sending("SignName", row.sign, "TemplateCode", row.template, "TemplateParam", row.param))
 		assert.Equal(t, row.code, got.Code, "%+v", row)
 	}
 	e, _ := newTest(t, opts)
@@ -131,6 +133,57 @@ func TestBizIDsDifferBetweenRuns(t *testing.T) {
 	}
 }
 
+func TestSendBatchSms(t *testing.T) {
+	t.Parallel()
+	batch := func(changes ...string) map[string]string {
+		return changed(map[string]string{
+			"PhoneNumberJson": `["13812345678","85268326366"]`, "SignNameJson": `["阿里云","Shop"]`, "TemplateCode": "SMS_1",
+			"TemplateParamJson": `[{"code":"1234"},{"code":"5678"}]`, "OutId": "req-1",
+		}, changes)
+	}
+	many := func(element string) string { return "[" + strings.Repeat(element+",", maxBatch) + element + "]" }
+	for _, row := range []struct {
+		changes []string
+		code    string
+	}{
+		{nil, "OK"},
+		{[]string{"PhoneNumberJson", "-"}, "MissingPhoneNumberJson"},
+		{[]string{"SignNameJson", "-"}, "MissingSignNameJson"},
+		{[]string{"TemplateCode", "-"}, "MissingTemplateCode"},
+		{[]string{"TemplateParamJson", "-"}, codeParamMissing},
+		{[]string{"PhoneNumberJson", "13812345678,85268326366"}, codeParamNotJSON},
+		{[]string{"PhoneNumberJson", "[]"}, codeInvalid},
+		{[]string{"PhoneNumberJson", `["13812345678"]`}, codeInvalid},
+		{[]string{"SignNameJson", `["阿里云"]`}, codeInvalid},
+		{[]string{"TemplateParamJson", `[{"code":"1234"}]`}, codeInvalid},
+		{[]string{"TemplateParamJson", `[{"code":"1234"},{"code":5678}]`}, codeParamNotJSON},
+		{[]string{"TemplateParamJson", `[{"code":"1234"},{"code":"5"}]`}, codeParamIllegal},
+		{[]string{"PhoneNumberJson", `["13812345678","138"]`}, codeNumberIllegal},
+		{[]string{
+			"PhoneNumberJson", many(`"13812345678"`), "SignNameJson", many(`"a"`), "TemplateParamJson", many(`{"code":"1234"}`),
+		}, codeTooManyNumbers},
+	} {
+		e, _ := newTest(t, Options{})
+		got := do(t, e, gateway.ActionSendBatchSms, batch(row.changes...))
+		assert.Equal(t, row.code, got.Code, "%v", row.changes)
+		var sent []string
+		for _, s := range e.Sent() {
+			sent = append(sent, s.Phone+" "+s.SignName+" "+s.Code+" "+s.BizID)
+		}
+		if row.code == "OK" {
+			assert.Equal(t, []string{"13812345678 阿里云 1234 " + got.BizID, "85268326366 Shop 5678 " + got.BizID}, sent)
+		} else {
+			assert.Empty(t, sent)
+		}
+	}
+	e, _ := newTest(t, Options{
+		SignNames: []string{"阿里云"}, Faults: mustFaults(t, "accept_drop,action=SendBatchSms,phone=85268326366"),
+	})
+	assert.Equal(t, codeSignUnknown, do(t, e, gateway.ActionSendBatchSms, batch()).Code, "each signature is checked")
+	assert.Panics(t, func() { do(t, e, gateway.ActionSendBatchSms, batch("SignNameJson", `["阿里云","阿里云"]`)) }, "it is dropped")
+	assert.Len(t, e.Sent(), 2)
+}
+
 // TestNoIdempotency: the service sends twice what it is asked twice.
 func TestNoIdempotency(t *testing.T) {
 	t.Parallel()
@@ -147,11 +200,11 @@ func TestMaxQPS(t *testing.T) {
 		mustSend(t, e)
 	}
 	for range 2 {
-		got := do(t, e, ActionSendSms, sending())
+		got := do(t, e, gateway.ActionSendSms, sending())
 		assert.Equal(t, "Throttling.User", got.Code)
 		assert.Equal(t, http.StatusBadRequest, got.Status)
 	}
-	assert.Equal(t, "OK", do(t, e, ActionQuerySendDetails, looking()).Code, "look-ups have their own budget")
+	assert.Equal(t, "OK", do(t, e, gateway.ActionQuerySendDetails, looking()).Code, "look-ups have their own budget")
 	c.advance(time.Second)
 	mustSend(t, e)
 	assert.Equal(t, int64(2), e.Stats().Throttled)

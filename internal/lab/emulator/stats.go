@@ -3,7 +3,6 @@ package emulator
 import (
 	"maps"
 	"strings"
-	"sync"
 )
 
 // Stats counts what the emulator did since it began or was reset.
@@ -20,8 +19,8 @@ type Stats struct {
 	Throttled int64 `json:"throttled"`
 	// Faults is how many requests met a fault.
 	Faults int64 `json:"faults"`
-	// InFlight is how many requests are being worked on, MaxInFlight the most
-	// there have been at once.
+	// InFlight is how many requests are in progress, MaxInFlight the most there
+	// have been at once.
 	InFlight    int64 `json:"in_flight"`
 	MaxInFlight int64 `json:"max_in_flight"`
 	// Reports counts delivery reports, one for each message.
@@ -38,65 +37,35 @@ type ReportStats struct {
 	GivenUp int64 `json:"given_up"`
 }
 
-// counters keep the [Stats] but for the reports.
-type counters struct {
-	mu    sync.Mutex
-	stats Stats
-}
+func newStats() Stats { return Stats{Requests: map[string]int64{}, Answers: map[string]int64{}} }
 
-func newCounters() *counters {
-	c := &counters{}
-	c.reset()
-	return c
-}
-
-// reset zeroes everything but the requests that are still being worked on.
-func (c *counters) reset() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	inFlight := c.stats.InFlight
-	c.stats = Stats{
-		Requests: map[string]int64{}, Answers: map[string]int64{},
-		InFlight: inFlight, MaxInFlight: inFlight,
-	}
-}
-
-func (c *counters) snapshot() Stats {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.stats
+// Stats returns the counters.
+func (e *Emulator) Stats() Stats {
+	e.mu.Lock()
+	s := e.stats
 	s.Requests, s.Answers = maps.Clone(s.Requests), maps.Clone(s.Answers)
+	e.mu.Unlock()
+	if e.pusher != nil {
+		s.Reports = e.pusher.stats()
+	}
 	return s
 }
 
-func (c *counters) began() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stats.InFlight++
-	c.stats.MaxInFlight = max(c.stats.MaxInFlight, c.stats.InFlight)
-}
-
-func (c *counters) ended() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stats.InFlight--
-}
-
-// answered counts one answer, when it is decided and before it is written, so
-// that a test which has the answer finds it counted.
-func (c *counters) answered(action string, a answer) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// answered counts one answer. This happens before it is written, so that a test
+// which has the answer finds it counted.
+func (e *Emulator) answered(action string, a answer) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if action == "" {
 		action = "unknown"
 	}
-	c.stats.Requests[action]++
-	c.stats.Answers[a.label]++
-	c.stats.Accepted += int64(a.accepted)
+	e.stats.Requests[action]++
+	e.stats.Answers[a.label]++
+	e.stats.Accepted += int64(a.accepted)
 	if a.faulty {
-		c.stats.Faults++
+		e.stats.Faults++
 	}
 	if strings.HasPrefix(a.label, "Throttling") {
-		c.stats.Throttled++
+		e.stats.Throttled++
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/number"
 )
 
 // Sent is one message that was accepted.
@@ -25,7 +27,7 @@ type Sent struct {
 // message is one accepted message. It does not change once it is stored, so
 // that it can be read without the lock.
 type message struct {
-	number    number
+	number    number.Number
 	outID     string
 	bizID     string
 	template  string
@@ -47,7 +49,7 @@ func (m *message) params() map[string]string {
 func (m *message) sent() Sent {
 	params := m.params()
 	return Sent{
-		Phone: m.number.received, OutID: m.outID, BizID: m.bizID, Code: params[codeVariable], At: m.at,
+		Phone: m.number.Received, OutID: m.outID, BizID: m.bizID, Code: params[codeVariable], At: m.at,
 		TemplateCode: m.template, SignName: m.sign, Params: params,
 	}
 }
@@ -69,13 +71,13 @@ func (m *message) outcome() (success bool, code, meaning string) {
 // guarded by the emulator's lock.
 type store struct {
 	all []*message
-	// forgotten is how many messages stood before the first of all.
-	forgotten int
-	keep      time.Duration // 0: for ever
-	swept     time.Time
-	byPhone   map[string][]*message
-	names     map[string]string
-	lastBiz   int64
+	// dropped is how many messages stood before the first of all.
+	dropped int
+	keep    time.Duration // 0: for ever
+	swept   time.Time
+	byPhone map[string][]*message
+	names   map[string]string
+	lastBiz int64
 }
 
 // newStore begins its BizIds at the clock, in units of ten nanoseconds, so that
@@ -88,7 +90,7 @@ func newStore(now time.Time, keep time.Duration) *store {
 }
 
 func (s *store) reset() {
-	s.all, s.forgotten, s.swept = nil, 0, time.Time{}
+	s.all, s.dropped, s.swept = nil, 0, time.Time{}
 	s.byPhone = map[string][]*message{}
 	s.names = map[string]string{}
 }
@@ -102,15 +104,15 @@ func (s *store) nextBizID() string {
 // add stores a message. Its texts are cut loose from the request, which they
 // would otherwise keep in memory; the few names are stored once.
 func (s *store) add(m *message) {
-	m.number.received = strings.Clone(m.number.received)
-	m.number.key = strings.Clone(m.number.key)
+	m.number.Received = strings.Clone(m.number.Received)
+	m.number.Key = strings.Clone(m.number.Key)
 	m.outID = strings.Clone(m.outID)
 	m.param = strings.Clone(m.param)
 	m.template = s.name(m.template)
 	m.sign = s.name(m.sign)
 	s.sweep(m.at)
 	s.all = append(s.all, m)
-	s.byPhone[m.number.key] = append(s.byPhone[m.number.key], m)
+	s.byPhone[m.number.Key] = append(s.byPhone[m.number.Key], m)
 }
 
 func (s *store) name(name string) string {
@@ -122,10 +124,10 @@ func (s *store) name(name string) string {
 	return name
 }
 
-// sweepEvery is how often messages are looked at that might be forgotten.
+// sweepEvery is how often messages are looked at that might be dropped.
 const sweepEvery = time.Second
 
-// sweep forgets the messages that are too old. Those that stay move into a slice
+// sweep drops the messages that are too old. Those that stay move into a slice
 // of their own, because others may be reading the old one.
 func (s *store) sweep(now time.Time) {
 	if s.keep == 0 || now.Sub(s.swept) < sweepEvery {
@@ -136,34 +138,15 @@ func (s *store) sweep(now time.Time) {
 	for old < len(s.all) && now.Sub(s.all[old].at) > s.keep {
 		m := s.all[old]
 		// A phone's messages are in the order of all of them, so it is its first.
-		if rest := s.byPhone[m.number.key][1:]; len(rest) > 0 {
-			s.byPhone[m.number.key] = slices.Clone(rest)
+		if rest := s.byPhone[m.number.Key][1:]; len(rest) > 0 {
+			s.byPhone[m.number.Key] = slices.Clone(rest)
 		} else {
-			delete(s.byPhone, m.number.key)
+			delete(s.byPhone, m.number.Key)
 		}
 		old++
 	}
-	s.forgotten += old
+	s.dropped += old
 	if old > 0 {
 		s.all = slices.Clone(s.all[old:])
 	}
-}
-
-// messages returns what was accepted so far, and how many messages were
-// forgotten that came before. Messages are only appended, and reset and sweep
-// begin a new slice, so that the result may be read without the lock.
-func (e *Emulator) messages() (kept []*message, forgotten int) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.store.all[:len(e.store.all):len(e.store.all)], e.store.forgotten
-}
-
-// Sent returns the messages that were accepted, oldest first.
-func (e *Emulator) Sent() []Sent {
-	messages, _ := e.messages()
-	sent := make([]Sent, 0, len(messages))
-	for _, m := range messages {
-		sent = append(sent, m.sent())
-	}
-	return sent
 }

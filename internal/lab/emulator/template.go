@@ -16,6 +16,9 @@ var templateTypes = map[string]int{
 	"international": typeInternational, // for numbers outside mainland China
 }
 
+// listTypes are the same types as QuerySmsTemplateList numbers them.
+var listTypes = map[int]int{typeVerification: 2, 1: 0, 2: 1, typeInternational: 6}
+
 const (
 	typeVerification  = 0
 	typeInternational = 3
@@ -23,6 +26,7 @@ const (
 
 // template is what is known of a template that is approved.
 type template struct {
+	code      string
 	kind      int
 	variables []string // nil for any
 }
@@ -30,41 +34,29 @@ type template struct {
 // CheckTemplate reports the rule that a specification of a template breaks; see
 // [Options.Templates].
 func CheckTemplate(spec string) error {
-	_, _, err := parseTemplate(spec)
+	_, err := readTemplate(spec)
 	return err
 }
 
-// parseTemplate reads CODE, CODE:variable:variable, and both with =KIND behind.
-func parseTemplate(spec string) (code string, t template, err error) {
+// readTemplate reads CODE, CODE:variable:variable, and both with =KIND behind.
+func readTemplate(spec string) (t template, err error) {
 	names, kind, given := strings.Cut(spec, "=")
 	if given {
 		var known bool
 		if t.kind, known = templateTypes[kind]; !known {
 			kinds := slices.Sorted(maps.Keys(templateTypes))
-			return "", t, errors.New("the kind behind = must be one of " + strings.Join(kinds, ", "))
+			return t, errors.New("the kind behind = must be one of " + strings.Join(kinds, ", "))
 		}
 	}
 	parts := strings.Split(names, ":")
 	if slices.Contains(parts, "") {
-		return "", t, errors.New("must be CODE, or CODE:variable:…, with =KIND behind it where it is no verification template")
+		return t, errors.New("must be CODE, or CODE:variable:…, with =KIND behind it where it is no verification template")
 	}
+	t.code = parts[0]
 	if len(parts) > 1 {
 		t.variables = parts[1:]
 	}
-	return parts[0], t, nil
-}
-
-// mustTemplates reads specifications that the caller has checked.
-func mustTemplates(specs []string) map[string]template {
-	templates := make(map[string]template, len(specs))
-	for _, spec := range specs {
-		code, t, err := parseTemplate(spec)
-		if err != nil {
-			panic("emulator: " + err.Error())
-		}
-		templates[code] = t
-	}
-	return templates
+	return t, nil
 }
 
 // required are the variables that each message of the template must have.

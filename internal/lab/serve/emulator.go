@@ -12,6 +12,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/fault"
 )
 
 // Cmd is "worker emulator".
@@ -24,6 +25,7 @@ type Cmd struct {
 	MaxQPS          int           `name:"max-qps" help:"Throttle what exceeds so many sends a second." placeholder:"N"`
 	Fault           []string      `sep:"none" placeholder:"SPEC" help:"A fault from the start; may be repeated. See below."`
 	SignName        []string      `name:"sign-name" sep:"none" help:"An approved signature name; any where left out."`
+	Filing          []string      `sep:"none" placeholder:"SPEC" help:"What a carrier has on file about every signature, for GetSmsSign: CARRIER=STATUS or CARRIER=STATUS:REASON, the carrier mobile, unicom or telecom. The status is 3 (filed) where left out, 2 lapsed, 1 filed and awaiting verification, 0 failed, -1 in progress, -2 not filed."`
 	Template        []string      `sep:"none" placeholder:"CODE" help:"An approved template, CODE or CODE:variable:… ; any where left out. One that is not for passcodes has =notification, =promotion or =international behind it."`
 	ClockOffset     time.Duration `name:"clock-offset" help:"How far the clock is ahead of this machine's, in the Date header and where signatures are checked; --clock-offset=-20m is behind." placeholder:"20m"`
 	Keep            time.Duration `help:"Forget messages after so long; left out: never." placeholder:"10m"`
@@ -33,7 +35,7 @@ type Cmd struct {
 
 // Help is the text below the flags.
 func (*Cmd) Help() string {
-	return "Faults, one SPEC each, also for POST /_/faults (one a line, or JSON):\n\n" + emulator.FaultHelp +
+	return "Faults, one SPEC each, also for POST /_/faults (one a line, or JSON):\n\n" + fault.Help +
 		"\n\nAdministration: GET /_/sent (what was accepted, as JSON lines), GET /_/stats, POST /_/reset, GET, POST and DELETE /_/faults."
 }
 
@@ -45,10 +47,10 @@ func (c *Cmd) Run(e *command.Env) error {
 	if c.Latency < 0 || c.LookupLag < 0 || c.MaxQPS < 0 {
 		return command.Usagef("worker emulator: --latency, --lookup-lag and --max-qps must not be negative")
 	}
-	faults := make([]emulator.Fault, len(c.Fault))
+	faults := make([]fault.Fault, len(c.Fault))
 	for i, spec := range c.Fault {
 		var err error
-		if faults[i], err = emulator.ParseFault(spec); err != nil {
+		if faults[i], err = fault.Parse(spec); err != nil {
 			return command.Usagef("worker emulator: --fault: %w", err)
 		}
 	}
@@ -57,10 +59,16 @@ func (c *Cmd) Run(e *command.Env) error {
 			return command.Usagef("worker emulator: --template: %w", err)
 		}
 	}
+	for _, spec := range c.Filing {
+		if err := emulator.CheckFiling(spec); err != nil {
+			return command.Usagef("worker emulator: --filing: %w", err)
+		}
+	}
 	em := emulator.New(emulator.Options{
 		AccessKeyID: c.AccessKeyID, AccessKeySecret: c.AccessKeySecret,
 		Latency: c.Latency, Limits: c.Limits, MaxQPS: c.MaxQPS, Faults: faults,
-		SignNames: c.SignName, Templates: c.Template, LookupLag: c.LookupLag, Keep: c.Keep, ReportURL: c.ReportURL,
+		SignNames: c.SignName, Filings: c.Filing, Templates: c.Template,
+		LookupLag: c.LookupLag, Keep: c.Keep, ReportURL: c.ReportURL,
 		Now:    func() time.Time { return time.Now().Add(c.ClockOffset) },
 		Logger: slog.New(slog.NewTextHandler(e.Stderr, nil)),
 	})

@@ -1,4 +1,4 @@
-package emulator
+package gateway
 
 import (
 	"hash/maphash"
@@ -7,31 +7,29 @@ import (
 )
 
 // nonces remembers which nonces were used, each until its request's time leaves
-// the clock window and a replay fails by that alone. Of a nonce only a 64 bit
-// hash is kept: at 5,000 requests a second 4.5 million are alive, and one of
-// them is mistaken for another once in a million such runs.
+// the clock window: from then on a replay fails by its time alone. Only a 64-bit
+// hash of a nonce is kept: at 5,000 requests a second 4.5 million are alive, and
+// one of them is mistaken for another once in a million such runs.
 type nonces struct {
 	seed maphash.Seed
 
 	mu   sync.Mutex
 	used map[uint64]struct{}
-	// expiring lists them by the minute in which they can be forgotten.
+	// expiring lists them by the minute in which they can be dropped, so that no
+	// request waits until millions were looked at.
 	expiring map[int64][]uint64
 	swept    int64 // the last minute that was swept
 }
 
 func newNonces() *nonces {
-	n := &nonces{seed: maphash.MakeSeed()}
-	n.reset()
-	return n
+	return &nonces{seed: maphash.MakeSeed(), used: map[uint64]struct{}{}, expiring: map[int64][]uint64{}}
 }
 
 func (n *nonces) reset() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.used = map[uint64]struct{}{}
-	n.expiring = map[int64][]uint64{}
-	n.swept = 0
+	clear(n.used)
+	clear(n.expiring)
 }
 
 // use reports whether a nonce is new, and remembers it until expiry has passed.
@@ -49,7 +47,6 @@ func (n *nonces) use(nonce string, expiry, now time.Time) bool {
 	return true
 }
 
-// sweep forgets what expired. It looks at the few dozen lists once a minute.
 func (n *nonces) sweep(minute int64) {
 	if minute == n.swept {
 		return

@@ -1,0 +1,155 @@
+package emulator
+
+import (
+	"errors"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
+)
+
+const (
+	auditDate    = "2017-05-25 00:00:00" // of every approval
+	templateName = "验证码"
+)
+
+// audited is what became of an application: a status and its reason.
+func audited(approved bool) (status int, reason string) {
+	if approved {
+		return 1, "无审批备注"
+	}
+	return 2, "审核不通过"
+}
+
+// approval serves a call that asks for one signature or template by its name.
+func (e *Emulator) approval(param string, tell func(name string) members) func(*gateway.Call) answer {
+	return func(c *gateway.Call) answer {
+		if refused := missing(c, param); refused != nil {
+			return e.refused(c.Host, refused)
+		}
+		m := tell(c.Params[param])
+		m[param], m["CreateDate"] = c.Params[param], auditDate
+		return e.served(c, e.faultFor(c.Action), m)
+	}
+}
+
+func (e *Emulator) querySmsSign(name string) members {
+	status, reason := audited(e.signApproved(name))
+	return members{"SignStatus": status, "Reason": reason}
+}
+
+// getSmsSign also tells what the carriers have on file.
+func (e *Emulator) getSmsSign(name string) members {
+	status, reason := audited(e.signApproved(name))
+	return members{
+		"SignStatus": status, "AuditInfo": members{"AuditDate": auditDate, "RejectInfo": reason},
+		"SignIspRegisterDetailList": e.filings,
+	}
+}
+
+func (e *Emulator) querySmsTemplate(code string) members {
+	status, reason := audited(e.templateApproved(code))
+	t := e.templates[code]
+	return members{
+		"TemplateName": templateName, "TemplateContent": t.text(), "TemplateType": t.kind, "TemplateStatus": status,
+		"Reason": reason,
+	}
+}
+
+// getSmsTemplate has texts where querySmsTemplate has numbers, as the service does.
+func (e *Emulator) getSmsTemplate(code string) members {
+	status, reason := audited(e.templateApproved(code))
+	t := e.templates[code]
+	return members{
+		"TemplateName": templateName, "TemplateContent": t.text(), "TemplateType": strconv.Itoa(t.kind),
+		"TemplateStatus": strconv.Itoa(status), "AuditInfo": members{"AuditDate": auditDate, "RejectInfo": reason},
+	}
+}
+
+// list serves a page of what is approved, which is nothing where anything is.
+func (e *Emulator) list(rows string, names []string, row func(name string) members) func(*gateway.Call) answer {
+	return func(c *gateway.Call) answer {
+		page, size := 1, 10
+		for name, into := range map[string]*int{"PageIndex": &page, "PageSize": &size} {
+			if text := c.Params[name]; text != "" {
+				*into, _ = strconv.Atoi(text) // 0 for what is no number
+			}
+		}
+		if page < 1 || size < 1 || size > maxPageSize {
+			return e.refused(c.Host, gateway.Refuse(codeInvalid))
+		}
+		listed := []members{}
+		for i, name := range names {
+			if i/size != page-1 {
+				continue
+			}
+			m := row(name)
+			m["AuditStatus"], m["CreateDate"] = "AUDIT_STATE_PASS", auditDate
+			m["Reason"] = members{"RejectDate": "", "RejectInfo": "", "RejectSubInfo": ""}
+			listed = append(listed, m)
+		}
+		return e.served(c, e.faultFor(c.Action), members{
+			"TotalCount": len(names), "CurrentPage": page, "PageSize": size, rows: listed,
+		})
+	}
+}
+
+func (e *Emulator) signList() func(*gateway.Call) answer {
+	return e.list("SmsSignList", e.opts.SignNames, func(name string) members {
+		return members{"SignName": name, "BusinessType": "验证码类型"}
+	})
+}
+
+func (e *Emulator) templateList() func(*gateway.Call) answer {
+	codes := slices.Sorted(maps.Keys(e.templates))
+	return e.list("SmsTemplateList", codes, func(code string) members {
+		t := e.templates[code]
+		return members{
+			"TemplateCode": code, "TemplateName": templateName, "TemplateContent": t.text(),
+			"OuterTemplateType": t.kind, "TemplateType": listTypes[t.kind],
+		}
+	})
+}
+
+// filing is what a carrier has on file about a signature.
+type filing struct {
+	OperatorCode          string
+	OperatorCompleteTime  string
+	RegisterStatus        int
+	RegisterStatusReasons []filingReason
+}
+
+type filingReason struct{ ReasonCode string }
+
+// isFiling reads CARRIER=STATUS:REASON. The statuses are: 3 filed, 1 filed and
+// awaiting verification, 2 lapsed, 0 failed, -1 in progress, -2 not filed.
+var isFiling = regexp.MustCompile(`^(mobile|unicom|telecom)=(-2|-1|0|1|2|3)(?::([A-Z_]{1,64}))?$`)
+
+// CheckFiling reports the rule that a filing breaks; see [Options.Filings].
+func CheckFiling(spec string) error {
+	_, err := readFilings([]string{spec})
+	return err
+}
+
+func readFilings(specs []string) ([]filing, error) {
+	filings := []filing{
+		{"mobile", auditDate, 3, []filingReason{}},
+		{"unicom", auditDate, 3, []filingReason{}},
+		{"telecom", auditDate, 3, []filingReason{}},
+	}
+	for _, spec := range specs {
+		parts := isFiling.FindStringSubmatch(spec)
+		if parts == nil {
+			return nil, errors.New("must be CARRIER=STATUS or CARRIER=STATUS:REASON, the carrier mobile, unicom or telecom, " +
+				"the status 3, 2, 1, 0, -1 or -2")
+		}
+		i := slices.IndexFunc(filings, func(f filing) bool { return f.OperatorCode == parts[1] })
+		filings[i].RegisterStatus, _ = strconv.Atoi(parts[2])
+		if parts[3] != "" {
+			filings[i].RegisterStatusReasons = []filingReason{{parts[3]}}
+		}
+	}
+	return filings, nil
+}

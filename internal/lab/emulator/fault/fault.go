@@ -1,0 +1,87 @@
+// Package fault is how the emulator misbehaves on request.
+package fault
+
+import (
+	"cmp"
+	_ "embed" // the help
+	"slices"
+	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
+)
+
+// Kind is what a fault does.
+type Kind string
+
+// The kinds of fault; [Help] says what each does.
+const (
+	KindCode        Kind = "code"
+	KindHTML502     Kind = "html502"
+	KindEmpty       Kind = "empty"
+	KindGarbage     Kind = "garbage"
+	KindHang        Kind = "hang"
+	KindDrop        Kind = "drop"
+	KindReset       Kind = "reset"
+	KindSlow        Kind = "slow"
+	KindLatency     Kind = "latency"
+	KindLag         Kind = "lag"
+	KindUndelivered Kind = "undelivered"
+)
+
+// throttle is short for a code.
+const throttle, throttleCode = "throttle", "Throttling.User"
+
+// refusing are the kinds that leave the message unaccepted unless accept_ stands
+// before them; harmless are the others.
+var (
+	refusing = []Kind{KindCode, KindHTML502, KindEmpty, KindGarbage, KindHang, KindDrop, KindReset}
+	harmless = []Kind{KindSlow, KindLatency, KindLag, KindUndelivered}
+)
+
+// Fault is one way to misbehave, and when to.
+type Fault struct {
+	Kind Kind
+	// Accept makes a kind that would leave the message unaccepted accept it.
+	Accept bool
+	// Code, Status and Message are the answer of [KindCode]. Without Status and
+	// Message they are those that Aliyun uses with the code.
+	Code    string
+	Status  int
+	Message string
+	// Count is how often it fires; 0 is without end.
+	Count int
+	// Share is the part of the matching requests that it meets, above 0 and at
+	// most 1; 0 is all of them.
+	Share float64
+	// Phone restricts it to one number, however that is written.
+	Phone string
+	// Action is the action that it meets; empty is SendSms.
+	Action string
+	// Err is the carrier's report code of the message that was accepted.
+	Err string
+	// Duration is how long [KindSlow] takes; 0 is 5 seconds.
+	Duration time.Duration
+	// Latency replaces the emulator's own latency.
+	Latency time.Duration
+	// Lag replaces the emulator's own time until look-ups find the message.
+	Lag time.Duration
+}
+
+// Accepts reports whether a message that meets the fault is accepted.
+func (f Fault) Accepts() bool { return f.Accept || !slices.Contains(refusing, f.Kind) }
+
+// action is the action that the fault meets.
+func (f Fault) action() string { return cmp.Or(f.Action, gateway.ActionSendSms) }
+
+// String returns the SPEC with the phone masked, for logs.
+func (f Fault) String() string {
+	if f.Phone != "" {
+		f.Phone = "****"
+	}
+	return f.Spec()
+}
+
+// Help describes the SPEC of a fault for a command's help.
+//
+//go:embed help.txt
+var Help string

@@ -1,0 +1,83 @@
+package gateway
+
+import (
+	_ "embed" // the messages
+	"net/http"
+	"strings"
+)
+
+// Codes of the gateway's own refusals.
+const (
+	CodeUnavailable      = "ServiceUnavailable"
+	codeActionUnknown    = "InvalidAction.NotFound"
+	codeVersionInvalid   = "InvalidVersion"
+	codeHTTPMethod       = "UnsupportedHTTPMethod"
+	codeParameterInvalid = "InvalidParameter"
+	codeKeyUnknown       = "InvalidAccessKeyId.NotFound"
+	codeTimeFormat       = "InvalidTimeStamp.Format"
+	codeTimeExpired      = "InvalidTimeStamp.Expired"
+	codeNonceUsed        = "SignatureNonceUsed"
+	codeSignatureWrong   = "SignatureDoesNotMatch"
+	codeSignatureBroken  = "IncompleteSignature"
+	codeSignatureMethod  = "InvalidSignatureMethod"
+)
+
+// messages are those seen in the service's answers and on its page of error
+// codes: a code, a tab and its message on each line.
+//
+//go:embed messages.tsv
+var messages string
+
+// Refusal is an answer other than OK.
+type Refusal struct {
+	Status  int
+	Code    string
+	Message string
+}
+
+// Refuse returns the refusal with a code's usual status and message.
+func Refuse(code string) *Refusal {
+	return &Refusal{Status: statusOf(code), Code: code, Message: messageOf(code)}
+}
+
+// Missing refuses a request that lacks a parameter.
+func Missing(name string) *Refusal { return Refuse("Missing" + name) }
+
+// messageOf is the message that Aliyun sends with a code, or the code's own name
+// where none is known.
+func messageOf(code string) string {
+	for line := range strings.Lines(messages) {
+		if message, ok := strings.CutPrefix(line, code+"\t"); ok {
+			return strings.TrimSpace(message)
+		}
+	}
+	if name, ok := strings.CutPrefix(code, "Missing"); ok && name != "" {
+		return name + " is mandatory for this action."
+	}
+	return code
+}
+
+// statusOf is the HTTP status that Aliyun sends with a code. The service itself
+// always answers 200; only the gateway uses the status.
+func statusOf(code string) int {
+	switch code {
+	case "OK", "template_parameter_count_illegal":
+		return http.StatusOK
+	case "InternalError":
+		return http.StatusInternalServerError
+	case CodeUnavailable:
+		return http.StatusServiceUnavailable
+	case "NoPermission", codeHTTPMethod:
+		return http.StatusForbidden
+	}
+	switch {
+	case strings.HasPrefix(code, "isv."), strings.HasPrefix(code, "isp."):
+		return http.StatusOK
+	case strings.HasPrefix(code, "Forbidden"):
+		return http.StatusForbidden
+	case strings.HasSuffix(code, ".NotFound"):
+		return http.StatusNotFound
+	default:
+		return http.StatusBadRequest
+	}
+}

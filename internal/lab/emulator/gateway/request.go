@@ -1,0 +1,161 @@
+// Package gateway is the part of the emulator that stands for Aliyun's API
+// gateway: it reads a request, finds the action, and checks the signature, the
+// clock and the nonce before the service sees it.
+package gateway
+
+import (
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// The actions that the emulator serves.
+const (
+	ActionSendSms              = "SendSms"
+	ActionSendBatchSms         = "SendBatchSms"
+	ActionQuerySendDetails     = "QuerySendDetails"
+	ActionQuerySmsSign         = "QuerySmsSign"
+	ActionQuerySmsTemplate     = "QuerySmsTemplate"
+	ActionQuerySmsSignList     = "QuerySmsSignList"
+	ActionQuerySmsTemplateList = "QuerySmsTemplateList"
+	ActionGetSmsSign           = "GetSmsSign"
+	ActionGetSmsTemplate       = "GetSmsTemplate"
+)
+
+// Actions lists the actions.
+func Actions() []string {
+	return []string{
+		ActionSendSms, ActionSendBatchSms, ActionQuerySendDetails, ActionQuerySmsSign, ActionQuerySmsTemplate,
+		ActionQuerySmsSignList, ActionQuerySmsTemplateList, ActionGetSmsSign, ActionGetSmsTemplate,
+	}
+}
+
+// Version is the one version of the API that is served.
+const Version = "2017-05-25"
+
+// maxBodyBytes bounds a request's body; 1,000 numbers in a form take 15 KB.
+const maxBodyBytes = 256 << 10
+
+// Gateway admits requests to the service.
+type Gateway struct {
+	keyID, keySecret string
+	now              func() time.Time
+	nonces           *nonces
+}
+
+// New returns a gateway that knows one access key.
+func New(keyID, keySecret string, now func() time.Time) *Gateway {
+	return &Gateway{keyID: keyID, keySecret: keySecret, now: now, nonces: newNonces()}
+}
+
+// Reset lets every nonce be used again.
+func (g *Gateway) Reset() { g.nonces.reset() }
+
+// Admit reads a request and checks that it may be served. Where it refuses, the
+// call holds what could be read.
+func (g *Gateway) Admit(r *http.Request) (*Call, *Refusal) {
+	c := &Call{Host: r.Host, method: r.Method, header: r.Header}
+	refused := c.read(r)
+	if refused == nil {
+		refused = c.route(r.URL.Path)
+	}
+	if refused == nil {
+		refused = g.authenticate(c)
+	}
+	if format := c.Params["Format"]; refused == nil && format != "" && !strings.EqualFold(format, "JSON") {
+		refused = Refuse(codeParameterInvalid)
+		refused.Message = "The emulator answers in JSON alone: leave Format out or set it to JSON."
+	}
+	return c, refused
+}
+
+// Call is one request as it was read.
+type Call struct {
+	Action string // empty where it is not served
+	Host   string
+	Params map[string]string // those of the URL and of a form
+
+	method string
+	header http.Header
+	body   []byte
+	query  map[string]string // those of the URL alone
+}
+
+func (c *Call) read(r *http.Request) *Refusal {
+	if r.Method != http.MethodPost && r.Method != http.MethodGet {
+		return Refuse(codeHTTPMethod)
+	}
+	var err error
+	c.body, err = io.ReadAll(io.LimitReader(r.Body, maxBodyBytes+1))
+	c.query = map[string]string{}
+	if err != nil || len(c.body) > maxBodyBytes || !parsePairs(r.URL.RawQuery, c.query) {
+		return Refuse(codeParameterInvalid)
+	}
+	c.Params = c.query
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err == nil && mediaType == "application/x-www-form-urlencoded" && len(c.body) > 0 {
+		c.Params = maps.Clone(c.query)
+		// It would be open which of two places counts, so one name in both is refused.
+		if !parsePairs(string(c.body), c.Params) {
+			return Refuse(codeParameterInvalid)
+		}
+	}
+	return nil
+}
+
+// route finds the action, which the gateway does before it looks at the
+// signature. A client may name action and version in a header, in a parameter or
+// in both. Two that differ are refused, because the older signature does not
+// cover headers.
+func (c *Call) route(path string) *Refusal {
+	action, same := agreed(c.header.Get("X-Acs-Action"), c.Params["Action"])
+	if action == "" {
+		return Missing("Action")
+	}
+	if !same || !slices.Contains(Actions(), action) || path != "/" {
+		return Refuse(codeActionUnknown)
+	}
+	version, same := agreed(c.header.Get("X-Acs-Version"), c.Params["Version"])
+	if version == "" {
+		return Missing("Version")
+	}
+	if !same || version != Version {
+		return Refuse(codeVersionInvalid)
+	}
+	c.Action = action
+	return nil
+}
+
+// agreed returns the one of two values that is given, and false where both are
+// given and differ.
+func agreed(header, param string) (string, bool) {
+	if header == "" {
+		return param, true
+	}
+	return header, param == "" || param == header
+}
+
+// parsePairs adds the parameters of a query or form to a map. It reports false
+// for an escape that is wrong, a name given twice, and text that is not UTF-8.
+func parsePairs(raw string, into map[string]string) bool {
+	for pair := range strings.SplitSeq(raw, "&") {
+		if pair == "" {
+			continue
+		}
+		rawName, rawValue, _ := strings.Cut(pair, "=")
+		name, err1 := url.QueryUnescape(rawName)
+		value, err2 := url.QueryUnescape(rawValue)
+		_, twice := into[name]
+		if err1 != nil || err2 != nil || twice || !utf8.ValidString(name) || !utf8.ValidString(value) {
+			return false
+		}
+		into[name] = value
+	}
+	return true
+}
