@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 )
@@ -66,23 +65,27 @@ type decoder struct {
 	bad     *problems
 }
 
-// raw returns a member's JSON; null counts as absent.
-func (d decoder) raw(name string) (json.RawMessage, bool) {
+// absent: null counts as absent.
+func (d decoder) absent(name string) bool {
 	raw, ok := d.members[name]
-	if !ok || string(raw) == "null" {
-		return nil, false
+	return !ok || string(raw) == "null"
+}
+
+// read decodes a member and reports whether it was there and could be read.
+func (d decoder) read(name string, target any, rule string) bool {
+	if d.absent(name) {
+		return false
 	}
-	return raw, true
+	err := json.Unmarshal(d.members[name], target)
+	if err != nil {
+		d.bad.add(name, "%s", rule)
+	}
+	return err == nil
 }
 
 func (d decoder) text(name string) string {
-	raw, ok := d.raw(name)
-	if !ok {
-		return ""
-	}
 	var s string
-	if err := json.Unmarshal(raw, &s); err != nil {
-		d.bad.add(name, "must be a string")
+	if !d.read(name, &s, "must be a string") {
 		return ""
 	}
 	return s
@@ -90,50 +93,27 @@ func (d decoder) text(name string) string {
 
 // required is text that must be there and not be empty.
 func (d decoder) required(name string) string {
-	if _, ok := d.raw(name); !ok {
+	switch {
+	case d.absent(name):
 		d.bad.add(name, "is required")
-		return ""
-	}
-	before := len(*d.bad)
-	s := d.text(name)
-	if s == "" && len(*d.bad) == before {
+	case string(d.members[name]) == `""`:
 		d.bad.add(name, "must not be empty")
 	}
-	return s
+	return d.text(name)
 }
 
-func (d decoder) requestID() string {
-	before := len(*d.bad)
-	id := d.required("request_id")
-	if len(*d.bad) == before && !ValidRequestID(id) {
-		d.bad.add("request_id", "must be 1 to %d of A-Z a-z 0-9 _ -", MaxRequestIDLen)
-		return ""
+// valid returns a text that keeps its rule, and "" for one that does not.
+func (d decoder) valid(name, value string, keeps func(string) bool, rule string, args ...any) string {
+	if value == "" || keeps(value) {
+		return value
 	}
-	return id
-}
-
-func (d decoder) code() Passcode {
-	before := len(*d.bad)
-	code := d.required("code")
-	if len(*d.bad) > before {
-		return Passcode{}
-	}
-	notAlphanumeric := func(c byte) bool { return !isAlphanumeric(c) }
-	if len(code) < 4 || len(code) > 6 || slices.ContainsFunc([]byte(code), notAlphanumeric) {
-		d.bad.add("code", "must be 4 to 6 ASCII letters or digits")
-		return Passcode{}
-	}
-	return NewPasscode(code)
+	d.bad.add(name, rule, args...)
+	return ""
 }
 
 func (d decoder) textMap(name string) map[string]string {
-	raw, ok := d.raw(name)
-	if !ok {
-		return nil
-	}
 	var loose map[string]any
-	if err := json.Unmarshal(raw, &loose); err != nil {
-		d.bad.add(name, "must be an object of strings")
+	if !d.read(name, &loose, "must be an object of strings") {
 		return nil
 	}
 	m := make(map[string]string, len(loose))
@@ -150,11 +130,8 @@ func (d decoder) textMap(name string) map[string]string {
 }
 
 func (d decoder) time(name string) time.Time {
-	s := d.text(name)
-	if s == "" {
-		if raw, ok := d.raw(name); ok && string(raw) == `""` {
-			d.bad.add(name, "must be an RFC 3339 time")
-		}
+	var s string
+	if !d.read(name, &s, "must be a string") {
 		return time.Time{}
 	}
 	t, err := time.Parse(time.RFC3339, s)
@@ -171,55 +148,50 @@ func (d decoder) time(name string) time.Time {
 	return t.UTC()
 }
 
-// subject reads a subject that can be published to.
-func (d decoder) subject(name string) string {
-	s := d.text(name)
-	if s != "" && !ValidSubject(s) {
-		d.bad.add(name, "must be a subject without wildcards, spaces or empty tokens")
-		return ""
+func (d decoder) metadata() map[string]string {
+	m := d.textMap("metadata")
+	size := 0
+	for key, value := range m {
+		size += len(key) + len(value)
 	}
-	return s
+	switch {
+	case len(m) > MaxMetadataEntries:
+		d.bad.add("metadata", "must have at most %d entries, has %d", MaxMetadataEntries, len(m))
+	case size > MaxMetadataBytes:
+		d.bad.add("metadata", "must be at most %d bytes of keys and values, has %d", MaxMetadataBytes, size)
+	default:
+		return m
+	}
+	return nil
+}
+
+// ValidRequestID reports whether id may name a request.
+func ValidRequestID(id string) bool {
+	return id != "" && len(id) <= MaxRequestIDLen && !strings.ContainsFunc(id, func(r rune) bool {
+		return !isAlphanumeric(r) && r != '_' && r != '-'
+	})
+}
+
+func validCode(code string) bool {
+	return len(code) >= 4 && len(code) <= 6 && !strings.ContainsFunc(code, func(r rune) bool { return !isAlphanumeric(r) })
+}
+
+func isAlphanumeric(r rune) bool {
+	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+}
+
+func validIP(address string) bool {
+	_, err := netip.ParseAddr(address)
+	return err == nil
 }
 
 // ValidSubject reports whether a message can be published to the subject: no
 // wildcards, white space, control characters or empty tokens, at most 255 bytes.
 func ValidSubject(s string) bool {
-	if s == "" || len(s) > 255 {
-		return false
-	}
 	for token := range strings.SplitSeq(s, ".") {
 		if token == "" || token == "*" || token == ">" {
 			return false
 		}
 	}
-	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
-}
-
-func (d decoder) clientIP() string {
-	s := d.text("client_ip")
-	if s == "" {
-		return ""
-	}
-	if _, err := netip.ParseAddr(s); err != nil {
-		d.bad.add("client_ip", "must be an IP address")
-		return ""
-	}
-	return s
-}
-
-func (d decoder) metadata() map[string]string {
-	m := d.textMap("metadata")
-	if len(m) > MaxMetadataEntries {
-		d.bad.add("metadata", "must have at most %d entries, has %d", MaxMetadataEntries, len(m))
-		return nil
-	}
-	size := 0
-	for key, value := range m {
-		size += len(key) + len(value)
-	}
-	if size > MaxMetadataBytes {
-		d.bad.add("metadata", "must be at most %d bytes of keys and values, has %d", MaxMetadataBytes, size)
-		return nil
-	}
-	return m
+	return len(s) <= 255 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
 }

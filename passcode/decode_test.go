@@ -67,85 +67,43 @@ func TestDecodeAccepts(t *testing.T) {
 	t.Parallel()
 
 	day := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+	type job = passcode.Job
 	rows := []struct {
 		sentence string
 		job      members
-		check    func(t *testing.T, job passcode.Job)
+		want     func(*job) // beside request_id, phone, code and Generic
 	}{
-		{"request_id, phone and code are enough", with(nil), func(t *testing.T, job passcode.Job) {
-			assert.Equal(t, "01JD-a_Z", job.RequestID)
-			assert.Equal(t, testPhone, job.Phone.Reveal())
-			assert.Equal(t, testCode, job.Code.Reveal())
-			assert.True(t, job.ExpiresAt.IsZero())
-			assert.Empty(t, job.ReplyTo)
-		}},
-		{"a job without usage_type is Generic", with(nil), func(t *testing.T, job passcode.Job) {
-			assert.Equal(t, "Generic", job.UsageType)
-		}},
-		{"an empty usage_type is Generic", with(members{"usage_type": ""}), func(t *testing.T, job passcode.Job) {
-			assert.Equal(t, passcode.DefaultUsageType, job.UsageType)
-		}},
-		{"usage_type is free text", with(members{"usage_type": "Ünïcode / 注册"}), func(t *testing.T, job passcode.Job) {
-			assert.Equal(t, "Ünïcode / 注册", job.UsageType)
-		}},
-		{"a request id may have one character", with(members{"request_id": "-"}), func(t *testing.T, job passcode.Job) {
-			assert.Equal(t, "-", job.RequestID)
-		}},
-		{"a request id may have 64 characters", with(members{"request_id": strings.Repeat("x", 64)}), func(t *testing.T, job passcode.Job) {
-			assert.Len(t, job.RequestID, 64)
-		}},
-		{"a phone may be national digits", with(members{"phone": testPhone[3:]}), func(t *testing.T, job passcode.Job) {
-			assert.Equal(t, testPhone[3:], job.Phone.Reveal())
-		}},
-		{"what a phone holds is judged by the worker, not here", with(members{"phone": "1, 2"}), func(t *testing.T, job passcode.Job) {
-			assert.Equal(t, "1, 2", job.Phone.Reveal())
-		}},
-		{"a code keeps its leading zeros", with(members{"code": "000930"}), func(t *testing.T, job passcode.Job) {
-			assert.Equal(t, "000930", job.Code.Reveal())
-		}},
-		{"a code may have 4 characters", with(members{"code": "7a9Z"}), func(t *testing.T, job passcode.Job) {
-			assert.Equal(t, "7a9Z", job.Code.Reveal())
-		}},
-		{"a code may be letters alone", with(members{"code": "aZbYcX"}), func(t *testing.T, job passcode.Job) {
-			assert.Equal(t, "aZbYcX", job.Code.Reveal())
-		}},
-		{"params are strings by name", with(members{"params": members{"app": "Shop", "n": ""}}), func(t *testing.T, job passcode.Job) {
-			assert.Equal(t, map[string]string{"app": "Shop", "n": ""}, job.Params)
-		}},
-		{"expires_at is read in any zone", with(members{"expires_at": "2026-03-01T16:00:00+08:00"}), func(t *testing.T, job passcode.Job) {
-			assert.Equal(t, day, job.ExpiresAt)
-		}},
-		{"expires_at keeps its fraction of a second", with(members{"expires_at": "2026-03-01T08:00:00.000000001Z"}), func(t *testing.T, job passcode.Job) {
-			assert.Equal(t, day.Add(time.Nanosecond), job.ExpiresAt)
-		}},
-		{"reply_to is any subject that can be published to", with(members{"reply_to": "_INBOX.aZ9.1"}), func(t *testing.T, job passcode.Job) {
-			assert.Equal(t, "_INBOX.aZ9.1", job.ReplyTo)
-		}},
-		{"client_ip may be IPv4", with(members{"client_ip": "203.0.113.7"}), func(t *testing.T, job passcode.Job) {
-			assert.Equal(t, "203.0.113.7", job.ClientIP)
-		}},
-		{"client_ip may be IPv6", with(members{"client_ip": "2001:db8::1"}), func(t *testing.T, job passcode.Job) {
-			assert.Equal(t, "2001:db8::1", job.ClientIP)
-		}},
-		{"metadata may have 16 entries of 2 KiB together", with(members{"metadata": entries(16, 128)}), func(t *testing.T, job passcode.Job) {
-			assert.Len(t, job.Metadata, 16)
-		}},
-		{"null counts as absent", with(members{"usage_type": nil, "params": nil, "expires_at": nil, "reply_to": nil, "client_ip": nil, "metadata": nil}),
-			func(t *testing.T, job passcode.Job) {
-				assert.Equal(t, passcode.DefaultUsageType, job.UsageType)
-				assert.Empty(t, job.Params)
-				assert.Empty(t, job.Metadata)
-			}},
-		{"unknown members are ignored", with(members{"Phone": "other", "locale": []int{1}, "x": members{"y": 1}}), func(t *testing.T, job passcode.Job) {
-			assert.Equal(t, testPhone, job.Phone.Reveal())
-		}},
+		{"request_id, phone and code are enough", with(nil), func(*job) {}},
+		{"an empty usage_type is Generic", with(members{"usage_type": ""}), func(*job) {}},
+		{"usage_type is free text", with(members{"usage_type": "Ünïcode / 注册"}), func(j *job) { j.UsageType = "Ünïcode / 注册" }},
+		{"a request id may have one character", with(members{"request_id": "-"}), func(j *job) { j.RequestID = "-" }},
+		{"a request id may have 64 characters", with(members{"request_id": strings.Repeat("x", 64)}), func(j *job) { j.RequestID = strings.Repeat("x", 64) }},
+		{"a phone may be national digits", with(members{"phone": testPhone[3:]}), func(j *job) { j.Phone = passcode.NewPhone(testPhone[3:]) }},
+		{"what a phone holds is judged by the worker, not here", with(members{"phone": "1, 2"}), func(j *job) { j.Phone = passcode.NewPhone("1, 2") }},
+		{"a code keeps its leading zeros", with(members{"code": "000930"}), func(j *job) { j.Code = passcode.NewPasscode("000930") }},
+		{"a code may have 4 characters", with(members{"code": "7a9Z"}), func(j *job) { j.Code = passcode.NewPasscode("7a9Z") }},
+		{"a code may be letters alone", with(members{"code": "aZbYcX"}), func(j *job) { j.Code = passcode.NewPasscode("aZbYcX") }},
+		{"params are strings by name", with(members{"params": members{"app": "Shop", "n": ""}}), func(j *job) { j.Params = map[string]string{"app": "Shop", "n": ""} }},
+		{"expires_at is read in any zone", with(members{"expires_at": "2026-03-01T16:00:00+08:00"}), func(j *job) { j.ExpiresAt = day }},
+		{"expires_at keeps its fraction of a second", with(members{"expires_at": "2026-03-01T08:00:00.000000001Z"}), func(j *job) { j.ExpiresAt = day.Add(1) }},
+		{"reply_to is any subject that can be published to", with(members{"reply_to": "_INBOX.aZ9.1"}), func(j *job) { j.ReplyTo = "_INBOX.aZ9.1" }},
+		{"client_ip may be IPv4", with(members{"client_ip": "203.0.113.7"}), func(j *job) { j.ClientIP = "203.0.113.7" }},
+		{"client_ip may be IPv6", with(members{"client_ip": "2001:db8::1"}), func(j *job) { j.ClientIP = "2001:db8::1" }},
+		{"metadata may have 16 entries of 2 KiB together", with(members{"metadata": entries(16, 128)}), func(j *job) { j.Metadata = entries(16, 128) }},
+		{
+			"null counts as absent",
+			with(members{"usage_type": nil, "params": nil, "expires_at": nil, "reply_to": nil, "client_ip": nil, "metadata": nil}), func(*job) {},
+		},
+		{"unknown members are ignored", with(members{"Phone": "other", "locale": []int{1}, "x": members{"y": 1}}), func(*job) {}},
 	}
 	for _, row := range rows {
 		t.Run(row.sentence, func(t *testing.T) {
 			t.Parallel()
-			job, err := passcode.Decode(row.job.encode(t))
+			got, err := passcode.Decode(row.job.encode(t))
 			require.NoError(t, err)
-			row.check(t, job)
+			want := job{RequestID: "01JD-a_Z", Phone: passcode.NewPhone(testPhone), Code: passcode.NewPasscode(testCode), UsageType: "Generic"}
+			row.want(&want)
+			assert.True(t, got.Equal(want))
 		})
 	}
 }

@@ -69,7 +69,7 @@ func TestEncodeRefusesWhatDecodeWouldRefuse(t *testing.T) {
 		{"a text that is not UTF-8, rather than another text", func(j *passcode.Job) { j.UsageType = "a\xff" }, []string{"usage_type"}},
 		{"params and metadata that are not UTF-8", func(j *passcode.Job) {
 			j.Params, j.Metadata = map[string]string{"\xff": ""}, map[string]string{"": "\xff"}
-		}, []string{"params", "metadata"}},
+		}, []string{"metadata", "params"}},
 		{"an expiry that RFC 3339 can't write", func(j *passcode.Job) { j.ExpiresAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }, []string{"expires_at"}},
 	}
 	for _, row := range rows {

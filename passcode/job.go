@@ -56,23 +56,10 @@ type Job struct {
 // the one place where they are written out. It checks the rules first, and its
 // error is an [*InvalidError].
 func (j Job) Encode() ([]byte, error) {
-	// json.Marshal would write another text in place of one that is not UTF-8.
-	if err := j.checkUTF8(); err != nil {
-		return nil, err
-	}
 	wire := map[string]any{
-		"request_id": j.RequestID,
-		"phone":      j.Phone.Reveal(),
-		"code":       j.Code.Reveal(),
+		"request_id": j.RequestID, "phone": j.Phone.Reveal(), "code": j.Code.Reveal(),
+		"usage_type": j.UsageType, "reply_to": j.ReplyTo, "client_ip": j.ClientIP,
 	}
-	optional := func(name, value string) {
-		if value != "" {
-			wire[name] = value
-		}
-	}
-	optional("usage_type", j.UsageType)
-	optional("reply_to", j.ReplyTo)
-	optional("client_ip", j.ClientIP)
 	if len(j.Params) > 0 {
 		wire["params"] = j.Params
 	}
@@ -82,6 +69,22 @@ func (j Job) Encode() ([]byte, error) {
 	if !j.ExpiresAt.IsZero() {
 		// In UTC, since RFC 3339 can't write every zone.
 		wire["expires_at"] = j.ExpiresAt.UTC().Format(time.RFC3339Nano)
+	}
+	for _, optional := range []string{"usage_type", "reply_to", "client_ip"} {
+		if wire[optional] == "" {
+			delete(wire, optional)
+		}
+	}
+
+	// json would write another text in place of one that is not UTF-8.
+	var bad problems
+	for _, name := range slices.Sorted(maps.Keys(wire)) {
+		if !utf8.ValidString(fmt.Sprint(wire[name])) {
+			bad.add(name, "must be UTF-8")
+		}
+	}
+	if err := bad.err(); err != nil {
+		return nil, err
 	}
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
@@ -121,14 +124,14 @@ func Decode(data []byte) (Job, error) {
 
 	d := decoder{members: members, bad: &bad}
 	job := Job{
-		RequestID: d.requestID(),
+		RequestID: d.valid("request_id", d.required("request_id"), ValidRequestID, "must be 1 to %d of A-Z a-z 0-9 _ -", MaxRequestIDLen),
 		Phone:     NewPhone(d.required("phone")),
-		Code:      d.code(),
+		Code:      NewPasscode(d.valid("code", d.required("code"), validCode, "must be 4 to 6 ASCII letters or digits")),
 		UsageType: d.text("usage_type"),
 		Params:    d.textMap("params"),
 		ExpiresAt: d.time("expires_at"),
-		ReplyTo:   d.subject("reply_to"),
-		ClientIP:  d.clientIP(),
+		ReplyTo:   d.valid("reply_to", d.text("reply_to"), ValidSubject, "must be a subject without wildcards, spaces or empty tokens"),
+		ClientIP:  d.valid("client_ip", d.text("client_ip"), validIP, "must be an IP address"),
 		Metadata:  d.metadata(),
 	}
 	if job.UsageType == "" {
@@ -137,46 +140,10 @@ func Decode(data []byte) (Job, error) {
 	return job, bad.err()
 }
 
-// checkUTF8 names every member that holds a text that JSON can't carry.
-func (j Job) checkUTF8() error {
-	var bad problems
-	check := func(name string, texts ...string) {
-		if slices.ContainsFunc(texts, func(s string) bool { return !utf8.ValidString(s) }) {
-			bad.add(name, "must be UTF-8")
-		}
-	}
-	both := func(m map[string]string) []string {
-		return slices.AppendSeq(slices.Collect(maps.Keys(m)), maps.Values(m))
-	}
-	check("request_id", j.RequestID)
-	check("phone", j.Phone.Reveal())
-	check("code", j.Code.Reveal())
-	check("usage_type", j.UsageType)
-	check("params", both(j.Params)...)
-	check("reply_to", j.ReplyTo)
-	check("client_ip", j.ClientIP)
-	check("metadata", both(j.Metadata)...)
-	return bad.err()
-}
-
 // Equal reports whether two jobs ask for the same.
 func (j Job) Equal(other Job) bool {
 	return j.RequestID == other.RequestID && j.Phone == other.Phone && j.Code == other.Code &&
 		j.UsageType == other.UsageType && maps.Equal(j.Params, other.Params) &&
 		j.ExpiresAt.Equal(other.ExpiresAt) && j.ReplyTo == other.ReplyTo &&
 		j.ClientIP == other.ClientIP && maps.Equal(j.Metadata, other.Metadata)
-}
-
-// ValidRequestID reports whether id may name a request.
-func ValidRequestID(id string) bool {
-	if len(id) == 0 || len(id) > MaxRequestIDLen {
-		return false
-	}
-	return !slices.ContainsFunc([]byte(id), func(c byte) bool {
-		return !isAlphanumeric(c) && c != '_' && c != '-'
-	})
-}
-
-func isAlphanumeric(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }

@@ -17,7 +17,7 @@ type Result struct {
 	Phone     string `json:"phone"`
 	UsageType string `json:"usage_type"`
 	// Attempts counts the calls to Aliyun that were made for the request, the
-	// one under way included.
+	// one in progress included.
 	Attempts int `json:"attempts"`
 	// BizID is Aliyun's receipt. A send settled by look-up has none, because
 	// look-ups don't return it.
@@ -51,7 +51,7 @@ type Result struct {
 	// Lookups counts the look-ups that were made for the last attempt and found
 	// nothing.
 	Lookups int `json:"lookups,omitempty"`
-	// LookupBeganAt is set while a look-up is under way.
+	// LookupBeganAt is set while a look-up is in progress.
 	LookupBeganAt time.Time `json:"lookup_began_at,omitzero"`
 	// Interruptions counts the workers that went away while they held the job.
 	Interruptions int `json:"interruptions,omitempty"`

@@ -5,7 +5,7 @@ type Status string
 
 // The statuses of a request.
 const (
-	StatusSending      Status = "sending"       // claimed by a worker; a call to Aliyun may be under way
+	StatusSending      Status = "sending"       // claimed by a worker; a call to Aliyun may be in progress
 	StatusRetrying     Status = "retrying"      // the last attempt surely sent nothing; another follows
 	StatusInDoubt      Status = "in_doubt"      // the last attempt may or may not have been accepted; a look-up will tell
 	StatusSent         Status = "sent"          // Aliyun accepted it

@@ -17,7 +17,7 @@ func TestStatuses(t *testing.T) {
 		final, replayable bool
 		meaning           string
 	}{
-		{"sending", false, false, "claimed by a worker; a call to Aliyun may be under way"},
+		{"sending", false, false, "claimed by a worker; a call to Aliyun may be in progress"},
 		{"retrying", false, false, "the last attempt surely sent nothing; another follows"},
 		{"in_doubt", false, false, "the last attempt may or may not have been accepted"},
 		{"sent", true, false, "Aliyun accepted it; what is sent is never replayed"},
