@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/text"
 )
@@ -14,17 +15,34 @@ import (
 func TestLine(t *testing.T) {
 	t.Parallel()
 	for from, want := range map[string]string{
-		"":                           "",
-		" one \r\n\r\n two\t":        "one two",
-		" a\nnew\t template\x1b[2J ": "a new template [2J",
-		"触发\u2028流控\u0085\x1b[2J":    "触发 流控 [2J",
-		"evil\u202Egnp.exe\u2066":    "evilgnp.exe",
-		"zero\u200bwidth\ufeff":      "zerowidth",
-		"no \xff UTF-8":              "no \uFFFD UTF-8",
-		strings.Repeat("短", 20):      strings.Repeat("短", 10),
-		strings.Repeat("12 ", 20):    "12 12 12 12 12 12 12 12 12 12",
+		"":                            "",
+		" one \r\n\r\n two\t":         "one two",
+		" a\nnew\t template\x1b[2J ":  "a new template [2J",
+		"触发\u2028流控\u0085\x1b[2J":     "触发 流控 [2J",
+		"evil\u202Egnp.exe\u2066":     "evilgnp.exe",
+		"zero\u200bwidth\ufeff":       "zerowidth",
+		"no \xff UTF-8":               "no \uFFFD UTF-8",
+		"tag\U000E0041\u034F ☎\uFE0F": "tag ☎",
+		"\u3164filler\u115F":          "filler",
+		"naïve e\u0301 😀":             "naïve e\u0301 😀",
+		strings.Repeat("短", 20):       strings.Repeat("短", 10),
+		strings.Repeat("12 ", 20):     "12 12 12 12 12 12 12 12 12 12",
 	} {
 		assert.Equal(t, want, text.Line(from, 30), "%q", from)
+	}
+}
+
+// TestPrintableHidesAllFormats: nothing of Unicode's control, format and separator
+// categories passes.
+func TestPrintableHidesAllFormats(t *testing.T) {
+	t.Parallel()
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		if r == ' ' || !unicode.In(r, unicode.C, unicode.Zl, unicode.Zp, unicode.Zs) {
+			continue
+		}
+		if got := text.Printable("a" + string(r) + "b"); got != "ab" && got != "a b" && got != "a\uFFFDb" {
+			require.Fail(t, "passed", "%U as %q", r, got)
+		}
 	}
 }
 
@@ -46,7 +64,7 @@ func FuzzLine(f *testing.F) {
 			assert.LessOrEqual(t, len(got), max(limit, 0))
 			assert.True(t, utf8.ValidString(got))
 		}
-		assert.False(t, strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }), "%q", line)
+		assert.False(t, strings.ContainsFunc(line, text.Hidden), "%q", line)
 		assert.Equal(t, strings.TrimSpace(line), line)
 		assert.Equal(t, line, text.Line(line, limit), "once is enough")
 	})
