@@ -183,11 +183,7 @@ func (a *app) serve(ctx context.Context) error {
 		Connected: a.link.NC.IsConnected, Account: a.account, Pause: a.pause, Logger: a.log,
 	})
 	a.background("monitor", a.monitor.Run)
-	a.metrics.Gauge("oldest_job_age_seconds", "Age of the oldest job in the stream that is not done.", a.monitor.OldestAge)
-	a.metrics.Gauge("jobs_waiting", "Jobs in the stream that no worker has taken yet.", a.monitor.Waiting)
-	a.metrics.Gauge("jobs_outstanding", "Jobs that some worker handles or that wait for another attempt.", a.monitor.Outstanding)
-	a.metrics.Gauge("consumer_paused", "1 while the consumer is paused on the server.", a.monitor.Paused)
-	a.metrics.Gauge("consumer_pause_remaining_seconds", "How much is left of the consumer's pause; 0 while it isn't paused.", a.monitor.PauseLeft)
+	a.monitor.Gauges(a.metrics.Gauge)
 	a.metrics.Gauge("account_closed", "1 while nothing can be sent for the account.", func() float64 {
 		if a.account() != "" {
 			return 1

@@ -225,31 +225,26 @@ func (m *Monitor) NotReady() []string {
 	return reasons
 }
 
-// OldestAge is how long the oldest job that is not done has been in the stream,
-// in seconds; 0 where there is none.
-func (m *Monitor) OldestAge() float64 {
-	s := m.snapshot()
-	if s.oldest.IsZero() {
+// Gauges hands over the monitor's figures, each with its name and what it says.
+func (m *Monitor) Gauges(add func(name, help string, value func() float64)) {
+	gauge := func(name, help string, value func(s snapshot) float64) {
+		add(name, help, func() float64 { return value(m.snapshot()) })
+	}
+	gauge("oldest_job_age_seconds", "Age of the oldest job in the stream that is not done.", func(s snapshot) float64 {
+		if s.oldest.IsZero() {
+			return 0
+		}
+		return max(m.now().Sub(s.oldest).Seconds(), 0)
+	})
+	gauge("jobs_waiting", "Jobs in the stream that no worker has taken yet.", func(s snapshot) float64 { return float64(s.waiting) })
+	gauge("jobs_outstanding", "Jobs that some worker handles or that wait for another attempt.",
+		func(s snapshot) float64 { return float64(s.outstanding) })
+	gauge("consumer_paused", "1 while the consumer is paused on the server.", func(s snapshot) float64 {
+		if s.pausedFor > 0 {
+			return 1
+		}
 		return 0
-	}
-	return max(m.now().Sub(s.oldest).Seconds(), 0)
+	})
+	gauge("consumer_pause_remaining_seconds", "How much is left of the consumer's pause; 0 while it isn't paused.",
+		func(s snapshot) float64 { return s.pausedFor.Seconds() })
 }
-
-// Waiting is how many jobs nobody has taken yet.
-func (m *Monitor) Waiting() float64 { return float64(m.snapshot().waiting) }
-
-// Outstanding is how many jobs are being handled by some worker or wait for
-// another attempt.
-func (m *Monitor) Outstanding() float64 { return float64(m.snapshot().outstanding) }
-
-// Paused is 1 while the consumer is paused on the server.
-func (m *Monitor) Paused() float64 {
-	if m.snapshot().pausedFor > 0 {
-		return 1
-	}
-	return 0
-}
-
-// PauseLeft is how much is left of the pause of the consumer, in seconds; 0 while
-// it isn't paused.
-func (m *Monitor) PauseLeft() float64 { return m.snapshot().pausedFor.Seconds() }

@@ -40,6 +40,8 @@ func TestMonitor(t *testing.T) {
 		return pause, pauseErr
 	}
 	m := New(o)
+	gauges := map[string]func() float64{}
+	m.Gauges(func(name, _ string, value func() float64) { gauges[name] = value })
 	look := func() []string {
 		m.last = m.ask(ctx)
 		return m.NotReady()
@@ -55,22 +57,22 @@ func TestMonitor(t *testing.T) {
 	_, err = stream.CreateConsumer(ctx, jetstream.ConsumerConfig{Durable: "w", AckPolicy: jetstream.AckExplicitPolicy})
 	require.NoError(t, err)
 	assert.Empty(t, look())
-	assert.Zero(t, m.OldestAge())
+	assert.Zero(t, gauges["oldest_job_age_seconds"]())
 
 	_, err = js.Publish(ctx, "jobs", nil)
 	require.NoError(t, err)
 	m.now = func() time.Time { return time.Now().Add(90 * time.Second) }
 	assert.Empty(t, look())
-	assert.InDelta(t, 90, m.OldestAge(), 10)
+	assert.InDelta(t, 90, gauges["oldest_job_age_seconds"](), 10)
 	// The server tells the consumer of a message after it has told the publisher.
-	require.Eventually(t, func() bool { look(); return m.Waiting() == 1 }, 10*time.Second, time.Millisecond)
-	assert.Zero(t, m.Outstanding())
+	require.Eventually(t, func() bool { look(); return gauges["jobs_waiting"]() == 1 }, 10*time.Second, time.Millisecond)
+	assert.Zero(t, gauges["jobs_outstanding"]())
 
 	_, err = stream.PauseConsumer(ctx, "w", time.Now().Add(time.Minute))
 	require.NoError(t, err)
 	assert.Empty(t, look(), "what is said elsewhere is not said twice")
-	assert.InDelta(t, 1, m.Paused(), 0)
-	assert.InDelta(t, 60, m.PauseLeft(), 30)
+	assert.InDelta(t, 1, gauges["consumer_paused"](), 0)
+	assert.InDelta(t, 60, gauges["consumer_pause_remaining_seconds"](), 30)
 	pause = "until noon"
 	assert.Equal(t, []string{"paused: until noon"}, look())
 	pause, pauseErr = "", errors.New("nobody knows")
