@@ -9,14 +9,9 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
-
-// embeddedReadyWithin bounds the start of an embedded server, in which stored
-// streams are read and checked.
-const embeddedReadyWithin = 30 * time.Second
 
 // EmbeddedOptions say how to run a NATS server inside the worker.
 type EmbeddedOptions struct {
@@ -42,7 +37,8 @@ type Embedded struct {
 }
 
 // StartEmbedded runs a server with JetStream and returns once it takes
-// connections. It leaves the process's signals alone. The caller stops it.
+// connections, which comes after it has read and checked its store. It leaves the
+// process's signals alone. The caller stops it.
 func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
 	listen, err := net.ResolveTCPAddr("tcp", o.Listen)
 	if err != nil {
@@ -80,16 +76,13 @@ func (e *Embedded) start(listen *net.TCPAddr, dir string, log *serverLog) error 
 		return err
 	}
 	srv.SetLoggerV2(log, false, false, false)
-	started := make(chan struct{})
-	go func() {
-		defer close(started)
-		srv.Start()
-	}()
-	if err := awaitReady(srv, log.fatal); err != nil {
+	srv.Start()
+	select {
+	case text := <-log.fatal:
 		srv.Shutdown()
-		<-started // it may be reading its store, which it does not break off
 		srv.WaitForShutdown()
-		return err
+		return errors.New(text)
+	default:
 	}
 	addr, ok := srv.Addr().(*net.TCPAddr)
 	if !ok { // it was stopped meanwhile, by nobody we know
@@ -98,25 +91,6 @@ func (e *Embedded) start(listen *net.TCPAddr, dir string, log *serverLog) error 
 	warnWhereExposed(log, addr)
 	e.srv, e.url = srv, "nats://"+reachable(*addr)
 	return nil
-}
-
-// awaitReady returns once the server takes connections. A server that can't run
-// says so to its log and expects the process to end, so both are watched.
-func awaitReady(srv *server.Server, fatal <-chan string) error {
-	for end := time.Now().Add(embeddedReadyWithin); ; {
-		ready := srv.ReadyForConnections(50 * time.Millisecond)
-		select {
-		case text := <-fatal:
-			return errors.New(text)
-		default:
-		}
-		switch {
-		case ready:
-			return nil
-		case time.Now().After(end):
-			return fmt.Errorf("not ready after %s", embeddedReadyWithin)
-		}
-	}
 }
 
 func warnWhereExposed(log *serverLog, addr *net.TCPAddr) {
