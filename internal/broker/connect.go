@@ -48,41 +48,32 @@ const minMajor, minMinor = 2, 11
 // the credentials is not, since its settings may be what is being fixed: the
 // refusal is logged and the connection tries again. The caller closes it.
 func Connect(ctx context.Context, o Options, log *slog.Logger) (*nats.Conn, error) {
-	options, err := o.connection(log)
-	if err != nil {
-		return nil, err
-	}
-	nc, err := nats.Connect(o.URL, options...)
-	if err != nil {
-		// The text comes from the client and may quote an address.
-		return nil, fmt.Errorf("connect to NATS: %s", redact(err.Error()))
-	}
-	if ctx.Err() != nil {
-		nc.Close()
-		return nil, fmt.Errorf("connect to NATS: %w", context.Cause(ctx))
-	}
-	return nc, nil
+	return o.connect(ctx, log, nats.RetryOnFailedConnect(true))
 }
 
 // ConnectOnce tries each address once and says why none could be had, for somebody
 // who wants to know rather than wait. The connection it returns is as that of
 // [Connect].
 func ConnectOnce(ctx context.Context, o Options, log *slog.Logger) (*nats.Conn, error) {
+	return o.connect(ctx, log, nats.RetryOnFailedConnect(false))
+}
+
+func (o Options) connect(ctx context.Context, log *slog.Logger, more nats.Option) (*nats.Conn, error) {
 	options, err := o.connection(log)
 	if err != nil {
 		return nil, err
 	}
-	nc, err := nats.Connect(o.URL, append(options, nats.RetryOnFailedConnect(false))...)
+	nc, err := nats.Connect(o.URL, append(options, more)...)
 	switch {
 	case ctx.Err() != nil:
 		if err == nil {
 			nc.Close()
 		}
-		return nil, context.Cause(ctx)
+		return nil, fmt.Errorf("connect to NATS: %w", context.Cause(ctx))
 	case errors.Is(err, nats.ErrNoServers): // what the client makes of it
 		return nil, errors.New("connection refused")
 	case err != nil:
-		return nil, errors.New(redact(err.Error()))
+		return nil, errors.New(redact(err.Error())) // it may quote an address
 	}
 	return nc, nil
 }
@@ -96,7 +87,6 @@ func (o Options) connection(log *slog.Logger) ([]nats.Option, error) {
 	options = append(options,
 		nats.Name(o.Name),
 		nats.Timeout(dialTimeout),
-		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectJitter, reconnectJitter),

@@ -48,32 +48,61 @@ type Entry struct {
 	BodySize int
 }
 
-// header is a header of a dead letter, and the field that it stands for.
+// header is a header of a dead letter, with the field that it stands for.
 type header struct {
-	name  string
-	field interface {
-		get() string
-		set(value string) bool // false: it is wrong
-	}
+	name string
+	get  func() string
+	set  func(value string) bool // false: the value is wrong
 }
 
 // headers are those that every dead letter has; one without a value is written
 // empty. Besides them there is [domain.HeaderAttemptedAt] where an attempt was made.
 func (e *Entry) headers() []header {
 	return []header{
-		{"Passcode-Reason", line{(*string)(&e.Reason), maxCodeBytes}},
-		{"Passcode-Error-Code", line{&e.ErrorCode, maxCodeBytes}},
-		{"Passcode-Error-Message", line{&e.ErrorMessage, maxMessageBytes}},
-		{"Passcode-Request-Id", line{&e.RequestID, maxNameBytes}}, // empty where none could be read
-		{"Passcode-Attempts", number[int]{&e.Attempts}},
-		{"Passcode-Origin-Stream", line{&e.Origin.Stream, maxNameBytes}},
-		{"Passcode-Origin-Seq", number[uint64]{&e.Origin.Seq}},
-		{"Passcode-Origin-Subject", line{&e.Origin.Subject, maxNameBytes}},
-		{"Passcode-Queued-At", moment{&e.Origin.QueuedAt}},
-		{"Passcode-Dead-At", moment{&e.DeadAt}},
-		{"Passcode-Worker", line{&e.Worker, maxNameBytes}},
-		{"Passcode-Replays", number[int]{&e.Replays}},
+		line("Passcode-Reason", (*string)(&e.Reason), maxCodeBytes),
+		line("Passcode-Error-Code", &e.ErrorCode, maxCodeBytes),
+		line("Passcode-Error-Message", &e.ErrorMessage, maxMessageBytes),
+		line("Passcode-Request-Id", &e.RequestID, maxNameBytes), // empty where none could be read
+		number("Passcode-Attempts", &e.Attempts),
+		line("Passcode-Origin-Stream", &e.Origin.Stream, maxNameBytes),
+		number("Passcode-Origin-Seq", &e.Origin.Seq),
+		line("Passcode-Origin-Subject", &e.Origin.Subject, maxNameBytes),
+		moment("Passcode-Queued-At", &e.Origin.QueuedAt),
+		moment("Passcode-Dead-At", &e.DeadAt),
+		line("Passcode-Worker", &e.Worker, maxNameBytes),
+		number("Passcode-Replays", &e.Replays),
 	}
+}
+
+// line is a header of one printable line.
+func line(name string, field *string, limit int) header {
+	set := func(value string) bool { *field = text.Line(value, limit); return true }
+	return header{name, func() string { return text.Line(*field, limit) }, set}
+}
+
+// number is a decimal header.
+func number[T int | uint64](name string, field *T) header {
+	set := func(value string) bool {
+		n, err := strconv.ParseUint(value, 10, 63)
+		*field = T(n)
+		return err == nil
+	}
+	return header{name, func() string { return fmt.Sprint(*field) }, set}
+}
+
+// moment is a header in RFC 3339 with fractions of a second, in UTC. Empty is the
+// zero time.
+func moment(name string, field *time.Time) header {
+	set := func(value string) bool {
+		if value == "" {
+			return true
+		}
+		t, err := time.Parse(time.RFC3339Nano, value)
+		*field = t.UTC()
+		// With its zone taken out a time may be of a year that it can't be written in.
+		return err == nil && field.Year() >= 0 && field.Year() <= 9999
+	}
+	return header{name, func() string { return timestamp(*field) }, set}
 }
 
 // Parse reads a message of the dead-letter stream. Its error is [ErrCorrupt] and
@@ -81,13 +110,13 @@ func (e *Entry) headers() []header {
 func Parse(h nats.Header, body []byte) (Entry, error) {
 	e := Entry{BodySize: len(body), Truncated: h.Get(headerTruncated) == "true"}
 	e.Body = body
-	all := append(e.headers(), header{domain.HeaderAttemptedAt, moment{&e.AttemptedAt}})
+	all := append(e.headers(), moment(domain.HeaderAttemptedAt, &e.AttemptedAt))
 	if e.Truncated {
-		all = append(all, header{headerBodySize, number[int]{&e.BodySize}})
+		all = append(all, number(headerBodySize, &e.BodySize))
 	}
 	wrong := ""
 	for _, one := range all {
-		if !one.field.set(h.Get(one.name)) {
+		if !one.set(h.Get(one.name)) {
 			wrong = cmp.Or(wrong, one.name)
 		}
 	}
@@ -121,45 +150,6 @@ func invalid(d domain.DeadLetter) string {
 	default:
 		return ""
 	}
-}
-
-// line is one printable line.
-type line struct {
-	field *string
-	limit int
-}
-
-func (l line) get() string { return text.Line(*l.field, l.limit) }
-
-func (l line) set(value string) bool {
-	*l.field = text.Line(value, l.limit)
-	return true
-}
-
-// number is decimal.
-type number[T int | uint64] struct{ field *T }
-
-func (n number[T]) get() string { return fmt.Sprint(*n.field) }
-
-func (n number[T]) set(value string) bool {
-	parsed, err := strconv.ParseUint(value, 10, 63)
-	*n.field = T(parsed)
-	return err == nil
-}
-
-// moment is RFC 3339 with fractions of a second, in UTC; empty is the zero time.
-type moment struct{ field *time.Time }
-
-func (m moment) get() string { return timestamp(*m.field) }
-
-func (m moment) set(value string) bool {
-	if value == "" {
-		return true
-	}
-	t, err := time.Parse(time.RFC3339Nano, value)
-	*m.field = t.UTC()
-	// With its zone taken out a time may be of a year that it can't be written in.
-	return err == nil && m.field.Year() >= 0 && m.field.Year() <= 9999
 }
 
 // setPresent sets those headers that have a value.

@@ -129,7 +129,7 @@ func (s *Store) message(d domain.DeadLetter, deadAt time.Time, limit int, idTake
 	msg := nats.NewMsg(s.o.Subject + "." + string(d.Reason) + "." + cmp.Or(d.RequestID, "seq-"+seq))
 	entry := Entry{DeadLetter: d, DeadAt: deadAt, Worker: s.o.Worker}
 	for _, one := range entry.headers() {
-		msg.Header.Set(one.name, one.field.get())
+		msg.Header.Set(one.name, one.get())
 	}
 	parent, state := trace(d.TraceParent, d.TraceState)
 	setPresent(msg.Header, map[string]string{
