@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -66,8 +65,7 @@ func TestBrowsingIsCompleteInBothDirections(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			nc, js := brokertest.Start(t)
-			store, stream := start(t, nc, js)
+			store, stream, js := start(t)
 			var all, config []string
 			for i := 1; i <= n; i++ {
 				put(t, store, i, func(d *domain.DeadLetter) { d.Reason = reason(i) })
@@ -96,8 +94,7 @@ func TestBrowsingIsCompleteInBothDirections(t *testing.T) {
 
 func TestBrowsingAnEmptyStream(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
-	store, _ := start(t, nc, js)
+	store, _, js := start(t)
 	b := browse(t, js)
 	assert.Empty(t, ids(t, b.OldestFirst(t.Context(), deadletter.Filter{})), "never written to")
 	assert.Empty(t, ids(t, b.NewestFirst(t.Context(), deadletter.Filter{})))
@@ -111,8 +108,7 @@ func TestBrowsingAnEmptyStream(t *testing.T) {
 // TestBrowsingLargeJobs: more than fits into one batch by its bytes.
 func TestBrowsingLargeJobs(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
-	store, _ := start(t, nc, js)
+	store, _, js := start(t)
 	var want []string
 	for i := 1; i <= 10; i++ {
 		put(t, store, i, func(d *domain.DeadLetter) { d.Body = []byte(strings.Repeat("x", 900<<10)) })
@@ -129,8 +125,7 @@ func TestBrowsingLeavesOutWhatComesMeanwhile(t *testing.T) {
 	for _, direction := range []func(*deadletter.Browser, context.Context, deadletter.Filter) iter.Seq2[deadletter.Stored, error]{
 		(*deadletter.Browser).OldestFirst, (*deadletter.Browser).NewestFirst,
 	} {
-		nc, js := brokertest.Start(t)
-		store, _ := start(t, nc, js)
+		store, _, js := start(t)
 		put(t, store, 1, nil)
 		put(t, store, 2, nil)
 		var seen []string
@@ -146,8 +141,7 @@ func TestBrowsingLeavesOutWhatComesMeanwhile(t *testing.T) {
 
 func TestFilter(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
-	startStream(t, nc, js)
+	_, _, js := start(t)
 	hour := func(n int) time.Time { return deadAt.Add(time.Duration(n) * time.Hour) }
 	for i, l := range []struct {
 		reason passcode.Reason
@@ -161,7 +155,7 @@ func TestFilter(t *testing.T) {
 		d.Reason, d.RequestID, d.ErrorCode, d.Origin.Seq = l.reason, l.id, l.code, uint64(i+1)
 		at := hour(i)
 		store := deadletter.New(js, deadletter.Options{
-			Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Worker: "w", Now: func() time.Time { return at }, MaxPayload: nc.MaxPayload,
+			Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Worker: "w", Now: func() time.Time { return at }, MaxPayload: js.Conn().MaxPayload,
 		})
 		require.NoError(t, store.Write(t.Context(), d))
 	}
@@ -195,8 +189,7 @@ func TestFilter(t *testing.T) {
 
 func TestBrowsingShowsWhatIsNoDeadLetter(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
-	startStream(t, nc, js)
+	_, _, js := start(t)
 	for _, subject := range []string{"passcode.dead.config.x", "passcode.dead.else", "passcode.dead.a.b.c"} {
 		_, err := js.Publish(t.Context(), subject, []byte("hello"))
 		require.NoError(t, err)
@@ -219,8 +212,7 @@ func TestBrowsingShowsWhatIsNoDeadLetter(t *testing.T) {
 
 func TestRemove(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
-	store, _ := start(t, nc, js)
+	store, _, js := start(t)
 	put(t, store, 1, nil)
 	b := browse(t, js)
 	require.NoError(t, b.Remove(t.Context(), 1))
@@ -235,7 +227,7 @@ func TestBrowsingOutlivesTheBroker(t *testing.T) {
 	t.Parallel()
 	server := brokertest.Server(t)
 	nc, js := server.Connect()
-	store, _ := start(t, nc, js)
+	store, _ := startOn(t, nc, js)
 	for i := 1; i <= 1200; i++ {
 		put(t, store, i, nil)
 	}
@@ -256,18 +248,11 @@ func TestBrowsingSaysWhatIsMissing(t *testing.T) {
 	nc, js := brokertest.Start(t)
 	_, err := deadletter.Browse(t.Context(), js, "PASSCODE_DEAD", "passcode.dead")
 	require.ErrorIs(t, err, deadletter.ErrNoStream)
-	stream := startStream(t, nc, js)
+	_, stream := startOn(t, nc, js)
 	config := stream.CachedInfo().Config
 	config.AllowDirect = false
 	_, err = js.UpdateStream(t.Context(), config)
 	require.NoError(t, err)
 	_, err = deadletter.Browse(t.Context(), js, "PASSCODE_DEAD", "passcode.dead")
 	require.ErrorContains(t, err, "--allow-direct")
-}
-
-// startStream is start where the store doesn't matter.
-func startStream(t *testing.T, nc *nats.Conn, js jetstream.JetStream) jetstream.Stream {
-	t.Helper()
-	_, stream := start(t, nc, js)
-	return stream
 }

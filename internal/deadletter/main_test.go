@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/passcode-worker/passcode-worker/internal/brokertest"
 	"github.com/passcode-worker/passcode-worker/internal/deadletter"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -33,8 +34,16 @@ func letter(body string) domain.DeadLetter {
 	}
 }
 
-// start makes the stream and a store on it.
-func start(t *testing.T, nc *nats.Conn, js jetstream.JetStream) (*deadletter.Store, jetstream.Stream) {
+// start runs a broker with the stream and a store on it.
+func start(t *testing.T) (*deadletter.Store, jetstream.Stream, jetstream.JetStream) {
+	t.Helper()
+	nc, js := brokertest.Start(t)
+	store, stream := startOn(t, nc, js)
+	return store, stream, js
+}
+
+// startOn makes the stream and a store on it.
+func startOn(t *testing.T, nc *nats.Conn, js jetstream.JetStream) (*deadletter.Store, jetstream.Stream) {
 	t.Helper()
 	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
 		Name: "PASSCODE_DEAD", Subjects: []string{"passcode.dead.>"}, MaxMsgsPerSubject: 1,

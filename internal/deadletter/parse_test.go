@@ -8,15 +8,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/passcode-worker/passcode-worker/internal/brokertest"
 	"github.com/passcode-worker/passcode-worker/internal/deadletter"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
 func TestParseReadsWhatWriteWrote(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
-	store, stream := start(t, nc, js)
+	store, stream, _ := start(t)
 	want := letter("the job")
 	require.NoError(t, store.Write(t.Context(), want))
 	msg := last(t, stream, "passcode.dead.config.01JD-x_Y")

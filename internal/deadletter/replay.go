@@ -25,17 +25,6 @@ type Records interface {
 	Get(ctx context.Context, requestID string) (passcode.Result, uint64, error)
 }
 
-// ReplayOptions are what a Replayer needs; all but Now.
-type ReplayOptions struct {
-	Browser *Browser
-	Records Records
-	// Stream and Subject are where jobs are published (jobs.stream, jobs.subject).
-	Stream, Subject string
-	Life            Life
-	// Now is the clock; nil is time.Now.
-	Now func() time.Time
-}
-
 // Replayer publishes the jobs of dead letters again. It may be used by many
 // goroutines, and any number of replayers may work on the same stream.
 //
@@ -44,14 +33,13 @@ type ReplayOptions struct {
 // job is queued. The next replay learns that from the stream, which knows the
 // message id, or from the request's record, which counts replays; and should both
 // not tell, the worker finds the request's record final and sends nothing.
-type Replayer struct{ o ReplayOptions }
-
-// NewReplayer returns a replayer.
-func NewReplayer(o ReplayOptions) *Replayer {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	return &Replayer{o}
+type Replayer struct {
+	Browser *Browser
+	Records Records
+	// Stream and Subject are where jobs are published (jobs.stream, jobs.subject).
+	Stream, Subject string
+	Life            Life
+	Now             func() time.Time
 }
 
 // Plan says what a replay would do with a dead letter just now. It changes
@@ -64,7 +52,7 @@ func (r *Replayer) Plan(ctx context.Context, s Stored) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	return Decide(s, record, r.o.Now(), r.o.Life), nil
+	return Decide(s, record, r.Now(), r.Life), nil
 }
 
 // record returns how the request stands, nil where there is no record.
@@ -73,7 +61,7 @@ func (r *Replayer) record(ctx context.Context, s Stored) (*passcode.Result, erro
 	if id == "" {
 		return nil, nil
 	}
-	record, _, err := r.o.Records.Get(ctx, id)
+	record, _, err := r.Records.Get(ctx, id)
 	if errors.Is(err, domain.ErrNotFound) {
 		return nil, nil
 	}
@@ -85,7 +73,7 @@ func (r *Replayer) record(ctx context.Context, s Stored) (*passcode.Result, erro
 // nothing has happened; what has begun is brought to its end within the bounds of
 // the broker's requests, unless work ends as well.
 func (r *Replayer) Replay(work, stopping context.Context, seq uint64, permit func(context.Context) error) (s Stored, plan Plan, err error) {
-	s, err = r.o.Browser.Get(stopping, seq)
+	s, err = r.Browser.Get(stopping, seq)
 	if errors.Is(err, ErrGone) {
 		return s, gone, nil
 	}
@@ -99,7 +87,7 @@ func (r *Replayer) Replay(work, stopping context.Context, seq uint64, permit fun
 		plan, err = r.publish(work, s, plan)
 	}
 	if err == nil && (plan.Action == Replayed || plan.Action == Already) {
-		err = r.o.Browser.Remove(work, seq)
+		err = r.Browser.Remove(work, seq)
 	}
 	return s, plan, err
 }
@@ -109,18 +97,18 @@ var gone = Plan{Action: Gone, Why: "another replay or a discard took it away mea
 // publish makes the replay that was planned, and returns what it came to.
 func (r *Replayer) publish(ctx context.Context, s Stored, plan Plan) (Plan, error) {
 	number := strconv.Itoa(plan.Number)
-	msg := &nats.Msg{Subject: r.o.Subject, Data: plan.Body, Header: nats.Header{}}
+	msg := &nats.Msg{Subject: r.Subject, Data: plan.Body, Header: nats.Header{}}
 	setPresent(msg.Header, map[string]string{
 		domain.HeaderReplay:            number,
 		domain.HeaderAttemptedAt:       timestamp(s.Entry.AttemptedAt),
 		headerTraceParent:              s.Entry.TraceParent,
 		headerTraceState:               s.Entry.TraceState,
 		jetstream.MsgIDHeader:          s.RequestID() + "-replay-" + number,
-		jetstream.ExpectedStreamHeader: r.o.Stream,
+		jetstream.ExpectedStreamHeader: r.Stream,
 	})
 	duplicate, inDoubt := false, false
 	err := retry.Do(ctx, func(ctx context.Context) error {
-		ack, err := r.o.Browser.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+		ack, err := r.Browser.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
 		if err != nil {
 			inDoubt = inDoubt || !retry.NeverSent(err)
 			return err
@@ -131,7 +119,7 @@ func (r *Replayer) publish(ctx context.Context, s Stored, plan Plan) (Plan, erro
 	})
 	switch {
 	case err != nil:
-		return Plan{}, fmt.Errorf("publish the job on %s: %w", r.o.Subject, err)
+		return Plan{}, fmt.Errorf("publish the job on %s: %w", r.Subject, err)
 	case duplicate:
 		return r.published(ctx, s, plan.Number), nil
 	default:
@@ -145,7 +133,7 @@ func (r *Replayer) publish(ctx context.Context, s Stored, plan Plan) (Plan, erro
 // sure to be there.
 func (r *Replayer) published(ctx context.Context, s Stored, number int) (plan Plan) {
 	err := takeUp.Do(ctx, func(ctx context.Context) error {
-		if _, err := r.o.Browser.Get(ctx, s.Seq); errors.Is(err, ErrGone) {
+		if _, err := r.Browser.Get(ctx, s.Seq); errors.Is(err, ErrGone) {
 			plan = gone
 			return nil
 		}

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/passcode-worker/passcode-worker/internal/brokertest"
 	"github.com/passcode-worker/passcode-worker/internal/deadletter"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/retry"
@@ -57,9 +56,8 @@ type clinic struct {
 
 func open(t *testing.T, change func(*jetstream.StreamConfig)) *clinic {
 	t.Helper()
-	nc, js := brokertest.Start(t)
-	c := &clinic{js: js, records: &records{byID: map[string]passcode.Result{}}}
-	c.store, _ = start(t, nc, js)
+	c := &clinic{records: &records{byID: map[string]passcode.Result{}}}
+	c.store, _, c.js = start(t)
 	config := jetstream.StreamConfig{
 		Name: "PASSCODE", Subjects: []string{"passcode.send"}, Retention: jetstream.WorkQueuePolicy,
 		Discard: jetstream.DiscardNew, Duplicates: 2 * time.Minute, AllowDirect: true,
@@ -68,17 +66,17 @@ func open(t *testing.T, change func(*jetstream.StreamConfig)) *clinic {
 		change(&config)
 	}
 	var err error
-	c.jobs, err = js.CreateStream(t.Context(), config)
+	c.jobs, err = c.js.CreateStream(t.Context(), config)
 	require.NoError(t, err)
-	c.letters = browse(t, js)
+	c.letters = browse(t, c.js)
 	return c
 }
 
 func (c *clinic) replayer() *deadletter.Replayer {
-	return deadletter.NewReplayer(deadletter.ReplayOptions{
+	return &deadletter.Replayer{
 		Browser: c.letters, Records: c.records, Stream: "PASSCODE", Subject: "passcode.send",
 		Life: deadletter.Life{PasscodeTTL: 10 * time.Minute}, Now: func() time.Time { return now },
-	})
+	}
 }
 
 // die dead-letters request n, with its record.

@@ -27,8 +27,7 @@ import (
 // must not change it.
 func TestEveryHeader(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
-	store, stream := start(t, nc, js)
+	store, stream, _ := start(t)
 	require.NoError(t, store.Write(t.Context(), letter("the job")))
 
 	msg := last(t, stream, "passcode.dead.config.01JD-x_Y")
@@ -62,8 +61,7 @@ func TestEveryHeader(t *testing.T) {
 
 func TestAJobWithoutARequestIDIsNamedByItsSequence(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
-	store, stream := start(t, nc, js)
+	store, stream, _ := start(t)
 	for _, reason := range passcode.Reasons() {
 		d := letter("job")
 		d.Reason, d.RequestID, d.TraceParent, d.TraceState = reason, "", "", ""
@@ -78,8 +76,7 @@ func TestAJobWithoutARequestIDIsNamedByItsSequence(t *testing.T) {
 
 func TestTheBodyIsUntouched(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
-	store, stream := start(t, nc, js)
+	store, stream, _ := start(t)
 	every := make([]byte, 256)
 	for i := range every {
 		every[i] = byte(i)
@@ -97,8 +94,7 @@ func TestTheBodyIsUntouched(t *testing.T) {
 
 func TestNoHeaderCanBeInjected(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
-	store, stream := start(t, nc, js)
+	store, stream, _ := start(t)
 	d := letter("job")
 	d.ErrorCode = "a\r\nPasscode-Reason: poison"
 	d.ErrorMessage = "  one\r\n\r\nbody\x00\x7f\u2028\u0085two\xff " + strings.Repeat("短", 2000)
@@ -122,8 +118,7 @@ func TestNoHeaderCanBeInjected(t *testing.T) {
 
 func TestWrittenTwiceStoredOnceAndTheNewestIsKept(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
-	store, stream := start(t, nc, js)
+	store, stream, _ := start(t)
 	count := func() uint64 {
 		info, err := stream.Info(t.Context())
 		require.NoError(t, err)
@@ -153,8 +148,7 @@ func TestWrittenTwiceStoredOnceAndTheNewestIsKept(t *testing.T) {
 // message ids the dead-letter stream still knows.
 func TestARecreatedStreamCountsFromTheStart(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
-	store, stream := start(t, nc, js)
+	store, stream, _ := start(t)
 	before := letter("before")
 	after := func(id, body string) domain.DeadLetter {
 		d := letter(body)
@@ -227,10 +221,9 @@ func TestAJobTooLargeIsCutAndSaysSo(t *testing.T) {
 // size of the headers is counted as the server counts it.
 func TestNoMoreIsCutThanMustBe(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
-	store, stream := start(t, nc, js)
+	store, stream, js := start(t)
 	whole := 0
-	for size := int(nc.MaxPayload()) - 700; ; size++ {
+	for size := int(js.Conn().MaxPayload()) - 700; ; size++ {
 		d := letter(strings.Repeat("x", size))
 		d.Origin.Seq = uint64(1_000_000 + size) // as many digits for each
 		require.NoError(t, store.Write(t.Context(), d))
@@ -247,7 +240,7 @@ func TestNoMoreIsCutThanMustBe(t *testing.T) {
 				header += len(name) + len(values[0]) + 4
 			}
 		}
-		assert.EqualValues(t, nc.MaxPayload(), header+len("NATS/1.0\r\n\r\n")+len(msg.Data))
+		assert.EqualValues(t, js.Conn().MaxPayload(), header+len("NATS/1.0\r\n\r\n")+len(msg.Data))
 		return
 	}
 }
@@ -256,7 +249,7 @@ func TestABrokerRestartDelaysAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	srv := brokertest.Server(t)
 	nc, js := srv.Connect(nats.ReconnectBufSize(-1))
-	store, stream := start(t, nc, js)
+	store, stream := startOn(t, nc, js)
 	srv.Stop()
 
 	var wg sync.WaitGroup
@@ -282,7 +275,7 @@ func TestWriteEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	srv := brokertest.Server(t)
 	nc, js := srv.Connect(nats.ReconnectBufSize(-1))
-	store, _ := start(t, nc, js)
+	store, _ := startOn(t, nc, js)
 	srv.Stop()
 	cause := errors.New("the worker shuts down")
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, cause)
@@ -305,8 +298,7 @@ func TestAnotherStreamsConfirmationIsNotTaken(t *testing.T) {
 
 func TestWhatHasNoPlaceIsRefused(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
-	store, stream := start(t, nc, js)
+	store, stream, _ := start(t)
 	for name, change := range map[string]func(*domain.DeadLetter){
 		"no reason":       func(d *domain.DeadLetter) { d.Reason = "" },
 		"odd reason":      func(d *domain.DeadLetter) { d.Reason = "a.b" },

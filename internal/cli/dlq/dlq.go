@@ -119,11 +119,11 @@ func (d *session) replayer(ctx context.Context, ttl time.Duration) (*deadletter.
 	if err != nil {
 		return nil, nil, fmt.Errorf("the requests' records: %w", err)
 	}
-	return deadletter.NewReplayer(deadletter.ReplayOptions{
+	return &deadletter.Replayer{
 		Browser: d.letters, Records: records,
 		Stream: d.cfg.Jobs.Stream, Subject: d.cfg.Jobs.Subject,
-		Life: deadletter.Life{TTL: ttl, PasscodeTTL: d.cfg.Worker.PasscodeTTL},
-	}), records, nil
+		Life: deadletter.Life{TTL: ttl, PasscodeTTL: d.cfg.Worker.PasscodeTTL}, Now: time.Now,
+	}, records, nil
 }
 
 // nonePicked says that there is nothing to do. Who names a request expects it to be
