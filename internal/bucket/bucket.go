@@ -1,10 +1,7 @@
-// Package bucket is a key-value bucket of the broker as the adapters use it that
-// change one value under compare-and-swap: each request bounded, its error
-// classified, and repeated together with what it depends on.
-//
-// A request whose answer was lost may have been carried out. So a step that is
-// repeated by [Retry] reads before it writes, and recognises its own earlier
-// write.
+// Package bucket is a key-value bucket of the broker whose values change by
+// compare-and-swap alone: [Bucket.Change] reads, decides, writes, begins again
+// where somebody else was faster, and recognises its own write whose answer was
+// lost. Requests are repeated as package retry says.
 package bucket
 
 import (
@@ -13,7 +10,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/passcode-worker/passcode-worker/internal/retry"
@@ -27,108 +23,109 @@ var (
 	ErrMissing = errors.New("there is no bucket")
 )
 
-var errWatchEnded = errors.New("the watch ended")
-
-// Bucket is one bucket. It may be used by many goroutines.
-type Bucket struct {
-	nc  *nats.Conn
-	kv  jetstream.KeyValue
-	ttl time.Duration
+// Entry is what a bucket holds under a key.
+type Entry struct {
+	// Value is nil where there is none.
+	Value []byte
+	// Revision is what the next write goes over: 0 where there never was a value,
+	// after a deletion that of its mark.
+	Revision uint64
+	// Own is true for a value that [Bucket.Change] wrote in an earlier try, whose
+	// answer was lost.
+	Own bool
 }
 
-// Open looks a bucket up, until it succeeds or ctx ends. Where there is none the
-// error wraps [ErrMissing] and says so for people.
+// Server carries out one request at a time, without repeating it: the broker, or
+// what stands in for it in tests.
+type Server interface {
+	// Get reads a key's newest entry. That there is no value is no error.
+	Get(ctx context.Context, key string) (Entry, error)
+	// Swap stores a value if revision is still the newest, and returns the next
+	// one, or [ErrConflict].
+	Swap(ctx context.Context, key string, value []byte, revision uint64) (next uint64, err error)
+	// Remove drops a value, whatever it is.
+	Remove(ctx context.Context, key string) error
+	// Watch is [Bucket.Watch].
+	Watch(ctx context.Context, key string, on func(Entry)) error
+	// History is [Bucket.History].
+	History(ctx context.Context, key string) (values [][]byte, err error)
+	// Since is [Bucket.Since].
+	Since(ctx context.Context) (time.Time, error)
+	// Announce is [Bucket.Announce].
+	Announce(key string, value []byte) error
+	// TTL is [Bucket.TTL].
+	TTL() time.Duration
+}
+
+// Bucket is one bucket. It may be used by many goroutines.
+type Bucket struct{ server Server }
+
+// New returns the bucket of a server.
+func New(server Server) *Bucket { return &Bucket{server} }
+
+// Open looks a bucket up. Where there is none the error wraps [ErrMissing] and says
+// so for people.
 func Open(ctx context.Context, js jetstream.JetStream, name string) (*Bucket, error) {
-	var b Bucket
-	err := Retry(ctx, func(ctx context.Context) error {
-		return Request(ctx, "look up the bucket", func(ctx context.Context) error {
-			kv, err := js.KeyValue(ctx, name)
-			if err != nil {
-				return err
-			}
-			status, err := kv.Status(ctx)
-			if err != nil {
-				return err
-			}
-			b = Bucket{nc: js.Conn(), kv: kv, ttl: status.TTL()}
-			return nil
-		})
+	var found natsServer
+	err := retry.Do(ctx, func(ctx context.Context) (err error) {
+		found, err = lookUp(ctx, js, name)
+		return err
 	})
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		return nil, fmt.Errorf("%w %q; it must be provisioned first", ErrMissing, name)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open bucket %q: %w", name, err)
 	}
-	return &b, nil
+	return New(found), nil
 }
 
 // TTL is how long the bucket keeps a value, as it was when the bucket was opened;
 // 0: for ever.
-func (b *Bucket) TTL() time.Duration { return b.ttl }
+func (b *Bucket) TTL() time.Duration { return b.server.TTL() }
 
-// Get returns a value, and the revision for the swap that goes over it: empty and
-// mostly 0 where there is none. After a deletion the revision is that of its mark.
-// The bucket's leader answers; see [Newest].
-func (b *Bucket) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
-	err = Request(ctx, "read", func(ctx context.Context) (err error) {
-		value, revision, err = Newest(ctx, b.nc, b.kv.Bucket(), key)
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			return nil
-		}
+// Get reads a key's entry from the bucket's leader. That there is no value is no
+// error.
+func (b *Bucket) Get(ctx context.Context, key string) (entry Entry, err error) {
+	err = retry.Do(ctx, func(ctx context.Context) (err error) {
+		entry, err = b.server.Get(ctx, key)
 		return err
 	})
-	return value, revision, err
-}
-
-// Swap stores a value if revision is still the newest, 0: if there never was one.
-// It returns the new revision, or [ErrConflict].
-func (b *Bucket) Swap(ctx context.Context, key string, value []byte, revision uint64) (next uint64, err error) {
-	err = Request(ctx, "write", func(ctx context.Context) (err error) {
-		next, err = b.kv.Update(ctx, key, value, revision)
-		return err
-	})
-	return next, err
+	return entry, err
 }
 
 // Remove drops a value, whatever it is.
 func (b *Bucket) Remove(ctx context.Context, key string) error {
-	return Request(ctx, "remove", func(ctx context.Context) error { return b.kv.Purge(ctx, key) })
+	return retry.Do(ctx, func(ctx context.Context) error { return b.server.Remove(ctx, key) })
 }
 
-// Watch calls on with the value of a key and its every change, empty where it was
-// deleted, until ctx ends or the watch fails. It never returns nil.
-func (b *Bucket) Watch(ctx context.Context, key string, on func(value []byte, revision uint64)) error {
-	// The context of a watch lasts as long as the watch, so its start is bounded
-	// from outside.
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	tooLong := fmt.Errorf("%w after %s", retry.ErrGaveUp, Patience)
-	bound := time.AfterFunc(Patience, func() { cancel(tooLong) })
-	defer bound.Stop()
-	watcher, err := b.kv.Watch(ctx, key)
-	if err != nil {
-		return classify(ctx, "watch", err)
-	}
-	// An error here means that the watch is over already.
-	defer func() { _ = watcher.Stop() }()
-	if !bound.Stop() {
-		return tooLong
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case found, open := <-watcher.Updates():
-			switch {
-			case !open:
-				return errWatchEnded
-			case found == nil: // all that was stored at the start has been seen
-			case found.Operation() == jetstream.KeyValuePut:
-				on(found.Value(), found.Revision())
-			default:
-				on(nil, found.Revision())
-			}
-		}
-	}
+// Watch calls on with the entry of a key and its every change, until ctx ends or
+// the watch fails. It never returns nil.
+func (b *Bucket) Watch(ctx context.Context, key string, on func(Entry)) error {
+	return b.server.Watch(ctx, key, on)
+}
+
+// History returns the values that the bucket still holds of a key, oldest first.
+func (b *Bucket) History(ctx context.Context, key string) (values [][]byte, err error) {
+	err = retry.Do(ctx, func(ctx context.Context) (err error) {
+		values, err = b.server.History(ctx, key)
+		return err
+	})
+	return values, err
+}
+
+// Since returns the time of the oldest value, or of the bucket's creation where
+// none was ever dropped.
+func (b *Bucket) Since(ctx context.Context) (since time.Time, err error) {
+	err = retry.Do(ctx, func(ctx context.Context) (err error) {
+		since, err = b.server.Since(ctx)
+		return err
+	})
+	return since, err
+}
+
+// Announce publishes a value as the server does with each value that it stores,
+// where the bucket is republished.
+func (b *Bucket) Announce(ctx context.Context, key string, value []byte) error {
+	return retry.Do(ctx, func(context.Context) error { return b.server.Announce(key, value) })
 }

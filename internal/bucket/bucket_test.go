@@ -1,8 +1,10 @@
-package bucket
+package bucket_test
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,199 +14,418 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
+	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
 	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
 const name = "things"
 
-// onServer makes a bucket and opens it.
-func onServer(t *testing.T, js jetstream.JetStream) (*Bucket, jetstream.KeyValue) {
+// subject is a bucket under test.
+type subject struct {
+	*bucket.Bucket
+	remove map[string]func(t *testing.T, key string) // every way for a key to go
+	marked map[string]bool                           // the ways that leave a mark
+}
+
+func inMemory(*testing.T) subject {
+	f := buckettest.New(nil)
+	f.Retain(time.Hour)
+	return subject{
+		Bucket: f.Bucket(),
+		remove: map[string]func(*testing.T, string){
+			"deleted": func(_ *testing.T, key string) { f.Delete(key) },
+			"expired": func(_ *testing.T, key string) { f.Drop(key) },
+		},
+		marked: map[string]bool{"deleted": true},
+	}
+}
+
+func makeBucket(t *testing.T, js jetstream.JetStream) jetstream.KeyValue {
 	t.Helper()
-	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: name, TTL: time.Hour})
+	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: name, TTL: time.Hour, History: 8})
 	require.NoError(t, err)
-	b, err := Open(t.Context(), js, name)
+	return kv
+}
+
+func onNATS(t *testing.T) subject {
+	t.Helper()
+	_, js := brokertest.Start(t)
+	kv := makeBucket(t, js)
+	b, err := bucket.Open(t.Context(), js, name)
 	require.NoError(t, err)
-	return b, kv
+	return subject{
+		Bucket: b,
+		remove: map[string]func(*testing.T, string){
+			"deleted": func(t *testing.T, key string) { require.NoError(t, kv.Delete(t.Context(), key)) },
+			"purged":  func(t *testing.T, key string) { require.NoError(t, kv.Purge(t.Context(), key)) },
+			"expired": func(t *testing.T, key string) {
+				s, err := js.Stream(t.Context(), "KV_"+name)
+				require.NoError(t, err)
+				require.NoError(t, s.Purge(t.Context(), jetstream.WithPurgeSubject("$KV."+name+"."+key)))
+			},
+		},
+		marked: map[string]bool{"deleted": true, "purged": true},
+	}
 }
 
 // holds checks a value and returns its revision.
-func (b *Bucket) holds(t *testing.T, key, want string) uint64 {
+func (s subject) holds(t *testing.T, key, want string) uint64 {
 	t.Helper()
-	value, revision, err := b.Get(t.Context(), key)
+	entry, err := s.Get(t.Context(), key)
 	require.NoError(t, err)
-	require.Equal(t, want, string(value))
-	return revision
+	require.Equal(t, want, string(entry.Value))
+	return entry.Revision
 }
 
-func TestOpen(t *testing.T) {
-	t.Parallel()
-	_, js := brokertest.Start(t)
-	_, err := Open(t.Context(), js, name)
-	require.ErrorIs(t, err, ErrMissing)
-	require.EqualError(t, err, `there is no bucket "things"; it must be provisioned first`)
-
-	b, _ := onServer(t, js)
-	assert.Equal(t, time.Hour, b.TTL())
+// put makes a value the one of a key, whatever it was.
+func (s subject) put(t *testing.T, key, value string) uint64 {
+	t.Helper()
+	entry, err := s.Change(t.Context(), key, nil, func(bucket.Entry) ([]byte, error) { return []byte(value), nil })
+	require.NoError(t, err)
+	require.Equal(t, value, string(entry.Value))
+	return entry.Revision
 }
 
-func TestSwap(t *testing.T) {
+// TestConformance holds the real bucket and the fake to the same.
+func TestConformance(t *testing.T) {
 	t.Parallel()
-	_, js := brokertest.Start(t)
-	b, kv := onServer(t, js)
-	swap := func(value string, revision uint64) (uint64, error) {
-		return b.Swap(t.Context(), "a", []byte(value), revision)
-	}
-	for way, remove := range map[string]func() error{
-		"ours":    func() error { return b.Remove(t.Context(), "a") },
-		"deleted": func() error { return kv.Delete(t.Context(), "a") },
-		"purged":  func() error { return kv.Purge(t.Context(), "a") },
-	} {
-		first, err := swap("first", b.holds(t, "a", ""))
-		require.NoError(t, err, way)
-		assert.Equal(t, first, b.holds(t, "a", "first"))
-		for _, old := range []uint64{0, first - 1} {
-			_, err = swap("second", old)
-			require.ErrorIs(t, err, ErrConflict, way)
+	for name, start := range map[string]func(*testing.T) subject{"memory": inMemory, "nats": onNATS} {
+		for behaviour, test := range map[string]func(*testing.T, subject){
+			"a value comes and goes":               aValueComesAndGoes,
+			"an assumption must hold":              anAssumptionMustHold,
+			"an assumption decides nothing":        anAssumptionDecidesNothing,
+			"an error ends a change":               anErrorEndsAChange,
+			"a watch tells of every change":        aWatchTellsOfEveryChange,
+			"the history is oldest first":          theHistoryIsOldestFirst,
+			"an empty value is a value":            anEmptyValueIsAValue,
+			"a race is decided on again by losers": aRaceIsDecidedOnAgain,
+		} {
+			t.Run(name+"/"+behaviour, func(t *testing.T) {
+				t.Parallel()
+				test(t, start(t))
+			})
 		}
-
-		next, err := swap("second", first)
-		require.NoError(t, err, way)
-		assert.Greater(t, next, first)
-		_, err = swap("third", first)
-		require.ErrorIs(t, err, ErrConflict, way)
-		b.holds(t, "a", "second")
-		require.NoError(t, remove(), way)
 	}
 }
 
-func TestRequestsThatNoRetryCanMend(t *testing.T) {
+func aValueComesAndGoes(t *testing.T, s subject) {
+	assert.Equal(t, time.Hour, s.TTL())
+	s.remove["ours"] = func(t *testing.T, key string) { require.NoError(t, s.Remove(t.Context(), key)) }
+	s.marked["ours"] = true
+	for way, remove := range s.remove {
+		require.Zero(t, s.holds(t, way, ""))
+		first := s.put(t, way, "first")
+		assert.Equal(t, first, s.holds(t, way, "first"))
+		next := s.put(t, way, "second")
+		assert.Greater(t, next, first)
+		remove(t, way)
+		entry, err := s.Get(t.Context(), way)
+		require.NoError(t, err)
+		assert.Nil(t, entry.Value, way)
+		assert.Equal(t, s.marked[way], entry.Revision > next, way)
+		assert.Equal(t, !s.marked[way], entry.Revision == 0, way)
+		assert.Greater(t, s.put(t, way, "third"), next)
+	}
+}
+
+func anAssumptionMustHold(t *testing.T, s subject) {
+	s.remove["there"] = func(*testing.T, string) {}
+	for way, remove := range s.remove {
+		old := s.put(t, way, "old")
+		remove(t, way)
+		for _, assumed := range []uint64{0, old + 100} {
+			var seen []string
+			entry, err := s.Change(t.Context(), way, &bucket.Entry{Revision: assumed}, func(e bucket.Entry) ([]byte, error) {
+				seen = append(seen, string(e.Value))
+				assert.False(t, e.Own)
+				return []byte("new"), nil
+			})
+			require.NoError(t, err)
+			assert.Equal(t, s.holds(t, way, "new"), entry.Revision)
+			assert.Empty(t, seen[0])
+			assert.LessOrEqual(t, len(seen), 2)
+			s.put(t, way, "old")
+			remove(t, way)
+		}
+	}
+}
+
+func anAssumptionDecidesNothing(t *testing.T, s subject) {
+	old := s.put(t, "a", "old")
+	calls := 0
+	entry, err := s.Change(t.Context(), "a", &bucket.Entry{}, func(bucket.Entry) ([]byte, error) { calls++; return nil, nil })
+	require.NoError(t, err)
+	assert.Equal(t, bucket.Entry{Value: []byte("old"), Revision: old}, entry)
+	assert.Equal(t, 2, calls)
+}
+
+func anErrorEndsAChange(t *testing.T, s subject) {
+	refusal := errors.New("no")
+	_, err := s.Change(t.Context(), "a", nil, func(bucket.Entry) ([]byte, error) { return nil, refusal })
+	require.ErrorIs(t, err, refusal)
+	s.holds(t, "a", "")
+	tries := 0
+	_, err = s.Change(t.Context(), "a", nil, func(e bucket.Entry) ([]byte, error) {
+		if tries++; tries < 3 {
+			s.put(t, "a", fmt.Sprint(tries))
+			return nil, fmt.Errorf("not yet: %w", retry.ErrAgain)
+		}
+		assert.Equal(t, "2", string(e.Value), "read anew")
+		return nil, nil
+	})
+	require.NoError(t, err)
+}
+
+func aWatchTellsOfEveryChange(t *testing.T, s subject) {
+	first := s.put(t, "a", "first")
+	enough := errors.New("seen enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	updates, ended := make(chan bucket.Entry), make(chan error, 1)
+	go func() { ended <- s.Watch(ctx, "a", func(e bucket.Entry) { updates <- e }) }()
+	assert.Equal(t, bucket.Entry{Value: []byte("first"), Revision: first}, <-updates, "what is there at the start")
+	s.put(t, "b", "not watched")
+	second := s.put(t, "a", "second")
+	assert.Equal(t, bucket.Entry{Value: []byte("second"), Revision: second}, <-updates)
+	require.NoError(t, s.Remove(t.Context(), "a"))
+	assert.Nil(t, (<-updates).Value)
+	cancel(enough)
+	require.ErrorIs(t, <-ended, enough)
+}
+
+func theHistoryIsOldestFirst(t *testing.T, s subject) {
+	for _, value := range []string{"1", "2", "3"} {
+		s.put(t, "a", value)
+		s.put(t, "other", value)
+	}
+	values, err := s.History(t.Context(), "a")
+	require.NoError(t, err)
+	assert.Equal(t, [][]byte{[]byte("1"), []byte("2"), []byte("3")}, values)
+	values, err = s.History(t.Context(), "nothing")
+	require.NoError(t, err)
+	assert.Empty(t, values)
+	since, err := s.Since(t.Context())
+	require.NoError(t, err)
+	assert.False(t, since.After(time.Now()))
+}
+
+func anEmptyValueIsAValue(t *testing.T, s subject) {
+	s.put(t, "a", "")
+	entry, err := s.Get(t.Context(), "a")
+	require.NoError(t, err)
+	assert.NotNil(t, entry.Value)
+	assert.NotZero(t, entry.Revision)
+}
+
+func aRaceIsDecidedOnAgain(t *testing.T, s subject) {
+	const each, workers = 5, 4
+	done := make(chan error)
+	for range workers {
+		go func() {
+			for range each {
+				_, err := s.Change(t.Context(), "a", nil, func(e bucket.Entry) ([]byte, error) { return append(e.Value, 'x'), nil })
+				if err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	for range workers {
+		require.NoError(t, <-done)
+	}
+	s.holds(t, "a", strings.Repeat("x", each*workers))
+}
+
+// TestOwnWrites: of a write whose answer was lost a change knows that it was its
+// own, and never of one that was surely refused.
+func TestOwnWrites(t *testing.T) {
+	t.Parallel()
+	const none, refuse, loseRequest, lose, stale = buckettest.None, buckettest.Refuse, buckettest.LoseRequest, buckettest.LoseAnswer, buckettest.Stale
+	for name, test := range map[string]struct {
+		before string // the value beforehand
+		meet   string // what somebody else writes before the second try
+		write  []buckettest.Fault
+		get    []buckettest.Fault
+		own    bool
+		found  []string // what decide is told in turn, "own" for our own write
+		writes int
+	}{
+		"no trouble":                     {found: []string{""}, writes: 1},
+		"refused":                        {write: []buckettest.Fault{refuse, refuse}, found: []string{""}, writes: 1},
+		"the request is lost":            {write: []buckettest.Fault{loseRequest}, found: []string{""}, writes: 1},
+		"the answer is lost":             {write: []buckettest.Fault{lose}, own: true, found: []string{"", "own"}, writes: 1},
+		"it is lost twice":               {write: []buckettest.Fault{lose, lose}, own: true, found: []string{"", "own"}, writes: 1},
+		"request, then answer":           {write: []buckettest.Fault{loseRequest, lose}, own: true, found: []string{"", "own"}, writes: 1},
+		"lost, then an old value":        {write: []buckettest.Fault{lose}, get: []buckettest.Fault{stale, stale}, own: true, found: []string{"", "own"}, writes: 1},
+		"lost, and an older value":       {before: "old", write: []buckettest.Fault{none, lose}, get: []buckettest.Fault{none, stale}, own: true, found: []string{"", "old", "own"}, writes: 1},
+		"another's equal bytes, refused": {meet: "ours", write: []buckettest.Fault{refuse}, found: []string{"", "ours"}, writes: 1},
+		"lost over another's value":      {before: "old", write: []buckettest.Fault{lose}, found: []string{"", "old"}, writes: 1},
+		"another's, after a lost one":    {meet: "theirs", write: []buckettest.Fault{loseRequest}, found: []string{"", "theirs"}, writes: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := buckettest.New(nil)
+				if test.before != "" {
+					f.Put("a", []byte(test.before))
+				}
+				f.Script(map[buckettest.Op][]buckettest.Fault{buckettest.Write: test.write, buckettest.Get: test.get})
+				if test.meet != "" {
+					time.AfterFunc(time.Millisecond, func() { f.Put("a", []byte(test.meet)) })
+				}
+				written := f.Writes()
+				var found []string
+				entry, err := f.Bucket().Change(t.Context(), "a", &bucket.Entry{}, func(e bucket.Entry) ([]byte, error) {
+					if e.Own {
+						found = append(found, "own")
+						return nil, nil
+					}
+					found = append(found, string(e.Value))
+					if string(e.Value) == "ours" {
+						return nil, nil
+					}
+					return []byte("ours"), nil
+				})
+				require.NoError(t, err)
+				assert.Equal(t, test.own, entry.Own)
+				assert.Equal(t, f.Entry("a").Revision, entry.Revision)
+				assert.Equal(t, "ours", string(f.Entry("a").Value))
+				assert.Equal(t, test.found, slices.Compact(found))
+				assert.Equal(t, test.writes, f.Writes()-written)
+			})
+		})
+	}
+}
+
+// TestRacesAreNotFought: who loses again and again waits in between.
+func TestRacesAreNotFought(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := buckettest.New(nil)
+		f.Always(buckettest.Conflict, buckettest.Write)
+		observed := 0
+		ctx := retry.Observe(t.Context(), func(error) { observed++ })
+		writes := 0
+		_, err := f.Bucket().Change(ctx, "a", nil, func(bucket.Entry) ([]byte, error) { writes++; return []byte("x"), nil })
+		require.ErrorIs(t, err, bucket.ErrConflict)
+		require.ErrorIs(t, err, retry.ErrGaveUp)
+		assert.Less(t, writes, 100)
+		assert.Zero(t, observed, "it is no trouble of the broker")
+	})
+}
+
+func TestOpenNeedsTheBucket(t *testing.T) {
+	t.Parallel()
+	_, js := brokertest.Start(t)
+	_, err := bucket.Open(t.Context(), js, name)
+	require.ErrorIs(t, err, bucket.ErrMissing)
+	require.EqualError(t, err, `there is no bucket "things"; it must be provisioned first`)
+}
+
+func TestErrorsThatNoRetryFixes(t *testing.T) {
 	t.Parallel()
 	nc, js := brokertest.Start(t)
-	b, _ := onServer(t, js)
-	for want, step := range map[error]func(ctx context.Context) error{
-		jetstream.ErrInvalidKey: func(ctx context.Context) error {
-			_, err := b.Swap(ctx, "no key", nil, 0)
-			return err
-		},
-		nats.ErrMaxPayload: func(ctx context.Context) error {
-			_, err := b.Swap(ctx, "a", []byte(strings.Repeat("x", 2<<20)), 0)
-			return err
-		},
-		jetstream.ErrConsumerNotFound: func(ctx context.Context) error {
-			return Request(ctx, "look", func(ctx context.Context) error {
-				_, err := js.Consumer(ctx, "KV_"+name, "nobody")
-				return err
-			})
-		},
-	} {
-		require.ErrorIs(t, Retry(t.Context(), step), want)
+	makeBucket(t, js)
+	b, err := bucket.Open(t.Context(), js, name)
+	require.NoError(t, err)
+	change := func(key, value string) error {
+		_, err := b.Change(t.Context(), key, &bucket.Entry{}, func(bucket.Entry) ([]byte, error) { return []byte(value), nil })
+		return err
 	}
+	began := time.Now()
+	require.ErrorIs(t, change("no key", ""), jetstream.ErrInvalidKey)
+	require.ErrorIs(t, change("a", strings.Repeat("x", 2<<20)), nats.ErrMaxPayload)
+	require.NoError(t, js.DeleteKeyValue(t.Context(), name))
+	_, err = b.Get(t.Context(), "a")
+	require.ErrorIs(t, err, jetstream.ErrStreamNotFound)
 	nc.Close()
-	err := Retry(t.Context(), func(ctx context.Context) error { return b.Remove(ctx, "a") })
-	require.ErrorIs(t, err, nats.ErrConnectionClosed)
+	require.ErrorIs(t, b.Remove(t.Context(), "a"), nats.ErrConnectionClosed)
+	assert.Less(t, time.Since(began), retry.Request.Total/2)
 }
 
 func TestBrokerAway(t *testing.T) {
 	t.Parallel()
 	h := brokertest.Server(t)
 	_, js := h.Connect()
-	b, _ := onServer(t, js)
+	makeBucket(t, js)
+	b, err := bucket.Open(t.Context(), js, name)
+	require.NoError(t, err)
 	h.Stop()
 	bound := errors.New("the caller's bound")
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, bound)
 	defer cancel()
-	_, _, err := b.Get(ctx, "a")
+	_, err = b.Get(ctx, "a")
 	require.ErrorIs(t, err, bound)
-	_, err = Open(ctx, js, name)
+	_, err = bucket.Open(ctx, js, name)
 	require.ErrorIs(t, err, bound)
-	require.NotErrorIs(t, err, ErrMissing)
+	require.NotErrorIs(t, err, bucket.ErrMissing)
 
 	h.Restart()
-	again, err := Open(t.Context(), js, name)
+	_, err = bucket.Open(t.Context(), js, name)
 	require.NoError(t, err)
-	again.holds(t, "a", "")
+	entry, err := b.Get(t.Context(), "a")
+	require.NoError(t, err)
+	assert.Zero(t, entry)
 }
 
-// seen is one call of a watch.
-type seen struct {
-	value    string
-	revision uint64
-}
-
-func TestWatch(t *testing.T) {
+// TestOnlyTheLeaderIsAsked: no other replica takes part in a read or a write.
+func TestOnlyTheLeaderIsAsked(t *testing.T) {
 	t.Parallel()
-	_, js := brokertest.Start(t)
-	b, _ := onServer(t, js)
-	first, err := b.Swap(t.Context(), "a", []byte("first"), 0)
+	nc, js := brokertest.Start(t)
+	makeBucket(t, js)
+	b, err := bucket.Open(t.Context(), js, name)
 	require.NoError(t, err)
-
-	enough := errors.New("seen enough")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	updates, ended := make(chan seen), make(chan error, 1)
-	go func() {
-		ended <- b.Watch(ctx, "a", func(value []byte, revision uint64) { updates <- seen{string(value), revision} })
-	}()
-	assert.Equal(t, seen{"first", first}, <-updates, "what is there at the start")
-	_, err = b.Swap(t.Context(), "b", []byte("not watched"), 0)
+	asked, err := nc.SubscribeSync("$JS.API.>")
 	require.NoError(t, err)
-	second, err := b.Swap(t.Context(), "a", []byte("second"), first)
-	require.NoError(t, err)
-	assert.Equal(t, seen{"second", second}, <-updates)
-	require.NoError(t, b.Remove(t.Context(), "a"))
-	assert.Empty(t, (<-updates).value)
-	cancel(enough)
-	require.ErrorIs(t, <-ended, enough)
-}
-
-// brokenWatch is a bucket whose watch can't be started, or ends at once.
-type brokenWatch struct {
-	jetstream.KeyValue
-	jetstream.KeyWatcher
-	hangs, late bool
-}
-
-func (w brokenWatch) Watch(ctx context.Context, _ string, _ ...jetstream.WatchOpt) (jetstream.KeyWatcher, error) {
-	if w.hangs || w.late {
-		<-ctx.Done()
+	for _, start := range []*bucket.Entry{nil, {}, {}} {
+		_, err = b.Change(t.Context(), "a", start, func(bucket.Entry) ([]byte, error) { return []byte("x"), nil })
+		require.NoError(t, err)
 	}
-	if w.hangs {
-		return nil, ctx.Err()
+	require.NoError(t, nc.Flush())
+	requests, _, err := asked.Pending()
+	require.NoError(t, err)
+	assert.Equal(t, 3, requests, "a read for each change, as the assumptions were wrong")
+	for range requests {
+		msg, err := asked.NextMsgWithContext(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, "$JS.API.STREAM.MSG.GET.KV_things", msg.Subject)
 	}
-	return w, nil
 }
 
-func (w brokenWatch) Updates() <-chan jetstream.KeyValueEntry {
-	closed := make(chan jetstream.KeyValueEntry)
-	close(closed)
-	return closed
-}
-
-func (w brokenWatch) Stop() error { return nil }
-
-func TestWatchThatDoesNotStart(t *testing.T) {
+// TestAnnouncedAsTheServerDoes: on the same subject, with the same bytes, and
+// nowhere where the bucket is not republished.
+func TestAnnouncedAsTheServerDoes(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct {
-		watch brokenWatch
-		want  error
-		after time.Duration
-	}{
-		"never starts":       {brokenWatch{hangs: true}, retry.ErrGaveUp, Patience},
-		"starts at the last": {brokenWatch{late: true}, retry.ErrGaveUp, Patience},
-		"ends at once":       {brokenWatch{}, errWatchEnded, 0},
+	nc, js := brokertest.Start(t)
+	heard, err := nc.SubscribeSync("results.>")
+	require.NoError(t, err)
+	for bucketName, republish := range map[string]*jetstream.RePublish{
+		"announced": {Source: "$KV.announced.>", Destination: "results.>"}, "silent": nil,
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				began := time.Now()
-				err := (&Bucket{kv: test.watch}).Watch(t.Context(), "a", func([]byte, uint64) { t.Error("called") })
-				require.ErrorIs(t, err, test.want)
-				assert.Equal(t, test.after, time.Since(began))
-			})
-		})
+		kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: bucketName, RePublish: republish})
+		require.NoError(t, err)
+		b, err := bucket.Open(t.Context(), js, bucketName)
+		require.NoError(t, err)
+		require.NoError(t, b.Announce(t.Context(), "r", []byte("the record")))
+		if republish == nil {
+			continue
+		}
+		ours, err := heard.NextMsg(10 * time.Second)
+		require.NoError(t, err)
+		_, err = kv.PutString(t.Context(), "r", "the record")
+		require.NoError(t, err)
+		theirs, err := heard.NextMsg(10 * time.Second)
+		require.NoError(t, err)
+		assert.Equal(t, "results.r", theirs.Subject)
+		assert.Equal(t, theirs.Subject, ours.Subject)
+		assert.Equal(t, theirs.Data, ours.Data)
 	}
+	require.NoError(t, nc.Flush())
+	left, _, err := heard.Pending()
+	require.NoError(t, err)
+	assert.Zero(t, left)
 }

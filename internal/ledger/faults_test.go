@@ -11,34 +11,18 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// script gives the requests of each kind the faults listed, one each, and none
-// after them.
-func script(m *ledger.Memory, faults map[ledger.Op][]ledger.Fault) {
-	m.Inject(func(op ledger.Op, _ string) ledger.Fault {
-		if len(faults[op]) == 0 {
-			return ledger.FaultNone
-		}
-		next := faults[op][0]
-		faults[op] = faults[op][1:]
-		return next
-	})
-}
+type faults = map[buckettest.Op][]buckettest.Fault
 
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	const (
-		none   = ledger.FaultNone
-		refuse = ledger.FaultRefuse
-		lose   = ledger.FaultLoseAnswer
-		stale  = ledger.FaultStale
-	)
-	type faults = map[ledger.Op][]ledger.Fault
+	const none, refuse, lose, stale = buckettest.None, buckettest.Refuse, buckettest.LoseAnswer, buckettest.Stale
 	old := func(status passcode.Status) *passcode.Result { r := record("r", 7, "w").In(status); return &r }
 	tried := func(status passcode.Status) *passcode.Result {
 		r := old(status)
@@ -54,37 +38,37 @@ func TestFaults(t *testing.T) {
 		faults faults
 		want   domain.ClaimState
 	}{
-		"the create is refused twice":        {nil, record("r", 7, "w"), faults{"create": {refuse, refuse}}, domain.ClaimWon},
-		"the create's answer is lost":        {nil, record("r", 7, "w"), faults{"create": {lose}}, domain.ClaimWon},
-		"it is lost, then a stale get":       {nil, record("r", 7, "w"), faults{"create": {lose}, "get": {stale, stale}}, domain.ClaimWon},
-		"it is lost, then a failed get":      {nil, record("r", 7, "w"), faults{"create": {lose, refuse}, "get": {refuse}}, domain.ClaimWon},
-		"lost over another's record":         {old("sending"), record("r", 8, "w"), faults{"create": {lose}}, domain.ClaimUnderWay},
-		"refused over our own redelivery":    {old("sending"), record("r", 7, "x"), faults{"create": {refuse}}, domain.ClaimResumed},
+		"the create is refused twice":        {nil, record("r", 7, "w"), faults{"write": {refuse, refuse}}, domain.ClaimWon},
+		"the create's answer is lost":        {nil, record("r", 7, "w"), faults{"write": {lose}}, domain.ClaimWon},
+		"it is lost, then a stale get":       {nil, record("r", 7, "w"), faults{"write": {lose}, "get": {stale, stale}}, domain.ClaimWon},
+		"it is lost, then a failed get":      {nil, record("r", 7, "w"), faults{"write": {lose, refuse}, "get": {refuse}}, domain.ClaimWon},
+		"lost over another's record":         {old("sending"), record("r", 8, "w"), faults{"write": {lose}}, domain.ClaimUnderWay},
+		"refused over our own redelivery":    {old("sending"), record("r", 7, "x"), faults{"write": {refuse}}, domain.ClaimResumed},
 		"the same bytes, no answer lost":     {old("sending"), record("r", 7, "w"), faults{"get": {stale}}, domain.ClaimResumed},
 		"a stale get hides the record":       {old("sent"), record("r", 8, "w"), faults{"get": {stale, stale, stale}}, domain.ClaimDuplicate},
-		"the reopening's answer is lost":     {old("dead_lettered"), replay, faults{"update": {lose}}, domain.ClaimReopened},
-		"the reopening is refused":           {old("unknown"), replay, faults{"update": {refuse, refuse}}, domain.ClaimReopened},
-		"reopened, lost, create lost too":    {old("unknown"), replay, faults{"update": {lose}, "create": {none, lose}}, domain.ClaimReopened},
-		"reopened in doubt, its answer lost": {tried("unknown"), replay, faults{"update": {lose}}, domain.ClaimReopened},
-		"reopened, lost, then a stale get":   {old("unknown"), replay, faults{"update": {lose}, "get": {none, stale}}, domain.ClaimReopened},
+		"the reopening's answer is lost":     {old("dead_lettered"), replay, faults{"write": {none, lose}}, domain.ClaimReopened},
+		"the reopening is refused":           {old("unknown"), replay, faults{"write": {none, refuse, refuse}}, domain.ClaimReopened},
+		"reopened, its answer lost twice":    {old("unknown"), replay, faults{"write": {none, lose, lose}}, domain.ClaimReopened},
+		"reopened in doubt, its answer lost": {tried("unknown"), replay, faults{"write": {none, lose}}, domain.ClaimReopened},
+		"reopened, lost, then a stale get":   {old("unknown"), replay, faults{"write": {none, lose}, "get": {none, stale}}, domain.ClaimReopened},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				m := ledger.NewMemory(time.Now)
+				l, f := fake()
 				if test.before != nil {
-					_, err := m.Claim(t.Context(), *test.before)
+					_, err := l.Claim(t.Context(), *test.before)
 					require.NoError(t, err)
 				}
-				script(m, test.faults)
-				claim, err := m.Claim(t.Context(), test.first)
+				f.Script(test.faults)
+				claim, err := l.Claim(t.Context(), test.first)
 				require.NoError(t, err)
 				assert.Equal(t, test.want, claim.State)
 				if test.want == domain.ClaimReopened {
 					assert.Equal(t, ledger.Reopen(test.first, *test.before), claim.Record)
 				}
-				script(m, nil)
-				stored, revision, err := m.Get(t.Context(), "r")
+				f.Inject(nil)
+				stored, revision, err := l.Get(t.Context(), "r")
 				require.NoError(t, err)
 				assert.Equal(t, stored, claim.Record)
 				assert.Equal(t, revision, claim.Revision)
@@ -98,15 +82,15 @@ func TestFaults(t *testing.T) {
 func TestAReplayOutlastsAStaleReading(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := ledger.NewMemory(time.Now)
-		claim, err := m.Claim(t.Context(), record("r", 7, "w"))
+		l, f := fake()
+		claim, err := l.Claim(t.Context(), record("r", 7, "w"))
 		require.NoError(t, err)
-		_, err = m.Update(t.Context(), claim.Record.In(passcode.StatusDeadLettered), claim.Revision)
+		_, err = l.Update(t.Context(), claim.Record.In(passcode.StatusDeadLettered), claim.Revision)
 		require.NoError(t, err)
-		script(m, map[ledger.Op][]ledger.Fault{"get": {ledger.FaultStale, ledger.FaultStale, ledger.FaultStale}})
+		f.Script(faults{"get": {buckettest.Stale, buckettest.Stale, buckettest.Stale}})
 		replay := record("r", 8, "w")
 		replay.Replays = 1
-		reopened, err := m.Claim(t.Context(), replay)
+		reopened, err := l.Claim(t.Context(), replay)
 		require.NoError(t, err)
 		assert.Equal(t, domain.ClaimReopened, reopened.State)
 		assert.Equal(t, replay, reopened.Record)
@@ -116,33 +100,33 @@ func TestAReplayOutlastsAStaleReading(t *testing.T) {
 func TestAnUpdateWhoseAnswerIsLost(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		faults map[ledger.Op][]ledger.Fault
+		faults faults
 		rival  bool // somebody else updates between the first try and the second
 		want   error
 	}{
-		"is found to be stored":       {faults: map[ledger.Op][]ledger.Fault{"update": {ledger.FaultLoseAnswer}}},
-		"is found after a stale get":  {faults: map[ledger.Op][]ledger.Fault{"update": {ledger.FaultLoseAnswer}, "get": {ledger.FaultStale}}},
-		"is repeated if it was not":   {faults: map[ledger.Op][]ledger.Fault{"update": {ledger.FaultRefuse}}},
-		"is repeated many times":      {faults: map[ledger.Op][]ledger.Fault{"update": {ledger.FaultRefuse, ledger.FaultRefuse, ledger.FaultLoseAnswer, ledger.FaultRefuse}}},
-		"is a conflict after a rival": {faults: map[ledger.Op][]ledger.Fault{"update": {ledger.FaultRefuse}}, rival: true, want: domain.ErrConflict},
+		"is found to be stored":       {faults: faults{"write": {buckettest.LoseAnswer}}},
+		"is found after a stale get":  {faults: faults{"write": {buckettest.LoseAnswer}, "get": {buckettest.Stale}}},
+		"is repeated if it was not":   {faults: faults{"write": {buckettest.Refuse}}},
+		"is repeated many times":      {faults: faults{"write": {buckettest.Refuse, buckettest.Refuse, buckettest.LoseAnswer, buckettest.Refuse}}},
+		"is a conflict after a rival": {faults: faults{"write": {buckettest.Refuse}}, rival: true, want: domain.ErrConflict},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				m := ledger.NewMemory(time.Now)
-				claim, err := m.Claim(t.Context(), record("r", 7, "w"))
+				l, f := fake()
+				claim, err := l.Claim(t.Context(), record("r", 7, "w"))
 				require.NoError(t, err)
-				script(m, test.faults)
+				f.Script(test.faults)
 				if test.rival {
-					time.AfterFunc(time.Millisecond, func() { m.Put("r", []byte(`{"request_id":"r","status":"expired"}`)) })
+					time.AfterFunc(time.Millisecond, func() { f.Put("r", []byte(`{"request_id":"r","status":"expired"}`)) })
 				}
-				next, err := m.Update(t.Context(), claim.Record.In(passcode.StatusSent), claim.Revision)
+				next, err := l.Update(t.Context(), claim.Record.In(passcode.StatusSent), claim.Revision)
 				if test.want != nil {
 					require.ErrorIs(t, err, test.want)
 					return
 				}
 				require.NoError(t, err)
-				stored, revision, err := m.Get(t.Context(), "r")
+				stored, revision, err := l.Get(t.Context(), "r")
 				require.NoError(t, err)
 				assert.Equal(t, passcode.StatusSent, stored.Status)
 				assert.Equal(t, revision, next)
@@ -156,33 +140,33 @@ func TestAnUpdateWhoseAnswerIsLost(t *testing.T) {
 // leader that had stored it died. Announced from here, it may come twice.
 func TestARecordWhoseAnswerIsLostIsAnnounced(t *testing.T) {
 	t.Parallel()
-	const refuse, lose = ledger.FaultRefuse, ledger.FaultLoseAnswer
+	const none, refuse, lose = buckettest.None, buckettest.Refuse, buckettest.LoseAnswer
 	replay := record("r", 8, "x")
 	replay.Replays = 1
 	for name, test := range map[string]struct {
-		faults map[ledger.Op][]ledger.Fault
+		faults faults
 		want   []passcode.Status // of those announced, in order
 	}{
 		"no answer is lost":            {nil, nil},
-		"nothing was stored":           {map[ledger.Op][]ledger.Fault{"create": {refuse}, "update": {refuse, refuse}}, nil},
-		"the claim's is":               {map[ledger.Op][]ledger.Fault{"create": {lose}}, []passcode.Status{"sending"}},
-		"the update's is":              {map[ledger.Op][]ledger.Fault{"update": {lose}}, []passcode.Status{"dead_lettered"}},
-		"the reopening's is":           {map[ledger.Op][]ledger.Fault{"update": {ledger.FaultNone, lose}}, []passcode.Status{"sending"}},
-		"the announcement fails twice": {map[ledger.Op][]ledger.Fault{"update": {lose}, "announce": {refuse, refuse}}, []passcode.Status{"dead_lettered"}},
+		"nothing was stored":           {faults{"write": {refuse, none, refuse, none, refuse}}, nil},
+		"the claim's is":               {faults{"write": {lose}}, []passcode.Status{"sending"}},
+		"the update's is":              {faults{"write": {none, lose}}, []passcode.Status{"dead_lettered"}},
+		"the reopening's is":           {faults{"write": {none, none, none, lose}}, []passcode.Status{"sending"}},
+		"the announcement fails twice": {faults{"write": {none, lose}, "announce": {refuse, refuse}}, []passcode.Status{"dead_lettered"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				m := ledger.NewMemory(time.Now)
-				script(m, test.faults)
-				claim, err := m.Claim(t.Context(), record("r", 7, "w"))
+				l, f := fake()
+				f.Script(test.faults)
+				claim, err := l.Claim(t.Context(), record("r", 7, "w"))
 				require.NoError(t, err)
-				_, err = m.Update(t.Context(), claim.Record.In(passcode.StatusDeadLettered), claim.Revision)
+				_, err = l.Update(t.Context(), claim.Record.In(passcode.StatusDeadLettered), claim.Revision)
 				require.NoError(t, err)
-				_, err = m.Claim(t.Context(), replay)
+				_, err = l.Claim(t.Context(), replay)
 				require.NoError(t, err)
 				var announced []passcode.Status
-				for _, value := range m.Announced() {
+				for _, value := range f.Announced() {
 					var rec passcode.Result
 					require.NoError(t, json.Unmarshal(value, &rec))
 					announced = append(announced, rec.Status)
@@ -196,20 +180,20 @@ func TestARecordWhoseAnswerIsLostIsAnnounced(t *testing.T) {
 func TestCallsAreBoundedAndSayByWhat(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := ledger.NewMemory(time.Now)
-		m.Inject(func(ledger.Op, string) ledger.Fault { return ledger.FaultRefuse })
+		l, f := fake()
+		f.Always(buckettest.Refuse, buckettest.Write, buckettest.Get, buckettest.History)
 		cause := errors.New("the worker shuts down")
 		for name, call := range map[string]func(context.Context) error{
-			"claim":   func(ctx context.Context) error { _, err := m.Claim(ctx, record("r", 7, "w")); return err },
-			"update":  func(ctx context.Context) error { _, err := m.Update(ctx, record("r", 7, "w"), 1); return err },
-			"get":     func(ctx context.Context) error { _, _, err := m.Get(ctx, "r"); return err },
-			"history": func(ctx context.Context) error { _, err := m.History(ctx, "r"); return err },
+			"claim":   func(ctx context.Context) error { _, err := l.Claim(ctx, record("r", 7, "w")); return err },
+			"update":  func(ctx context.Context) error { _, err := l.Update(ctx, record("r", 7, "w"), 1); return err },
+			"get":     func(ctx context.Context) error { _, _, err := l.Get(ctx, "r"); return err },
+			"history": func(ctx context.Context) error { _, err := l.History(ctx, "r"); return err },
 		} {
 			began := time.Now()
 			err := call(t.Context())
 			require.ErrorIs(t, err, retry.ErrGaveUp, name)
 			require.ErrorContains(t, err, name+" r: ")
-			assert.Equal(t, retry.Default().Total, time.Since(began), name)
+			assert.Equal(t, retry.Request.Total, time.Since(began), name)
 
 			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, cause)
 			began = time.Now()

@@ -4,62 +4,48 @@
 //
 // # Guarantees
 //
-// Every write is a compare-and-swap on the revision that was read, so of several
-// workers one wins and the others learn it. A write whose answer was lost is
-// settled by reading the record back, and the record is then announced from here: a
-// leader that dies after it has passed a record on to the others, and before it has
-// told anybody, leaves one that is stored and was never announced.
+// Every write is a compare-and-swap, so of several workers one wins and the others
+// see that. A write whose answer was lost is settled by reading the record back, and
+// the record is then announced from here: a leader that dies after it has passed a
+// record on to the others, and before it has told anybody, leaves one that is stored
+// and was never announced.
 //
 // Records are read through the bucket's leader. One that has just been cut off
 // from the others may still show an old record; a write based on such a reading is
 // refused, never applied.
 //
-// Calls to the broker are repeated while it is in trouble, at most for the time
-// of [retry.Default] and never longer than the caller's context; the error tells
-// which of the two ended it.
+// Calls to the broker are repeated under the policy of the context (see package
+// retry); the error tells which bound ended them.
 package ledger
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// staleFor is how long a reading that contradicts a replay is looked at again
-// before it is believed; see [Ledger.Claim].
-const staleFor = time.Second
-
 // Ledger reads and writes the records of requests. It holds no state of its own
 // and may be used by many goroutines.
-type Ledger struct {
-	store  store
-	policy retry.Policy
-}
+type Ledger struct{ bucket *bucket.Bucket }
 
 // Open returns the ledger on a bucket, which must exist.
-func Open(ctx context.Context, js jetstream.JetStream, bucket string) (*Ledger, error) {
-	policy := retry.Default()
-	store := bucketStore{js: js, nc: js.Conn()}
-	err := policy.Do(ctx, func(ctx context.Context) (err error) {
-		if store.kv, err = js.KeyValue(ctx, bucket); err != nil {
-			return err
-		}
-		store.subject, err = republished(ctx, store.kv)
-		return err
-	})
+func Open(ctx context.Context, js jetstream.JetStream, name string) (*Ledger, error) {
+	b, err := bucket.Open(ctx, js, name)
 	if err != nil {
-		return nil, fmt.Errorf("open request bucket %q: %w", bucket, err)
+		return nil, err
 	}
-	return &Ledger{store: store, policy: policy}, nil
+	return New(b), nil
 }
+
+// New returns the ledger on a bucket.
+func New(b *bucket.Bucket) *Ledger { return &Ledger{b} }
 
 // Claim makes first the record of its request, where the request is new or a
 // replay may open it again, and otherwise tells what is there:
@@ -73,7 +59,7 @@ func Open(ctx context.Context, js jetstream.JetStream, bucket string) (*Ledger, 
 // A record that can't be read gives [ErrCorrupt]; nothing is written then.
 //
 // A replay is published only after its request was seen final. A record that
-// shows it under way is therefore most likely an old one, and is read again for a
+// shows it in progress is therefore most likely an old one, and is read again for a
 // second before it counts. (A final record can't be an old one: what is final
 // becomes replayable by being opened again alone.)
 func (l *Ledger) Claim(ctx context.Context, first passcode.Result) (domain.Claim, error) {
@@ -81,8 +67,9 @@ func (l *Ledger) Claim(ctx context.Context, first passcode.Result) (domain.Claim
 	if err != nil {
 		return domain.Claim{}, fmt.Errorf("claim: %w", err)
 	}
-	c := claimer{store: l.store, first: first, value: value, began: time.Now()}
-	if err := l.policy.Do(ctx, c.try); err != nil {
+	c := claimer{first: first, value: value, began: time.Now()}
+	c.claim.Revision, err = l.change(ctx, first.RequestID, bucket.Entry{}, c.decide)
+	if err != nil {
 		return domain.Claim{}, fmt.Errorf("claim %s: %w", first.RequestID, err)
 	}
 	return c.claim, nil
@@ -100,36 +87,34 @@ func (l *Ledger) Update(ctx context.Context, rec passcode.Result, revision uint6
 		// To the server, revision 0 means that there must be no record.
 		return 0, fmt.Errorf("update %s: %w: no revision given", rec.RequestID, ErrInvalid)
 	}
-	var next uint64
-	inDoubt := false // an earlier try may have been stored
-	err = l.policy.Do(ctx, func(ctx context.Context) error {
-		var err error
-		next, err = l.store.update(ctx, rec.RequestID, value, revision)
-		if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
-			inDoubt = inDoubt || err != nil && !retry.NeverSent(err)
-			return err
-		}
-		if !inDoubt {
-			return domain.ErrConflict
-		}
-		stored, at, err := l.store.get(ctx, rec.RequestID)
+	next, err := l.change(ctx, rec.RequestID, bucket.Entry{Revision: revision}, func(found bucket.Entry) ([]byte, error) {
 		switch {
-		case errors.Is(err, jetstream.ErrKeyNotFound):
-			return domain.ErrConflict // deleted or expired: nothing to go on from
-		case err != nil:
-			return err
-		case at <= revision:
-			return fmt.Errorf("the write is still on its way: %w", retry.ErrAgain)
-		case !bytes.Equal(stored, value):
-			return domain.ErrConflict
+		case found.Own:
+			return nil, nil
+		case found.Revision == revision:
+			return value, nil
+		default:
+			return nil, domain.ErrConflict
 		}
-		next = at
-		return l.store.announce(rec.RequestID, value)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("update %s: %w", rec.RequestID, err)
 	}
 	return next, nil
+}
+
+// change changes a record, and announces it where its own announcement may be
+// lost. It returns the revision that stands in the end.
+func (l *Ledger) change(
+	ctx context.Context, id string, start bucket.Entry, decide func(bucket.Entry) ([]byte, error),
+) (revision uint64, err error) {
+	ctx, cancel := retry.Bound(ctx)
+	defer cancel()
+	entry, err := l.bucket.Change(ctx, id, &start, decide)
+	if err == nil && entry.Own {
+		err = l.bucket.Announce(ctx, id, entry.Value)
+	}
+	return entry.Revision, err
 }
 
 // Get returns a request's record and its revision, or [domain.ErrNotFound].
@@ -141,32 +126,24 @@ func (l *Ledger) Get(ctx context.Context, id string) (passcode.Result, uint64, e
 		// Nothing of the id is shown: it may be anything an operator pasted.
 		return passcode.Result{}, 0, fmt.Errorf("get: %w: not a valid request id", domain.ErrNotFound)
 	}
-	var value []byte
-	var revision uint64
-	err := l.policy.Do(ctx, func(ctx context.Context) (err error) {
-		value, revision, err = l.store.get(ctx, id)
-		return err
-	})
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
+	entry, err := l.bucket.Get(ctx, id)
+	if err != nil {
+		return fail(err)
+	}
+	if entry.Value == nil {
 		return fail(domain.ErrNotFound)
 	}
+	rec, err := decode(id, entry.Value)
 	if err != nil {
 		return fail(err)
 	}
-	rec, err := decode(id, value)
-	if err != nil {
-		return fail(err)
-	}
-	return rec, revision, nil
+	return rec, entry.Revision, nil
 }
 
 // Since returns from when on no record is missing. Those that were written before
 // may have expired, or somebody deleted them or the whole bucket.
-func (l *Ledger) Since(ctx context.Context) (since time.Time, err error) {
-	err = l.policy.Do(ctx, func(ctx context.Context) (err error) {
-		since, err = l.store.since(ctx)
-		return err
-	})
+func (l *Ledger) Since(ctx context.Context) (time.Time, error) {
+	since, err := l.bucket.Since(ctx)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("age of the records: %w", err)
 	}
@@ -174,18 +151,13 @@ func (l *Ledger) Since(ctx context.Context) (since time.Time, err error) {
 }
 
 // History returns the records that the bucket still holds of a request, oldest
-// first, or [domain.ErrNotFound] where there is none. It is for people: it costs
-// the broker a consumer.
+// first, or [domain.ErrNotFound] where there is none.
 func (l *Ledger) History(ctx context.Context, id string) ([]passcode.Result, error) {
 	if !passcode.ValidRequestID(id) {
 		return nil, fmt.Errorf("history: %w: not a valid request id", domain.ErrNotFound)
 	}
-	var values [][]byte
-	err := l.policy.Do(ctx, func(ctx context.Context) (err error) {
-		values, err = l.store.history(ctx, id)
-		return err
-	})
-	if errors.Is(err, jetstream.ErrKeyNotFound) || err == nil && len(values) == 0 {
+	values, err := l.bucket.History(ctx, id)
+	if err == nil && len(values) == 0 {
 		err = domain.ErrNotFound
 	}
 	if err != nil {

@@ -1,7 +1,6 @@
 package ledger_test
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -10,37 +9,34 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
-	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// records is what a ledger offers.
-type records interface {
-	Claim(ctx context.Context, first passcode.Result) (domain.Claim, error)
-	Update(ctx context.Context, rec passcode.Result, revision uint64) (uint64, error)
-	Get(ctx context.Context, id string) (passcode.Result, uint64, error)
-	History(ctx context.Context, id string) ([]passcode.Result, error)
-}
-
 // subject is a ledger under test, and the back door to its bucket.
 type subject struct {
-	records
+	*ledger.Ledger
 	put    func(t *testing.T, key string, value []byte)
 	remove map[string]func(t *testing.T, key string) // every way for a key to go
 }
 
+// fake returns a ledger on a bucket in memory.
+func fake() (*ledger.Ledger, *buckettest.Fake) {
+	f := buckettest.New(nil)
+	return ledger.New(f.Bucket()), f
+}
+
 func inMemory(*testing.T) subject {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	m := ledger.NewMemory(func() time.Time { return now })
+	l, f := fake()
 	return subject{
-		records: m,
-		put:     func(_ *testing.T, key string, value []byte) { m.Put(key, value) },
+		Ledger: l,
+		put:    func(_ *testing.T, key string, value []byte) { f.Put(key, value) },
 		remove: map[string]func(*testing.T, string){
-			"deleted": func(_ *testing.T, key string) { m.Delete(key) },
-			"expired": func(*testing.T, string) { m.Retain(time.Hour); now = now.Add(time.Hour) },
+			"deleted": func(_ *testing.T, key string) { f.Delete(key) },
+			"expired": func(_ *testing.T, key string) { f.Drop(key) },
 		},
 	}
 }
@@ -52,7 +48,7 @@ func onNATS(t *testing.T) subject {
 	l, err := ledger.Open(t.Context(), js, kv.Bucket())
 	require.NoError(t, err)
 	return subject{
-		records: l,
+		Ledger: l,
 		put: func(t *testing.T, key string, value []byte) {
 			_, err := kv.Put(t.Context(), key, value)
 			require.NoError(t, err)

@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -22,8 +22,7 @@ func TestOpenNeedsTheBucket(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
 	_, err := ledger.Open(t.Context(), js, "requests")
-	require.ErrorIs(t, err, jetstream.ErrBucketNotFound)
-	require.ErrorContains(t, err, `open request bucket "requests"`)
+	require.ErrorIs(t, err, bucket.ErrMissing)
 }
 
 func TestOpenIsBoundedByItsContext(t *testing.T) {

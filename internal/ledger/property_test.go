@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
-	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -70,7 +70,7 @@ func TestAgainstAModel(t *testing.T) {
 }
 
 func checkAgainstModel(t *rapid.T) {
-	m := ledger.NewMemory(time.Now)
+	l, f := fake()
 	var want model
 	var holders []holder
 	// No two writes are made at the same nanosecond. If they were, equal in all
@@ -81,14 +81,14 @@ func checkAgainstModel(t *rapid.T) {
 	ctx := t.Context()
 
 	// Fewer faults than tries fit into the bound, so that every call ends well.
-	faults := rapid.SliceOfN(rapid.SampledFrom([]ledger.Fault{
-		ledger.FaultNone, ledger.FaultRefuse, ledger.FaultLoseAnswer, ledger.FaultStale,
+	faults := rapid.SliceOfN(rapid.SampledFrom([]buckettest.Fault{
+		buckettest.None, buckettest.Refuse, buckettest.LoseRequest, buckettest.LoseAnswer, buckettest.Stale,
 	}), 0, 5)
 	withFaults := func(t *rapid.T) {
 		left := faults.Draw(t, "faults")
-		m.Inject(func(ledger.Op, string) ledger.Fault {
+		f.Inject(func(buckettest.Op, string) buckettest.Fault {
 			if len(left) == 0 {
-				return ledger.FaultNone
+				return buckettest.None
 			}
 			next := left[0]
 			left = left[1:]
@@ -106,7 +106,7 @@ func checkAgainstModel(t *rapid.T) {
 			before := want
 			state := want.claim(first)
 			withFaults(t)
-			claim, err := m.Claim(ctx, first)
+			claim, err := l.Claim(ctx, first)
 			require.NoError(t, err)
 			if state == domain.ClaimResumed || state == domain.ClaimDuplicate || state == domain.ClaimUnderWay {
 				// A lagging follower may show an earlier state of the request. That
@@ -136,7 +136,7 @@ func checkAgainstModel(t *rapid.T) {
 			rec.UpdatedAt = tick()
 			rec.Attempts = rapid.IntRange(0, 2).Draw(t, "attempts")
 			withFaults(t)
-			next, err := m.Update(ctx, rec, h.revision)
+			next, err := l.Update(ctx, rec, h.revision)
 			if !want.exists || h.revision != want.revision {
 				require.ErrorIs(t, err, domain.ErrConflict)
 				return
@@ -147,12 +147,12 @@ func checkAgainstModel(t *rapid.T) {
 			holders = append(holders, holder{rec, next})
 		},
 		"expire": func(*rapid.T) {
-			m.Delete("r")
+			f.Drop("r")
 			want.exists, want.record, want.revision = false, passcode.Result{}, 0
 		},
 		"": func(t *rapid.T) {
-			m.Inject(func(ledger.Op, string) ledger.Fault { return ledger.FaultNone })
-			rec, revision, err := m.Get(ctx, "r")
+			f.Inject(nil)
+			rec, revision, err := l.Get(ctx, "r")
 			if !want.exists {
 				require.ErrorIs(t, err, domain.ErrNotFound)
 				return

@@ -7,23 +7,19 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
-// moveTolerance is how far a place may lie behind now without being moved: a
+// moveTolerance is how far a reservation may lie behind now without being moved: a
 // repeat within it is the same attempt asking again, not a later one.
 const moveTolerance = time.Millisecond
 
 // The functions below are the whole of the limiter's judgement. They are pure
-// and never change the document they are called on, so the real limiter can run
-// them again after a lost compare-and-swap.
+// and never change the document they are called on, so they can be run again after
+// a lost compare-and-swap.
 
-// reserve decides on a place for request id at local time now and returns the
-// document after it, and whether that differs from the one before.
-//
-// A request has at most one place. Where it has one already, the place moves to
-// now, because the window must count when the SMS really goes out and not when
-// an earlier attempt, which sent nothing, was made. The move is judged like a new
-// place with the old one set aside. A denied move leaves the old place as it is,
-// to be released by the caller or to age out.
-func (d document) reserve(id string, attempt uint64, now int64, rules []domain.Rule) (document, domain.Reservation, bool) {
+// reserve decides on a reservation for request id at local time now, as
+// [Limiter.Reserve] says. It returns the document after it, and whether that
+// differs from the one before. A move is judged like a new reservation with the old
+// one set aside.
+func (d document) reserve(id string, revision uint64, now int64, rules []domain.Rule) (document, domain.Reservation, bool) {
 	local, now := now, d.latest(now)
 	own, others := d.split(id)
 	if until, rule := others.blockedUntil(now, rules); until > now {
@@ -33,21 +29,21 @@ func (d document) reserve(id string, attempt uint64, now int64, rules []domain.R
 	allowed := domain.Reservation{Allowed: true}
 	if own != nil {
 		// A worker that is late with an earlier attempt leaves the later one's mark.
-		attempt = max(attempt, own.Attempt)
+		revision = max(revision, own.Revision)
 	}
-	if len(rules) == 0 || own != nil && own.Attempt == attempt && now-own.At < int64(moveTolerance) {
+	if len(rules) == 0 || own != nil && own.Revision == revision && now-own.At < int64(moveTolerance) {
 		return d, allowed, false
 	}
 	next := others.pruned(now, rules)
-	next.Entries = append(next.Entries, entry{ID: id, At: now, Attempt: attempt})
+	next.Entries = append(next.Entries, entry{ID: id, At: now, Revision: revision})
 	return next, allowed, true
 }
 
-// release takes back the place of a request, if it has one that no later attempt
+// release ends the reservation of a request, if it has one that no later attempt
 // holds.
-func (d document) release(id string, attempt uint64, now int64, rules []domain.Rule) (document, bool) {
+func (d document) release(id string, revision uint64, now int64, rules []domain.Rule) (document, bool) {
 	own, others := d.split(id)
-	if own == nil || own.Attempt > attempt {
+	if own == nil || own.Revision > revision {
 		return d, false
 	}
 	return others.pruned(d.latest(now), rules), true
@@ -65,7 +61,7 @@ func (d document) closeFor(duration time.Duration, now int64, rules []domain.Rul
 	return next, true
 }
 
-// latest is the time that counts as now: no earlier than any place taken.
+// latest is the time that counts as now: no earlier than any reservation.
 func (d document) latest(now int64) int64 {
 	if last := len(d.Entries) - 1; last >= 0 {
 		return max(now, d.Entries[last].At)
@@ -85,8 +81,8 @@ func (d document) split(id string) (*entry, document) {
 	return &own, d
 }
 
-// blockedUntil returns the earliest instant from now on at which one more place
-// is free under every rule, and what binds until then. It is now or earlier where
+// blockedUntil returns the earliest instant from now on at which one more
+// reservation fits under every rule, and what binds until then. It is now or earlier where
 // nothing binds.
 func (d document) blockedUntil(now int64, rules []domain.Rule) (until int64, by string) {
 	until, by = now, ""
@@ -94,7 +90,7 @@ func (d document) blockedUntil(now int64, rules []domain.Rule) (until int64, by 
 		until, by = d.ClosedUntil, domain.RuleClosed
 	}
 	for _, rule := range rules {
-		// A rule has room as soon as the Max-th newest place has left its window;
+		// A rule has room as soon as the Max-th newest reservation has left its window;
 		// whatever is older has left it before.
 		i := len(d.Entries) - rule.Max
 		if i < 0 {
@@ -107,7 +103,7 @@ func (d document) blockedUntil(now int64, rules []domain.Rule) (until int64, by 
 	return until, by
 }
 
-// pruned returns a copy without the places that count under no rule any more.
+// pruned returns a copy without the reservations that count under no rule any more.
 // What is left is never more than the Max of the rule with the longest window,
 // since that rule had room for each of them.
 func (d document) pruned(now int64, rules []domain.Rule) document {

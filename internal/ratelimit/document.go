@@ -14,19 +14,19 @@ import (
 // document is the state of one phone. Times are nanoseconds since 1970, because
 // a window is exact only as far as the times in it are.
 type document struct {
-	// Entries are the places taken, oldest first, one a request.
+	// Entries are the reservations, oldest first, one a request.
 	Entries []entry `json:"entries,omitempty"`
 	// ClosedUntil is when Aliyun's own limit opens the phone again; 0: not closed.
 	ClosedUntil int64 `json:"closed_until,omitempty"`
 }
 
-// entry is the place of one request.
+// entry is the reservation of one request.
 type entry struct {
 	ID string `json:"id"`
 	At int64  `json:"at"`
-	// Attempt is that of the last attempt that asked for the place; 0 where it was
-	// taken by a worker of an earlier version.
-	Attempt uint64 `json:"attempt,omitempty"`
+	// Revision is that of the record on which the last attempt rests that asked for
+	// the reservation; 0 where a worker of an earlier version made it.
+	Revision uint64 `json:"attempt,omitempty"`
 }
 
 const (
@@ -41,9 +41,12 @@ const (
 // bytes.
 var ErrCorrupt = errors.New("the document can't be read")
 
-// decodeDocument reads a document. All of it must be sound: half a document
-// would be a guess at how many places are taken.
+// decodeDocument reads a document; no bytes are an empty one. All of it must be
+// sound: half a document would be a guess at how many reservations there are.
 func decodeDocument(data []byte) (document, error) {
+	if len(data) == 0 {
+		return document{}, nil
+	}
 	if len(data) > maxDocumentBytes {
 		return document{}, fmt.Errorf("%w: %d bytes are more than %d", ErrCorrupt, len(data), maxDocumentBytes)
 	}
@@ -73,12 +76,6 @@ func decodeDocument(data []byte) (document, error) {
 	return doc, nil
 }
 
-func (d document) encode() ([]byte, error) {
-	data, err := json.Marshal(d)
-	if err != nil { // strings and numbers always marshal
-		return nil, fmt.Errorf("encode document: %w", err)
-	}
-	return data, nil
-}
+func (d document) encode() ([]byte, error) { return json.Marshal(d) }
 
 func byTime(a, b entry) int { return cmp.Compare(a.At, b.At) }

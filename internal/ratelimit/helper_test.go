@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/passcode-worker/passcode-worker/internal/bucket"
+	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
@@ -45,20 +45,6 @@ func (c *clock) move(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// anyLimiter is what both implementations offer.
-type anyLimiter interface {
-	Reserve(ctx context.Context, phone passcode.Phone, requestID string, attempt uint64) (domain.Reservation, error)
-	Release(ctx context.Context, phone passcode.Phone, requestID string, attempt uint64) error
-	CloseFor(ctx context.Context, phone passcode.Phone, d time.Duration) error
-	Show(ctx context.Context, phone passcode.Phone) (State, error)
-	ResetPhone(ctx context.Context, phone passcode.Phone) error
-}
-
-var (
-	_ anyLimiter = (*Limiter)(nil)
-	_ anyLimiter = (*Memory)(nil)
-)
-
 func rules(t testing.TB, texts ...string) []domain.Rule {
 	t.Helper()
 	list := make([]domain.Rule, len(texts))
@@ -80,14 +66,6 @@ func makeBucket(t testing.TB, js jetstream.JetStream, ttl time.Duration) jetstre
 	return kv
 }
 
-// opened is the bucket as a limiter uses it.
-func opened(t testing.TB, js jetstream.JetStream) *bucket.Bucket {
-	t.Helper()
-	b, err := bucket.Open(t.Context(), js, testBucket)
-	require.NoError(t, err)
-	return b
-}
-
 func openOn(t testing.TB, js jetstream.JetStream, list []domain.Rule, now func() time.Time) *Limiter {
 	t.Helper()
 	l, err := Open(t.Context(), js, Options{Bucket: testBucket, Rules: list, Now: now})
@@ -95,92 +73,18 @@ func openOn(t testing.TB, js jetstream.JetStream, list []domain.Rule, now func()
 	return l
 }
 
-// mapStore is a bucket in memory whose requests a test can make fail.
-type mapStore struct {
-	mu       sync.Mutex
-	revision uint64
-	values   map[string]stored
-	puts     int
-	// beforeSwap and afterSwap run without the lock; an error of afterSwap is an
-	// answer lost on its way: the value is stored.
-	beforeSwap, afterSwap func(key string) error
-	beforeGet             func(key string) error
-}
-
-type stored struct {
-	value    []byte
-	revision uint64
-}
-
-func newMapStore() *mapStore { return &mapStore{values: make(map[string]stored)} }
-
-func run(hook func(string) error, key string) error {
-	if hook == nil {
-		return nil
-	}
-	return hook(key)
-}
-
-func (s *mapStore) Get(ctx context.Context, key string) ([]byte, uint64, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, 0, context.Cause(ctx)
-	}
-	if err := run(s.beforeGet, key); err != nil {
-		return nil, 0, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.values[key].value, s.values[key].revision, nil
-}
-
-func (s *mapStore) Swap(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, context.Cause(ctx)
-	}
-	if err := run(s.beforeSwap, key); err != nil {
-		return 0, err
-	}
-	next, err := s.swap(key, value, revision)
-	if err != nil {
-		return 0, err
-	}
-	return next, run(s.afterSwap, key)
-}
-
-func (s *mapStore) swap(key string, value []byte, revision uint64) (uint64, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.values[key].revision != revision {
-		return 0, bucket.ErrConflict
-	}
-	s.set(key, value)
-	return s.revision, nil
-}
-
-// set stores without asking, as an operator with the nats command could.
-func (s *mapStore) set(key string, value []byte) {
-	s.revision++
-	s.puts++
-	s.values[key] = stored{value, s.revision}
-}
-
-func (s *mapStore) Remove(_ context.Context, key string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.values, key)
-	return nil
-}
-
-func (s *mapStore) writes() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.puts
-}
-
-// openMap opens a limiter on a mapStore.
-func openMap(t testing.TB, s *mapStore, list []domain.Rule, now func() time.Time) *Limiter {
-	t.Helper()
-	l, err := open(t.Context(), s, Options{Rules: list, Now: now}, KeyRefresh)
+// faked returns a limiter on a bucket in memory.
+func faked(t require.TestingT, list []domain.Rule, now func() time.Time) (*Limiter, *buckettest.Fake) {
+	f := buckettest.New(now)
+	l, err := New(context.Background(), f.Bucket(), Options{Rules: list, Now: now})
 	require.NoError(t, err)
-	return l
+	l.keys.refresh = KeyRefresh // so that the tests' requests are those for phones
+	return l, f
+}
+
+// reserves makes a reservation that must be allowed.
+func reserves(t require.TestingT, l *Limiter, id string) {
+	got, err := l.Reserve(context.Background(), phoneA, id, 1)
+	require.NoError(t, err)
+	require.Equal(t, domain.Reservation{Allowed: true}, got, id)
 }

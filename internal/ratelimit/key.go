@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
-
 	"github.com/passcode-worker/passcode-worker/internal/bucket"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
@@ -37,16 +35,15 @@ var errBadKey = errors.New(hmacKeyName + " in the bucket is not 64 hex digits; p
 // process has not rewritten for a refresh interval is not used again before it
 // is rewritten; see [BucketTTL] for why that is enough. Rewriting is a
 // compare-and-swap of the same bytes, which also proves that the key is still the
-// one in force: a process that slept past its age adopts the new one.
+// one in force: a process that slept past its age goes over to the new one.
 type keyring struct {
-	store   store
+	bucket  *bucket.Bucket
 	fixed   []byte
 	refresh time.Duration
 	now     func() time.Time
-	random  func([]byte)
 
-	held atomic.Pointer[heldKey]
-	turn keyLock
+	held  atomic.Pointer[heldKey]
+	locks keyLock
 }
 
 type heldKey struct {
@@ -56,9 +53,8 @@ type heldKey struct {
 	at time.Time
 }
 
-func newKeyring(s store, own passcode.Secret, refresh time.Duration, now func() time.Time) *keyring {
-	k := &keyring{store: s, refresh: refresh, now: now}
-	k.random = func(b []byte) { _, _ = rand.Read(b) } // crypto/rand.Read never fails
+func newKeyring(b *bucket.Bucket, own passcode.Secret, now func() time.Time) *keyring {
+	k := &keyring{bucket: b, refresh: keyCheck, now: now}
 	if !own.IsZero() {
 		k.fixed = []byte(own.Reveal())
 	}
@@ -84,7 +80,7 @@ func (k *keyring) current(ctx context.Context) ([]byte, error) {
 	if held := k.held.Load(); k.fresh(held) {
 		return held.key, nil
 	}
-	unlock, err := k.turn.lock(ctx, hmacKeyName)
+	unlock, err := k.locks.lock(ctx, hmacKeyName)
 	if err != nil {
 		return nil, err
 	}
@@ -108,35 +104,38 @@ func (k *keyring) fresh(held *heldKey) bool {
 // renew rewrites the key in the bucket, or makes one where there is none. The
 // replica whose write comes second reads what the first one wrote.
 func (k *keyring) renew(ctx context.Context) ([]byte, error) {
-	var key []byte
-	err := bucket.Retry(ctx, func(ctx context.Context) error {
-		at := k.now()
-		text, revision, err := k.store.Get(ctx, hmacKeyName)
-		if err != nil {
-			return err
-		}
-		switch held := k.held.Load(); {
-		case len(text) != 0:
+	at := k.now()
+	stored, err := k.bucket.Change(ctx, hmacKeyName, nil, func(found bucket.Entry) ([]byte, error) {
+		held := k.held.Load()
+		switch {
+		case found.Own:
+			return nil, nil
+		case len(found.Value) != 0:
+			_, err := decodeKey(found.Value)
+			return found.Value, err
 		case held != nil && at.Sub(held.at) < putBackWithin*k.refresh:
 			// Somebody purged the bucket, or deleted it: the others hold this key too.
-			text = []byte(hex.EncodeToString(held.key))
+			return []byte(hex.EncodeToString(held.key)), nil
 		default:
 			made := make([]byte, hmacKeyLen)
-			k.random(made)
-			text = []byte(hex.EncodeToString(made))
+			_, _ = rand.Read(made) // crypto/rand.Read never fails
+			return []byte(hex.EncodeToString(made)), nil
 		}
-		key, err = hex.DecodeString(string(text))
-		if err != nil || len(key) != hmacKeyLen {
-			return backoff.Permanent(errBadKey)
-		}
-		if _, err := k.store.Swap(ctx, hmacKeyName, text, revision); err != nil {
-			return err
-		}
-		k.held.Store(&heldKey{key: key, at: at})
-		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	key, err := decodeKey(stored.Value)
+	if err == nil {
+		k.held.Store(&heldKey{key: key, at: at})
+	}
+	return key, err
+}
+
+func decodeKey(text []byte) ([]byte, error) {
+	key, err := hex.DecodeString(string(text))
+	if err != nil || len(key) != hmacKeyLen {
+		return nil, errBadKey
 	}
 	return key, nil
 }

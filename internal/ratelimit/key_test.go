@@ -1,6 +1,8 @@
 package ratelimit
 
 import (
+	"bytes"
+	"encoding/hex"
 	"errors"
 	"strings"
 	"sync"
@@ -12,15 +14,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
-	"github.com/passcode-worker/passcode-worker/internal/retry"
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
+	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-func ring(s store, c *clock) *keyring { return newKeyring(s, passcode.Secret{}, KeyRefresh, c.Now) }
+func ring(f *buckettest.Fake, c *clock) *keyring {
+	k := newKeyring(f.Bucket(), passcode.Secret{}, c.Now)
+	k.refresh = KeyRefresh
+	return k
+}
 
 func TestRacingReplicasAgreeOnTheKey(t *testing.T) {
 	t.Parallel()
-	s, c := newMapStore(), newClock()
+	s, c := buckettest.New(nil), newClock()
 	const replicas = 16
 	keys := make([]string, replicas)
 	var wg sync.WaitGroup
@@ -40,7 +47,7 @@ func TestRacingReplicasAgreeOnTheKey(t *testing.T) {
 
 func TestKeyIsRewrittenOnceARefresh(t *testing.T) {
 	t.Parallel()
-	s, c := newMapStore(), newClock()
+	s, c := buckettest.New(nil), newClock()
 	k := ring(s, c)
 	use := func() {
 		_, err := k.current(t.Context())
@@ -49,60 +56,54 @@ func TestKeyIsRewrittenOnceARefresh(t *testing.T) {
 	use()
 	c.move(KeyRefresh - 1)
 	use()
-	require.Equal(t, 1, s.writes())
+	require.Equal(t, 1, s.Writes())
 	c.move(1)
 	use()
 	use()
-	require.Equal(t, 2, s.writes())
+	require.Equal(t, 2, s.Writes())
 	c.move(-time.Minute) // how old the key is can't be told now
 	use()
-	require.Equal(t, 3, s.writes())
+	require.Equal(t, 3, s.Writes())
 }
 
 // TestKeyThatAgedOutIsReplaced lets a replica sleep past the key's life while
 // another one makes a new key.
 func TestKeyThatAgedOutIsReplaced(t *testing.T) {
 	t.Parallel()
-	s, c := newMapStore(), newClock()
+	s, c := buckettest.New(nil), newClock()
 	sleeper, other := ring(s, c), ring(s, c)
 	old, err := sleeper.current(t.Context())
 	require.NoError(t, err)
 
 	c.move(BucketTTL(nil))
-	require.NoError(t, s.Remove(t.Context(), hmacKeyName))
+	s.Drop(hmacKeyName)
 	made, err := other.current(t.Context())
 	require.NoError(t, err)
 	require.NotEqual(t, old, made)
 
-	adopted, err := sleeper.current(t.Context())
+	now, err := sleeper.current(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, made, adopted)
+	assert.Equal(t, made, now)
 }
 
 func TestLostAnswerOfTheKey(t *testing.T) {
 	t.Parallel()
-	s, c := newMapStore(), newClock()
-	lost := false
-	s.afterSwap = func(string) error {
-		if lost {
-			return nil
-		}
-		lost = true
-		return retry.ErrNoAnswer
-	}
+	s, c := buckettest.New(nil), newClock()
+	s.Script(faults{buckettest.Write: {buckettest.LoseAnswer}})
 	key, err := ring(s, c).current(t.Context())
 	require.NoError(t, err)
 	again, err := ring(s, c).current(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, key, again)
+	assert.Equal(t, 2, s.Writes(), "made once, rewritten once")
 }
 
 func TestDamagedKeyIsAnErrorThatShowsNothingOfIt(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"short", strings.Repeat("z", 64), strings.Repeat("ab", 31)} {
-		s := newMapStore()
-		s.set(hmacKeyName, []byte(text))
-		_, err := open(t.Context(), s, Options{}, KeyRefresh)
+		f := buckettest.New(nil)
+		f.Put(hmacKeyName, []byte(text))
+		_, err := New(t.Context(), f.Bucket(), Options{})
 		require.ErrorIs(t, err, errBadKey)
 		assert.NotContains(t, err.Error(), text)
 	}
@@ -117,8 +118,11 @@ func TestKeyOutlivesTheBucketsAge(t *testing.T) {
 	_, js := brokertest.Start(t)
 	kv := makeBucket(t, js, ttl)
 	replica := func() *Limiter {
-		l, err := open(t.Context(), opened(t, js), Options{Rules: rules(t, "1000/1s")}, refresh)
+		b, err := bucket.Open(t.Context(), js, testBucket)
 		require.NoError(t, err)
+		l, err := New(t.Context(), b, Options{Rules: rules(t, "1000/1s")})
+		require.NoError(t, err)
+		l.keys.refresh = refresh
 		return l
 	}
 	a, b := replica(), replica()
@@ -149,14 +153,14 @@ func TestKeyOutlivesTheBucketsAge(t *testing.T) {
 // together.
 func TestKeyThatSomebodyPurgedIsPutBack(t *testing.T) {
 	t.Parallel()
-	s, c := newMapStore(), newClock()
+	s, c := buckettest.New(nil), newClock()
 	a, b := ring(s, c), ring(s, c)
 	before, err := a.current(t.Context())
 	require.NoError(t, err)
 	c.move(KeyRefresh / 2)
 	_, err = b.current(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, s.Remove(t.Context(), hmacKeyName))
+	s.Drop(hmacKeyName)
 	c.move(KeyRefresh / 2)
 	after, err := a.current(t.Context()) // it looks; b's is young enough
 	require.NoError(t, err)
@@ -164,4 +168,39 @@ func TestKeyThatSomebodyPurgedIsPutBack(t *testing.T) {
 	after, err = b.current(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, before, after)
+}
+
+// FuzzStoredKey opens a limiter on whatever lies where the HMAC key should. It is
+// a key, or an error that shows nothing of it and leaves it as it is: another key
+// would forget every phone.
+func FuzzStoredKey(f *testing.F) {
+	f.Add([]byte(strings.Repeat("0f", hmacKeyLen)))
+	f.Add([]byte(strings.Repeat("0F", hmacKeyLen)))
+	f.Add([]byte(strings.Repeat("0f", hmacKeyLen) + "\n"))
+	f.Add([]byte(strings.Repeat("zz", hmacKeyLen)))
+	f.Add([]byte("null"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if len(text) == 0 {
+			t.Skip("there is no key then, and one is made")
+		}
+		s := buckettest.New(nil)
+		s.Put(hmacKeyName, text)
+		k := ring(s, newClock())
+		key, err := k.current(t.Context())
+		require.Equal(t, text, s.Entry(hmacKeyName).Value)
+		if err != nil {
+			require.ErrorIs(t, err, errBadKey)
+			require.Equal(t, errBadKey.Error(), err.Error(), "a fixed text")
+			return
+		}
+		require.Len(t, key, hmacKeyLen)
+		require.True(t, bytes.EqualFold(text, []byte(hex.EncodeToString(key))))
+		name, err := k.name(t.Context(), phoneA)
+		require.NoError(t, err)
+		require.Len(t, name, 64)
+		require.NotContains(t, name, phoneA.Reveal()[1:])
+		other, err := k.name(t.Context(), phoneB)
+		require.NoError(t, err)
+		require.NotEqual(t, name, other)
+	})
 }

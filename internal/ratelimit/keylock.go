@@ -19,7 +19,7 @@ type slot struct {
 	users int
 }
 
-// lock waits for the key until ctx ends. The function it returns gives it back.
+// lock waits for the key until ctx ends.
 func (l *keyLock) lock(ctx context.Context, key string) (unlock func(), err error) {
 	l.mu.Lock()
 	if l.slots == nil {

@@ -1,3 +1,35 @@
+// Package ratelimit keeps the limits per phone: at most so many SMS in so long a
+// window, shared by every replica of the worker.
+//
+// # Windows
+//
+// A window is a true sliding one. A reservation made at time t counts until t+w
+// exactly: with "5/1h" a sixth request is allowed the moment the first of five is
+// an hour old. No window is cut at a full hour or day, so twice the limit can't
+// pass around a boundary.
+//
+// # State
+//
+// Each phone has one JSON document in a key-value bucket, under the hex
+// HMAC-SHA256 of its E.164 number: no number is stored. The document lists the
+// reservations and, where Aliyun itself closed the phone, until when. It is
+// changed by compare-and-swap alone, so two replicas can't both make the last
+// reservation. A denial writes nothing.
+//
+// # Clocks
+//
+// Times are those of the replicas' clocks. Where the document holds a newer time
+// than the local clock shows, that time counts as now, so a replica whose clock
+// is behind can't slip below a window. Windows are therefore exact up to the
+// difference between the replicas' clocks: keep them synchronised (Aliyun refuses
+// requests that are fifteen minutes off in any case).
+//
+// # What the key is worth
+//
+// The HMAC key made by default lies in the same bucket as the documents. It keeps
+// numbers out of listings, backups and logs; it does not protect them from
+// somebody who may read the whole bucket, because there are few enough phone
+// numbers to try them all. Where that matters, set [Options].Key.
 package ratelimit
 
 import (
@@ -5,7 +37,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +56,7 @@ type Options struct {
 	// Rules all hold at once. None means that only Aliyun's own closures count.
 	Rules []domain.Rule
 	// Key is the HMAC key under which phones are stored. Empty: a random one is
-	// made once and kept in the bucket. With another key every phone starts anew.
+	// made once and kept in the bucket. With another key every phone starts from zero.
 	Key passcode.Secret
 	// Now is the clock; default [time.Now].
 	Now func() time.Time
@@ -34,93 +65,69 @@ type Options struct {
 }
 
 // Limiter keeps the limits per phone in a bucket that every replica shares. Its
-// methods may be called by any number of goroutines. No call lasts longer than
-// eight seconds, however long its context has; a call that fails may have been
-// carried out none the less, and calling again is safe.
+// methods may be called by any number of goroutines. They are repeated under the
+// policy of the context, see package retry. A call that fails may have been carried
+// out none the less, and calling again is safe.
 type Limiter struct {
-	store store
-	keys  *keyring
-	rules []domain.Rule
-	now   func() time.Time
-	log   *slog.Logger
-	locks keyLock
+	bucket *bucket.Bucket
+	keys   *keyring
+	rules  []domain.Rule
+	now    func() time.Time
+	log    *slog.Logger
+	locks  keyLock
 }
 
 // Open returns a limiter on an existing bucket. It fails where the bucket is
 // missing, or drops its values too early for the rules to hold.
 func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Limiter, error) {
-	if err := checkRules(o.Rules); err != nil {
-		return nil, fmt.Errorf("ratelimit: %w", err)
-	}
-	kv, err := openBucket(ctx, js, o)
+	b, err := bucket.Open(ctx, js, o.Bucket)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("limits: %w", err)
 	}
-	return open(ctx, kv, o, keyCheck)
-}
-
-func openBucket(ctx context.Context, js jetstream.JetStream, o Options) (*bucket.Bucket, error) {
-	ctx, cancel := retry.Within(ctx, bucket.Patience)
-	defer cancel()
-	kv, err := bucket.Open(ctx, js, o.Bucket)
-	switch {
-	case errors.Is(err, bucket.ErrMissing):
-		return nil, fmt.Errorf("ratelimit: %w", err)
-	case err != nil:
-		return nil, failed(ctx, "open", err)
-	}
-	if ttl, need := kv.TTL(), BucketTTL(o.Rules); ttl != 0 && ttl < need-KeyRefresh {
-		return nil, fmt.Errorf("ratelimit: bucket %q drops its values after %s, the rules need %s",
+	if ttl, need := b.TTL(), BucketTTL(o.Rules); ttl != 0 && ttl < need-KeyRefresh {
+		return nil, fmt.Errorf("limits: bucket %q drops its values after %s, the rules need %s",
 			o.Bucket, domain.FormatDuration(ttl), domain.FormatDuration(need))
 	}
-	return kv, nil
+	return New(ctx, b, o)
 }
 
-// open is Open once the bucket is known to do.
-func open(ctx context.Context, s store, o Options, refresh time.Duration) (*Limiter, error) {
+// New returns a limiter on a bucket.
+func New(ctx context.Context, b *bucket.Bucket, o Options) (*Limiter, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	l := &Limiter{
-		store: s,
-		keys:  newKeyring(s, o.Key, refresh, o.Now),
-		rules: slices.Clone(o.Rules),
-		now:   o.Now,
-		log:   o.Logger,
-	}
-	ctx, cancel := retry.Within(ctx, bucket.Patience)
-	defer cancel()
+	l := &Limiter{bucket: b, keys: newKeyring(b, o.Key, o.Now), rules: o.Rules, now: o.Now, log: o.Logger}
 	if _, err := l.keys.current(ctx); err != nil {
-		return nil, failed(ctx, "open", err)
+		return nil, fmt.Errorf("limits: open: %w", err)
 	}
 	return l, nil
 }
 
-// Reserve takes a place for a request under every rule, or says how long until
-// there is one and which rule binds until then: the rule as [domain.Rule.String] writes
-// it, or "closed" where Aliyun itself closed the phone.
+// Reserve makes a reservation for a request under every rule, or says how long
+// until there can be one and which rule binds until then: the rule as
+// [domain.Rule.String] writes it, or "closed" where Aliyun itself closed the phone.
 //
-// A request has one place, however often it asks. Asking again later moves the
-// place to now, because windows count when an SMS really goes out: an attempt
-// that sent nothing is followed by another, perhaps a minute on. The move is
-// denied where the other requests leave no room at the new time; the old place
-// then stays until it is released or ages out, so a caller that gives up releases
-// it. Asking again within a millisecond, or with a clock that was set back,
-// leaves the place where it is.
+// A request has one reservation, however often it asks. Asking again later moves it
+// to now, because windows count when an SMS really goes out: an attempt that sent
+// nothing is followed by another, perhaps a minute on. The move is denied where the
+// other requests leave no room at the new time; the old reservation then stays until
+// it is released or ages out, so a caller that gives up releases it. Asking again
+// within a millisecond, or with a clock that was set back, leaves it where it is.
 //
-// attempt grows with each attempt of the request; see Release.
+// revision is that of the request's record on which the attempt rests. It grows with
+// each attempt, and fences the reservation off against those before; see Release.
 //
 // The phone must be canonical E.164: another spelling would be another phone.
-func (l *Limiter) Reserve(ctx context.Context, phone passcode.Phone, requestID string, attempt uint64) (domain.Reservation, error) {
-	if err := checkRequestID(requestID); err != nil {
-		return domain.Reservation{}, err
+func (l *Limiter) Reserve(ctx context.Context, phone passcode.Phone, requestID string, revision uint64) (domain.Reservation, error) {
+	if !passcode.ValidRequestID(requestID) { // its text may be anything, so it isn't shown
+		return domain.Reservation{}, errors.New("limits: not a request id")
 	}
 	var answer domain.Reservation
 	err := l.change(ctx, "reserve", phone, func(doc document, now int64) (next document, changed bool) {
-		next, answer, changed = doc.reserve(requestID, attempt, now, l.rules)
+		next, answer, changed = doc.reserve(requestID, revision, now, l.rules)
 		return next, changed
 	})
 	if err != nil {
@@ -129,13 +136,13 @@ func (l *Limiter) Reserve(ctx context.Context, phone passcode.Phone, requestID s
 	return answer, nil
 }
 
-// Release gives a request's place back, when it is certain that nothing was sent by
-// the attempt and those before it. It does nothing where there is no place, or a
-// later attempt holds it: whoever was frozen over its own attempt must not take the
-// place from under the attempt that another worker makes meanwhile.
-func (l *Limiter) Release(ctx context.Context, phone passcode.Phone, requestID string, attempt uint64) error {
+// Release ends a request's reservation, when it is certain that nothing was sent by
+// the attempt of this revision and those before it. It does nothing where there is
+// none, or a later attempt holds it: whoever was frozen over its own attempt must not
+// take the reservation from the attempt that another worker makes meanwhile.
+func (l *Limiter) Release(ctx context.Context, phone passcode.Phone, requestID string, revision uint64) error {
 	return l.change(ctx, "release", phone, func(doc document, now int64) (document, bool) {
-		return doc.release(requestID, attempt, now, l.rules)
+		return doc.release(requestID, revision, now, l.rules)
 	})
 }
 
@@ -147,132 +154,80 @@ func (l *Limiter) CloseFor(ctx context.Context, phone passcode.Phone, d time.Dur
 	})
 }
 
-// change runs step on a phone's document and stores the result, again from the
-// start as often as somebody else was faster. An answer that was lost on its way
-// looks like that too: the next round then finds its own write, which step must
-// recognise.
-//
-// The first round reads nothing and takes the phone for one of which nothing is
-// known, as most are. Where that is wrong the write is refused; and where step has
-// nothing to write, so that nobody could refuse it, the document is read after all.
+// change runs step on a phone's document and stores the result. It begins without
+// reading and takes the phone for one of which nothing is known, as most are. A
+// write of its own whose answer was lost is judged like any other, because the
+// reservation then moves to where it counts: now.
 func (l *Limiter) change(ctx context.Context, call string, phone passcode.Phone, step func(document, int64) (document, bool)) error {
 	return l.locked(ctx, call, phone, func(ctx context.Context, name string) error {
-		if next, changed := step(document{}, l.now().UnixNano()); changed {
-			if err := l.swap(ctx, name, next, 0); err == nil {
-				return nil
-			}
-		}
-		return bucket.Retry(ctx, func(ctx context.Context) error {
-			data, revision, err := l.store.Get(ctx, name)
-			if err != nil {
-				return err
-			}
+		_, err := l.bucket.Change(ctx, name, &bucket.Entry{}, func(found bucket.Entry) ([]byte, error) {
 			// The clock is read after the document, never before: waiting for the
 			// lock and the broker takes time that windows must not lose.
-			next, changed := step(l.read(name, data, revision), l.now().UnixNano())
+			next, changed := step(l.read(name, found), l.now().UnixNano())
 			if !changed {
-				return nil
+				return nil, nil
 			}
-			return l.swap(ctx, name, next, revision)
+			return next.encode()
 		})
-	})
-}
-
-func (l *Limiter) swap(ctx context.Context, name string, doc document, revision uint64) error {
-	encoded, err := doc.encode()
-	if err != nil {
 		return err
-	}
-	_, err = l.store.Swap(ctx, name, encoded, revision)
-	return err
+	})
 }
 
 // read decodes a document. One that can't be read counts as empty and is
 // replaced by the next write: the limiter fails open here. To fail closed would
 // lock the phone's owner out for as long as the bucket keeps the bytes, up to a
-// day, for a fault that nobody sees; to start anew costs at most one more round of
-// the limits for one phone, with Aliyun's own limits behind ours.
-func (l *Limiter) read(name string, data []byte, revision uint64) document {
-	if len(data) == 0 {
-		return document{}
-	}
-	doc, err := decodeDocument(data)
+// day, for a fault that nobody sees; to start from zero costs at most one more round
+// of the limits for one phone, with Aliyun's own limits behind ours.
+func (l *Limiter) read(name string, found bucket.Entry) document {
+	doc, err := decodeDocument(found.Value)
 	if err != nil {
-		l.log.Error("limits of a phone can't be read and start anew", "key", name, "revision", revision, "error", err)
-		return document{}
+		l.log.Error("limits of a phone can't be read and start from zero", "key", name, "revision", found.Revision, "error", err)
 	}
 	return doc
 }
 
 // Show tells what is known of a phone. It changes nothing. Unlike Reserve it
 // reports a document that can't be read as an error.
-func (l *Limiter) Show(ctx context.Context, phone passcode.Phone) (State, error) {
-	var state State
-	var unreadable error
-	err := l.locked(ctx, "show", phone, func(ctx context.Context, name string) error {
-		return bucket.Retry(ctx, func(ctx context.Context) error {
-			data, _, err := l.store.Get(ctx, name)
-			if err != nil {
-				return err
-			}
-			var doc document
-			if len(data) != 0 {
-				doc, unreadable = decodeDocument(data)
-			}
-			state = doc.state(l.now().UnixNano(), l.rules)
-			return nil
-		})
+func (l *Limiter) Show(ctx context.Context, phone passcode.Phone) (state State, err error) {
+	err = l.locked(ctx, "show", phone, func(ctx context.Context, name string) error {
+		found, err := l.bucket.Get(ctx, name)
+		if err != nil {
+			return err
+		}
+		doc, err := decodeDocument(found.Value)
+		state = doc.state(l.now().UnixNano(), l.rules)
+		return err
 	})
-	switch {
-	case err != nil:
-		return State{}, err
-	case unreadable != nil:
-		return State{}, fmt.Errorf("ratelimit: show: %w", unreadable)
-	default:
-		return state, nil
-	}
+	return state, err
 }
 
-// ResetPhone forgets all about a phone: its places and its closure.
+// ResetPhone forgets all about a phone: its reservations and its closure.
 func (l *Limiter) ResetPhone(ctx context.Context, phone passcode.Phone) error {
-	return l.locked(ctx, "reset", phone, func(ctx context.Context, name string) error {
-		return bucket.Retry(ctx, func(ctx context.Context) error { return l.store.Remove(ctx, name) })
-	})
+	return l.locked(ctx, "reset", phone, l.bucket.Remove)
 }
 
 // locked runs use with the phone's bucket key, alone in this process for that
-// phone, within [bucket.Patience].
+// phone, all within one bound.
 func (l *Limiter) locked(ctx context.Context, call string, phone passcode.Phone, use func(ctx context.Context, name string) error) error {
-	if err := checkPhone(phone); err != nil {
-		return err
-	}
-	ctx, cancel := retry.Within(ctx, bucket.Patience)
-	defer cancel()
-	name, err := l.keys.name(ctx, phone)
-	if err != nil {
-		return failed(ctx, call, err)
-	}
-	unlock, err := l.locks.lock(ctx, name)
-	if err != nil {
-		return failed(ctx, call, err)
-	}
-	defer unlock()
-	if err := use(ctx, name); err != nil {
-		return failed(ctx, call, err)
-	}
-	return nil
-}
-
-func checkPhone(phone passcode.Phone) error {
 	if !strings.HasPrefix(phone.Reveal(), "+") {
-		return errors.New("ratelimit: the phone must be canonical E.164")
+		return errors.New("limits: the phone must be canonical E.164")
 	}
-	return nil
-}
-
-func checkRequestID(id string) error {
-	if !passcode.ValidRequestID(id) {
-		return errors.New("ratelimit: not a request id") // its text may be anything, so it isn't shown
+	ctx, cancel := retry.Bound(ctx)
+	defer cancel()
+	err := func() error {
+		name, err := l.keys.name(ctx, phone)
+		if err != nil {
+			return err
+		}
+		unlock, err := l.locks.lock(ctx, name)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		return use(ctx, name)
+	}()
+	if err != nil {
+		return fmt.Errorf("limits: %s: %w", call, err)
 	}
 	return nil
 }

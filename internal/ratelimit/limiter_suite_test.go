@@ -13,28 +13,31 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-func TestMemory(t *testing.T) {
+// TestConformance holds the limiter to its word on a real bucket and on the one in
+// memory alike.
+func TestConformance(t *testing.T) {
 	t.Parallel()
-	suite(t, func(t *testing.T, list []domain.Rule, now func() time.Time) anyLimiter {
-		l, err := NewMemory(list, now)
-		require.NoError(t, err)
-		return l
+	t.Run("memory", func(t *testing.T) {
+		t.Parallel()
+		suite(t, func(t *testing.T, list []domain.Rule, now func() time.Time) *Limiter {
+			l, _ := faked(t, list, now)
+			return l
+		})
 	})
-}
-
-func TestLimiter(t *testing.T) {
-	t.Parallel()
-	suite(t, func(t *testing.T, list []domain.Rule, now func() time.Time) anyLimiter {
-		_, js := brokertest.Start(t)
-		makeBucket(t, js, BucketTTL(list))
-		return openOn(t, js, list, now)
+	t.Run("nats", func(t *testing.T) {
+		t.Parallel()
+		suite(t, func(t *testing.T, list []domain.Rule, now func() time.Time) *Limiter {
+			_, js := brokertest.Start(t)
+			makeBucket(t, js, BucketTTL(list))
+			return openOn(t, js, list, now)
+		})
 	})
 }
 
 // fixture is one limiter with a clock of its own.
 type fixture struct {
 	*testing.T
-	anyLimiter
+	*Limiter
 	*clock
 }
 
@@ -54,7 +57,7 @@ func (f fixture) denied(id, rule string, wait time.Duration) {
 }
 
 // suite is what every limiter must do.
-func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) anyLimiter) {
+func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) *Limiter) {
 	each := func(name string, texts []string, check func(f fixture)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -83,7 +86,7 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 		f.granted("c")
 		f.denied("d", "3/1h", 58*time.Minute)
 	})
-	each("gives a request one place", []string{"2/1h"}, func(f fixture) {
+	each("gives a request one reservation", []string{"2/1h"}, func(f fixture) {
 		for range 5 {
 			f.granted("a")
 		}
@@ -91,7 +94,7 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 		f.granted("a")
 		f.denied("c", "2/1h", time.Hour)
 	})
-	each("moves the place of a later attempt", []string{"2/1m"}, func(f fixture) {
+	each("moves the reservation of a later attempt", []string{"2/1m"}, func(f fixture) {
 		f.granted("a")
 		f.move(50 * time.Second)
 		f.granted("a")
@@ -99,18 +102,18 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 		f.granted("b")
 		f.denied("c", "2/1m", 30*time.Second)
 	})
-	each("denies a move into a full window and keeps the place", []string{"1/1m", "2/1h"}, func(f fixture) {
+	each("denies a move into a full window and keeps the reservation", []string{"1/1m", "2/1h"}, func(f fixture) {
 		f.granted("a")
 		f.move(time.Minute)
 		f.granted("b")
 		f.move(time.Second)
 		f.denied("a", "1/1m", 59*time.Second)
 		f.move(59 * time.Second)
-		f.denied("c", "2/1h", 58*time.Minute) // a's place counts still
+		f.denied("c", "2/1h", 58*time.Minute) // a's counts still
 		require.NoError(f, f.Release(f.Context(), phoneA, "a", 1))
 		f.granted("c")
 	})
-	each("leaves the place where it is for a repeat within a millisecond", []string{"1/1m"}, func(f fixture) {
+	each("leaves it where it is for a repeat within a millisecond", []string{"1/1m"}, func(f fixture) {
 		f.granted("a")
 		f.move(time.Millisecond - 1)
 		f.granted("a")
@@ -127,7 +130,7 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 		require.NoError(f, f.Release(f.Context(), phoneA, "a", 1))
 		f.granted("b")
 	})
-	each("releases no place of a later attempt", []string{"1/1m"}, func(f fixture) {
+	each("releases no reservation of a later attempt", []string{"1/1m"}, func(f fixture) {
 		attempt := func(n uint64) {
 			got, err := f.Reserve(f.Context(), phoneA, "a", n)
 			require.NoError(f, err)

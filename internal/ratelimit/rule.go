@@ -1,22 +1,10 @@
 package ratelimit
 
 import (
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
-
-func checkRules(rules []domain.Rule) error {
-	var problems []error
-	for _, rule := range rules {
-		if err := rule.Check(); err != nil {
-			problems = append(problems, fmt.Errorf("rule %q: %w", rule, err))
-		}
-	}
-	return errors.Join(problems...)
-}
 
 // longest returns the longest window: what is older counts in no rule.
 func longest(rules []domain.Rule) time.Duration {
@@ -31,8 +19,8 @@ func longest(rules []domain.Rule) time.Duration {
 // is a day. The bucket keeps every document at least this long.
 const MaxClosure = 24 * time.Hour
 
-// KeyRefresh is how often the HMAC key in the bucket is rewritten while it is in
-// use, so that it never reaches the age at which the bucket drops it.
+// KeyRefresh is how often the HMAC key in the bucket must be rewritten while it is
+// in use, so that it never reaches the age at which the bucket drops it.
 const KeyRefresh = time.Hour
 
 // keyCheck is how often it is rewritten in fact, which is how long replicas may
@@ -43,14 +31,12 @@ const keyCheck = time.Minute
 // rules.
 //
 // A document matters for at most L after it was last written, L being the longer
-// of the longest window and [MaxClosure]; then its newest place has aged out and
-// its closure is over. So documents alone need L. The HMAC key needs more: it
-// must outlive every document that was written under it, or else the same phone
-// would be looked up under another key and start with an empty document. A
-// document is written only by a limiter that rewrote the key at most one
-// [KeyRefresh] before; a key written that long ago must last another L. That is
-// L + KeyRefresh; a second KeyRefresh is room for the time that a call takes
-// between looking at the key and writing.
+// of the longest window and [MaxClosure]. The HMAC key must outlive every document
+// that was written under it, or else the same phone would be looked up under
+// another key and start with an empty document. A document is written only by a
+// limiter that rewrote the key at most one [KeyRefresh] before; a key written that
+// long ago must last another L. A second KeyRefresh is left for the time that a
+// call takes between looking at the key and writing.
 func BucketTTL(rules []domain.Rule) time.Duration {
 	return max(longest(rules), MaxClosure) + 2*KeyRefresh
 }

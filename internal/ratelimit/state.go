@@ -16,7 +16,7 @@ type State struct {
 	// NextAllowed is the earliest time at which a new request is allowed; zero
 	// where one is allowed now.
 	NextAllowed time.Time `json:"next_allowed_at,omitzero"`
-	// Entries are the places that still count under some rule, oldest first.
+	// Entries are the reservations that still count under some rule, oldest first.
 	Entries []Entry `json:"entries"`
 }
 
@@ -25,19 +25,18 @@ type Window struct {
 	Rule domain.Rule `json:"rule"`
 	Used int         `json:"used"`
 	Max  int         `json:"max"`
-	// NextFree is when the next place under the rule is free: where the rule is
-	// used up the time from which it allows a request, otherwise the time at which
-	// the oldest place leaves the window. Zero where none is taken.
+	// NextFree is when the rule has room for one more: where it is used up the time
+	// from which it allows a request, otherwise the time at which the oldest
+	// reservation leaves the window. Zero where there is none.
 	NextFree time.Time `json:"next_free_at,omitzero"`
 }
 
-// Entry is the place of one request.
+// Entry is the reservation of one request.
 type Entry struct {
 	RequestID string    `json:"request_id"`
 	At        time.Time `json:"at"`
-	// Attempt is what [Limiter.Reserve] was told: it orders the attempts of one
-	// request and says nothing else, so operators are not shown it.
-	Attempt uint64 `json:"-"`
+	// Revision is what [Limiter.Reserve] was told. Operators are not shown it.
+	Revision uint64 `json:"-"`
 }
 
 // state describes the document at local time now.
@@ -59,7 +58,7 @@ func (d document) state(now int64, rules []domain.Rule) State {
 		s.Windows = append(s.Windows, w)
 	}
 	for _, e := range d.Entries {
-		s.Entries = append(s.Entries, Entry{RequestID: e.ID, At: instant(e.At), Attempt: e.Attempt})
+		s.Entries = append(s.Entries, Entry{RequestID: e.ID, At: instant(e.At), Revision: e.Revision})
 	}
 	if d.ClosedUntil > now {
 		s.ClosedUntil = instant(d.ClosedUntil)

@@ -123,20 +123,27 @@ func WithTimer(ctx context.Context, after func(time.Duration) <-chan time.Time) 
 	return s.in(ctx)
 }
 
+// Bound returns a context that bounds all that is done under it together, by
+// [Request] where ctx carries no policy.
+func Bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s := scopeOf(ctx); s.policy == nil && !s.looping {
+		return Request.Context(ctx, nil)
+	}
+	return context.WithCancel(ctx)
+}
+
 // Do calls op until it succeeds, fails for good or the context ends, under the
 // policy that the context carries ([Request] where it carries none). The context
 // given to op ends after [Policy.Try]. An error that ended the tries wraps the
 // bound that did it (the context's cause) and the last try's own error.
 func Do(ctx context.Context, op func(context.Context) error) error {
-	s := scopeOf(ctx)
-	switch {
-	case s.looping:
+	if scopeOf(ctx).looping {
 		return try(ctx, Request.Try, op)
-	case s.policy == nil:
-		return Request.Do(ctx, op)
-	default:
-		return s.policy.run(ctx, cmp.Or(s.policy.Try, Request.Try), op)
 	}
+	ctx, cancel := Bound(ctx)
+	defer cancel()
+	p := scopeOf(ctx).policy
+	return p.run(ctx, cmp.Or(p.Try, Request.Try), op)
 }
 
 // Do calls op under this policy, whatever the context carries. Where [Policy.Try]

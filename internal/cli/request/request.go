@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/passcode-worker/passcode-worker/internal/bucket"
 	"github.com/passcode-worker/passcode-worker/internal/app"
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
@@ -40,7 +41,7 @@ func (r *Cmd) Run(e *command.Env) error {
 	}
 	defer l.NC.Close()
 	records, err := ledger.Open(e.Stop, l.JS, cfg.Results.Bucket)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
+	if errors.Is(err, bucket.ErrMissing) {
 		return fmt.Errorf("there is no bucket %s: no worker has run on this broker yet", cfg.Results.Bucket)
 	}
 	if err != nil {

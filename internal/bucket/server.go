@@ -1,0 +1,233 @@
+package bucket
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/passcode-worker/passcode-worker/internal/retry"
+)
+
+const (
+	// maxHistory is the most values that a bucket may keep of a key.
+	maxHistory = 64
+	// watchStart bounds the start of a watch.
+	watchStart = 8 * time.Second
+)
+
+var errWatchEnded = errors.New("the watch ended")
+
+// natsServer is a bucket of a NATS server.
+type natsServer struct {
+	js  jetstream.JetStream
+	kv  jetstream.KeyValue
+	ttl time.Duration
+	// republish is below which subject the server republishes each value, with its
+	// last dot; empty where it doesn't.
+	republish string
+}
+
+func lookUp(ctx context.Context, js jetstream.JetStream, name string) (natsServer, error) {
+	kv, err := js.KeyValue(ctx, name)
+	if err != nil {
+		return natsServer{}, err
+	}
+	s := natsServer{js: js, kv: kv}
+	info, err := s.info(ctx)
+	if err != nil {
+		return natsServer{}, err
+	}
+	s.ttl = info.Config.MaxAge
+	if info.Config.RePublish != nil {
+		s.republish, _ = strings.CutSuffix(info.Config.RePublish.Destination, ">")
+	}
+	return s, nil
+}
+
+func (s natsServer) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	status, err := s.kv.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stream, ok := status.(*jetstream.KeyValueBucketStatus)
+	if !ok {
+		return nil, fmt.Errorf("bucket %s is no stream", s.kv.Bucket())
+	}
+	return stream.StreamInfo(), nil
+}
+
+func (s natsServer) TTL() time.Duration { return s.ttl }
+
+// Get asks the leader of the bucket's stream.
+//
+// The client library has any replica answer, where a bucket allows that. One that
+// was away answers again when it has caught up with nine tenths of what it missed,
+// so its answer may be old by far more than a moment: a write that rests on it is
+// refused, but not a decision after which nothing is written. And one that is cut
+// off goes on being asked, in vain, until the others notice, which takes tens of
+// seconds. The leader is who takes the write that follows, so asking it can fail
+// for no further reason.
+func (s natsServer) Get(ctx context.Context, key string) (Entry, error) {
+	request, err := json.Marshal(map[string]string{"last_by_subj": s.subject(key)})
+	if err != nil {
+		return Entry{}, err
+	}
+	answer, err := s.js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.stream(), request)
+	if err != nil {
+		return Entry{}, err
+	}
+	return readEntry(answer.Data)
+}
+
+func (s natsServer) stream() string            { return "KV_" + s.kv.Bucket() }
+func (s natsServer) subject(key string) string { return "$KV." + s.kv.Bucket() + "." + key }
+
+func readEntry(answer []byte) (Entry, error) {
+	var found struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *struct {
+			Sequence uint64 `json:"seq"`
+			Header   []byte `json:"hdrs"`
+			Data     []byte `json:"data"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(answer, &found); err != nil {
+		return Entry{}, jetstream.ErrInvalidJetStreamResponse // the parser's words would quote the value
+	}
+	switch {
+	case found.Error != nil && found.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return Entry{}, nil
+	case found.Error != nil:
+		return Entry{}, found.Error
+	case found.Message == nil || found.Message.Sequence == 0: // sequences begin at 1
+		return Entry{}, jetstream.ErrInvalidJetStreamResponse
+	}
+	deleted, err := isMark(found.Message.Header)
+	if err != nil {
+		return Entry{}, err
+	}
+	entry := Entry{Revision: found.Message.Sequence}
+	if !deleted {
+		entry.Value = append([]byte{}, found.Message.Data...) // an empty value is one
+	}
+	return entry, nil
+}
+
+// isMark says whether a message with this header stands for a value that is gone:
+// deleted or purged by a client, or dropped by the server.
+func isMark(header []byte) (bool, error) {
+	if len(header) == 0 {
+		return false, nil
+	}
+	h, err := nats.DecodeHeadersMsg(header)
+	if err != nil {
+		return false, fmt.Errorf("%w: header", jetstream.ErrInvalidJetStreamResponse)
+	}
+	return h.Get("KV-Operation") != "" || h.Get(jetstream.MarkerReasonHeader) != "", nil
+}
+
+// Swap: a lost compare-and-swap has two error codes, 10071 and on replicated
+// streams 10164. The library's errors cover both; the codes are never looked at.
+func (s natsServer) Swap(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	next, err := s.kv.Update(ctx, key, value, revision)
+	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		return 0, ErrConflict
+	}
+	return next, err
+}
+
+func (s natsServer) Remove(ctx context.Context, key string) error { return s.kv.Purge(ctx, key) }
+
+func (s natsServer) Watch(ctx context.Context, key string, on func(Entry)) error {
+	// The context of a watch lasts as long as the watch, so its start is bounded
+	// from outside.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	tooLong := fmt.Errorf("%w after %s", retry.ErrGaveUp, watchStart)
+	bound := time.AfterFunc(watchStart, func() { cancel(tooLong) })
+	defer bound.Stop()
+	watcher, err := s.kv.Watch(ctx, key)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	// An error here means that the watch is over already.
+	defer func() { _ = watcher.Stop() }()
+	if !bound.Stop() {
+		return tooLong
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case found, open := <-watcher.Updates():
+			switch {
+			case !open:
+				return errWatchEnded
+			case found == nil: // all that was stored at the start has been seen
+			case found.Operation() == jetstream.KeyValuePut:
+				on(Entry{Value: found.Value(), Revision: found.Revision()})
+			default:
+				on(Entry{Revision: found.Revision()})
+			}
+		}
+	}
+}
+
+// History reads the values in one request, from any replica. The client's own
+// History makes a consumer for it, which a user would need the right to.
+func (s natsServer) History(ctx context.Context, key string) ([][]byte, error) {
+	messages, err := jetstreamext.GetBatch(ctx, s.js, s.stream(), maxHistory,
+		jetstreamext.GetBatchSeq(1), jetstreamext.GetBatchSubject(s.subject(key)))
+	if err != nil {
+		return nil, err
+	}
+	var values [][]byte
+	complete := false
+	for msg, err := range messages {
+		if errors.Is(err, jetstreamext.ErrNoMessages) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		complete = msg.Header.Get("Nats-Num-Pending") == "0"
+		if msg.Header.Get("KV-Operation") == "" { // otherwise the mark of a deletion
+			values = append(values, msg.Data)
+		}
+	}
+	if !complete { // the iterator ends without a word when the time is over
+		return nil, retry.ErrNoAnswer
+	}
+	return values, nil
+}
+
+func (s natsServer) Since(ctx context.Context) (time.Time, error) {
+	info, err := s.info(ctx)
+	switch {
+	case err != nil:
+		return time.Time{}, err
+	case info.State.FirstSeq <= 1:
+		return info.Created, nil
+	case info.State.Msgs == 0:
+		return info.TimeStamp, nil
+	default:
+		return info.State.FirstTime, nil
+	}
+}
+
+func (s natsServer) Announce(key string, value []byte) error {
+	if s.republish == "" {
+		return nil
+	}
+	return s.js.Conn().Publish(s.republish+key, value)
+}
