@@ -1,11 +1,58 @@
+// Package account stops every replica while Aliyun answers for the whole account:
+// no balance, arrears, a wrong key, a cap on the account. Each further call would
+// only fail too, and some failures count against the account.
+//
+// # What happens
+//
+// The replica that sees such an answer trips the breaker. The consumer is paused on
+// the server, so no replica is given a job. When the pause has run out the next
+// job is sent as the probe, one over all replicas. If it gets through, everything
+// flows again; if not, the next pause begins, twice as long.
+//
+//	         Trip                     pause over, Admit
+//	open ───────────▶ paused(level 1) ────────────────▶ probing ── Passed ──▶ open
+//	                     ▲    ▲                         │  │ │
+//	                     │    └──────── GiveBack ───────┘  │ └─ probe lost: Admit, after a time-out
+//	                     └───────── Trip, level + 1 ───────┘
+//
+// # Where the state is
+//
+// In the broker: one JSON document in a key-value bucket, changed by
+// compare-and-swap alone. Each breaker follows it with a watch and reads it again
+// every ten seconds, so it closes within milliseconds of another's discovery, and
+// [Breaker.Admit] costs one atomic load while calls are made. Without the broker the
+// last known state counts.
+//
+// # Crashes
+//
+// The document is written first, the consumer paused second. A worker that dies
+// between the two leaves a breaker that is closed for every replica, while the server
+// still hands out jobs, which are all requeued. Every replica that sees a pause
+// therefore checks a moment later that the consumer is paused, and pauses it. A
+// worker that dies with the probe leaves it to the next one once its time is over.
+// One that dies before it resumes the consumer leaves a pause that ends by itself.
+//
+// # Old news
+//
+// A call that began before the breaker was tripped may end after. Its success opens
+// nothing, because only the probe's does; its failure neither lengthens a pause
+// nor disturbs another replica's probe. The first pause is longer than a call may
+// last, so that no such call is left when the breaker opens again.
+//
+// # Clocks
+//
+// A pause is kept by each replica's own clock, on the server by the server's. A
+// difference between clocks makes a probe that much earlier or later. No replica
+// waits longer than the longest pause after it learned of one, whatever time the
+// document names.
 package account
 
 import (
 	"context"
-	"errors"
+	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,26 +63,30 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
-// shortWait is how long a job waits while the probe is under way: it should be
-// back soon after the verdict, and not so soon that the broker is kept busy.
-const shortWait = time.Second
+const (
+	// stateKey is where the state lies in the bucket.
+	stateKey = "account"
 
-// Options say what a gate pauses and for how long.
+	firstPause   = 30 * time.Second
+	longestPause = 15 * time.Minute
+	// probeTimeout is how long a prober may take before another one probes. It is
+	// longer than a call to Aliyun.
+	probeTimeout = 15 * time.Second
+	// shortWait is how long a job waits while the probe is made: it should be back
+	// soon after its end, and not so soon that the broker is kept busy.
+	shortWait = time.Second
+)
+
+// Options say what a breaker pauses.
 type Options struct {
-	// Bucket is the name of an existing key-value bucket; the gate uses the key
-	// "account" in it. Where the bucket drops old values it must keep them longer
-	// than Max. A gate that is forgotten while paused is probed like any other.
+	// Bucket is the name of an existing key-value bucket. Where it drops old values
+	// it must keep them longer than the longest pause. A state that is lost while
+	// paused is probed like any other.
 	Bucket string
 	// Stream and Consumer name the consumer that is paused.
 	Stream, Consumer string
 	// Worker is this replica's name, for people.
 	Worker string
-	// Initial is the first pause; default 30s. Each next one is twice as long, up
-	// to Max; default 15m.
-	Initial, Max time.Duration
-	// ProbeTimeout is how long a prober may take before another one probes;
-	// default 15s. It must be longer than a call to Aliyun.
-	ProbeTimeout time.Duration
 	// Now is the clock; default [time.Now].
 	Now func() time.Time
 	// Logger tells of openings and closings, and of trouble with the broker;
@@ -43,186 +94,296 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-func (o Options) withDefaults() (Options, error) {
-	set := func(d *time.Duration, def time.Duration) {
-		if *d == 0 {
-			*d = def
-		}
+// Breaker is one replica's view of the account. Its methods may be called by any
+// number of goroutines.
+type Breaker struct {
+	bucket         *bucket.Bucket
+	consumer       Consumer
+	worker         string
+	now            func() time.Time
+	log            *slog.Logger
+	first, longest time.Duration // pauses
+
+	view  atomic.Pointer[view]   // never nil
+	probe atomic.Pointer[string] // the ID of the last probe that was given here
+	// changing lets one call at a time change the state.
+	changing chan struct{}
+	// look asks Run to see to it that the consumer is paused.
+	look chan struct{}
+}
+
+// view is the newest state known, and what follows from it here.
+type view struct {
+	State
+	revision uint64
+	// until is the end of the pause or of the probe's time, by the local clock.
+	until time.Time
+}
+
+// Open returns a breaker on an existing bucket, in the state that the broker knows.
+// [Breaker.Run] keeps it up to date.
+func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Breaker, error) {
+	b, err := bucket.Open(ctx, js, o.Bucket)
+	if err != nil {
+		return nil, fmt.Errorf("account: %w", err)
 	}
-	set(&o.Initial, 30*time.Second)
-	set(&o.Max, 15*time.Minute)
-	set(&o.ProbeTimeout, 15*time.Second)
-	if o.Initial < 0 || o.ProbeTimeout < 0 || o.Max < o.Initial {
-		return o, errors.New("gate: pauses and probes must last longer than 0, and Max at least as long as Initial")
-	}
+	return New(ctx, b, natsConsumer{js, o.Stream, o.Consumer}, o)
+}
+
+// New returns a breaker on a bucket, for a consumer.
+func New(ctx context.Context, in *bucket.Bucket, consumer Consumer, o Options) (*Breaker, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return o, nil
-}
-
-// Breaker is one replica's view of the account gate. Its methods may be called by
-// any number of goroutines.
-type Breaker struct {
-	store   store
-	queue   queue
-	options Options
-	now     func() time.Time
-	pause   func(level int) time.Duration
-	log     *slog.Logger
-
-	// view is never nil.
-	view atomic.Pointer[view]
-	// probe is the ID of the last probe that this gate was given.
-	probe atomic.Pointer[string]
-	// turn lets one call at a time change the document.
-	turn chan struct{}
-	mu   sync.Mutex // of writes to view
-	// look asks Run to see to it that the consumer is paused.
-	look chan struct{}
-	// ttl is how long the bucket keeps a value; 0: for ever.
-	ttl time.Duration
-}
-
-// view is the newest document known, and what follows from it here.
-type view struct {
-	document
-	revision uint64
-	// until is the end of the pause or of the probe's time, by the local clock.
-	until time.Time
-}
-
-// State is what readiness and metrics show.
-type State struct {
-	Phase Phase `json:"state"`
-	// Since is when the gate was tripped, or opened last; zero where it never was.
-	Since time.Time `json:"since,omitzero"`
-	// Until is the end of the pause. When it is past, the next job is the probe.
-	Until time.Time `json:"until,omitzero"`
-	// Level counts the pauses since the gate was open; 0 while it is.
-	Level int `json:"level"`
-	// Code and Message are Aliyun's, from the answer that began the pause, and
-	// Worker is the replica that wrote this state.
-	Code    string `json:"code,omitempty"`
-	Message string `json:"message,omitempty"`
-	Worker  string `json:"worker,omitempty"`
-}
-
-// Closed reports whether calls are held back: also when the pause is over, as
-// long as no probe has got through.
-func (s State) Closed() bool { return s.Phase != PhaseOpen }
-
-// Open returns a gate on an existing bucket, in the state that the broker knows.
-// [Breaker.Run] keeps it up to date.
-func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Breaker, error) {
-	ctx, cancel := retry.Within(ctx, bucket.Patience)
-	defer cancel()
-	kv, err := bucket.Open(ctx, js, o.Bucket)
-	switch {
-	case errors.Is(err, bucket.ErrMissing):
-		return nil, fmt.Errorf("gate: %w", err)
-	case err != nil:
-		return nil, failed(ctx, "open", err)
-	}
-	return newBreaker(ctx, kv, serverQueue{js, o.Stream, o.Consumer}, o)
-}
-
-func newBreaker(ctx context.Context, s store, q queue, o Options) (*Breaker, error) {
-	o, err := o.withDefaults()
-	if err != nil {
-		return nil, err
-	}
-	g := &Breaker{
-		store: s, queue: q, options: o, log: o.Logger,
+	b := &Breaker{
+		bucket: in, consumer: consumer, worker: o.Worker, log: o.Logger,
 		now:   func() time.Time { return o.Now().UTC() },
-		pause: pauseOf(o.Initial, o.Max),
-		turn:  make(chan struct{}, 1),
-		look:  make(chan struct{}, 1),
-		ttl:   s.TTL(),
+		first: firstPause, longest: longestPause,
+		changing: make(chan struct{}, 1), look: make(chan struct{}, 1),
 	}
-	g.view.Store(&view{document: document{State: PhaseOpen}})
-	if err := bucket.Retry(ctx, g.reload); err != nil {
-		return nil, failed(ctx, "open", err)
+	b.view.Store(&view{State: State{Phase: PhaseOpen}})
+	if err := b.reload(ctx); err != nil {
+		return nil, fmt.Errorf("account: open: %w", err)
 	}
-	return g, nil
+	return b, nil
 }
 
 // State tells how things stand, as far as this replica knows.
-func (g *Breaker) State() State {
-	v := g.view.Load()
-	return State{
-		Phase: v.State, Since: v.Since, Until: v.Until, Level: v.Level,
-		Code: v.Code, Message: v.Message, Worker: v.Worker,
-	}
-}
+func (b *Breaker) State() State { return b.view.Load().State }
 
-// Admit says whether a call may be made now. While the gate is open it costs one
-// atomic load. When a pause is over, one caller over all replicas is given the
-// probe; that caller must end it with [Breaker.Passed], [Breaker.Trip] or
-// [Breaker.GiveBack]. The others are told how long to wait.
+// Admit says whether a call may be made now. When a pause is over, one caller over
+// all replicas is given the probe; that caller must end it with [Breaker.Passed],
+// [Breaker.Trip] or [Breaker.GiveBack]. The others are told how long to wait.
 //
 // Trouble with the broker is no error here: the last known state then counts, and
-// a probe that can't be claimed within two seconds is tried for later. The only
+// a probe that can't be had within two seconds is tried for later. The only
 // error is that of ctx.
-func (g *Breaker) Admit(ctx context.Context) (domain.Admission, error) {
-	v := g.view.Load()
-	if v.State == PhaseOpen {
-		return domain.Admission{Allowed: true}, nil
+func (b *Breaker) Admit(ctx context.Context) (domain.Admission, error) {
+	if v := b.view.Load(); !v.Closed() || v.until.After(b.now()) {
+		return b.admission(v), nil
 	}
-	if wait, over := g.waitFor(v); !over {
-		return domain.Admission{Wait: wait}, nil
-	}
-	return g.claim(ctx)
-}
-
-// waitFor returns how long a job must wait while the gate is closed, and whether
-// a probe is due instead.
-func (g *Breaker) waitFor(v *view) (wait time.Duration, over bool) {
-	left := v.until.Sub(g.now())
-	switch {
-	case left <= 0:
-		return 0, true
-	case v.State == PhaseProbing:
-		return min(left, shortWait), false
-	default:
-		return left, false
-	}
-}
-
-// claim tries to get the probe.
-func (g *Breaker) claim(ctx context.Context) (domain.Admission, error) {
 	select {
-	case g.turn <- struct{}{}:
-	default: // somebody here is at it; one claim a replica is enough
+	case b.changing <- struct{}{}:
+	default: // somebody here is at it; one replica needs no more
 		return domain.Admission{Wait: shortWait}, nil
 	}
-	defer func() { <-g.turn }()
-
-	bounded, cancel := retry.Within(ctx, claimPatience)
+	defer func() { <-b.changing }()
+	bounded, cancel := retry.Probe.Context(ctx, nil)
 	defer cancel()
-	var answer domain.Admission
-	v, wrote, err := g.update(bounded, func(v *view) (document, bool) {
-		if v.State == PhaseOpen {
-			answer = domain.Admission{Allowed: true}
-			return document{}, false
-		}
-		wait, over := g.waitFor(v)
-		answer = domain.Admission{Wait: wait}
-		return v.probed(g.now(), g.options.ProbeTimeout), over
+	v, wrote, err := b.change(bounded, func(v *view) (State, bool) {
+		return v.probed(b.now(), probeTimeout), v.Closed() && !v.until.After(b.now())
 	})
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return domain.Admission{}, fmt.Errorf("gate: admit: %w", context.Cause(ctx))
+		return domain.Admission{}, fmt.Errorf("account: admit: %w", context.Cause(ctx))
 	case err != nil:
-		g.log.Warn("the account can't be probed for now", "error", failed(bounded, "claim the probe", err))
+		b.log.Warn("the account can't be probed for now", "error", err)
 		return domain.Admission{Wait: shortWait}, nil
 	case wrote:
-		g.log.Info("probing the account", "level", v.Level, "code", v.Code)
+		b.probe.Store(&v.ID)
+		b.log.Info("probing the account", "level", v.Level, "code", v.Code)
 		return domain.Admission{Allowed: true, Probe: true}, nil
 	default:
-		return answer, nil
+		return b.admission(v), nil
 	}
+}
+
+// admission is the answer where no probe is due.
+func (b *Breaker) admission(v *view) domain.Admission {
+	now := b.now()
+	return domain.Admission{Allowed: !v.Closed(), Wait: v.again(now).Sub(now)}
+}
+
+// again is when a job may be tried that is held back at this time.
+func (v *view) again(now time.Time) time.Time {
+	switch left := v.until.Sub(now); {
+	case !v.Closed() || left <= 0:
+		return now
+	case v.Phase == PhaseProbing:
+		return now.Add(min(left, shortWait))
+	default:
+		return v.until
+	}
+}
+
+// Trip says that Aliyun refused a call for the whole account. It begins a pause, and
+// after a failed probe the next, longer one. Where the account is paused already it
+// changes nothing: that call began before.
+//
+// It returns when to try the job again, which is never before now. The time holds
+// also beside an error; the error then says that the pause could not be recorded,
+// or that it is recorded but the consumer not yet paused, which [Breaker.Run] does.
+func (b *Breaker) Trip(ctx context.Context, code, message string) (time.Time, error) {
+	known := b.view.Load()
+	probing := b.holds(known)
+	if known.Closed() && !probing { // one of many at once; the first has done it
+		return known.again(b.now()), nil
+	}
+	v, wrote, err := b.exclusively(ctx, "trip", func(v *view) (State, bool) {
+		// A probe that took so long that another one got through is old news.
+		trip := b.holds(v) || !v.Closed() && !probing
+		return v.tripped(b.now(), b.first, b.longest, code, message), trip
+	})
+	if err != nil {
+		return b.now().Add(shortWait), err
+	}
+	if !wrote {
+		return v.again(b.now()), nil
+	}
+	b.log.Error("Aliyun refuses the account: all replicas pause",
+		"code", v.Code, "message", v.Message, "level", v.Level, "until", v.Until)
+	if err := b.pause(ctx, v); err != nil {
+		return v.again(b.now()), fmt.Errorf("the pause is recorded, but the consumer not yet paused: %w", err)
+	}
+	return b.view.Load().again(b.now()), nil // an operator may have ended it already
+}
+
+// Passed says that Aliyun answered a call for itself, whatever it said of that one
+// message: the account works. Where this replica holds the probe, calls are made
+// again and the consumer resumes. In every other case it does nothing, at the cost of
+// an atomic load or two.
+func (b *Breaker) Passed(ctx context.Context) error {
+	before := b.view.Load()
+	if !b.holds(before) {
+		return nil
+	}
+	v, wrote, err := b.exclusively(ctx, "open", func(v *view) (State, bool) { return opened(b.now()), b.holds(v) })
+	if err != nil || !wrote {
+		return err
+	}
+	b.log.Info("the account works again", "closed_for", v.Since.Sub(before.Since).Round(time.Second))
+	return b.resume(ctx, before)
+}
+
+// GiveBack says that the probe ended without a word on the account: the job was a
+// duplicate or was denied by a limit of ours, the call failed on its way or was
+// left in doubt. The next job may probe at once. Without the probe it does nothing.
+func (b *Breaker) GiveBack(ctx context.Context) error {
+	if !b.holds(b.view.Load()) {
+		return nil
+	}
+	_, _, err := b.exclusively(ctx, "leave the probe", func(v *view) (State, bool) { return v.due(b.now()), b.holds(v) })
+	return err
+}
+
+// ProbeNow ends the pause, for an operator who has put the account in order: the
+// next job is the probe. The consumer resumes unless somebody else has paused it for
+// longer. Where there is no pause it does nothing.
+func (b *Breaker) ProbeNow(ctx context.Context) error {
+	var before *view
+	_, wrote, err := b.exclusively(ctx, "probe now", func(v *view) (State, bool) {
+		before = v
+		return v.due(b.now()), v.Phase == PhasePaused && v.until.After(b.now())
+	})
+	if err != nil || !wrote {
+		return err
+	}
+	return b.resume(ctx, before)
+}
+
+// holds reports whether this replica holds the probe. It loses it when its time is
+// over and another one takes it.
+func (b *Breaker) holds(v *view) bool {
+	probe := b.probe.Load()
+	return v.Phase == PhaseProbing && probe != nil && *probe == v.ID
+}
+
+// exclusively changes the state, alone in this process.
+func (b *Breaker) exclusively(ctx context.Context, call string, next func(*view) (State, bool)) (*view, bool, error) {
+	ctx, cancel := retry.Bound(ctx)
+	defer cancel()
+	select {
+	case b.changing <- struct{}{}:
+	case <-ctx.Done():
+		return nil, false, fmt.Errorf("account: %s: %w", call, context.Cause(ctx))
+	}
+	defer func() { <-b.changing }()
+	v, wrote, err := b.change(ctx, next)
+	if err != nil {
+		return nil, false, fmt.Errorf("account: %s: %w", call, err)
+	}
+	return v, wrote, nil
+}
+
+// change changes the state. next gives the one to write, or false where there is
+// nothing to do. change returns the view after it and whether it wrote. Only the
+// holder of changing may call it.
+func (b *Breaker) change(ctx context.Context, next func(*view) (State, bool)) (after *view, wrote bool, err error) {
+	start := b.view.Load()
+	known := start
+	stored, err := b.bucket.Change(ctx, stateKey, &bucket.Entry{Revision: known.revision}, func(found bucket.Entry) ([]byte, error) {
+		if wrote = found.Own; wrote {
+			return nil, nil
+		}
+		// What is older than the state known, or gone, was dropped by its age, or the
+		// bucket was recreated: then our state stands and goes over that revision. Or
+		// the reading is stale: then the server refuses that.
+		if found.Revision > known.revision {
+			known = b.parse(found)
+			b.observe(known)
+		}
+		var state State
+		if state, wrote = next(known); !wrote {
+			return nil, nil
+		}
+		state.ID, state.Worker = rand.Text(), b.worker
+		return json.Marshal(state)
+	})
+	switch {
+	case err != nil:
+		return nil, false, err
+	case !wrote:
+		return known, false, nil
+	}
+	after = b.parse(stored)
+	if after.revision <= start.revision {
+		b.view.Store(after) // the bucket was recreated and counts from the start
+	}
+	b.observe(after)
+	return after, true, nil
+}
+
+// observe makes a state the view if it is newer, and reports whether it was.
+func (b *Breaker) observe(v *view) bool {
+	for {
+		known := b.view.Load()
+		if v.revision <= known.revision {
+			return false
+		}
+		if b.view.CompareAndSwap(known, v) {
+			return true
+		}
+	}
+}
+
+// parse reads what is stored. What can't be read counts as open: an account that
+// still fails closes the breaker again with the next call, while one that stays
+// closed for a fault nobody sees sends nothing at all.
+func (b *Breaker) parse(found bucket.Entry) *view {
+	state, err := decode(found.Value)
+	if err != nil {
+		b.log.Error("the account breaker opens", "revision", found.Revision, "error", err)
+		state = State{Phase: PhaseOpen}
+	}
+	v := &view{State: state, revision: found.Revision, until: state.Until}
+	if state.Phase == PhaseProbing {
+		v.until = state.ProbeUntil
+	}
+	// A replica whose clock is far ahead must not stop the others for as long.
+	if latest := b.now().Add(b.longest); v.until.After(latest) {
+		v.until = latest
+	}
+	return v
+}
+
+// reload reads the state and takes it over if it is newer.
+func (b *Breaker) reload(ctx context.Context) error {
+	found, err := b.bucket.Get(ctx, stateKey)
+	if err == nil {
+		b.observe(b.parse(found))
+	}
+	return err
 }

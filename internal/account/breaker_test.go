@@ -13,56 +13,58 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
-func TestOpenGateLetsThrough(t *testing.T) {
+func TestOpenLetsThrough(t *testing.T) {
 	t.Parallel()
-	m := NewMemory(newClock().Now)
+	m := newBroker(newClock().Now)
 	a := newReplica(t, m, "a")
 	a.admits(allowed)
 	a.passes()
 	a.givesBack()
 	a.admits(allowed)
-	assert.Zero(t, m.revision, "nothing is written while all is well")
+	assert.Zero(t, m.Writes(), "nothing is written while all is well")
 	assert.False(t, a.State().Closed())
 }
 
 func TestTripStopsEverything(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
+	m := newBroker(c.Now)
 	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
 	a.trips(initial)
-	assert.Equal(t, c.Now().Add(initial), m.PausedUntil())
+	assert.Equal(t, c.Now().Add(initial), m.pausedUntil())
 	a.waits(initial)
 	b.syncs()
 	b.waits(initial)
 	c.move(initial - 1)
 	a.waits(1)
+	got := b.State()
+	assert.NotEmpty(t, got.ID)
 	assert.Equal(t, State{
-		Phase: PhasePaused, Since: c.Now().Add(1 - initial), Until: c.Now().Add(1), Level: 1,
+		ID: got.ID, Phase: PhasePaused, Since: c.Now().Add(1 - initial), Until: c.Now().Add(1), Level: 1,
 		Code: "isv.AMOUNT_NOT_ENOUGH", Message: "no balance", Worker: "a",
-	}, b.State())
-	assert.True(t, b.State().Closed())
+	}, got)
+	assert.True(t, got.Closed())
 }
 
 // TestBurst: many calls are in flight when the account fails; one pause comes of it.
 func TestBurst(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
+	m := newBroker(c.Now)
 	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
 	a.trips(initial)
 	c.move(5 * time.Second)
 	a.trips(initial - 5*time.Second)
 	b.trips(initial - 5*time.Second) // b has not heard of it yet
 	assert.Equal(t, 1, b.State().Level)
-	assert.EqualValues(t, 1, m.revision)
-	assert.Equal(t, c.Now().Add(initial-5*time.Second), m.PausedUntil())
+	assert.Equal(t, 1, m.Writes())
+	assert.Equal(t, c.Now().Add(initial-5*time.Second), m.pausedUntil())
 }
 
 func TestOneProbeThenOpen(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
+	m := newBroker(c.Now)
 	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
 	a.trips(initial)
 	b.syncs()
@@ -78,13 +80,13 @@ func TestOneProbeThenOpen(t *testing.T) {
 	b.admits(allowed)
 	a.syncs()
 	a.admits(allowed)
-	assert.Equal(t, State{Phase: PhaseOpen, Since: c.Now(), Worker: "b"}, a.State())
+	assert.Equal(t, State{Phase: PhaseOpen, ID: a.State().ID, Since: c.Now(), Worker: "b"}, a.State())
 }
 
 func TestPausesGrowAndStartAnew(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	a := newReplica(t, NewMemory(c.Now), "a")
+	a := newReplica(t, newBroker(c.Now), "a")
 	began := c.Now()
 	a.trips(initial)
 	for _, pause := range []time.Duration{
@@ -107,7 +109,7 @@ func TestPausesGrowAndStartAnew(t *testing.T) {
 func TestAnotherFailureWhileProbing(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
+	m := newBroker(c.Now)
 	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
 	a.trips(initial)
 	c.move(initial)
@@ -121,7 +123,7 @@ func TestAnotherFailureWhileProbing(t *testing.T) {
 func TestProberThatDied(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
+	m := newBroker(c.Now)
 	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
 	a.trips(initial)
 	c.move(initial)
@@ -145,7 +147,7 @@ func TestProberThatDied(t *testing.T) {
 func TestGiveBackLetsTheNextProbe(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
+	m := newBroker(c.Now)
 	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
 	a.trips(initial)
 	c.move(initial)
@@ -166,16 +168,16 @@ func TestGiveBackLetsTheNextProbe(t *testing.T) {
 func TestProbeNow(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
+	m := newBroker(c.Now)
 	a, operator := newReplica(t, m, "a"), newReplica(t, m, "operator")
 	require.NoError(t, operator.ProbeNow(t.Context())) // nothing to end
-	assert.Zero(t, m.revision)
+	assert.Zero(t, m.Writes())
 
 	a.trips(initial)
 	c.move(time.Second)
 	operator.syncs()
 	require.NoError(t, operator.ProbeNow(t.Context()))
-	assert.Zero(t, m.PausedUntil(), "the consumer resumes")
+	assert.Zero(t, m.pausedUntil(), "the consumer resumes")
 	a.syncs()
 	a.admits(probe)
 	require.NoError(t, operator.ProbeNow(t.Context())) // the probe under way stays the only one
@@ -186,21 +188,21 @@ func TestProbeNow(t *testing.T) {
 func TestOperatorsPauseIsNotShortened(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
+	m := newBroker(c.Now)
 	a := newReplica(t, m, "a")
 	night := c.Now().Add(8 * time.Hour)
-	m.PauseUntil(night)
+	m.pauseUntil(night)
 	a.trips(initial)
-	assert.Equal(t, night, m.PausedUntil())
+	assert.Equal(t, night, m.pausedUntil())
 	require.NoError(t, a.ProbeNow(t.Context()))
-	assert.Equal(t, night, m.PausedUntil())
+	assert.Equal(t, night, m.pausedUntil())
 	a.admits(probe)
 	a.passes()
-	assert.Equal(t, night, m.PausedUntil())
+	assert.Equal(t, night, m.pausedUntil())
 
-	m.PauseUntil(c.Now().Add(time.Second))
+	m.pauseUntil(c.Now().Add(time.Second))
 	a.trips(initial)
-	assert.Equal(t, c.Now().Add(initial), m.PausedUntil(), "a shorter one is lengthened")
+	assert.Equal(t, c.Now().Add(initial), m.pausedUntil(), "a shorter one is lengthened")
 }
 
 // TestPassedResumesEarly: the probe may get through before the server's pause is
@@ -208,14 +210,14 @@ func TestOperatorsPauseIsNotShortened(t *testing.T) {
 func TestPassedResumesEarly(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
+	m := newBroker(c.Now)
 	a := newReplica(t, m, "a")
 	a.trips(initial)
 	c.move(initial)
-	m.PauseUntil(c.Now().Add(slack / 2))
+	m.pauseUntil(c.Now().Add(slack / 2))
 	a.admits(probe)
 	a.passes()
-	assert.Zero(t, m.PausedUntil())
+	assert.Zero(t, m.pausedUntil())
 }
 
 // TestClockFarAhead: a replica that is a year ahead stops the others for no longer
@@ -223,36 +225,36 @@ func TestPassedResumesEarly(t *testing.T) {
 func TestClockFarAhead(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
-	g, err := m.Breaker(t.Context(), Options{Worker: "ahead", Now: func() time.Time { return c.Now().AddDate(1, 0, 0) }})
-	require.NoError(t, err)
-	_, err = g.Trip(t.Context(), "x", "")
+	m := newBroker(c.Now)
+	ahead := newReplica(t, m, "ahead")
+	ahead.now = func() time.Time { return c.Now().AddDate(1, 0, 0) }
+	_, err := ahead.Trip(t.Context(), "x", "")
 	require.NoError(t, err)
 	a := newReplica(t, m, "a")
 	a.waits(longest)
 	c.move(longest)
 	a.admits(probe)
-	assert.True(t, m.PausedUntil().IsZero(), "the pause is measured on the server's clock")
+	assert.True(t, m.pausedUntil().IsZero(), "the pause is measured on the server's clock")
 }
 
 func TestExactlyOneProbeOverAllReplicas(t *testing.T) {
 	t.Parallel()
 	const replicas, each = 5, 40
 	c := newClock()
-	m := NewMemory(c.Now)
-	gates := make([]replica, replicas)
-	for i := range gates {
-		gates[i] = newReplica(t, m, string(rune('a'+i)))
-		running(t, gates[i].Breaker)
+	m := newBroker(c.Now)
+	breakers := make([]replica, replicas)
+	for i := range breakers {
+		breakers[i] = newReplica(t, m, string(rune('a'+i)))
+		running(t, breakers[i].Breaker)
 	}
-	// The others learn of a pause by their watch.
-	learned := func(level int) {
-		for _, r := range gates {
+	// The others are told of a pause by their watch.
+	told := func(level int) {
+		for _, r := range breakers {
 			require.Eventually(t, func() bool { return r.State().Level == level }, 5*time.Second, time.Millisecond)
 		}
 	}
-	gates[0].trips(initial)
-	learned(1)
+	breakers[0].trips(initial)
+	told(1)
 	pause := initial
 	for round := range 4 {
 		c.move(pause)
@@ -261,7 +263,7 @@ func TestExactlyOneProbeOverAllReplicas(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range replicas * each {
 			wg.Go(func() {
-				r := gates[i%replicas]
+				r := breakers[i%replicas]
 				got, err := r.Admit(t.Context())
 				assert.NoError(t, err)
 				assert.Equal(t, got.Probe, got.Allowed, "nothing but the probe is sent")
@@ -276,14 +278,14 @@ func TestExactlyOneProbeOverAllReplicas(t *testing.T) {
 		require.Len(t, probers, 1, "round %d", round)
 		pause *= 2
 		probers[0].trips(pause)
-		learned(round + 2)
+		told(round + 2)
 	}
 }
 
 func TestAdmitEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	a := newReplica(t, NewMemory(c.Now), "a")
+	a := newReplica(t, newBroker(c.Now), "a")
 	a.trips(initial)
 	c.move(initial)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -293,23 +295,13 @@ func TestAdmitEndsWithItsContext(t *testing.T) {
 	assert.Equal(t, domain.Admission{}, got)
 }
 
-func TestOptions(t *testing.T) {
-	t.Parallel()
-	for _, o := range []Options{
-		{Initial: -1}, {ProbeTimeout: -1}, {Max: -1}, {Initial: time.Hour}, {Initial: time.Minute, Max: time.Second},
-	} {
-		_, err := NewMemory(nil).Breaker(t.Context(), o)
-		assert.ErrorContains(t, err, "gate: ", "%+v", o)
-	}
-}
-
 func TestTextsFromOutsideAreBounded(t *testing.T) {
 	t.Parallel()
-	m := NewMemory(newClock().Now)
+	m := newBroker(newClock().Now)
 	a := newReplica(t, m, "a")
 	_, err := a.Trip(t.Context(), strings.Repeat("x", 10_000), "\xff"+strings.Repeat("余额", 10_000))
 	require.NoError(t, err)
-	assert.LessOrEqual(t, len(m.data), maxDocumentBytes)
+	assert.LessOrEqual(t, len(m.Entry(stateKey).Value), maxStateBytes)
 	b := newReplica(t, m, "b")
 	assert.Equal(t, PhasePaused, b.State().Phase)
 	assert.Equal(t, strings.Repeat("x", maxCodeBytes), b.State().Code)
@@ -317,7 +309,7 @@ func TestTextsFromOutsideAreBounded(t *testing.T) {
 }
 
 func BenchmarkAdmitOpen(b *testing.B) {
-	a := newReplica(b, NewMemory(nil), "a")
+	a := newReplica(b, newBroker(time.Now), "a")
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {

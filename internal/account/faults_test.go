@@ -12,25 +12,27 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/passcode-worker/passcode-worker/internal/bucket"
+	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
-var errBroker = errors.New("no leader")
+// bucketFails has every request to the bucket fail.
+func (m *broker) bucketFails() { m.Always(buckettest.Refuse, buckettest.Get, buckettest.Write) }
 
 func TestLostAnswers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := NewMemory(time.Now)
-		a, h := hooked(t, m, Options{Worker: "a"})
-		lose := func() { h.afterSwap = failing(1, retry.ErrNoAnswer) }
-
+		m := newBroker(time.Now)
+		a := newReplica(t, m, "a")
+		lose := func() {
+			m.Script(map[buckettest.Op][]buckettest.Fault{buckettest.Write: {buckettest.LoseAnswer}})
+		}
 		lose()
 		until, err := a.Trip(t.Context(), "code", "text")
 		require.NoError(t, err)
 		assert.Equal(t, 1, a.State().Level, "tripped once")
-		assert.Equal(t, until, m.PausedUntil())
+		assert.Equal(t, until, m.pausedUntil())
 
 		elapse(initial)
 		lose()
@@ -42,7 +44,7 @@ func TestLostAnswers(t *testing.T) {
 		lose()
 		a.passes()
 		a.admits(allowed)
-		assert.EqualValues(t, 5, m.revision, "each change is stored once")
+		assert.Equal(t, 5, m.Writes(), "each change is stored once")
 	})
 }
 
@@ -50,42 +52,39 @@ func TestLostAnswers(t *testing.T) {
 func TestBrokerAway(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := NewMemory(time.Now)
+		m := newBroker(time.Now)
 		var logged strings.Builder
-		a, h := hooked(t, m, Options{Worker: "a", Logger: slog.New(slog.NewTextHandler(&logged, nil))})
-		h.beforeGet, h.beforeSwap = failing(-1, errBroker), failing(-1, errBroker)
+		a := newReplica(t, m, "a")
+		a.log = slog.New(slog.NewTextHandler(&logged, nil))
+		m.bucketFails()
 		a.admits(allowed)
 
 		began := time.Now()
 		until, err := a.Trip(t.Context(), "code", "text")
-		require.ErrorIs(t, err, ErrUnavailable)
-		assert.ErrorContains(t, err, "gate: trip")
-		assert.ErrorContains(t, err, "gave up on the broker after 8s")
-		assert.ErrorContains(t, err, "no leader")
-		assert.Equal(t, bucket.Patience, time.Since(began))
+		require.ErrorIs(t, err, retry.ErrGaveUp)
+		require.ErrorIs(t, err, buckettest.ErrRefused)
+		assert.ErrorContains(t, err, "account: trip")
+		assert.Equal(t, retry.Request.Total, time.Since(began))
 		assert.Equal(t, shortWait, time.Until(until))
 		a.admits(allowed)
 
-		h.beforeGet, h.beforeSwap = nil, nil
+		m.Inject(nil)
 		a.trips(initial)
 		elapse(initial)
-		h.beforeGet, h.beforeSwap = failing(-1, errBroker), failing(-1, errBroker)
+		m.bucketFails()
 		began = time.Now()
 		a.waits(shortWait)
-		assert.Equal(t, claimPatience, time.Since(began))
+		assert.Equal(t, retry.Probe.Total, time.Since(began))
 		assert.Contains(t, logged.String(), "gave up on the broker after 2s")
 
-		h.beforeGet, h.beforeSwap = nil, nil
+		m.Inject(nil)
 		a.admits(probe)
-		h.beforeGet, h.beforeSwap = failing(-1, errBroker), failing(-1, errBroker)
-		require.ErrorIs(t, a.Passed(t.Context()), ErrUnavailable)
-		require.ErrorIs(t, a.GiveBack(t.Context()), ErrUnavailable)
-
+		m.bucketFails()
+		require.ErrorIs(t, a.Passed(t.Context()), retry.ErrGaveUp)
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("the job's lease"))
 		defer cancel()
-		err = a.Passed(ctx)
+		err = a.GiveBack(ctx)
 		assert.ErrorContains(t, err, "the job's lease")
-		assert.NotErrorIs(t, err, ErrUnavailable)
 	})
 }
 
@@ -93,12 +92,12 @@ func TestBrokerAway(t *testing.T) {
 func TestOneClaimAtATime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := NewMemory(time.Now)
-		a, h := hooked(t, m, Options{})
+		m := newBroker(time.Now)
+		a := newReplica(t, m, "a")
 		a.trips(initial)
 		elapse(initial)
 		release := make(chan struct{})
-		h.beforeSwap = func() error { <-release; return nil }
+		m.Inject(func(buckettest.Op, string) buckettest.Fault { <-release; return buckettest.None })
 		first := make(chan domain.Admission, 1)
 		go func() {
 			got, err := a.Admit(t.Context())
@@ -108,7 +107,7 @@ func TestOneClaimAtATime(t *testing.T) {
 		synctest.Wait()
 		a.waits(shortWait)
 
-		// A change waits for its turn, within its bound.
+		// A change waits until the other one is done, within its bound.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, a.ProbeNow(ctx), context.DeadlineExceeded)
@@ -120,17 +119,22 @@ func TestOneClaimAtATime(t *testing.T) {
 func TestLostRaces(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
-	a, h := hooked(t, m, Options{Worker: "a"})
-	b := newReplica(t, m, "b")
+	m := newBroker(c.Now)
+	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
 	// between lets b act between a's decision and a's write.
 	between := func(act func()) {
-		h.beforeSwap = func() error { h.beforeSwap = nil; act(); return nil }
+		m.Inject(func(op buckettest.Op, _ string) buckettest.Fault {
+			if op == buckettest.Write {
+				m.Inject(nil)
+				act()
+			}
+			return buckettest.None
+		})
 	}
 
 	between(func() { b.trips(initial) })
 	a.trips(initial)
-	assert.EqualValues(t, 1, m.revision, "b's trip is the one")
+	assert.Equal(t, 1, m.Writes(), "b's trip is the one")
 
 	c.move(initial)
 	between(func() { b.admits(probe) })
@@ -155,12 +159,12 @@ func TestLostRaces(t *testing.T) {
 	a.waits(shortWait)
 }
 
-// TestStaleOpen: a replica whose watch was cut off all along still trips a gate
+// TestStaleOpen: a replica whose watch was cut off all along still trips a breaker
 // that was closed and opened again meanwhile.
 func TestStaleOpen(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
+	m := newBroker(c.Now)
 	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
 	b.trips(initial)
 	c.move(initial)
@@ -170,36 +174,34 @@ func TestStaleOpen(t *testing.T) {
 	assert.Equal(t, PhasePaused, a.State().Phase)
 }
 
-// TestForgottenDocument: the bucket drops what is old, or is made anew.
-func TestForgottenDocument(t *testing.T) {
+// TestLostState: the bucket drops what is old, or is recreated.
+func TestLostState(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
-	forget := func() { m.data, m.revision = nil, 0 }
+	m := newBroker(c.Now)
 	a := newReplica(t, m, "a")
 
 	a.trips(initial)
 	c.move(initial)
-	forget()
+	m.Recreate()
 	a.admits(probe) // one probe, as if nothing had been lost
-	forget()
+	m.Recreate()
 	a.passes()
 	a.admits(allowed)
-	forget()
+	m.Recreate()
 	a.trips(initial)
-	assert.EqualValues(t, 1, m.revision)
-	assert.Equal(t, c.Now().Add(initial), m.PausedUntil())
+	assert.EqualValues(t, 1, m.Entry(stateKey).Revision)
+	assert.Equal(t, c.Now().Add(initial), m.pausedUntil())
 }
 
-// TestFollowerBehind: an answer that is older than what is known opens nothing.
-func TestFollowerBehind(t *testing.T) {
+// TestStaleReading: an answer that is older than what is known opens nothing.
+func TestStaleReading(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
-	a, h := hooked(t, m, Options{})
+	m := newBroker(c.Now)
+	a := newReplica(t, m, "a")
 	a.trips(initial)
-	behind := &Memory{now: c.Now, changed: make(chan struct{})}
-	h.store = &split{reads: memoryStore{behind}, writes: memoryStore{m}}
+	m.Always(buckettest.Stale, buckettest.Get)
 	a.syncs()
 	a.waits(initial)
 	c.move(initial)
@@ -208,32 +210,18 @@ func TestFollowerBehind(t *testing.T) {
 	a.waits(shortWait)
 }
 
-// split reads from one store and writes to another.
-type split struct{ reads, writes store }
-
-func (s *split) TTL() time.Duration { return 0 }
-
-func (s *split) Get(ctx context.Context, key string) ([]byte, uint64, error) {
-	return s.reads.Get(ctx, key)
-}
-
-func (s *split) Swap(ctx context.Context, key string, data []byte, revision uint64) (uint64, error) {
-	return s.writes.Swap(ctx, key, data, revision)
-}
-
-func (s *split) Watch(ctx context.Context, key string, on func([]byte, uint64)) error {
-	return s.writes.Watch(ctx, key, on)
-}
-
-func TestCorruptDocumentOpensAndIsLogged(t *testing.T) {
+func TestCorruptStateOpensAndIsLogged(t *testing.T) {
 	t.Parallel()
 	var logged strings.Builder
-	m := NewMemory(newClock().Now)
-	m.data, m.revision = []byte("rubbish"), 7
-	a, _ := hooked(t, m, Options{Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+	m := newBroker(newClock().Now)
+	m.Put(stateKey, []byte("rubbish"))
+	a := newReplica(t, m, "a")
 	a.admits(allowed)
+	a.trips(initial)
+	a.log = slog.New(slog.NewTextHandler(&logged, nil))
+	m.Put(stateKey, []byte("rubbish"))
+	a.syncs()
 	assert.Contains(t, logged.String(), "level=ERROR")
 	assert.NotContains(t, logged.String(), "rubbish")
-	a.trips(initial)
-	assert.EqualValues(t, 8, m.revision)
+	a.admits(allowed)
 }

@@ -9,15 +9,16 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	initial = 30 * time.Second
-	longest = 15 * time.Minute
-	timeout = 15 * time.Second
+	initial = firstPause
+	longest = longestPause
+	timeout = probeTimeout
 )
 
 var (
@@ -48,17 +49,93 @@ func (c *clock) move(d time.Duration) {
 // elapse lets time pass in a synctest bubble, where that takes no time.
 func elapse(d time.Duration) { <-time.After(d) }
 
-// replica is a gate with shorthands for what the tests do with it.
+// broker stands in for the broker: a bucket, and a consumer that can be paused.
+// Replicas that use the same one are replicas of one another.
+type broker struct {
+	*buckettest.Fake
+	now func() time.Time
+
+	mu     sync.Mutex
+	until  time.Time
+	before func(op string) error // of a request about the consumer, which it may fail
+}
+
+func newBroker(now func() time.Time) *broker { return &broker{Fake: buckettest.New(now), now: now} }
+
+// pausedUntil is the end of the consumer's pause; zero where it is not paused.
+func (m *broker) pausedUntil() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.until.After(m.now()) {
+		return time.Time{}
+	}
+	return m.until.UTC()
+}
+
+// pauseUntil pauses the consumer as an operator would; the zero time resumes it.
+func (m *broker) pauseUntil(until time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.until = until
+}
+
+// onConsumer is called before each request about the consumer, "look" or "pause",
+// and may have it fail.
+func (m *broker) onConsumer(before func(op string) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.before = before
+}
+
+func (m *broker) request(ctx context.Context, op string) error {
+	m.mu.Lock()
+	before := m.before
+	m.mu.Unlock()
+	if before != nil {
+		if err := before(op); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (m *broker) Paused(ctx context.Context) (time.Duration, time.Time, error) {
+	if err := m.request(ctx, "look"); err != nil {
+		return 0, time.Time{}, err
+	}
+	until, now := m.pausedUntil(), m.now()
+	if until.IsZero() {
+		return 0, now, nil
+	}
+	return until.Sub(now), now, nil
+}
+
+func (m *broker) Pause(ctx context.Context, until time.Time) error {
+	if err := m.request(ctx, "pause"); err != nil {
+		return err
+	}
+	m.pauseUntil(until)
+	return nil
+}
+
+// state is what is stored of the account.
+func (m *broker) state(t require.TestingT) State {
+	s, err := decode(m.Entry(stateKey).Value)
+	require.NoError(t, err)
+	return s
+}
+
+// replica is a breaker with shorthands for what the tests do with it.
 type replica struct {
 	*Breaker
 	t testing.TB
 }
 
-func newReplica(t testing.TB, m *Memory, worker string) replica {
+func newReplica(t testing.TB, m *broker, worker string) replica {
 	t.Helper()
-	g, err := m.Breaker(t.Context(), Options{Worker: worker})
+	b, err := New(t.Context(), m.Bucket(), m, Options{Worker: worker, Now: m.now})
 	require.NoError(t, err)
-	return replica{g, t}
+	return replica{b, t}
 }
 
 func (r replica) admits(want domain.Admission) {
@@ -73,7 +150,7 @@ func (r replica) waits(d time.Duration) {
 	r.admits(domain.Admission{Wait: d})
 }
 
-// trips closes the gate and checks for how long.
+// trips closes the breaker and checks for how long.
 func (r replica) trips(wait time.Duration) {
 	r.t.Helper()
 	until, err := r.Trip(r.t.Context(), "isv.AMOUNT_NOT_ENOUGH", "no balance")
@@ -91,7 +168,7 @@ func (r replica) givesBack() {
 	require.NoError(r.t, r.GiveBack(r.t.Context()))
 }
 
-// syncs brings the gate up to date, as its watch would.
+// syncs brings the breaker up to date, as its watch would.
 func (r replica) syncs() {
 	r.t.Helper()
 	require.NoError(r.t, r.reload(r.t.Context()))
@@ -115,66 +192,4 @@ func running(t testing.TB, g *Breaker) (stop func()) {
 	}
 	t.Cleanup(stop)
 	return stop
-}
-
-// hooks is a store whose requests a test can make fail or interrupt.
-type hooks struct {
-	store
-	beforeGet, beforeSwap, afterSwap func() error // afterSwap: an answer lost on its way
-	watching                         func(ctx context.Context) error
-}
-
-func call(f func() error) error {
-	if f == nil {
-		return nil
-	}
-	return f()
-}
-
-func (h *hooks) Get(ctx context.Context, key string) ([]byte, uint64, error) {
-	if err := call(h.beforeGet); err != nil {
-		return nil, 0, err
-	}
-	return h.store.Get(ctx, key)
-}
-
-func (h *hooks) Swap(ctx context.Context, key string, data []byte, revision uint64) (uint64, error) {
-	if err := call(h.beforeSwap); err != nil {
-		return 0, err
-	}
-	revision, err := h.store.Swap(ctx, key, data, revision)
-	if err == nil {
-		err = call(h.afterSwap)
-	}
-	return revision, err
-}
-
-func (h *hooks) Watch(ctx context.Context, key string, on func([]byte, uint64)) error {
-	if h.watching != nil {
-		if err := h.watching(ctx); err != nil {
-			return err
-		}
-	}
-	return h.store.Watch(ctx, key, on)
-}
-
-// hooked returns a replica whose store can be made to fail.
-func hooked(t testing.TB, m *Memory, o Options) (replica, *hooks) {
-	t.Helper()
-	h := &hooks{store: memoryStore{m}}
-	o.Now = m.now
-	g, err := newBreaker(t.Context(), h, memoryQueue{m}, o)
-	require.NoError(t, err)
-	return replica{g, t}, h
-}
-
-// failing returns a hook that fails n times; -1: always.
-func failing(n int, err error) func() error {
-	return func() error {
-		if n == 0 {
-			return nil
-		}
-		n--
-		return err
-	}
 }

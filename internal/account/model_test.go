@@ -14,38 +14,34 @@ func TestHistories(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		c := newClock()
-		m := NewMemory(c.Now)
-		gates := make([]*Breaker, 3)
-		for i := range gates {
-			g, err := m.Breaker(t.Context(), Options{Worker: string(rune('a' + i))})
+		m := newBroker(c.Now)
+		breakers := make([]*Breaker, 3)
+		for i := range breakers {
+			b, err := New(t.Context(), m.Bucket(), m, Options{Worker: string(rune('a' + i)), Now: c.Now})
 			require.NoError(t, err)
-			gates[i] = g
+			breakers[i] = b
 		}
 		// What the broker knows is the truth that the replicas hear of late.
-		truth := func() document {
-			doc, err := decode(m.data)
-			require.NoError(t, err)
-			return doc
-		}
+		truth := func() State { return m.state(t) }
 		prober, probeEnds := -1, time.Time{}
 		for range 60 {
 			c.move(rapid.SampledFrom([]time.Duration{
 				0, 0, time.Millisecond, time.Second, timeout - 1, timeout, initial, longest,
 			}).Draw(t, "step"))
-			i := rapid.IntRange(0, len(gates)-1).Draw(t, "replica")
-			g, before, now := gates[i], truth(), c.Now()
+			i := rapid.IntRange(0, len(breakers)-1).Draw(t, "replica")
+			g, before, now := breakers[i], truth(), c.Now()
 			knew := g.State().Phase
 			switch rapid.SampledFrom([]string{"admit", "admit", "trip", "pass", "give back", "hear"}).Draw(t, "do") {
 			case "admit":
 				got, err := g.Admit(t.Context())
 				require.NoError(t, err)
 				if got.Probe {
-					require.NotEqual(t, PhaseOpen, before.State)
-					require.False(t, before.State == PhasePaused && before.Until.After(now), "no probe in a pause")
+					require.NotEqual(t, PhaseOpen, before.Phase)
+					require.False(t, before.Phase == PhasePaused && before.Until.After(now), "no probe in a pause")
 					require.False(t, prober >= 0 && probeEnds.After(now), "one probe at a time")
 					prober, probeEnds = i, now.Add(timeout)
 				} else if got.Allowed {
-					require.True(t, before.State == PhaseOpen || knew == PhaseOpen, "held back once known")
+					require.True(t, before.Phase == PhaseOpen || knew == PhaseOpen, "held back once known")
 				} else {
 					require.Positive(t, got.Wait)
 					require.LessOrEqual(t, got.Wait, longest)
@@ -56,11 +52,11 @@ func TestHistories(t *testing.T) {
 				require.False(t, until.Before(now))
 				after := truth()
 				switch {
-				case knew == PhaseOpen && before.State == PhaseOpen:
-					require.Equal(t, PhasePaused, after.State)
+				case knew == PhaseOpen && before.Phase == PhaseOpen:
+					require.Equal(t, PhasePaused, after.Phase)
 					require.Equal(t, 1, after.Level)
 				case i == prober:
-					require.Equal(t, PhasePaused, after.State)
+					require.Equal(t, PhasePaused, after.Phase)
 					require.Equal(t, before.Level+1, after.Level)
 					prober = -1
 				default:
@@ -70,7 +66,7 @@ func TestHistories(t *testing.T) {
 				require.NoError(t, g.Passed(t.Context()))
 				after := truth()
 				if i == prober {
-					require.Equal(t, PhaseOpen, after.State)
+					require.Equal(t, PhaseOpen, after.Phase)
 					prober = -1
 				} else {
 					require.Equal(t, before, after, "only the probe opens")
@@ -78,7 +74,7 @@ func TestHistories(t *testing.T) {
 			case "give back":
 				require.NoError(t, g.GiveBack(t.Context()))
 				if i == prober {
-					require.Equal(t, PhasePaused, truth().State)
+					require.Equal(t, PhasePaused, truth().Phase)
 					require.Equal(t, before.Level, truth().Level)
 					prober = -1
 				} else {
@@ -87,7 +83,7 @@ func TestHistories(t *testing.T) {
 			case "hear":
 				require.NoError(t, g.reload(t.Context()))
 			}
-			require.Equal(t, prober >= 0, truth().State == PhaseProbing)
+			require.Equal(t, prober >= 0, truth().Phase == PhaseProbing)
 		}
 	})
 }

@@ -4,27 +4,25 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/passcode-worker/passcode-worker/internal/bucket"
 	"github.com/passcode-worker/passcode-worker/internal/retry"
+	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
-// pauseKey is where the note about an operator's pause lies in the bucket.
-const pauseKey = "pause"
-
 const (
+	// noteKey is where the note about an operator's pause lies in the bucket.
+	noteKey        = "pause"
 	maxReasonBytes = 256
-	maxByBytes     = 128
 )
 
 // Forever is the end of a pause that lasts until somebody ends it.
 var Forever = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Pause is an operator's pause of the consumer, which stops every replica. The
-// pause itself is the server's affair; this is the note that says whose it is.
+// pause itself is the server's affair; this is the note that says whose it is. It
+// decides nothing, so that one that outlived its pause does no harm.
 type Pause struct {
 	// Until is the end of the pause as the server keeps it.
 	Until  time.Time `json:"until"`
@@ -44,12 +42,9 @@ func (p Pause) Endless() bool { return !p.Until.Before(Forever) }
 //
 // The note is written first: a replica that sees the pause can say whose it is.
 // One without its pause says nothing, since its end fits no pause.
-func (g *Breaker) Hold(ctx context.Context, d time.Duration, reason string) (Pause, error) {
-	ctx, cancel := retry.Within(ctx, bucket.Patience)
-	defer cancel()
-	var note Pause
-	err := bucket.Retry(ctx, func(ctx context.Context) error {
-		_, now, err := g.queue.paused(ctx)
+func (b *Breaker) Hold(ctx context.Context, d time.Duration, reason string) (note Pause, err error) {
+	err = retry.Do(ctx, func(ctx context.Context) error {
+		_, now, err := b.consumer.Paused(ctx)
 		if err != nil {
 			return err
 		}
@@ -57,22 +52,22 @@ func (g *Breaker) Hold(ctx context.Context, d time.Duration, reason string) (Pau
 		if d > 0 {
 			until = now.Add(d).Truncate(time.Millisecond).UTC()
 		}
-		if v := g.view.Load(); v.State == PhasePaused {
-			if account := now.Add(v.until.Sub(g.now())).UTC(); account.After(until) {
+		if v := b.view.Load(); v.Phase == PhasePaused {
+			if account := now.Add(v.until.Sub(b.now())).UTC(); account.After(until) {
 				until = account
 			}
 		}
 		note = Pause{
-			Until: until, Reason: clip(oneLine(reason), maxReasonBytes), By: clip(oneLine(g.options.Worker), maxByBytes),
-			At: g.now(), KeptAt: g.now(),
+			Until: until, Reason: text.Line(reason, maxReasonBytes), By: text.Line(b.worker, maxWorkerBytes),
+			At: b.now(), KeptAt: b.now(),
 		}
-		if err := g.writeNote(ctx, note); err != nil {
+		if err := b.writeNote(ctx, note); err != nil {
 			return err
 		}
-		return g.queue.pauseUntil(ctx, until)
+		return b.consumer.Pause(ctx, until)
 	})
 	if err != nil {
-		return Pause{}, failed(ctx, "pause", err)
+		return Pause{}, fmt.Errorf("account: pause: %w", err)
 	}
 	return note, nil
 }
@@ -89,37 +84,33 @@ type Resumed struct {
 
 // Resume ends whatever pause there is. Where the account is closed the next job
 // is the probe.
-func (g *Breaker) Resume(ctx context.Context) (Resumed, error) {
-	ctx, cancel := retry.Within(ctx, bucket.Patience)
-	defer cancel()
-	r := Resumed{Account: g.State()}
-	err := bucket.Retry(ctx, func(ctx context.Context) error {
-		left, now, err := g.queue.paused(ctx)
+func (b *Breaker) Resume(ctx context.Context) (Resumed, error) {
+	r := Resumed{Account: b.State()}
+	err := retry.Do(ctx, func(ctx context.Context) error {
+		left, now, err := b.consumer.Paused(ctx)
 		if err != nil || left <= 0 {
 			return err
 		}
 		r.Paused, r.Pause = true, Pause{Until: now.Add(left).UTC()}
-		note, _, err := g.readNote(ctx)
+		note, _, err := b.readNote(ctx)
 		if err == nil && note.ends(r.Pause.Until) {
 			r.Pause = note
 		}
 		return err
 	})
-	if err != nil {
-		return r, failed(ctx, "resume", err)
-	}
-	if err := g.ProbeNow(ctx); err != nil {
-		return r, err
-	}
-	if !r.Paused {
-		return r, nil
-	}
-	err = bucket.Retry(ctx, g.queue.resume)
 	if err == nil {
-		err = bucket.Retry(ctx, func(ctx context.Context) error { return g.writeNote(ctx, Pause{}) })
+		err = b.ProbeNow(ctx)
+	}
+	if err == nil && r.Paused {
+		err = retry.Do(ctx, func(ctx context.Context) error {
+			if err := b.consumer.Pause(ctx, time.Time{}); err != nil {
+				return err
+			}
+			return b.writeNote(ctx, Pause{})
+		})
 	}
 	if err != nil {
-		return r, failed(ctx, "resume", err)
+		return r, fmt.Errorf("account: resume: %w", err)
 	}
 	return r, nil
 }
@@ -128,21 +119,24 @@ func (g *Breaker) Resume(ctx context.Context) (Resumed, error) {
 // end, and false where it is not an operator's, or not by [Breaker.Hold]. It keeps
 // the note from being dropped by age, so that a pause is explained for as long as
 // replicas ask.
-func (g *Breaker) Holder(ctx context.Context, until time.Time) (Pause, bool, error) {
-	note, revision, err := g.readNote(ctx)
+func (b *Breaker) Holder(ctx context.Context, until time.Time) (Pause, bool, error) {
+	note, revision, err := b.readNote(ctx)
 	if err != nil {
-		return Pause{}, false, fmt.Errorf("gate: whose pause it is: %w", err)
+		return Pause{}, false, fmt.Errorf("account: whose pause it is: %w", err)
 	}
 	if !note.ends(until) {
 		return Pause{}, false, nil
 	}
-	if g.ttl > 0 && g.now().Sub(note.KeptAt) > g.ttl/2 {
+	if ttl := b.bucket.TTL(); ttl > 0 && b.now().Sub(note.KeptAt) > ttl/2 {
 		kept := note
-		kept.KeptAt = g.now()
-		if data, err := json.Marshal(kept); err == nil {
-			// Where this fails somebody else does it, or the next asking.
-			_, _ = g.store.Swap(ctx, pauseKey, data, revision)
-		}
+		kept.KeptAt = b.now()
+		// Where this fails somebody else does it, or the next asking.
+		_, _ = b.bucket.Change(ctx, noteKey, &bucket.Entry{Revision: revision}, func(found bucket.Entry) ([]byte, error) {
+			if found.Revision != revision {
+				return nil, nil
+			}
+			return json.Marshal(kept)
+		})
 	}
 	return note, true, nil
 }
@@ -153,36 +147,22 @@ func (p Pause) ends(until time.Time) bool {
 }
 
 // readNote returns no note where there is none, or one that can't be read.
-func (g *Breaker) readNote(ctx context.Context) (note Pause, revision uint64, err error) {
-	data, revision, err := g.store.Get(ctx, pauseKey)
-	if err != nil || len(data) > maxDocumentBytes || json.Unmarshal(data, &note) != nil {
-		return Pause{}, revision, err
+func (b *Breaker) readNote(ctx context.Context) (note Pause, revision uint64, err error) {
+	found, err := b.bucket.Get(ctx, noteKey)
+	if err != nil || len(found.Value) > maxStateBytes || json.Unmarshal(found.Value, &note) != nil {
+		return Pause{}, found.Revision, err
 	}
 	// Whoever wrote it, it is shown on terminals.
-	note.Reason, note.By = clip(oneLine(note.Reason), maxReasonBytes), clip(oneLine(note.By), maxByBytes)
-	return note, revision, nil
+	note.Reason, note.By = text.Line(note.Reason, maxReasonBytes), text.Line(note.By, maxWorkerBytes)
+	return note, found.Revision, nil
 }
 
-func (g *Breaker) writeNote(ctx context.Context, note Pause) error {
-	data, err := json.Marshal(note)
-	if err != nil {
-		return err
-	}
-	_, revision, err := g.store.Get(ctx, pauseKey)
-	if err != nil {
-		return err
-	}
-	_, err = g.store.Swap(ctx, pauseKey, data, revision)
-	return err
-}
-
-// oneLine makes one line of a text, without what a terminal would act upon.
-func oneLine(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
+func (b *Breaker) writeNote(ctx context.Context, note Pause) error {
+	_, err := b.bucket.Change(ctx, noteKey, nil, func(found bucket.Entry) ([]byte, error) {
+		if found.Own {
+			return nil, nil
 		}
-		return r
-	}, text)
-	return strings.Join(strings.Fields(text), " ")
+		return json.Marshal(note)
+	})
+	return err
 }

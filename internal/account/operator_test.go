@@ -1,7 +1,6 @@
 package account
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
 )
 
 func (r replica) holds(d time.Duration, reason string) Pause {
@@ -36,7 +36,7 @@ func (r replica) knows(until time.Time) (Pause, bool) {
 func TestHoldAndResume(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
+	m := newBroker(c.Now)
 	alice, worker := newReplica(t, m, "alice@desk"), newReplica(t, m, "w1")
 
 	got := alice.resumes()
@@ -44,7 +44,7 @@ func TestHoldAndResume(t *testing.T) {
 
 	p := alice.holds(10*time.Minute, " a\nnew  template ")
 	assert.Equal(t, c.Now().Add(10*time.Minute).Truncate(time.Millisecond), p.Until)
-	assert.Equal(t, p.Until, m.PausedUntil())
+	assert.Equal(t, p.Until, m.pausedUntil())
 	assert.Equal(t, "a new template", p.Reason, "on one line")
 	assert.Equal(t, "alice@desk", p.By)
 	assert.False(t, p.Endless())
@@ -55,24 +55,24 @@ func TestHoldAndResume(t *testing.T) {
 	assert.False(t, ok, "another end is another's pause")
 
 	p = alice.holds(0, "")
-	assert.Equal(t, Forever, m.PausedUntil(), "the end of a pause can be changed")
+	assert.Equal(t, Forever, m.pausedUntil(), "the end of a pause can be changed")
 	assert.True(t, p.Endless())
 	p = alice.holds(time.Minute, "")
-	assert.Equal(t, p.Until, m.PausedUntil(), "to an earlier one too")
+	assert.Equal(t, p.Until, m.pausedUntil(), "to an earlier one too")
 
 	got = alice.resumes()
 	assert.True(t, got.Paused)
 	assert.Equal(t, p, got.Pause)
-	assert.Zero(t, m.PausedUntil())
+	assert.Zero(t, m.pausedUntil())
 	_, ok = worker.knows(p.Until)
 	assert.False(t, ok, "the note is gone with the pause")
 
-	m.PauseUntil(c.Now().Add(time.Hour)) // by another tool
+	m.pauseUntil(c.Now().Add(time.Hour)) // by another tool
 	got = alice.resumes()
 	assert.True(t, got.Paused)
 	assert.Zero(t, got.Pause.At)
 	assert.Equal(t, c.Now().Add(time.Hour), got.Pause.Until)
-	assert.Zero(t, m.PausedUntil())
+	assert.Zero(t, m.pausedUntil())
 }
 
 // TestHoldBesideAClosedAccount: neither pause cuts the other short, and ending
@@ -80,20 +80,20 @@ func TestHoldAndResume(t *testing.T) {
 func TestHoldBesideAClosedAccount(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
+	m := newBroker(c.Now)
 	a := newReplica(t, m, "a")
 	a.trips(initial)
 	operator := newReplica(t, m, "operator")
-	account := m.PausedUntil()
+	account := m.pausedUntil()
 	p := operator.holds(time.Second, "short")
-	assert.Equal(t, account, m.PausedUntil())
+	assert.Equal(t, account, m.pausedUntil())
 	assert.Equal(t, account, p.Until)
 
 	p = operator.holds(time.Hour, "long")
 	c.move(initial)
 	a.admits(probe) // a job that was in hand already
 	a.passes()
-	assert.Equal(t, p.Until, m.PausedUntil())
+	assert.Equal(t, p.Until, m.pausedUntil())
 
 	a.trips(initial)
 	operator.syncs()
@@ -101,7 +101,7 @@ func TestHoldBesideAClosedAccount(t *testing.T) {
 	assert.True(t, got.Paused)
 	assert.Equal(t, "long", got.Pause.Reason)
 	assert.Equal(t, PhasePaused, got.Account.Phase)
-	assert.Zero(t, m.PausedUntil())
+	assert.Zero(t, m.pausedUntil())
 	a.syncs()
 	a.admits(probe)
 }
@@ -111,20 +111,20 @@ func TestHoldBesideAClosedAccount(t *testing.T) {
 func TestStaleNote(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
+	m := newBroker(c.Now)
 	a := newReplica(t, m, "a")
 	a.holds(0, "weekend")
-	m.PauseUntil(time.Time{}) // resumed by another tool
+	m.pauseUntil(time.Time{}) // resumed by another tool
 	a.trips(initial)
-	_, ok := a.knows(m.PausedUntil())
+	_, ok := a.knows(m.pausedUntil())
 	assert.False(t, ok)
 	c.move(initial)
 	a.admits(probe)
 	a.passes()
-	assert.Zero(t, m.PausedUntil())
+	assert.Zero(t, m.pausedUntil())
 
-	for _, rubbish := range []string{"", "{}", "rubbish", `{"until":1}`, strings.Repeat(" ", maxDocumentBytes) + "{}"} {
-		m.note.data = []byte(rubbish)
+	for _, rubbish := range []string{"", "{}", "rubbish", `{"until":1}`, strings.Repeat(" ", maxStateBytes) + "{}"} {
+		m.Put(noteKey, []byte(rubbish))
 		_, ok := a.knows(Forever)
 		assert.False(t, ok, "%.20q", rubbish)
 		a.holds(0, "again")
@@ -137,21 +137,21 @@ func TestStaleNote(t *testing.T) {
 func TestNoteIsKept(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
-	m.ttl = 24 * time.Hour
+	m := newBroker(c.Now)
+	m.Retain(24 * time.Hour)
 	a := newReplica(t, m, "a")
 	a.holds(0, "weekend")
-	written := m.note.revision
+	written := m.Entry(noteKey).Revision
 	c.move(11 * time.Hour)
 	a.knows(Forever)
-	assert.Equal(t, written, m.note.revision)
+	assert.Equal(t, written, m.Entry(noteKey).Revision)
 	c.move(2 * time.Hour)
 	p, ok := a.knows(Forever)
 	assert.True(t, ok)
-	assert.Equal(t, written+1, m.note.revision)
+	assert.Equal(t, written+1, m.Entry(noteKey).Revision)
 	assert.Equal(t, "weekend", p.Reason)
 	a.knows(Forever)
-	assert.Equal(t, written+1, m.note.revision, "once")
+	assert.Equal(t, written+1, m.Entry(noteKey).Revision, "once")
 }
 
 // TestHoldInTrouble: an answer that is lost is asked for again, and a reason
@@ -159,28 +159,22 @@ func TestNoteIsKept(t *testing.T) {
 func TestHoldInTrouble(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
+	m := newBroker(c.Now)
 	a := newReplica(t, m, "a")
-	lost := 2
-	a.store = &hooks{store: a.store, afterSwap: func() error {
-		if lost--; lost >= 0 {
-			return errors.New("the answer was lost")
-		}
-		return nil
-	}}
+	m.Script(map[buckettest.Op][]buckettest.Fault{buckettest.Write: {buckettest.LoseAnswer, buckettest.LoseAnswer}})
 	p := a.holds(time.Minute, strings.Repeat("é", maxReasonBytes))
 	assert.Len(t, p.Reason, maxReasonBytes)
-	assert.Equal(t, p.Until, m.PausedUntil())
+	assert.Equal(t, p.Until, m.pausedUntil())
 }
 
 func TestServerHoldAndResume(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
 	provision(t, js)
-	a := onServer(t, js, Options{Worker: "a"})
+	a := onServer(t, js, "a")
 	p := a.holds(time.Hour, "reason")
 	assert.Greater(t, pauseLeft(t, js), 59*time.Minute)
-	left, now, err := a.queue.paused(t.Context())
+	left, now, err := a.consumer.Paused(t.Context())
 	require.NoError(t, err)
 	known, ok := a.knows(now.Add(left))
 	assert.True(t, ok, "the end is recognised from what the server tells")
@@ -188,7 +182,7 @@ func TestServerHoldAndResume(t *testing.T) {
 
 	p = a.holds(0, "")
 	assert.Greater(t, pauseLeft(t, js), 100*365*24*time.Hour)
-	left, now, err = a.queue.paused(t.Context())
+	left, now, err = a.consumer.Paused(t.Context())
 	require.NoError(t, err)
 	known, ok = a.knows(now.Add(left))
 	assert.True(t, ok)

@@ -1,23 +1,25 @@
 package account
 
 import (
-	"context"
-	"errors"
-	"sync/atomic"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/passcode-worker/passcode-worker/internal/bucket"
+	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
+
+var errBroker = fmt.Errorf("no leader: %w", nats.ErrTimeout)
 
 func TestWatchCarriesEveryChange(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := NewMemory(time.Now)
+		m := newBroker(time.Now)
 		a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
 		stop := running(t, b.Breaker)
 		defer stop()
@@ -43,11 +45,11 @@ func TestWorkerDiedBeforeThePause(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				m := NewMemory(time.Now)
+				m := newBroker(time.Now)
 				a := newReplica(t, m, "a")
 				trip := func() {
 					a.trips(initial)
-					m.PauseUntil(time.Time{}) // as if a had died in between
+					m.pauseUntil(time.Time{}) // as if a had died in between
 				}
 				if !tellsRunning {
 					trip()
@@ -61,34 +63,10 @@ func TestWorkerDiedBeforeThePause(t *testing.T) {
 					elapse(lookAfter)
 				}
 				synctest.Wait()
-				assert.Equal(t, until, m.PausedUntil())
+				assert.Equal(t, until, m.pausedUntil())
 			})
 		})
 	}
-}
-
-// failingQueue can't be asked for anything until it is mended.
-type failingQueue struct {
-	queue
-	mended atomic.Bool
-}
-
-func (q *failingQueue) paused(ctx context.Context) (time.Duration, time.Time, error) {
-	if !q.mended.Load() {
-		return 0, time.Time{}, errBroker
-	}
-	return q.queue.paused(ctx)
-}
-
-// interruptedQueue lets something happen before the consumer is paused.
-type interruptedQueue struct {
-	queue
-	before func()
-}
-
-func (q *interruptedQueue) pauseUntil(ctx context.Context, until time.Time) error {
-	q.before()
-	return q.queue.pauseUntil(ctx, until)
 }
 
 // TestPauseEndedMeanwhile: an operator ends the pause between its record and the
@@ -96,60 +74,67 @@ func (q *interruptedQueue) pauseUntil(ctx context.Context, until time.Time) erro
 func TestPauseEndedMeanwhile(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	m := NewMemory(c.Now)
+	m := newBroker(c.Now)
 	a, operator := newReplica(t, m, "a"), newReplica(t, m, "operator")
-	a.queue = &interruptedQueue{memoryQueue{m}, func() {
-		operator.syncs()
-		require.NoError(t, operator.ProbeNow(t.Context()))
-	}}
+	interrupt := func() {
+		m.onConsumer(func(op string) error {
+			if op == "pause" {
+				m.onConsumer(nil)
+				operator.syncs()
+				require.NoError(t, operator.ProbeNow(t.Context()))
+			}
+			return nil
+		})
+	}
+	interrupt()
 	a.trips(0)
-	assert.Zero(t, m.PausedUntil())
+	assert.Zero(t, m.pausedUntil())
 	operator.admits(probe)
 
-	// The same while a pause is mended.
+	// The same where a pause is made up for.
 	operator.trips(2 * initial)
 	a.syncs()
-	m.PauseUntil(time.Time{})
-	require.NoError(t, a.mend(t.Context()))
-	assert.Zero(t, m.PausedUntil())
+	m.pauseUntil(time.Time{})
+	interrupt()
+	require.NoError(t, a.ensurePaused(t.Context()))
+	assert.Zero(t, m.pausedUntil())
 }
 
-func TestPauseThatFailsIsMended(t *testing.T) {
+func TestPauseThatFailsIsMadeUpFor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := NewMemory(time.Now)
+		m := newBroker(time.Now)
 		a := newReplica(t, m, "a")
-		q := &failingQueue{queue: memoryQueue{m}}
-		a.queue = q
+		m.onConsumer(func(string) error { return errBroker })
 		stop := running(t, a.Breaker)
 		defer stop()
 
 		began := time.Now().UTC()
 		until, err := a.Trip(t.Context(), "code", "text")
-		require.ErrorIs(t, err, ErrUnavailable)
+		require.ErrorIs(t, err, retry.ErrGaveUp)
 		assert.ErrorContains(t, err, "not yet paused")
-		assert.Equal(t, began.Add(initial), until, "the gate is closed none the less")
-		assert.Equal(t, bucket.Patience, time.Since(began))
-		assert.Zero(t, m.PausedUntil())
+		assert.Equal(t, began.Add(initial), until, "the breaker is closed none the less")
+		assert.Equal(t, retry.Request.Total, time.Since(began))
+		assert.Zero(t, m.pausedUntil())
 
 		elapse(time.Second)
 		synctest.Wait()
-		q.mended.Store(true)
+		m.onConsumer(nil)
 		elapse(lookAgain + time.Second)
 		synctest.Wait()
-		assert.Equal(t, until, m.PausedUntil())
+		assert.Equal(t, until, m.pausedUntil())
 	})
 }
 
 func TestResumeThatFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := NewMemory(time.Now)
+		m := newBroker(time.Now)
 		a := newReplica(t, m, "a")
 		a.trips(initial)
-		a.queue = &failingQueue{queue: memoryQueue{m}}
+		m.onConsumer(func(string) error { return errBroker })
 		err := a.ProbeNow(t.Context())
-		require.ErrorIs(t, err, ErrUnavailable)
+		require.ErrorIs(t, err, retry.ErrGaveUp)
 		assert.ErrorContains(t, err, "stays paused for now")
 		a.admits(probe)
 	})
@@ -158,22 +143,15 @@ func TestResumeThatFails(t *testing.T) {
 func TestWatchStartsAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := NewMemory(time.Now)
-		a, h := hooked(t, m, Options{Worker: "a"})
-		b := newReplica(t, m, "b")
-		failures := 3
-		h.watching = func(context.Context) error {
-			if failures--; failures >= 0 {
-				return errors.New("the stream is away")
-			}
-			return nil
-		}
+		m := newBroker(time.Now)
+		a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+		m.Script(map[buckettest.Op][]buckettest.Fault{buckettest.Watch: {buckettest.Refuse, buckettest.Refuse}})
 		stop := running(t, a.Breaker)
 		defer stop()
 		b.trips(initial)
-		elapse(lastWatchRetry)
+		elapse(reloadEvery - time.Second)
 		synctest.Wait()
-		a.waits(initial - lastWatchRetry)
+		a.waits(initial - reloadEvery + time.Second)
 	})
 }
 
@@ -181,19 +159,24 @@ func TestWatchStartsAgain(t *testing.T) {
 func TestSilentWatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := NewMemory(time.Now)
-		a, h := hooked(t, m, Options{Worker: "a"})
-		b := newReplica(t, m, "b")
-		h.watching = func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }
-		h.beforeGet = failing(1, errBroker)
-		stop := running(t, a.Breaker)
-		defer stop()
+		m := newBroker(time.Now)
+		a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+		ended := make(chan struct{})
 		b.trips(initial)
-		elapse(2*reloadEvery - 1) // the first reading fails
+		m.Inject(func(op buckettest.Op, _ string) buckettest.Fault {
+			if op == buckettest.Watch {
+				<-ended
+			}
+			return buckettest.None
+		})
+		stop := running(t, a.Breaker)
+		elapse(reloadEvery - 1)
 		synctest.Wait()
 		a.admits(allowed)
 		elapse(1)
 		synctest.Wait()
-		a.waits(initial - 2*reloadEvery)
+		a.waits(initial - reloadEvery)
+		close(ended)
+		stop()
 	})
 }

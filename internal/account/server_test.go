@@ -2,16 +2,18 @@ package account
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
-	"github.com/passcode-worker/passcode-worker/internal/bucket"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
 const (
@@ -37,14 +39,13 @@ func provision(t testing.TB, js jetstream.JetStream) jetstream.KeyValue {
 	return kv
 }
 
-// onServer returns a gate on the server and keeps it running.
-func onServer(t testing.TB, js jetstream.JetStream, o Options) replica {
+// onServer returns a breaker on the server and keeps it running.
+func onServer(t testing.TB, js jetstream.JetStream, worker string) replica {
 	t.Helper()
-	o.Bucket, o.Stream, o.Consumer = testBucket, testStream, testConsumer
-	g, err := Open(t.Context(), js, o)
+	b, err := Open(t.Context(), js, Options{Bucket: testBucket, Stream: testStream, Consumer: testConsumer, Worker: worker})
 	require.NoError(t, err)
-	running(t, g)
-	return replica{g, t}
+	running(t, b)
+	return replica{b, t}
 }
 
 // pauseLeft returns what is left of the consumer's pause, as its info shows it.
@@ -78,11 +79,9 @@ func TestServerRound(t *testing.T) {
 	_, jsA := h.Connect()
 	_, jsB := h.Connect()
 	provision(t, jsA)
-	o := Options{Initial: 500 * time.Millisecond, Max: time.Minute}
-	o.Worker = "a"
-	a := onServer(t, jsA, o)
-	o.Worker = "b"
-	b := onServer(t, jsB, o)
+	const short = 500 * time.Millisecond
+	a, b := onServer(t, jsA, "a"), onServer(t, jsB, "b")
+	a.first, b.first = short, short
 	a.admits(allowed)
 	b.admits(allowed)
 
@@ -90,7 +89,7 @@ func TestServerRound(t *testing.T) {
 	require.NoError(t, err)
 	left := pauseLeft(t, jsB)
 	assert.Positive(t, left)
-	assert.LessOrEqual(t, left, o.Initial)
+	assert.LessOrEqual(t, left, short)
 	b.becomes(PhasePaused)
 	assert.Equal(t, "a", b.State().Worker)
 	assert.True(t, until.Equal(b.State().Until), "%s %s", until, b.State().Until)
@@ -109,7 +108,7 @@ func TestServerRound(t *testing.T) {
 	a.becomes(PhaseProbing)
 	_, err = b.Trip(t.Context(), "isv.AMOUNT_NOT_ENOUGH", "no balance")
 	require.NoError(t, err)
-	assert.Greater(t, pauseLeft(t, jsA), o.Initial, "twice as long")
+	assert.Greater(t, pauseLeft(t, jsA), short, "twice as long")
 	a.becomes(PhasePaused)
 	a.getsProbe()
 	require.NoError(t, a.Passed(t.Context()))
@@ -123,13 +122,13 @@ func TestServerKeepsTheStateOverRestarts(t *testing.T) {
 	h := brokertest.Server(t)
 	_, js := h.Connect()
 	provision(t, js)
-	a := onServer(t, js, Options{Worker: "a"})
+	a := onServer(t, js, "a")
 	_, err := a.Trip(t.Context(), "code", "text")
 	require.NoError(t, err)
 
 	h.Restart()
 	_, js = h.Connect()
-	b := onServer(t, js, Options{Worker: "b"}) // a worker that starts in a pause
+	b := onServer(t, js, "b") // a worker that starts in a pause
 	assert.Equal(t, PhasePaused, b.State().Phase)
 	assert.Greater(t, pauseLeft(t, js), 10*time.Second)
 
@@ -142,17 +141,17 @@ func TestServerKeepsTheStateOverRestarts(t *testing.T) {
 	a.getsProbe()
 }
 
-func TestServerPauseIsMended(t *testing.T) {
+func TestServerPauseIsMadeUpFor(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
 	kv := provision(t, js)
-	doc := document{State: PhasePaused, ID: "x", Level: 1, Until: time.Now().Add(time.Minute), Worker: "died"}
-	data, err := doc.encode()
+	state := State{Phase: PhasePaused, ID: "x", Level: 1, Until: time.Now().Add(time.Minute), Worker: "died"}
+	data, err := json.Marshal(state)
 	require.NoError(t, err)
-	_, err = kv.Put(t.Context(), key, data)
+	_, err = kv.Put(t.Context(), stateKey, data)
 	require.NoError(t, err)
 	require.Zero(t, pauseLeft(t, js))
-	onServer(t, js, Options{Worker: "b"})
+	onServer(t, js, "b")
 	require.Eventually(t, func() bool { return pauseLeft(t, js) > 0 }, patientFor, 5*time.Millisecond)
 }
 
@@ -160,7 +159,7 @@ func TestServerKeepsTheOperatorsPause(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
 	provision(t, js)
-	a := onServer(t, js, Options{Worker: "a"})
+	a := onServer(t, js, "a")
 	_, err := js.PauseConsumer(t.Context(), testStream, testConsumer, time.Now().Add(time.Hour))
 	require.NoError(t, err)
 	_, err = a.Trip(t.Context(), "code", "text")
@@ -171,27 +170,27 @@ func TestServerKeepsTheOperatorsPause(t *testing.T) {
 	assert.Greater(t, pauseLeft(t, js), 59*time.Minute)
 }
 
-// TestServerDeletedKey: an operator who deletes the document opens the gate.
+// TestServerDeletedKey: an operator who deletes the state opens the breaker.
 func TestServerDeletedKey(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
 	kv := provision(t, js)
-	a := onServer(t, js, Options{Worker: "a"})
+	a := onServer(t, js, "a")
 	for range 2 {
 		_, err := a.Trip(t.Context(), "code", "text")
 		require.NoError(t, err)
-		require.NoError(t, kv.Delete(t.Context(), key))
+		require.NoError(t, kv.Delete(t.Context(), stateKey))
 		a.becomes(PhaseOpen)
-		require.NoError(t, kv.Purge(t.Context(), key))
+		require.NoError(t, kv.Purge(t.Context(), stateKey))
 	}
 }
 
-// TestServerSharesTheBucket: other keys of the bucket don't concern the gate.
+// TestServerSharesTheBucket: other keys of the bucket don't concern the breaker.
 func TestServerSharesTheBucket(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
 	kv := provision(t, js)
-	a := onServer(t, js, Options{Worker: "a"})
+	a := onServer(t, js, "a")
 	for i := range 50 {
 		_, err := kv.Put(t.Context(), fmt.Sprintf("phone%d", i), []byte(`{"state":"paused"}`))
 		require.NoError(t, err)
@@ -210,17 +209,17 @@ func TestServerMissingThings(t *testing.T) {
 
 	_, err = js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: testBucket})
 	require.NoError(t, err)
-	a := onServer(t, js, Options{Worker: "a"})
+	a := onServer(t, js, "a")
 	began := time.Now()
 	until, err := a.Trip(t.Context(), "code", "text")
-	require.ErrorIs(t, err, ErrUnavailable)
+	require.ErrorIs(t, err, jetstream.ErrStreamNotFound)
 	assert.ErrorContains(t, err, "look at the consumer")
-	assert.Less(t, time.Since(began), bucket.Patience, "a consumer that is missing is not waited for")
+	assert.Less(t, time.Since(began), retry.Request.Total, "a consumer that is missing is not waited for")
 	assert.True(t, until.After(began))
 	a.becomes(PhasePaused)
 
 	nc.Close()
-	require.ErrorIs(t, a.ProbeNow(t.Context()), ErrUnavailable)
+	require.ErrorIs(t, a.ProbeNow(t.Context()), nats.ErrConnectionClosed)
 }
 
 // TestServerStopped: Run outlives a server that is away, and ends when told to.

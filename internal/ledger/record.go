@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/text"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -65,7 +64,7 @@ func normalise(rec passcode.Result) passcode.Result {
 	}
 	if rec.Error != nil {
 		e := *rec.Error
-		e.Message = cut(e.Message, MaxMessageBytes)
+		e.Message = text.Cut(e.Message, MaxMessageBytes)
 		rec.Error = &e
 	}
 	for _, t := range times(&rec) {
@@ -79,18 +78,6 @@ func times(rec *passcode.Result) []*time.Time {
 		&rec.NextAttemptAt, &rec.DeliveredAt, &rec.QueuedAt, &rec.UpdatedAt, &rec.ExpiresAt, &rec.AttemptedAt,
 		&rec.LookupBeganAt,
 	}
-}
-
-// cut shortens text to at most limit bytes of whole, valid UTF-8.
-func cut(text string, limit int) string {
-	text = strings.ToValidUTF8(text, "\uFFFD")
-	if len(text) <= limit {
-		return text
-	}
-	for limit > 0 && !utf8.RuneStart(text[limit]) {
-		limit--
-	}
-	return text[:limit]
 }
 
 // decode reads the stored bytes of a request. What it says of unreadable ones

@@ -3,9 +3,7 @@ package ledger
 import (
 	"encoding/json"
 	"testing"
-	"unicode/utf8"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -36,18 +34,5 @@ func FuzzDecode(f *testing.F) {
 		again, err := decode("r", stored)
 		require.NoError(t, err)
 		require.Equal(t, rec, again)
-	})
-}
-
-func FuzzCut(f *testing.F) {
-	f.Add("短信服务", 4)
-	f.Add("a\xff\xfeb", 2)
-	f.Fuzz(func(t *testing.T, text string, limit int) {
-		if limit < 0 {
-			t.Skip()
-		}
-		short := cut(text, limit)
-		assert.True(t, utf8.ValidString(short))
-		assert.LessOrEqual(t, len(short), limit)
 	})
 }

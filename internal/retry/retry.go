@@ -62,7 +62,9 @@ var (
 	// Pull suits the pull of jobs, which goes on for as long as the worker runs.
 	Pull = Policy{First: 100 * time.Millisecond, Longest: time.Second, Passes: NotFinal}
 	// Follow suits a watch, which goes on for as long as the worker runs.
-	Follow = Policy{First: 100 * time.Millisecond, Longest: 5 * time.Second, Passes: NotFinal}
+	Follow = Policy{First: time.Second, Longest: 5 * time.Second, Passes: NotFinal}
+	// Probe suits the claim of a probe, for which a job is waiting.
+	Probe = Policy{Try: 2 * time.Second, Total: 2 * time.Second, First: 5 * time.Millisecond, Longest: 250 * time.Millisecond}
 	// Inspect is for somebody who looks on: a broker that doesn't answer within two
 	// tries is one to report.
 	Inspect = Policy{Try: 2 * time.Second, Total: 5 * time.Second, First: 100 * time.Millisecond, Longest: time.Second}

@@ -1,0 +1,143 @@
+package account
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestStateRoundTrip(t *testing.T) {
+	t.Parallel()
+	now := newClock().Now()
+	tripped := State{Phase: PhaseOpen}.tripped(now, initial, longest, "code", "text")
+	for _, state := range []State{opened(now), tripped, tripped.probed(now, timeout), tripped.probed(now, timeout).due(now)} {
+		data, err := json.Marshal(state)
+		require.NoError(t, err)
+		again, err := decode(data)
+		require.NoError(t, err)
+		assert.Equal(t, state, again)
+	}
+}
+
+func TestNothingStoredIsOpen(t *testing.T) {
+	t.Parallel()
+	state, err := decode(nil)
+	require.NoError(t, err)
+	assert.Equal(t, State{Phase: PhaseOpen}, state)
+}
+
+func TestStateRefuses(t *testing.T) {
+	t.Parallel()
+	for _, data := range []string{
+		"x", "{}", "null", "[]", `{"state":"ajar"}`, `{"state":"paused","level":-1}`, `{"state":"paused","until":"soon"}`,
+		`{"state":"paused","level":99999999}`, `{"state":"open"}{}`, `{"state":"open","x":"` + strings.Repeat("x", maxStateBytes) + `"}`,
+	} {
+		_, err := decode([]byte(data))
+		assert.ErrorIs(t, err, errCorrupt, data[:min(len(data), 40)])
+	}
+}
+
+func TestPausesDouble(t *testing.T) {
+	t.Parallel()
+	now := newClock().Now()
+	for level, want := range map[int]time.Duration{
+		0: initial, 1: time.Minute, 2: 2 * time.Minute, 4: 8 * time.Minute, 5: longest, 6: longest, maxLevel: longest,
+	} {
+		next := State{Phase: PhaseProbing, Level: level}.tripped(now, initial, longest, "", "")
+		assert.Equal(t, now.Add(want), next.Until, level)
+	}
+}
+
+// FuzzStored: whatever somebody stored, a breaker that reads it neither panics nor
+// stays closed for longer than the longest pause, and shows nothing that a terminal
+// would act upon.
+func FuzzStored(f *testing.F) {
+	for _, seed := range []string{
+		"", `{"state":"open"}`, `{"state":"paused","id":"x","level":3,"since":"2026-01-02T03:04:05Z","until":"9999-12-31T23:59:59Z"}`,
+		`{"state":"probing","probe_until":"0001-01-01T00:00:00Z"}`, `{"state":1}`,
+		`{"state":"paused","id":"x","level":3,"code":"isv.AMOUNT_NOT_ENOUGH","message":"余额不足","worker":"host-1"}`,
+		`{"state":"probing","code":"\u001b]0;x\u0007","message":"a\nb` + strings.Repeat("x", maxMessageBytes) + `","probe_until":"9999-12-31T23:59:59-23:59"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c := newClock()
+		m := newBroker(c.Now)
+		m.Put(stateKey, data)
+		a := newReplica(t, m, "a")
+		requireOneLine(t, a.State().Code, maxCodeBytes)
+		requireOneLine(t, a.State().Message, maxMessageBytes)
+		requireOneLine(t, a.State().Worker, maxWorkerBytes)
+		if state, err := decode(data); err == nil {
+			stored, err := json.Marshal(state)
+			require.NoError(t, err)
+			again, err := decode(stored)
+			require.NoError(t, err)
+			storedAgain, err := json.Marshal(again)
+			require.NoError(t, err)
+			require.Equal(t, string(stored), string(storedAgain))
+		} else {
+			require.ErrorIs(t, err, errCorrupt)
+		}
+
+		c.move(longest)
+		got, err := a.Admit(t.Context())
+		require.NoError(t, err)
+		require.True(t, got.Allowed)
+		until, err := a.Trip(t.Context(), "code", "text")
+		require.NoError(t, err)
+		require.LessOrEqual(t, until.Sub(c.Now()), longest)
+		require.Positive(t, until.Sub(c.Now()))
+		require.True(t, a.State().Closed())
+	})
+}
+
+func requireOneLine(t *testing.T, text string, limit int) {
+	t.Helper()
+	require.True(t, utf8.ValidString(text))
+	require.LessOrEqual(t, len(text), limit)
+	require.False(t, strings.ContainsFunc(text, unicode.IsControl), "it would be printed: %q", text)
+}
+
+// FuzzPauseNote reads the note about an operator's pause. It is shown by every
+// replica and command, so it is one line whatever somebody stored; and a note that
+// can't be read explains nothing, but keeps nobody from pausing and resuming.
+func FuzzPauseNote(f *testing.F) {
+	for _, seed := range []string{
+		"", "{", "null", `{"until":"2200-01-01T00:00:00Z","at":"2026-01-02T03:04:05Z","reason":"new template","by":"host-1"}`,
+		`{"until":"2026-01-02T03:04:05Z","at":"2026-01-02T03:04:05Z","reason":"\u001b[2J\n\nx","by":"\ud800` + strings.Repeat("x", 300) + `"}`,
+		`{"until":1}`, `{"until":"2026-01-02T03:04:05+23:59","at":"0001-01-01T00:00:00Z","kept_at":"9999-12-31T23:59:59-23:59"}`,
+	} {
+		f.Add([]byte(seed), int64(0))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, offset int64) {
+		c := newClock()
+		m := newBroker(c.Now)
+		m.Put(noteKey, data)
+		m.Retain(time.Hour)
+		g := newReplica(t, m, "a").Breaker
+		note, _, err := g.readNote(t.Context())
+		require.NoError(t, err)
+		requireOneLine(t, note.Reason, maxReasonBytes)
+		requireOneLine(t, note.By, maxWorkerBytes)
+
+		until := note.Until.Add(time.Duration(offset % int64(time.Minute)))
+		held, whose, err := g.Holder(t.Context(), until)
+		require.NoError(t, err)
+		require.Equal(t, whose, !note.At.IsZero() && note.Until.Sub(until).Abs() < slack)
+		if whose {
+			require.Equal(t, note, held)
+		}
+		again, _, err := g.readNote(t.Context())
+		require.NoError(t, err)
+		require.True(t, again.Until.Equal(note.Until) && again.At.Equal(note.At))
+		require.Equal(t, note.Reason, again.Reason, "keeping a note does not change it")
+		require.Equal(t, note.By, again.By)
+	})
+}
