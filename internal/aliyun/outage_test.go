@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/account"
+	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
 	"github.com/passcode-worker/passcode-worker/internal/consumer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
@@ -84,7 +85,7 @@ type outage struct {
 	t       *testing.T
 	began   time.Time
 	jobs    *stream
-	records *ledger.Memory
+	records *ledger.Ledger
 	senders []*Sender
 	log     lockedBuffer
 	stop    func()
@@ -97,15 +98,15 @@ type outage struct {
 func newOutage(t *testing.T, f fate) *outage {
 	t.Helper()
 	o := &outage{
-		fate: f, t: t, began: time.Now(), jobs: newStream(), records: ledger.NewMemory(time.Now), accepted: map[string]int{},
+		fate: f, t: t, began: time.Now(), jobs: newStream(), records: ledger.New(buckettest.New(nil).Bucket()), accepted: map[string]int{},
 	}
-	limiter, err := ratelimit.NewMemory([]domain.Rule{{Max: 1, Window: time.Minute}}, time.Now)
+	limits := buckettest.New(nil).Bucket()
+	limiter, err := ratelimit.New(t.Context(), limits, ratelimit.Options{Rules: []domain.Rule{{Max: 1, Window: time.Minute}}})
 	require.NoError(t, err)
-	broker := account.NewMemory(time.Now)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	for i := range replicas {
-		accountBreaker, err := broker.Breaker(ctx, account.Options{})
+		accountBreaker, err := account.New(ctx, limits, neverPaused{}, account.Options{})
 		require.NoError(t, err)
 		options := testOptions("http://127.0.0.1:1")
 		options.Logger = slog.New(slog.NewTextHandler(&o.log, nil))
@@ -276,6 +277,14 @@ func (s outageSender) Lookup(_ context.Context, _ passcode.Phone, id string, _ t
 	}
 	return domain.Finding{}, nil
 }
+
+// neverPaused is a consumer for an account that nothing happens to.
+type neverPaused struct{}
+
+func (neverPaused) Paused(context.Context) (time.Duration, time.Time, error) {
+	return 0, time.Now(), nil
+}
+func (neverPaused) Pause(context.Context, time.Time) error { return nil }
 
 // nobody takes dead letters and announcements, of which the records tell too, and
 // finds every number in order.

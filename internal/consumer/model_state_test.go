@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/ratelimit"
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -208,12 +209,14 @@ func (m *model) limit(call limitCall) limitAnswer {
 	}
 	now := at(call.now)
 	clock := now
-	l, err := ratelimit.NewMemory(limitRules, func() time.Time { return clock })
+	l, err := ratelimit.New(ctxOfModel, buckettest.New(nil).Bucket(), ratelimit.Options{
+		Rules: limitRules, Key: passcode.NewSecret("secret"), Now: func() time.Time { return clock },
+	})
 	must(err)
 	before := m.limits[call.limits]
 	for _, e := range before.entries {
 		clock = e.At
-		_, err := l.Reserve(ctxOfModel, modelPhone, e.RequestID, e.Attempt)
+		_, err := l.Reserve(ctxOfModel, modelPhone, e.RequestID, e.Revision)
 		must(err)
 	}
 	clock = now

@@ -16,7 +16,7 @@ import (
 // Real is all that decides: Consumer.handle with decode, process, resume, settle
 // and apply, run up to its next operation on the world (model_worker_test.go); the
 // ledger's judgement of a claim (domain.Judge, ledger.Reopen); the limiter's judgement and its
-// document (ratelimit.Memory); what an operator's replay decides (deadletter.Decide).
+// document (ratelimit.Limiter); what an operator's replay decides (deadletter.Decide).
 //
 // Modelled is the world: the stream with its leases, delays and message ids; the
 // record's revision and its announcement by the server; Aliyun, with messages that

@@ -37,24 +37,21 @@ func (c *claimer) decide(found bucket.Entry) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	state := Judge(c.first, record)
+	state := domain.Judge(c.first, record)
 	if state == domain.ClaimReopened {
 		value, reopened, err := encode(Reopen(c.first, record))
 		c.claim = domain.Claim{State: state, Record: reopened}
 		return value, err
 	}
-	if state == domain.ClaimUnderWay && laterReplay(c.first, record) && time.Since(c.began) < staleFor {
+	if state == domain.ClaimInProgress && c.first.Replays > record.Replays && time.Since(c.began) < staleFor {
 		return nil, fmt.Errorf("a replay finds its request in progress: %w", retry.ErrAgain)
 	}
 	c.claim = domain.Claim{State: state, Record: record}
 	return nil, nil
 }
 
-// Judge is [domain.Judge].
-func Judge(first, stored passcode.Result) domain.ClaimState { return domain.Judge(first, stored) }
-
-// Reopen is the record that takes the place of the stored one where [Judge] lets a
-// replay open its request again. Where its last life may have sent something, it
+// Reopen is the record that takes the place of the stored one where [domain.Judge] lets a
+// replay open its request again. Where the previous replay may have sent something, it
 // says so in the same write: it is in doubt about that attempt, and counts none of
 // its own. A worker that dies right after leaves the doubt behind, and not its own
 // attempt, which would have Aliyun asked about another day.
@@ -79,5 +76,3 @@ func Reopen(first, stored passcode.Result) passcode.Result {
 	rec.Attempts, rec.AttemptedAt, rec.Error = 1, first.UpdatedAt, nil
 	return rec
 }
-
-func laterReplay(first, stored passcode.Result) bool { return first.Replays > stored.Replays }

@@ -26,7 +26,7 @@ func TestConformance(t *testing.T) {
 			"another job is a duplicate":               anotherJobIsADuplicate,
 			"a replay reopens what may be replayed":    aReplayReopens,
 			"a replay carries a doubt over":            aReplayOpensADoubt,
-			"a replay finds its request under way":     aReplayFindsItUnderWay,
+			"a replay finds its request in progress":   aReplayFindsItInProgress,
 			"a request that went away is new":          aRequestThatWentAwayIsNew,
 			"an update needs the latest revision":      anUpdateNeedsTheLatestRevision,
 			"an update of what went away is refused":   anUpdateOfWhatWentAwayIsRefused,
@@ -90,7 +90,7 @@ func anotherJobIsADuplicate(t *testing.T, l subject) {
 		require.NoError(t, err)
 		claim, err := l.Claim(t.Context(), record("r", 8, "w"))
 		require.NoError(t, err)
-		want := domain.ClaimUnderWay
+		want := domain.ClaimInProgress
 		if status.Final() {
 			want = domain.ClaimDuplicate
 		}
@@ -193,7 +193,7 @@ func aReplayOpensADoubt(t *testing.T, l subject) {
 	}
 }
 
-func aReplayFindsItUnderWay(t *testing.T, l subject) {
+func aReplayFindsItInProgress(t *testing.T, l subject) {
 	_, err := l.Claim(t.Context(), record("r", 7, "w"))
 	require.NoError(t, err)
 	replay := record("r", 8, "w")
@@ -201,7 +201,7 @@ func aReplayFindsItUnderWay(t *testing.T, l subject) {
 	began := time.Now()
 	claim, err := l.Claim(t.Context(), replay)
 	require.NoError(t, err)
-	assert.Equal(t, domain.ClaimUnderWay, claim.State)
+	assert.Equal(t, domain.ClaimInProgress, claim.State)
 	assert.GreaterOrEqual(t, time.Since(began), time.Second, "it was read again before it was believed")
 }
 
@@ -395,7 +395,7 @@ func oneClaimOfManyWins(t *testing.T, l subject) {
 		if claim.State == domain.ClaimWon {
 			continue
 		}
-		want := domain.ClaimUnderWay
+		want := domain.ClaimInProgress
 		if owner.StreamSeq == uint64(1+i%2) {
 			want = domain.ClaimResumed
 		}

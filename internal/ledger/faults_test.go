@@ -42,7 +42,7 @@ func TestFaults(t *testing.T) {
 		"the create's answer is lost":        {nil, record("r", 7, "w"), faults{"write": {lose}}, domain.ClaimWon},
 		"it is lost, then a stale get":       {nil, record("r", 7, "w"), faults{"write": {lose}, "get": {stale, stale}}, domain.ClaimWon},
 		"it is lost, then a failed get":      {nil, record("r", 7, "w"), faults{"write": {lose, refuse}, "get": {refuse}}, domain.ClaimWon},
-		"lost over another's record":         {old("sending"), record("r", 8, "w"), faults{"write": {lose}}, domain.ClaimUnderWay},
+		"lost over another's record":         {old("sending"), record("r", 8, "w"), faults{"write": {lose}}, domain.ClaimInProgress},
 		"refused over our own redelivery":    {old("sending"), record("r", 7, "x"), faults{"write": {refuse}}, domain.ClaimResumed},
 		"the same bytes, no answer lost":     {old("sending"), record("r", 7, "w"), faults{"get": {stale}}, domain.ClaimResumed},
 		"a stale get hides the record":       {old("sent"), record("r", 8, "w"), faults{"get": {stale, stale, stale}}, domain.ClaimDuplicate},

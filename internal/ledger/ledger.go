@@ -54,7 +54,7 @@ func New(b *bucket.Bucket) *Ledger { return &Ledger{b} }
 //   - a record of the same job (the same stream sequence): ClaimResumed;
 //   - first is a later replay than the record, and the record's status can be
 //     replayed: what [Reopen] makes of the two is stored in its place, ClaimReopened;
-//   - another job's record: ClaimDuplicate where it is final, else ClaimUnderWay.
+//   - another job's record: ClaimDuplicate where it is final, else ClaimInProgress.
 //
 // A record that can't be read gives [ErrCorrupt]; nothing is written then.
 //

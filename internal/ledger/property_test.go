@@ -38,7 +38,7 @@ func (m *model) claim(first passcode.Result) domain.ClaimState {
 	case m.record.Final:
 		return domain.ClaimDuplicate
 	default:
-		return domain.ClaimUnderWay
+		return domain.ClaimInProgress
 	}
 }
 
@@ -108,7 +108,7 @@ func checkAgainstModel(t *rapid.T) {
 			withFaults(t)
 			claim, err := l.Claim(ctx, first)
 			require.NoError(t, err)
-			if state == domain.ClaimResumed || state == domain.ClaimDuplicate || state == domain.ClaimUnderWay {
+			if state == domain.ClaimResumed || state == domain.ClaimDuplicate || state == domain.ClaimInProgress {
 				// A lagging follower may show an earlier state of the request. That
 				// is harmless because nothing was written and a write over what was
 				// seen is refused; here it is settled by a look without faults.

@@ -70,22 +70,20 @@ func All() []Defect {
 			CaughtBy: []Test{oneJob, dying, {consumer, "TestDuplicates"}},
 		},
 		{
-			Name: "limiter without compare-and-swap", File: "internal/ratelimit/limiter.go",
-			Old: `	_, err = l.store.Swap(ctx, name, encoded, revision)
-	return err
+			Name: "limiter without compare-and-swap", File: "internal/bucket/change.go",
+			Old: `	revision, err := c.server.Swap(ctx, c.key, value, over)
 `,
-			New: `	for {
-		_, err = l.store.Swap(ctx, name, encoded, revision)
-		if !errors.Is(err, bucket.ErrConflict) {
-			return err
+			New: `	revision, err := c.server.Swap(ctx, c.key, value, over)
+	for errors.Is(err, ErrConflict) {
+		newest, getErr := c.server.Get(ctx, c.key)
+		if getErr != nil {
+			return getErr
 		}
-		if _, revision, err = l.store.Get(ctx, name); err != nil {
-			return err
-		}
+		revision, err = c.server.Swap(ctx, c.key, value, newest.Revision)
 	}
 `,
 			Breaks:   "no limit is exceeded",
-			CaughtBy: []Test{{ratelimit, "TestRaceForOnePhone"}, {ratelimit, "TestConflictIsJudgedAnew"}},
+			CaughtBy: []Test{{ratelimit, "TestRaceForOnePhone"}, {ratelimit, "TestConflictIsJudgedAgain"}},
 		},
 		{
 			Name: "a repeated job is sent", File: "internal/consumer/process.go",
@@ -205,14 +203,14 @@ func All() []Defect {
 	own, others := (*entry)(nil), d
 `,
 			Breaks:   "no limit is exceeded, and none is used up by one request",
-			CaughtBy: []Test{{ratelimit, "TestMemory"}, {ratelimit, "TestSameRequestAtOnce"}},
+			CaughtBy: []Test{{ratelimit, "TestConformance/memory"}, {ratelimit, "TestSameRequestAtOnce"}},
 		},
 		{
 			Name: "a late worker gives the place back", File: "internal/ratelimit/decide.go",
-			Old:      `	if own == nil || own.Attempt > attempt {`,
+			Old:      `	if own == nil || own.Revision > revision {`,
 			New:      `	if own == nil {`,
 			Breaks:   "no limit is exceeded",
-			CaughtBy: []Test{{ratelimit, "TestMemory"}, {consumer, "TestModel/a_refusal_that_a_worker_learns_late"}},
+			CaughtBy: []Test{{ratelimit, "TestConformance/memory"}, {consumer, "TestModel/a_refusal_that_a_worker_learns_late"}},
 		},
 		{
 			Name: "dead letter after record", File: "internal/consumer/apply.go",
