@@ -8,11 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
 const (
@@ -141,8 +142,7 @@ func CheckServer(nc *nats.Conn) error {
 
 // checkVersion reads the likes of "2.11.4" and "2.12.0-RC.1".
 func checkVersion(version string) error {
-	// A server may say anything, and this is printed.
-	shown := strings.Trim(strconv.QuoteToASCII(version[:min(len(version), 40)]), `"`)
+	shown := text.Line(version, 40) // a server may say anything
 	var major, minor int
 	if n, _ := fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d", &major, &minor); n < 2 {
 		return fmt.Errorf("check NATS server: can't read its version %q", shown)
