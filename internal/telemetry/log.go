@@ -66,6 +66,7 @@ var (
 	plain = strings.NewReplacer(
 		nats.ErrReconnectBufExceeded.Error(), "not connected to NATS",
 		nats.ErrConnectionReconnecting.Error(), "not connected to NATS",
+		nats.ErrNoServers.Error(), "no NATS server answers at this address",
 		nats.ErrNoResponders.Error(), "no NATS server answers this request",
 		jetstream.ErrNoStreamResponse.Error(), "no NATS server answers this request",
 		jetstream.ErrNoHeartbeat.Error(), "NATS has fallen silent",
