@@ -22,8 +22,7 @@ type EmbeddedOptions struct {
 	// StoreDir is where streams are kept (nats.embedded.store_dir). One server
 	// at a time may use it.
 	StoreDir string
-	// Log takes the server's warnings and errors; nil discards them.
-	Log *slog.Logger
+	Log      *slog.Logger // of the server's warnings and errors; nil discards them
 }
 
 // Embedded is a NATS server that runs inside this process.

@@ -38,14 +38,10 @@ var ErrCorrupt = errors.New("not a dead letter")
 // Entry is a stored dead letter.
 type Entry struct {
 	domain.DeadLetter
-	DeadAt time.Time
-	// Worker is the host and process that wrote it.
-	Worker string
-	// Truncated is true where Body is only the beginning of the job, which can't
-	// be replayed then.
-	Truncated bool
-	// BodySize is the size of the whole job, in bytes.
-	BodySize int
+	DeadAt    time.Time
+	Worker    string // the host and process that wrote it
+	Truncated bool   // Body is only the beginning of the job, which can't be replayed
+	BodySize  int    // of the whole job, in bytes
 }
 
 // header is a header of a dead letter, with the field that it stands for.

@@ -14,17 +14,13 @@ type Action string
 
 // The actions.
 const (
-	// Replayed: its job is published again and the dead letter removed.
-	Replayed Action = "replayed"
+	Replayed Action = "replayed" // its job is published again and the dead letter removed
 	// Already: it was replayed before, and is only removed now. A replay that was
 	// cut off between publishing and removing leaves such dead letters.
 	Already Action = "already_replayed"
-	// Refused: it stays as it is, see [Plan.Cause].
-	Refused Action = "refused"
-	// Gone: another replay or a discard took it away meanwhile.
-	Gone Action = "gone"
-	// Failed: the broker could not be brought to do it. The dead letter stays.
-	Failed Action = "failed"
+	Refused Action = "refused" // it stays as it is, see [Plan.Cause]
+	Gone    Action = "gone"    // another replay or a discard took it away meanwhile
+	Failed  Action = "failed"  // the broker could not be brought to do it; it stays
 )
 
 // Causes of a refusal besides the statuses of a request, such as "sent".
@@ -40,12 +36,9 @@ const (
 // Plan is what a replay would do with a dead letter, and why.
 type Plan struct {
 	Action Action
-	// Cause is one word: why it is refused.
-	Cause string
-	// Why is the cause for people. No value of the job stands in it.
-	Why string
-	// Stands is how the request stands; empty where there is no record of it.
-	Stands passcode.Status
+	Cause  string          // one word: why it is refused
+	Why    string          // the same for people, without any value of the job
+	Stands passcode.Status // how the request stands; empty where there is no record of it
 
 	// Number counts the replays of the request, this one included. Body is the
 	// job to publish, ExpiresAt when its passcode runs out. All with Replayed.

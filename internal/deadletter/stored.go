@@ -13,14 +13,10 @@ import (
 
 // Stored is one message of the dead-letter stream.
 type Stored struct {
-	// Seq is its sequence in the stream: it names this very message.
-	Seq uint64
-	// StoredAt is when the stream took it.
-	StoredAt time.Time
-	// Entry is what it says; zero where Err is set.
-	Entry Entry
-	// Err is [ErrCorrupt] where the message is no dead letter.
-	Err error
+	Seq      uint64    // its sequence in the stream, which names this very message
+	StoredAt time.Time // when the stream took it
+	Entry    Entry     // what it says; zero where Err is set
+	Err      error     // [ErrCorrupt] where the message is no dead letter
 
 	reason, id string // of the subject
 }
@@ -88,13 +84,10 @@ func (s Stored) ExpiresAt(job passcode.Job, ttl time.Duration) time.Time {
 // Filter picks dead letters. What is empty picks all; what is given must all
 // hold.
 type Filter struct {
-	// IDs are request ids, or "seq-N" for jobs whose id could not be read.
-	IDs     []string
-	Reasons []passcode.Reason
-	// ErrorCodes are matched exactly.
-	ErrorCodes []string
-	// Since and Until bound the time of death; Until itself is outside.
-	Since, Until time.Time
+	IDs          []string // request ids, or "seq-N" for jobs whose id could not be read
+	Reasons      []passcode.Reason
+	ErrorCodes   []string  // matched exactly
+	Since, Until time.Time // of death; Until itself is outside
 }
 
 // Empty reports whether the filter picks every dead letter.
