@@ -72,7 +72,7 @@ func (s *Store) Write(ctx context.Context, d domain.DeadLetter) error {
 	err := retry.Do(ctx, func(ctx context.Context) error {
 		limit := int(cmp.Or(s.o.MaxPayload(), defaultMaxPayload))
 		msg := s.message(d, deadAt, min(limit, refused/2), idTaken)
-		ack, err := s.js.PublishMsg(ctx, msg)
+		ack, err := s.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)) // the loop is ours
 		switch {
 		case err == nil && ack.Duplicate && !idTaken:
 			stands, err := s.stands(ctx, d)
