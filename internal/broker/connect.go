@@ -59,33 +59,12 @@ func ConnectOnce(ctx context.Context, o Options, log *slog.Logger) (*nats.Conn, 
 	return o.connect(ctx, log, nats.RetryOnFailedConnect(false))
 }
 
-func (o Options) connect(ctx context.Context, log *slog.Logger, more nats.Option) (*nats.Conn, error) {
-	options, err := o.connection(log)
-	if err != nil {
-		return nil, err
-	}
-	nc, err := nats.Connect(o.URL, append(options, more)...)
-	switch {
-	case ctx.Err() != nil:
-		if err == nil {
-			nc.Close()
-		}
-		return nil, fmt.Errorf("connect to NATS: %w", context.Cause(ctx))
-	case errors.Is(err, nats.ErrNoServers): // what the client makes of it
-		return nil, errors.New("connection refused")
-	case err != nil:
-		return nil, errors.New(redact(err.Error())) // it may quote an address
-	}
-	return nc, nil
-}
-
-// connection returns the options of every connection of ours.
-func (o Options) connection(log *slog.Logger) ([]nats.Option, error) {
+func (o Options) connect(ctx context.Context, log *slog.Logger, first nats.Option) (*nats.Conn, error) {
 	options, err := o.natsOptions()
 	if err != nil {
 		return nil, err
 	}
-	options = append(options,
+	options = append(options, first,
 		nats.Name(o.Name),
 		nats.Timeout(dialTimeout),
 		nats.MaxReconnects(-1),
@@ -103,7 +82,19 @@ func (o Options) connection(log *slog.Logger) ([]nats.Option, error) {
 	if o.Inbox != "" {
 		options = append(options, nats.CustomInboxPrefix(o.Inbox))
 	}
-	return append(options, newEvents(log, o.Inbox).options()...), nil
+	nc, err := nats.Connect(o.URL, append(options, newEvents(log, o.Inbox).options()...)...)
+	switch {
+	case ctx.Err() != nil:
+		if err == nil {
+			nc.Close()
+		}
+		return nil, fmt.Errorf("connect to NATS: %w", context.Cause(ctx))
+	case errors.Is(err, nats.ErrNoServers): // what the client makes of it
+		return nil, errors.New("connection refused")
+	case err != nil:
+		return nil, errors.New(redact(err.Error())) // it may quote an address
+	}
+	return nc, nil
 }
 
 // WaitConnected returns once the connection is up. Where the context ends first,

@@ -19,12 +19,10 @@ const resubscribeAfter = 5 * time.Second
 // events logs what happens to a connection, each change once: a broker that is away
 // for an hour is one line, not thousands.
 type events struct {
-	log   *slog.Logger
-	inbox string // where every answer of the broker comes in
-	// failing is why the last try to connect failed, and denied each right that was
-	// denied on this connection.
-	failing, denied once.States
-	renewing        atomic.Bool // the connection is about to be renewed
+	log      *slog.Logger
+	inbox    string      // where every answer of the broker comes in
+	told     once.States // since the last connection was made
+	renewing atomic.Bool // the connection is about to be renewed
 }
 
 func newEvents(log *slog.Logger, inbox string) *events {
@@ -57,15 +55,14 @@ func (e *events) options() []nats.Option {
 }
 
 func (e *events) up(nc *nats.Conn, what string) {
-	e.failing.Forget()
-	e.denied.Forget() // the rights may be others now
+	e.told.Forget() // also what was denied: the rights may be others now
 	e.log.Info(what, "server", nc.ConnectedUrlRedacted(), "version", nc.ConnectedServerVersion())
 }
 
 func (e *events) notConnected(err error) {
 	text := redact(err.Error())
 	switch {
-	case !e.failing.Changed("connection", text):
+	case !e.told.Changed("connection", text):
 	case isAuthError(err):
 		e.log.Error("NATS refuses the credentials; trying again until they are accepted", "error", text,
 			"settings", "nats.creds, nats.user, nats.password, nats.token, nats.nkey_seed_file")
@@ -101,7 +98,7 @@ func (e *events) failed(nc *nats.Conn, sub *nats.Subscription, err error) {
 // answers, so all that the request itself sees is that nobody answers.
 func (e *events) deny(nc *nats.Conn, direction Direction, subject string) {
 	right := asGranted(subject)
-	if e.denied.Changed(direction.String()+" "+right, "denied") {
+	if e.told.Changed(direction.String()+" "+right, "denied") {
 		e.log.Error("NATS denies a right that is needed here", "right", direction.String(), "subject", right,
 			"fix", `allow it to this user on the NATS server; "worker check" lists every right that a worker needs`)
 	}

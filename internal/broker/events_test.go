@@ -62,9 +62,9 @@ func TestDenialsAreBounded(t *testing.T) {
 	first := deny("dead.b.%d")
 	assert.Less(t, first, 100)
 	assert.Zero(t, deny("dead.b.%d"))
-	e.denied.Forget()
+	e.told.Forget()
 	assert.Equal(t, first, deny("dead.b.%d"), "after a new connection")
-	e.denied.Forget()
+	e.told.Forget()
 	assert.Equal(t, 1, deny("$KV.b.%d"), "a bucket is one right")
 	assert.Contains(t, out.String(), "subject=$KV.b.*")
 }
