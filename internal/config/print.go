@@ -8,7 +8,6 @@ import (
 	"io"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -24,25 +23,32 @@ import (
 // What a connector file gave is shown in comments beside its keys, since the
 // keys themselves can't be set together with it.
 func Print(w io.Writer, c Config) error {
+	defaults, shown := Default(), c
 	comments := map[string]string{}
-	if c.Aliyun.ConnectorFile != "" {
-		defaults, given := Default(), c
-		for _, k := range known.keys {
-			if !slices.Contains(connectorGives, k.path) {
-				continue
-			}
-			// JSON escapes whatever would end the line.
-			if text, err := json.Marshal(k.field(&given).Interface()); err == nil {
-				comments[k.path] = "from connector_file: " + string(text)
-			}
-			k.field(&c).Set(k.field(&defaults))
+	for _, k := range known.keys {
+		if c.Aliyun.ConnectorFile == "" || !slices.Contains(connectorGives, k.path) {
+			continue
 		}
+		// JSON escapes whatever would end the line.
+		if text, err := json.Marshal(k.field(&c).Interface()); err == nil {
+			comments[k.path] = "from connector_file: " + string(text)
+		}
+		k.field(&shown).Set(k.field(&defaults))
 	}
 	// The encoder does not wrap its writer's error, so it writes to memory.
 	var text bytes.Buffer
 	encoder := yaml.NewEncoder(&text)
 	encoder.SetIndent(2)
-	err := errors.Join(encoder.Encode(toNode("", reflect.ValueOf(c), comments)), encoder.Close())
+	root := &yaml.Node{}
+	err := root.Encode(shown)
+	if err == nil {
+		for _, k := range known.keys {
+			n := memberAt(root, k.path)
+			n.LineComment = comments[k.path]
+			tidy(n, k.field(&shown))
+		}
+		err = errors.Join(encoder.Encode(root), encoder.Close())
+	}
 	if err == nil {
 		_, err = w.Write(text.Bytes())
 	}
@@ -52,64 +58,39 @@ func Print(w io.Writer, c Config) error {
 	return nil
 }
 
-// toNode writes a value as the settings file has it, with comments by path. Types
-// that mask themselves do so here by their String method.
-func toNode(path string, v reflect.Value, comments map[string]string) *yaml.Node {
-	n := &yaml.Node{Kind: yaml.ScalarNode, LineComment: comments[path]}
-	switch value := v.Interface().(type) {
-	case time.Duration:
-		n.Value = domain.FormatDuration(value)
-	case fmt.Stringer:
-		quote(n, value.String())
-	case string:
-		quote(n, value)
-	case bool:
-		n.Value = strconv.FormatBool(value)
-	case int:
-		n.Value = strconv.Itoa(value)
-	case float64:
-		n.Value = strconv.FormatFloat(value, 'g', -1, 64)
-	case TemplateCode:
-		if value.China == value.Overseas {
-			quote(n, value.China)
-			break
+// memberAt returns what stands under a path.
+func memberAt(n *yaml.Node, path string) *yaml.Node {
+	for name := range strings.SplitSeq(path, ".") {
+		i := 0
+		for n.Content[i].Value != name {
+			i += 2 // past the value
 		}
-		addMembers(n, path, v, comments)
-	default:
-		if v.Kind() == reflect.Struct {
-			addMembers(n, path, v, comments)
-			break
-		}
-		n.Kind = yaml.SequenceNode
-		flow := true // as long as no entry takes more than one word
-		for i := range v.Len() {
-			n.Content = append(n.Content, toNode("", v.Index(i), nil))
-			flow = flow && n.Content[i].Kind == yaml.ScalarNode
-		}
-		if flow {
-			n.Style = yaml.FlowStyle
-		}
+		n = n.Content[i+1]
 	}
 	return n
 }
 
-func addMembers(n *yaml.Node, path string, v reflect.Value, comments map[string]string) {
-	n.Kind = yaml.MappingNode
-	for i := range v.NumField() {
-		field := v.Type().Field(i)
-		name := memberName(field)
-		if name == "-" || strings.HasSuffix(field.Tag.Get("yaml"), ",omitempty") && v.Field(i).IsZero() {
-			continue
+// tidy writes durations in their shortest form, and lists of single words on one
+// line.
+func tidy(n *yaml.Node, v reflect.Value) {
+	switch {
+	case v.Type() == reflect.TypeFor[time.Duration]():
+		n.Value = domain.FormatDuration(time.Duration(v.Int()))
+	case v.Kind() == reflect.Slice:
+		for i, entry := range n.Content {
+			tidy(entry, v.Index(i))
 		}
-		n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: name}, toNode(join(path, name), v.Field(i), comments))
+		if len(n.Content) == 0 || n.Content[0].Kind == yaml.ScalarNode {
+			n.Style = yaml.FlowStyle
+		}
 	}
 }
 
-// quote writes a text so that it can't be mistaken for a number, a truth value or
-// null.
-func quote(n *yaml.Node, text string) {
-	n.SetString(text)
-	if text == "" {
-		n.Style = yaml.DoubleQuotedStyle
+// MarshalYAML writes one text for both where they are equal.
+func (c TemplateCode) MarshalYAML() (any, error) {
+	if c.China == c.Overseas {
+		return c.China, nil
 	}
+	type plain TemplateCode
+	return plain(c), nil
 }

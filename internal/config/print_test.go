@@ -34,7 +34,7 @@ func TestPrintRoundTrip(t *testing.T) {
 		}
 	}
 	odd := source("")
-	odd.Set = []string{`aliyun={"sign_name":"# no: comment","templates":[{"usage_type":"true","template_code":"0123"},{"usage_type":"~","template_code":{"china":"'","overseas":"\" %"}}]}`, "nats.creds=null", "http.listen=", "limits.phone=[]"}
+	odd.Set = []string{`aliyun={"sign_name":"# no: comment","templates":[{"usage_type":"true","template_code":"0123"},{"usage_type":"~","template_code":{"china":"'","overseas":"\" %"}}]}`, "nats.creds=null", "nats.tls.ca=key", "http.listen=", "limits.phone=[]"}
 	for name, src := range map[string]Source{"defaults": source(""), "everything": changed, "odd texts": odd} {
 		want, err := Load(src)
 		require.NoError(t, err, name)
