@@ -5,8 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // defaultFile is read where no file is named and it is there.
@@ -34,31 +32,31 @@ type Source struct {
 // the command line. Its error is an [*Errors] that holds every problem of them
 // all. Beside an error, the settings that could be read are returned.
 func Load(src Source) (Config, error) {
-	s := settings{findings: newFindings(), written: map[string]*yaml.Node{}}
-	s.fileUnread = !src.layFile(s)
-	s.layEnv(src.Env)
-	s.layFlags(src.Set)
+	f := newFindings()
+	src.layFile(f)
+	f.layEnv(src.Env)
+	f.layFlags(src.Set)
 
 	cfg := Default()
 	for _, k := range known.keys {
-		if n, ok := s.written[k.path]; ok {
-			decoder{findings: s.findings}.value(k.path, n, k.field(&cfg))
+		if n, ok := f.nodes[k.path]; ok {
+			decoder{findings: f}.value(k.path, n, k.field(&cfg))
 		}
 	}
 	for _, word := range []*string{&cfg.Aliyun.Protocol, &cfg.Log.Level, &cfg.Log.Format} {
 		*word = strings.ToLower(*word) // INFO and HTTPS are how others write them
 	}
-	if s.fileUnread {
+	if f.fileUnread {
 		// Any rule over several values could be broken only for what the file
 		// would have set.
-		return cfg, s.err()
+		return cfg, f.err()
 	}
-	c := &check{findings: s.findings, cfg: &cfg, toRun: src.ToRun}
+	c := &check{findings: f, cfg: &cfg, toRun: src.ToRun}
 	c.connector(src)
 	c.rules()
 	c.running()
 	cfg.Warnings = c.warnings
-	return cfg, s.err()
+	return cfg, f.err()
 }
 
 // Validate checks values that a program has changed after [Load].
@@ -68,9 +66,8 @@ func (c Config) Validate() error {
 	return check.err()
 }
 
-// layFile lays the settings file. It reports false where there should be one and
-// it can't be read as a whole.
-func (src Source) layFile(s settings) bool {
+// layFile finds the settings file and lays it, where there is one.
+func (src Source) layFile(f *findings) {
 	name, named := src.File, "--config"
 	if name == "" {
 		for _, variable := range src.Env { // the last of a name holds
@@ -84,16 +81,12 @@ func (src Source) layFile(s settings) bool {
 	if optional {
 		name, named, fix = defaultFile, "", "make it readable, or name another file with --config"
 	}
-	s.fileName = name
+	f.fileName = name
 	data, err := src.read(name)
-	switch {
-	case err == nil:
-		return s.layFile(data)
-	case optional && errors.Is(err, fs.ErrNotExist):
-		return true
-	default:
-		s.add(name, named, "can't be read: "+reason(err), fix)
-		return false
+	if err == nil {
+		f.layFile(data)
+	} else if !optional || !errors.Is(err, fs.ErrNotExist) {
+		f.failFile(named, "can't be read: "+reason(err), fix)
 	}
 }
 

@@ -18,16 +18,8 @@ import (
 // maxFile is the size of the largest settings or connector file that is read.
 const maxFile = 1 << 20
 
-// settings is the tree that all sources are laid into, flattened: what is written
-// for each setting, by its path. What is laid later covers what was laid before.
-type settings struct {
-	*findings
-	written map[string]*yaml.Node
-}
-
-// layFile lays a YAML file. It reports false where the file as a whole can't be
-// read, and so nothing is known of what it sets.
-func (s settings) layFile(data []byte) bool {
+// layFile lays a YAML file under what the other sources set.
+func (f *findings) layFile(data []byte) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var document, second yaml.Node
 	err := decoder.Decode(&document)
@@ -36,23 +28,24 @@ func (s settings) layFile(data []byte) bool {
 	}
 	switch {
 	case len(data) > maxFile:
-		s.add(s.fileName, "", fmt.Sprintf("must be at most %d bytes", maxFile), "name the settings file")
-		return false
+		f.failFile("", fmt.Sprintf("must be at most %d bytes", maxFile), "name the settings file")
 	case !utf8.Valid(data):
-		s.add(s.fileName, "", "must be UTF-8", "save it as UTF-8")
-		return false
+		f.failFile("", "must be UTF-8", "save it as UTF-8")
 	case err == nil:
-		s.add(s.fileName, "", "holds more than one YAML document", "remove the lines ---, or split the file")
-		return false
+		f.failFile("", "holds more than one YAML document", "remove the lines ---, or split the file")
 	case !errors.Is(err, io.EOF):
-		s.noteSyntax(data, err)
-		return false
-	case document.Content == nil: // empty, or comments alone
-		return true
+		f.failFile(syntaxError(f.fileName, data, err))
+	case document.Content != nil: // else it is empty, or comments alone
+		root := document.Content[0]
+		f.lay("", root)
+		f.fileUnread = root.Kind != yaml.MappingNode && !isNull(root)
 	}
-	root := document.Content[0]
-	s.laySection("", root)
-	return root.Kind == yaml.MappingNode || isNull(root)
+}
+
+// failFile notes why the file as a whole can't be read.
+func (f *findings) failFile(source, problem, fix string) {
+	f.fileUnread = true
+	f.add(f.fileName, source, problem, fix)
 }
 
 var (
@@ -60,40 +53,35 @@ var (
 	indentedByTab = regexp.MustCompile(`(?m)^ *\t[ \t]*[^ \t\r\n#]`)
 )
 
-// noteSyntax says where YAML broke. The parser's own words may quote the file
+// syntaxError says where YAML broke. The parser's own words may quote the file
 // and so a secret; only its line is taken, and the most frequent mistake is
 // looked for here.
-func (s settings) noteSyntax(data []byte, err error) {
-	name := s.fileName
+func syntaxError(name string, data []byte, err error) (source, problem, fix string) {
 	if at := indentedByTab.FindIndex(data); at != nil {
 		line := 1 + bytes.Count(data[:at[0]], []byte("\n"))
-		s.add(name, fmt.Sprintf("%s line %d", name, line), "is indented with a tab, which YAML forbids", "indent with spaces")
-		return
+		return fmt.Sprintf("%s line %d", name, line), "is indented with a tab, which YAML forbids", "indent with spaces"
 	}
-	source := name
 	if found := yamlLine.FindStringSubmatch(err.Error()); found != nil {
-		source += " line " + found[1]
+		name += " line " + found[1]
 	}
-	fix := "look at the line and the one before it: indentation, the colon with a space after it, closed quotes"
+	fix = "look at the line and the one before it: indentation, the colon with a space after it, closed quotes"
 	if strings.Contains(err.Error(), "unknown anchor") {
 		fix = "put quotes around a value that begins with *"
 	}
-	s.add(name, source, "is not YAML", fix)
+	return name, "is not YAML", fix
 }
 
-// laySection lays the settings of a section and of those in it. What is null
-// leaves what was there.
-func (s settings) laySection(path string, n *yaml.Node) {
-	if isNull(n) {
-		return
+// lay lays what a source sets under a path over what was there. The tree that
+// comes of it is kept flat: a node for each setting, by path. What is null leaves
+// what was there.
+func (f *findings) lay(path string, n *yaml.Node) {
+	switch {
+	case isNull(n):
+	case known.isSection(path):
+		decoder{findings: f}.members(path, n, known.sections[path], f.lay)
+	default:
+		f.nodes[path] = n
 	}
-	decoder{findings: s.findings}.members(path, n, known.sections[path], func(at string, value *yaml.Node) {
-		if known.isSection(at) {
-			s.laySection(at, value)
-		} else if !isNull(value) {
-			s.written[at] = value
-		}
-	})
 }
 
 // assignment gives a setting or a section its value as text.
@@ -101,30 +89,25 @@ type assignment struct{ path, text, source string }
 
 // layAssignments lays texts: a plain text, where a list or a section must be JSON.
 // What is named itself wins over the section that it is in.
-func (s settings) layAssignments(set []assignment) {
+func (f *findings) layAssignments(set []assignment) {
 	slices.SortStableFunc(set, func(a, b assignment) int {
 		return strings.Count(a.path, ".") - strings.Count(b.path, ".")
 	})
 	for _, a := range set {
-		fix := `write a JSON list, such as ["a","b"]`
-		switch {
-		case known.isSection(a.path):
-			fix = `write a JSON object, such as {"key":"value"}`
-		case !known.isList(a.path):
-			s.written[a.path] = s.mark(textNode(a.text), a.source)
-			continue
-		}
-		n, err := parseJSON([]byte(a.text))
-		if err != nil {
-			s.add(a.path, a.source, "must be JSON", fix)
-			continue
-		}
-		s.mark(n, a.source)
+		n, fix := textNode(a.text), ""
 		if known.isSection(a.path) {
-			s.laySection(a.path, n)
-		} else if !isNull(n) {
-			s.written[a.path] = n
+			fix = `write a JSON object, such as {"key":"value"}`
+		} else if known.isList(a.path) {
+			fix = `write a JSON list, such as ["a","b"]`
 		}
+		if fix != "" {
+			var err error
+			if n, err = parseJSON([]byte(a.text)); err != nil {
+				f.add(a.path, a.source, "must be JSON", fix)
+				continue
+			}
+		}
+		f.lay(a.path, f.mark(n, a.source))
 	}
 }
 
@@ -135,7 +118,7 @@ var serviceLink = regexp.MustCompile(`^PASSCODE_([A-Z0-9]+_)*(SERVICE_HOST|SERVI
 
 // layEnv lays PASSCODE_ variables, given as os.Environ gives them. Of a name
 // given twice the last holds.
-func (s settings) layEnv(environ []string) {
+func (f *findings) layEnv(environ []string) {
 	values := map[string]string{}
 	for _, variable := range environ {
 		if name, text, _ := strings.Cut(variable, "="); strings.HasPrefix(name, envPrefix) {
@@ -150,27 +133,27 @@ func (s settings) layEnv(environ []string) {
 			set = append(set, assignment{path, values[name], "environment variable " + name})
 		case name == EnvFile || serviceLink.MatchString(name):
 		default:
-			s.unknown(name, "environment")
+			f.unknown(name, "environment")
 		}
 	}
-	s.layAssignments(set)
+	f.layAssignments(set)
 }
 
 // layFlags lays path=value flags; of a path given twice the last holds.
-func (s settings) layFlags(flags []string) {
+func (f *findings) layFlags(flags []string) {
 	var set []assignment
 	for _, flag := range flags {
 		path, text, ok := strings.Cut(flag, "=")
 		switch {
 		case !ok:
-			s.add("--set", "", "must be key=value", "write for instance --set log.level=debug")
+			f.add("--set", "", "must be key=value", "write for instance --set log.level=debug")
 		case path != "" && known.has(path):
 			set = append(set, assignment{path, text, "--set " + path})
 		default:
-			s.unknown(path, "--set")
+			f.unknown(path, "--set")
 		}
 	}
-	s.layAssignments(set)
+	f.layAssignments(set)
 }
 
 func isNull(n *yaml.Node) bool {

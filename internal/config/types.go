@@ -153,24 +153,19 @@ func parseURLs(list string) (servers []*url.URL, rule string) {
 			text = "nats://" + text
 		}
 		server, err := url.Parse(text)
-		if err != nil { // the error quotes the URL, and so a password
+		switch {
+		case err != nil: // it quotes the URL, and so a password
 			return nil, "must hold URLs like nats://host:4222, separated by commas"
-		}
-		switch server.Scheme {
-		case "nats", "tls":
-		case "ws", "wss":
-			websockets++
-		default:
+		case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, server.Scheme):
 			return nil, "must hold URLs of the schemes nats, tls, ws or wss"
-		}
-		if server.Hostname() == "" || strings.ContainsAny(server.Hostname(), " @/\\") {
+		case server.Hostname() == "" || strings.ContainsAny(server.Hostname(), " @/\\"):
 			return nil, "must name a host in each URL"
-		}
-		if server.Path != "" && server.Path != "/" || server.RawQuery != "" || server.Fragment != "" {
+		case server.Path != "" && server.Path != "/" || server.RawQuery != "" || server.Fragment != "":
 			return nil, "must hold nothing after host and port"
-		}
-		if port := server.Port(); port != "" && !validPort(port) {
+		case server.Port() != "" && !validPort(server.Port()):
 			return nil, "must hold ports from 1 to 65535"
+		case strings.HasPrefix(server.Scheme, "ws"):
+			websockets++
 		}
 		servers = append(servers, server)
 	}

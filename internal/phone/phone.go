@@ -16,14 +16,9 @@ import (
 )
 
 const (
-	// maxText bounds what a producer may write for one number, separators
-	// included. The longest number with a separator after each digit is shorter.
-	maxText = 40
-	// mainlandCode is the country calling code of mainland China. Hong Kong,
-	// Macao and Taiwan have codes of their own.
-	mainlandCode = 86
-	// anyRegion tells libphonenumber that the number must begin with "+".
-	anyRegion = "ZZ"
+	maxText      = 40   // of one number with its separators; one after each digit makes less
+	mainlandCode = 86   // Hong Kong, Macao and Taiwan have codes of their own
+	anyRegion    = "ZZ" // tells libphonenumber that the number must begin with "+"
 )
 
 // The rules that a number may break. They name what is wanted and never what was
@@ -54,15 +49,13 @@ type Parser struct {
 // rule and never shows any part of the text.
 func (p Parser) Parse(number passcode.Phone) (passcode.Phone, error) {
 	digits, international, rule := strip(number.Reveal())
-	if rule != "" {
-		return passcode.Phone{}, passcode.Invalid("phone", rule)
+	canonical := ""
+	if rule == "" && !international && !p.Strict && looksMainland(digits) {
+		canonical, _ = validate("86" + digits)
 	}
-	if !international && !p.Strict && looksMainland(digits) {
-		if canonical, rule := validate("86" + digits); rule == "" {
-			return passcode.NewPhone(canonical), nil
-		}
+	if rule == "" && canonical == "" {
+		canonical, rule = validate(digits)
 	}
-	canonical, rule := validate(digits)
 	if rule != "" {
 		return passcode.Phone{}, passcode.Invalid("phone", rule)
 	}
@@ -79,10 +72,10 @@ func Mainland(number passcode.Phone) bool {
 // strip takes away separators and the "+" or "00" that says a country code
 // follows. It returns the rule that the text breaks, or "".
 func strip(text string) (digits string, international bool, rule string) {
-	switch {
-	case text == "":
+	if text == "" {
 		return "", false, ruleEmpty
-	case len(text) > maxText:
+	}
+	if len(text) > maxText {
 		return "", false, ruleLength
 	}
 	plain := make([]byte, 0, maxText)
