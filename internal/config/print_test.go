@@ -96,7 +96,8 @@ func TestNoSecretShows(t *testing.T) {
 	require.NoError(t, yamlErr)
 	for _, shown := range []string{
 		text, err.Error(), fmt.Sprintf("%v %+v %#v", err, err, err), log.String(), string(asJSON), string(asYAML),
-		fmt.Sprintf("%v", cfg), fmt.Sprintf("%+v", cfg), fmt.Sprintf("%#v", cfg), fmt.Sprintf("%+v", &cfg), fmt.Sprintf("%s %q %x", cfg.NATS.Token, cfg.NATS.URL, cfg.Aliyun.AccessKeyID),
+		fmt.Sprintf("%v", cfg), fmt.Sprintf("%+v", cfg), fmt.Sprintf("%#v", cfg), fmt.Sprintf("%+v", &cfg),
+		fmt.Sprintf("%s %q %x %d", cfg.NATS.Token, cfg.NATS.URL, cfg.Aliyun.AccessKeyID, cfg.NATS.URL), fmt.Sprintf("%s %q %x %d", cfg.NATS.URL, cfg.Aliyun.AccessKeyID, cfg.NATS.Token, cfg.Aliyun.AccessKeyID),
 		strings.Join(cfg.Warnings, "\n"),
 	} {
 		assert.NotContains(t, shown, hidden)

@@ -1,9 +1,7 @@
 package config
 
 import (
-	"encoding/json"
 	"fmt"
-	"log/slog"
 	"math"
 	"strings"
 	"testing"
@@ -76,28 +74,6 @@ func TestKeyIDMask(t *testing.T) {
 	for id, want := range map[string]string{"": "", "a": "****", "1234567": "****", "LTAI5tTestKeyId": "LTAI****"} {
 		assert.Equal(t, want, NewKeyID(id).String())
 		assert.Equal(t, id, NewKeyID(id).Reveal())
-	}
-}
-
-// TestMaskingTypes prints each masking type every way there is.
-func TestMaskingTypes(t *testing.T) {
-	t.Parallel()
-	const hidden = "hidden"
-	for _, value := range []any{NewKeyID("LTAI" + hidden + "56"), NewServerURLs("nats://user:" + hidden + "@host")} {
-		holder := struct{ Value any }{value}
-		var texts []string
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-			texts = append(texts, fmt.Sprintf(verb, value), fmt.Sprintf(verb, holder), fmt.Sprintf(verb, &holder))
-		}
-		asJSON, err := json.Marshal(holder)
-		require.NoError(t, err)
-		var log strings.Builder
-		slog.New(slog.NewTextHandler(&log, nil)).Info("settings", "value", value, "holder", holder)
-		for _, text := range append(texts, string(asJSON), log.String()) {
-			assert.NotContains(t, text, hidden)
-			assert.NotContains(t, text, fmt.Sprintf("%x", hidden))
-			assert.NotEmpty(t, text)
-		}
 	}
 }
 
