@@ -12,7 +12,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/cli/request"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
 	"github.com/passcode-worker/passcode-worker/internal/config"
-	"github.com/passcode-worker/passcode-worker/internal/lab/benchcmd"
+	"github.com/passcode-worker/passcode-worker/internal/lab/bench"
 	"github.com/passcode-worker/passcode-worker/internal/lab/demo"
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
 	"github.com/passcode-worker/passcode-worker/internal/lab/serve"
@@ -35,7 +35,7 @@ type cli struct {
 	Provision provisionCmd `cmd:"" help:"Create the streams, buckets and the consumer that are missing."`
 	ConfigCmd configCmd    `cmd:"" name:"config" help:"Work with the settings."`
 	Emulator  serve.Cmd    `cmd:"" help:"Serve a local Aliyun SMS for tests and trials."`
-	Bench     benchcmd.Cmd `cmd:"" help:"Measure how many jobs a second this machine does. Needs nothing installed."`
+	Bench     bench.Cmd    `cmd:"" help:"Measure how many jobs a second this machine does. Needs nothing installed."`
 	Health    healthCmd    `cmd:"" help:"Ask a running worker whether it is ready."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }

@@ -1,12 +1,5 @@
 package bench
 
-import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-)
-
 // Audit holds what the emulator accepted against the book.
 type Audit struct {
 	// Accepted is how many messages the emulator accepted.
@@ -38,33 +31,19 @@ func NewAuditor(r Requests) *Auditor { return &Auditor{requests: r} }
 // Accepted is how many messages were read.
 func (a *Auditor) Accepted() int { return a.audit.Accepted }
 
-// Read takes messages as the emulator lists them, one JSON object a line. Where
-// it fails, those before the failure were taken.
-func (a *Auditor) Read(r io.Reader) error {
-	lines := json.NewDecoder(r)
-	for {
-		var message struct {
-			OutID string `json:"out_id"`
-		}
-		err := lines.Decode(&message)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read what the emulator accepted: %w", err)
-		}
-		a.audit.Accepted++
-		i, ours := a.requests.Index(message.OutID)
-		switch {
-		case !ours:
-			a.audit.Strange++
-		case !a.accepted.set(i):
-			a.audit.Doubled++
-		}
+// Add takes a message that the emulator accepted, by the request id that it bears.
+func (a *Auditor) Add(outID string) {
+	a.audit.Accepted++
+	i, ours := a.requests.Index(outID)
+	switch {
+	case !ours:
+		a.audit.Strange++
+	case !a.accepted.set(i):
+		a.audit.Doubled++
 	}
 }
 
-// Close compares with the book, when nothing is under way any more.
+// Close compares with the book, when nothing is in progress any more.
 func (a *Auditor) Close(b *Book) Audit {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -88,4 +67,24 @@ func (a *Auditor) Close(b *Book) Audit {
 // Clean reports whether every job is final, and everything sent exactly once.
 func (a Audit) Clean() bool {
 	return a.Doubled+a.Lost+a.NotAccepted+a.Denied+a.Strange == 0
+}
+
+// bits is a set of indexes, one bit each.
+type bits struct{ words []uint64 }
+
+// set adds an index and reports whether it was new.
+func (b *bits) set(i int) bool {
+	for len(b.words) <= i/64 {
+		b.words = append(b.words, 0)
+	}
+	word, mask := &b.words[i/64], uint64(1)<<(i%64)
+	if *word&mask != 0 {
+		return false
+	}
+	*word |= mask
+	return true
+}
+
+func (b *bits) has(i int) bool {
+	return i/64 < len(b.words) && b.words[i/64]&(1<<(i%64)) != 0
 }

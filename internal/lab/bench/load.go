@@ -21,7 +21,7 @@ type Load struct {
 	// Rate is how many jobs to publish a second, whatever becomes of them; 0: as
 	// fast as they are done.
 	Rate float64
-	// Window is how many jobs may be under way at once where there is no rate.
+	// Window is how many jobs may be in progress at once where there is no rate.
 	Window int
 	// Publish has the stream take the job with that index.
 	Publish func(ctx context.Context, i int) error
@@ -31,8 +31,8 @@ type Load struct {
 type Drive struct {
 	load   Load
 	book   *Book
-	places chan struct{} // of jobs under way
-	next   atomic.Int64
+	places chan struct{} // of jobs in progress
+	taken  atomic.Int64
 }
 
 // NewDrive returns a drive that has not begun.
@@ -64,7 +64,7 @@ func (d *Drive) Run(ctx context.Context) error {
 	for range min(publishers, d.load.Jobs) {
 		running.Go(func() {
 			for {
-				i, due, ok := d.turn(publishing, began)
+				i, due, ok := d.next(publishing, began)
 				if !ok {
 					return
 				}
@@ -86,9 +86,9 @@ func (d *Drive) Run(ctx context.Context) error {
 	return nil
 }
 
-// turn waits until another job is to be published, and returns its index and
+// next waits until another job is to be published, and returns its index and
 // when that was. ok is false where there is none.
-func (d *Drive) turn(ctx context.Context, began time.Time) (i int, due time.Time, ok bool) {
+func (d *Drive) next(ctx context.Context, began time.Time) (i int, due time.Time, ok bool) {
 	if d.load.Rate == 0 {
 		select {
 		case d.places <- struct{}{}:
@@ -96,7 +96,7 @@ func (d *Drive) turn(ctx context.Context, began time.Time) (i int, due time.Time
 			return 0, time.Time{}, false
 		}
 	}
-	i = int(d.next.Add(1) - 1)
+	i = int(d.taken.Add(1) - 1)
 	if i >= d.load.Jobs || ctx.Err() != nil {
 		d.Freed() // or whoever waits for the place would wait for ever
 		return 0, time.Time{}, false

@@ -1,22 +1,40 @@
 package bench
 
 import (
-	"cmp"
+	"math"
 	"slices"
 	"time"
 )
 
 // Sample is one look at a run.
 type Sample struct {
-	// Elapsed is the time since the run began.
-	Elapsed time.Duration
+	Type string `json:"type"` // "sample"
+	// Seconds is the time since the run began.
+	Seconds float64 `json:"seconds"`
 	Progress
-	// Rate is how many jobs became final a second since the sample before.
-	Rate float64
+	// PerSecond is how many jobs became final a second since the sample before.
+	PerSecond float64 `json:"jobs_per_second"`
 	// Worker is what the workers use together. Rest is the process that holds the
 	// broker and publishes the jobs.
-	Worker, Emulator, Rest Usage
+	Worker   Usage `json:"worker"`
+	Emulator Usage `json:"emulator"`
+	Rest     Usage `json:"broker_and_bench"`
 }
+
+// Elapsed is the time since the run began.
+func (s Sample) Elapsed() time.Duration { return time.Duration(s.Seconds * float64(time.Second)) }
+
+// newSample is a sample of what was done since another one.
+func newSample(elapsed time.Duration, p Progress, before Sample) Sample {
+	s := Sample{Type: "sample", Seconds: elapsed.Round(time.Millisecond).Seconds(), Progress: p}
+	if took := s.Seconds - before.Seconds; took > 0 {
+		s.PerSecond = rounded(float64(s.Final-before.Final)/took, 10)
+	}
+	return s
+}
+
+// rounded leaves out the digits that say nothing: parts of a unit are kept.
+func rounded(f, parts float64) float64 { return math.Round(f*parts) / parts }
 
 // settled is how many samples, one a second, a figure of memory is the median
 // of: by chance a single one comes right before or right after a collection of
@@ -49,11 +67,7 @@ func (t *Trend) Add(s Sample) {
 		t.late = slices.Delete(t.late, 0, 1)
 	}
 	t.late = append(t.late, s.Worker)
-	t.most = Usage{
-		Resident: max(t.most.Resident, s.Worker.Resident), HeapInUse: max(t.most.HeapInUse, s.Worker.HeapInUse),
-		HeapLive: max(t.most.HeapLive, s.Worker.HeapLive), Goroutines: max(t.most.Goroutines, s.Worker.Goroutines),
-		Files: max(t.most.Files, s.Worker.Files), CPU: max(t.most.CPU, s.Worker.CPU),
-	}
+	t.most = each([]Usage{t.most, s.Worker}, slices.Max)
 }
 
 // Early is the usage after the first jobs, Late that at the end, each the median
@@ -72,21 +86,50 @@ func median(samples []Usage) Usage {
 	if len(samples) == 0 {
 		return Usage{}
 	}
-	return Usage{
-		Resident:   middle(samples, func(u Usage) int64 { return u.Resident }),
-		HeapInUse:  middle(samples, func(u Usage) int64 { return u.HeapInUse }),
-		HeapLive:   middle(samples, func(u Usage) int64 { return u.HeapLive }),
-		Goroutines: middle(samples, func(u Usage) int64 { return u.Goroutines }),
-		Files:      middle(samples, func(u Usage) int64 { return u.Files }),
-		CPU:        middle(samples, func(u Usage) time.Duration { return u.CPU }),
-	}
+	return each(samples, func(values []int64) int64 {
+		slices.Sort(values)
+		return values[len(values)/2]
+	})
 }
 
-func middle[T cmp.Ordered](samples []Usage, of func(Usage) T) T {
-	values := make([]T, len(samples))
-	for i, u := range samples {
-		values[i] = of(u)
+// Summary is what came of a run: its last look, and what lies behind it. Its CPU
+// times are those of one core.
+type Summary struct {
+	Sample        // Type is "summary", PerSecond that of the whole run
+	Memory Memory `json:"worker"`
+	CPU    CPU    `json:"cpu_seconds_per_job"`
+	Audit  Audit  `json:"audit"`
+}
+
+// Memory is what the workers together used, early in the run, at its end, and at
+// most. Early is nil where the run ended before.
+type Memory struct {
+	After int    `json:"early_after_jobs"`
+	Early *Usage `json:"early,omitempty"`
+	Late  Usage  `json:"late"`
+	Most  Usage  `json:"most"`
+}
+
+// CPU is the processor time that each part took for a job, in seconds.
+type CPU struct {
+	Worker   float64 `json:"worker"`
+	Emulator float64 `json:"emulator"`
+	Rest     float64 `json:"broker_and_bench"`
+}
+
+// summarise draws up what lies between the first and the last look at a run.
+func summarise(first, last Sample, trend *Trend, audit Audit) Summary {
+	last.Type = "summary"
+	s := Summary{Sample: last, Audit: audit, Memory: Memory{After: trend.After, Late: trend.Late(), Most: trend.Most()}}
+	if early, ok := trend.Early(); ok {
+		s.Memory.Early = &early
 	}
-	slices.Sort(values)
-	return values[len(values)/2]
+	perJob := func(first, last Usage) float64 {
+		if total := (last.CPU - first.CPU); audit.Accepted > 0 && total > 0 {
+			return rounded(total.Seconds()/float64(audit.Accepted), 1e7)
+		}
+		return 0
+	}
+	s.CPU = CPU{perJob(first.Worker, last.Worker), perJob(first.Emulator, last.Emulator), perJob(first.Rest, last.Rest)}
+	return s
 }

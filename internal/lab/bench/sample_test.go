@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -54,34 +55,38 @@ func TestTrendOfAShortRun(t *testing.T) {
 
 func TestParseMetrics(t *testing.T) {
 	t.Parallel()
-	u, err := ParseMetrics(strings.NewReader(`# HELP go_goroutines Number of goroutines that currently exist.
+	u, err := parseMetrics(strings.NewReader(`# HELP go_goroutines Number of goroutines that currently exist.
 # TYPE go_goroutines gauge
 go_goroutines 42
+# TYPE go_memstats_heap_inuse_bytes gauge
 go_memstats_heap_inuse_bytes 1.8e+07
+# TYPE go_gc_heap_live_bytes gauge
 go_gc_heap_live_bytes 9.5e+06
+# TYPE process_resident_memory_bytes gauge
 process_resident_memory_bytes 6.2e+07
+# TYPE process_open_fds gauge
 process_open_fds 211
+# TYPE process_cpu_seconds_total counter
 process_cpu_seconds_total 12.34
 passcode_requests_total{status="sent"} 7
-something else entirely
 `))
 	require.NoError(t, err)
 	assert.Equal(t, Usage{
 		Resident: 62e6, CPU: 12340 * time.Millisecond, HeapInUse: 18e6, HeapLive: 9.5e6, Goroutines: 42, Files: 211,
 	}, u)
-	assert.Equal(t, int64(84), u.Plus(u).Goroutines)
+	assert.Equal(t, int64(84), each([]Usage{u, u}, sum).Goroutines)
 
-	_, err = ParseMetrics(strings.NewReader("go_goroutines many\n"))
-	require.ErrorContains(t, err, "go_goroutines")
+	_, err = parseMetrics(strings.NewReader("go_goroutines many\n"))
+	require.Error(t, err)
 }
 
 func TestProcessUsage(t *testing.T) {
 	t.Parallel()
-	assert.Zero(t, ProcessUsage(-1))
+	assert.Zero(t, processUsage(-1))
 	if _, err := os.Stat("/proc/self/stat"); err != nil {
 		t.Skip("no /proc here")
 	}
-	u := ProcessUsage(os.Getpid())
+	u := processUsage(os.Getpid())
 	assert.Greater(t, u.Resident, int64(1<<20))
 	assert.Less(t, u.Resident, int64(1<<34))
 }
@@ -89,15 +94,27 @@ func TestProcessUsage(t *testing.T) {
 func TestSummarise(t *testing.T) {
 	t.Parallel()
 	first := Sample{Worker: Usage{CPU: time.Second}, Rest: Usage{CPU: 3 * time.Second}}
-	last := Sample{Elapsed: 10 * time.Second, Worker: Usage{CPU: 5 * time.Second}, Rest: Usage{CPU: 4 * time.Second}}
-	last.Published, last.Final = 10_000, 9_999
-	last.Latency = Latency{P50: 123456789}
-	s := Summarise(first, last, &Trend{After: 5}, Audit{Accepted: 10_000})
+	last := newSample(10*time.Second, Progress{Published: 10_000, Final: 9_999, Latency: Latency{P50: 123456789}}, Sample{})
+	last.Worker, last.Rest = Usage{CPU: 5 * time.Second}, Usage{CPU: 4 * time.Second}
+	s := summarise(first, last, &Trend{After: 5}, Audit{Accepted: 10_000})
 	assert.InDelta(t, 999.9, s.PerSecond, 1e-9)
 	assert.InDelta(t, .0004, s.CPU.Worker, 1e-9)
 	assert.InDelta(t, .0001, s.CPU.Rest, 1e-9)
 	assert.Zero(t, s.CPU.Emulator, "not told")
-	assert.InDelta(t, .1235, s.Latency.P50, 1e-9)
 	assert.Nil(t, s.Memory.Early)
-	assert.Zero(t, Summarise(Sample{}, Sample{}, &Trend{}, Audit{}).PerSecond)
+	assert.Zero(t, newSample(0, Progress{}, Sample{}).PerSecond)
+
+	text, err := json.Marshal(s)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"type":"summary","seconds":10,"published":10000,"final":9999,"statuses":null,"jobs_per_second":999.9,
+		"latency_seconds":{"p50":0.1235,"p95":0,"p99":0,"max":0},
+		"worker":{"early_after_jobs":5,"late":{"resident_bytes":0},"most":{"resident_bytes":0}},
+		"cpu_seconds_per_job":{"worker":0.0004,"emulator":0,"broker_and_bench":0.0001},
+		"emulator":{"resident_bytes":0},"broker_and_bench":{"resident_bytes":0},
+		"audit":{"accepted":10000,"doubled":0,"lost":0,"not_accepted":0,"denied":0,"strange":0}}`, string(text))
+	text, err = json.Marshal(last)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"type":"sample","seconds":10,"published":10000,"final":9999,"statuses":null,"jobs_per_second":999.9,
+		"latency_seconds":{"p50":0.1235,"p95":0,"p99":0,"max":0},"worker":{"resident_bytes":0},
+		"emulator":{"resident_bytes":0},"broker_and_bench":{"resident_bytes":0}}`, string(text))
 }

@@ -1,14 +1,12 @@
 package bench
 
 import (
-	"bufio"
-	"bytes"
-	"fmt"
 	"io"
-	"os"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/procfs"
 )
 
 // Usage is what one process uses. What can't be learned is 0.
@@ -26,72 +24,65 @@ type Usage struct {
 	Files      int64 `json:"open_files,omitempty"`
 }
 
-// Plus is what two processes use together.
-func (u Usage) Plus(v Usage) Usage {
+// each makes one figure of the same figure of several usages.
+func each(usages []Usage, f func([]int64) int64) Usage {
+	of := func(figure func(Usage) int64) int64 {
+		values := make([]int64, len(usages))
+		for i, u := range usages {
+			values[i] = figure(u)
+		}
+		return f(values)
+	}
 	return Usage{
-		Resident: u.Resident + v.Resident, CPU: u.CPU + v.CPU,
-		HeapInUse: u.HeapInUse + v.HeapInUse, HeapLive: u.HeapLive + v.HeapLive,
-		Goroutines: u.Goroutines + v.Goroutines, Files: u.Files + v.Files,
+		Resident:   of(func(u Usage) int64 { return u.Resident }),
+		CPU:        time.Duration(of(func(u Usage) int64 { return int64(u.CPU) })),
+		HeapInUse:  of(func(u Usage) int64 { return u.HeapInUse }),
+		HeapLive:   of(func(u Usage) int64 { return u.HeapLive }),
+		Goroutines: of(func(u Usage) int64 { return u.Goroutines }),
+		Files:      of(func(u Usage) int64 { return u.Files }),
 	}
 }
 
-// ParseMetrics reads a worker's usage from its /metrics, in the text format of
-// Prometheus.
-func ParseMetrics(r io.Reader) (Usage, error) {
-	var u Usage
-	whole := map[string]*int64{
-		"process_resident_memory_bytes": &u.Resident,
-		"go_memstats_heap_inuse_bytes":  &u.HeapInUse,
-		"go_gc_heap_live_bytes":         &u.HeapLive,
-		"go_goroutines":                 &u.Goroutines,
-		"process_open_fds":              &u.Files,
+func sum(values []int64) (total int64) {
+	for _, v := range values {
+		total += v
 	}
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		name, text, found := strings.Cut(lines.Text(), " ")
-		field, wanted := whole[name]
-		if !found || !wanted && name != "process_cpu_seconds_total" {
-			continue
-		}
-		value, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			return Usage{}, fmt.Errorf("metric %s: %q is no number", name, text)
-		}
-		if wanted {
-			*field = int64(value)
-		} else {
-			u.CPU = time.Duration(value * float64(time.Second))
-		}
-	}
-	return u, lines.Err()
+	return total
 }
 
-// clockTick is the unit of /proc/PID/stat, on every Linux that Go runs on.
-const clockTick = time.Second / 100
+// parseMetrics reads a worker's usage from its /metrics.
+func parseMetrics(r io.Reader) (Usage, error) {
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(r)
+	if err != nil {
+		return Usage{}, err
+	}
+	value := func(name string) float64 {
+		for _, m := range families[name].GetMetric() {
+			return m.GetGauge().GetValue() + m.GetCounter().GetValue() // one of them is there
+		}
+		return 0
+	}
+	return Usage{
+		Resident:   int64(value("process_resident_memory_bytes")),
+		CPU:        time.Duration(value("process_cpu_seconds_total") * float64(time.Second)),
+		HeapInUse:  int64(value("go_memstats_heap_inuse_bytes")),
+		HeapLive:   int64(value("go_gc_heap_live_bytes")),
+		Goroutines: int64(value("go_goroutines")),
+		Files:      int64(value("process_open_fds")),
+	}, nil
+}
 
-// ProcessUsage is the usage of any process of this machine, where it has a
+// processUsage is the usage of any process of this machine, where it has a
 // Linux kernel's /proc; elsewhere it is zero.
-func ProcessUsage(pid int) Usage {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+func processUsage(pid int) Usage {
+	process, err := procfs.NewProc(pid)
 	if err != nil {
 		return Usage{}
 	}
-	// The second field is the name in parentheses, which may itself hold some.
-	_, rest, _ := bytes.Cut(stat[max(bytes.LastIndexByte(stat, ')'), 0):], []byte(" "))
-	fields := strings.Fields(string(rest)) // from the third, the state, on
-	const user, system, resident = 14 - 3, 15 - 3, 24 - 3
-	if len(fields) <= resident {
+	stat, err := process.Stat()
+	if err != nil {
 		return Usage{}
 	}
-	number := func(i int) int64 {
-		n, err := strconv.ParseInt(fields[i], 10, 64)
-		if err != nil {
-			return 0
-		}
-		return n
-	}
-	return Usage{
-		Resident: number(resident) * int64(os.Getpagesize()),
-		CPU:      time.Duration(number(user)+number(system)) * clockTick,
-	}
+	return Usage{Resident: int64(stat.ResidentMemory()), CPU: time.Duration(stat.CPUTime() * float64(time.Second))}
 }

@@ -13,8 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
-	"github.com/passcode-worker/passcode-worker/internal/config"
-	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/fault"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -94,9 +93,11 @@ func scenes(burst int) []scene {
 				if err := st.untilAccepted(ctx, "demo-killed"); err != nil {
 					return err
 				}
-				st.worker.Kill()
+				st.Kill(st.worker)
 				st.screen.note("kill -9; another worker starts")
-				return st.startWorker(ctx)
+				var err error
+				st.worker, err = st.StartWorker(ctx)
+				return err
 			},
 			check: expect("recovered, 1 attempt", func(r passcode.Result) bool { return r.Recovered && r.Attempts == 1 }),
 		},
@@ -124,17 +125,16 @@ type row struct {
 	extra  string
 }
 
+// patience bounds how long one scene may take.
+const patience = 45 * time.Second
+
 // play plays one scene.
 func (st *stage) play(ctx context.Context, s scene) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, demoPatience, fmt.Errorf("no final result within %s", demoPatience))
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no final result within %s", patience))
 	defer cancel()
 	st.screen.begin(s)
 	if s.fault != "" {
-		f, err := fault.Parse(s.fault + ",phone=" + s.phone)
-		if err != nil {
-			return err
-		}
-		if err := st.emulator.SetFaults([]fault.Fault{f}); err != nil {
+		if err := st.Admin.SetFaults(ctx, s.fault+",phone="+s.phone); err != nil {
 			return err
 		}
 	}
@@ -185,12 +185,12 @@ func (st *stage) end(s scene, r passcode.Result, extra string) error {
 // listen returns the states of a request, from now on.
 func (st *stage) listen(id string) (states chan *nats.Msg, stop func(), err error) {
 	states = make(chan *nats.Msg, 4096)
-	subscription, err := st.link.NC.ChanSubscribe(config.Default().Results.Subject+"."+id, states)
+	subscription, err := st.NC.ChanSubscribe(st.Settings.Results.Subject+"."+id, states)
 	if err != nil {
 		return nil, nil, err
 	}
 	// The subscription must have arrived before the job does.
-	if err := st.link.NC.FlushTimeout(command.Patience); err != nil {
+	if err := st.NC.FlushTimeout(command.Patience); err != nil {
 		return nil, nil, err
 	}
 	return states, func() { _ = subscription.Unsubscribe() }, nil
@@ -228,7 +228,7 @@ func (st *stage) publish(ctx context.Context, s scene) error {
 	if err != nil {
 		return err
 	}
-	_, err = st.link.JS.Publish(ctx, config.Default().Jobs.Subject, data)
+	_, err = st.JS.Publish(ctx, st.Settings.Jobs.Subject, data)
 	return err
 }
 
@@ -249,7 +249,10 @@ func playDuplicate(ctx context.Context, st *stage, s scene) error {
 		}
 		st.screen.state(last)
 	}
-	if n := st.sentTo(s.id); n != 1 {
+	switch n, err := st.sentTo(ctx, s.id); {
+	case err != nil:
+		return err
+	case n != 1:
 		return fmt.Errorf("%d messages for one request", n)
 	}
 	return st.end(s, last, "1 SMS for 4 jobs")
@@ -270,12 +273,12 @@ func playBurst(n int) func(context.Context, *stage, scene) error {
 			if err != nil {
 				return err
 			}
-			if _, err := st.link.JS.PublishAsync(config.Default().Jobs.Subject, data); err != nil {
+			if _, err := st.JS.PublishAsync(st.Settings.Jobs.Subject, data); err != nil {
 				return err
 			}
 		}
 		select {
-		case <-st.link.JS.PublishAsyncComplete():
+		case <-st.JS.PublishAsyncComplete():
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -299,28 +302,29 @@ func playBurst(n int) func(context.Context, *stage, scene) error {
 }
 
 // sentTo counts what Aliyun accepted for a request.
-func (st *stage) sentTo(id string) int {
-	n := 0
-	for _, sent := range st.emulator.Sent() {
+func (st *stage) sentTo(ctx context.Context, id string) (n int, err error) {
+	err = st.Admin.Each(ctx, 0, func(sent emulator.Sent) {
 		if sent.OutID == id {
 			n++
 		}
-	}
-	return n
+	})
+	return n, err
 }
 
 // untilAccepted waits for Aliyun to have accepted the request's message.
 func (st *stage) untilAccepted(ctx context.Context, id string) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for st.sentTo(id) == 0 {
+	for {
+		if n, err := st.sentTo(ctx, id); n > 0 || err != nil {
+			return err
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
-	return nil
 }
 
 // wholeNumber finds a phone number of the demo that is not masked. Right before it
@@ -336,10 +340,10 @@ func leaksIn(log []byte) int {
 
 // summary prints the table and checks what holds over all scenes: nothing was
 // sent twice, and nothing leaked.
-func (st *stage) summary() error {
+func (st *stage) summary(ctx context.Context) error {
 	perRequest := map[string]int{}
-	for _, sent := range st.emulator.Sent() {
-		perRequest[sent.OutID]++
+	if err := st.Admin.Each(ctx, 0, func(sent emulator.Sent) { perRequest[sent.OutID]++ }); err != nil {
+		return err
 	}
 	twice := 0
 	for _, n := range perRequest {
@@ -347,7 +351,7 @@ func (st *stage) summary() error {
 			twice++
 		}
 	}
-	log, err := os.ReadFile(st.logFile.Name())
+	log, err := os.ReadFile(st.log.Name())
 	if err != nil {
 		return err
 	}

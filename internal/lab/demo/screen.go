@@ -24,7 +24,7 @@ func newScreen(w io.Writer) *screen { return &screen{Screen: show.NewScreen(w)} 
 
 func (s *screen) intro(st *stage) {
 	s.Line("%s", s.Paint(show.Bold, "passcode-worker demo"))
-	s.Line("%s", s.Paint(show.Dim, "NATS at "+st.embedded.URL()+" · emulated Aliyun at http://"+st.endpoint))
+	s.Line("%s", s.Paint(show.Dim, "NATS at "+st.NATS+" · emulated Aliyun at "+st.Admin.URL))
 }
 
 // begin opens a scene.
@@ -153,8 +153,8 @@ func (s *screen) totals(accepted, twice, lines, leaks int) {
 // stay tells how to use what goes on serving.
 func (s *screen) stay(st *stage) {
 	s.Line("\nStill serving. Try, in another terminal:")
-	s.Line("  nats -s %s sub 'passcode.result.>'", st.embedded.URL())
-	s.Line("  nats -s %s pub passcode.send '{\"request_id\":\"a1\",\"phone\":\"+85268326366\",\"code\":\"004213\"}'", st.embedded.URL())
-	s.Line("  curl http://%s/_/sent", st.endpoint)
+	s.Line("  nats -s %s sub 'passcode.result.>'", st.NATS)
+	s.Line("  nats -s %s pub passcode.send '{\"request_id\":\"a1\",\"phone\":\"+85268326366\",\"code\":\"004213\"}'", st.NATS)
+	s.Line("  curl %s/_/sent", st.Admin.URL)
 	s.Line("Ctrl-C ends it.")
 }

@@ -1,0 +1,137 @@
+// Package bench measures a system under load: it makes the jobs, keeps the books
+// on what became of each, and holds them against what the emulated Aliyun
+// accepted.
+//
+// A run may last for days. Of a job that is done a few bits are kept, and
+// latencies go into histograms of a fixed size.
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/cli/command"
+	"github.com/passcode-worker/passcode-worker/internal/cli/show"
+	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/lab/system"
+)
+
+const (
+	// defaultJobs is how many jobs a run has that is told nothing.
+	defaultJobs = 20_000
+	// window is how many jobs are in progress for each call that a worker may make,
+	// where jobs are published as fast as they are done: so many that the stream
+	// always has one, so few that latencies still say something.
+	window = 4
+	// earlyJobs is after how many jobs memory is looked at first; a shorter run
+	// looks after a tenth of its jobs.
+	earlyJobs = 50_000
+	// drainWithin is how long a run that was told to stop waits for the jobs in
+	// progress.
+	drainWithin = 15 * time.Second
+	// stillAfter is after how long without a single final result a run ends.
+	stillAfter = 2 * time.Minute
+	// emulatorKeeps is how long the emulator keeps a message: much longer than the
+	// bench takes to read it, and than a worker takes to ask for it.
+	emulatorKeeps = "2m"
+)
+
+// Cmd is "worker bench".
+type Cmd struct {
+	Jobs        int           `placeholder:"N" help:"Publish so many jobs; 20000 where neither this nor --for is given."`
+	For         time.Duration `placeholder:"D" help:"Publish for so long, such as 10m."`
+	Rate        command.Pace  `placeholder:"N/s" help:"Publish so many, such as 500/s, whether or not the workers keep up. Left out: as fast as they are done."`
+	Workers     int           `placeholder:"N" default:"1" help:"How many workers to start (${default})."`
+	Concurrency int           `placeholder:"N" help:"Calls that each worker makes at a time (worker.concurrency)."`
+	Latency     time.Duration `placeholder:"D" default:"50ms" help:"How long the emulated Aliyun takes for an answer (${default})."`
+	Dir         string        `placeholder:"DIR" help:"Where to make a folder for the broker's data, about 1.5 KB a job; removed at the end. Left out: the system's folder for temporary files."`
+	JSON        bool          `name:"json" help:"One JSON object a line: a sample each second, at the end the summary."`
+}
+
+// Help is shown below the flags' own.
+func (*Cmd) Help() string {
+	return `Starts a broker, an emulated Aliyun and workers on this machine, publishes jobs, each to a number of its own, and tells how many a second were done, how long each took, and what the workers used. At the end what the emulator accepted is held against every single job. Some jobs before the first warm the workers up; they don't count.
+
+Nothing leaves this machine: the workers know no Aliyun but the emulated one. They take worker.*, retry.*, limits.phone and Aliyun's timeouts from your settings; the broker, the account and everything else is the bench's own.
+
+Exit status 1 where a job was lost, sent twice or not final at the end. Ctrl-C ends a run with what it has; a second one leaves at once.
+
+  worker bench
+  worker bench --rate 500/s --for 10m
+  worker bench --jobs 1000000 --rate 500/s --json > bench.jsonl`
+}
+
+// check finds what the parser can't see.
+func (b *Cmd) check() error {
+	switch {
+	case b.Jobs < 0 || b.Jobs > MaxJobs:
+		return fmt.Errorf("--jobs must be 1 to %d", MaxJobs)
+	case b.For < 0:
+		return errors.New("--for must be longer than nothing")
+	case b.Workers < 1 || b.Workers > 64:
+		return errors.New("--workers must be 1 to 64")
+	case b.Latency < 0:
+		return errors.New("--latency must not be negative")
+	}
+	return nil
+}
+
+// Run measures, and fails where a job did not end as it should.
+func (b *Cmd) Run(e *command.Env) error {
+	if err := b.check(); err != nil {
+		return command.Usagef("worker bench: %w", err)
+	}
+	cfg, err := b.settings(e)
+	if err != nil {
+		return err
+	}
+	s, err := system.Start(e.Stop, system.Options{
+		Name: "bench", Dir: b.Dir, Environ: e.Environ, Settings: cfg,
+		Emulator: []string{"--latency", b.Latency.String(), "--keep", emulatorKeeps},
+	})
+	if err != nil {
+		return command.Stopped(e.Stop, err)
+	}
+	defer func() {
+		if err := s.Stop(); err != nil {
+			show.Say(e.Stderr, "worker bench: %v", err)
+		}
+	}()
+	r := &run{e: e, b: b, System: s, screen: newScreen(e, b, cfg.Worker.Concurrency)}
+	for range b.Workers {
+		w, err := s.StartWorker(e.Stop)
+		if err != nil {
+			return command.Stopped(e.Stop, err)
+		}
+		r.workers = append(r.workers, w)
+	}
+	return r.measure()
+}
+
+// settings are those of the workers, as far as they are the operator's.
+func (b *Cmd) settings(e *command.Env) (config.Config, error) {
+	cfg, err := e.Settings(false)
+	if err != nil {
+		return cfg, err
+	}
+	if b.Concurrency != 0 {
+		cfg.Worker.Concurrency = b.Concurrency
+	}
+	if b.Latency >= cfg.Aliyun.Timeout { // every call would be in doubt
+		return cfg, command.Usagef("worker bench: --latency must be shorter than aliyun.timeout, which is %s", show.Roughly(cfg.Aliyun.Timeout))
+	}
+	return cfg, cfg.Validate()
+}
+
+// jobs is how many jobs the run has at most.
+func (b *Cmd) jobs() int {
+	switch {
+	case b.Jobs > 0:
+		return b.Jobs
+	case b.For > 0:
+		return MaxJobs
+	default:
+		return defaultJobs
+	}
+}

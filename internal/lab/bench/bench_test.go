@@ -1,0 +1,128 @@
+package bench
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/cli/show"
+	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+func TestWarmUp(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct{ concurrency, qps, workers, want int }{
+		{256, 0, 1, 1024},
+		{256, 0, 3, 3072},
+		{1, 0, 1, 4},
+		{4096, 0, 64, warmUpMost},
+		{256, 100, 1, 200},
+		{256, 100, 3, 600},
+		{256, 5000, 1, 1024},
+	} {
+		cfg := config.Default()
+		cfg.Worker.Concurrency, cfg.Aliyun.MaxQPS = row.concurrency, row.qps
+		assert.Equal(t, row.want, warmUpJobs(cfg, row.workers), row)
+	}
+}
+
+// longRun is a summary with figures as large as they get.
+func longRun() Summary {
+	u := Usage{Resident: 1_234_567_890, HeapInUse: 934_567_890, HeapLive: 834_567_890, Goroutines: 12345, Files: 1234}
+	return Summary{
+		Sample: Sample{
+			Seconds: 36_000, PerSecond: 5000, Emulator: u, Rest: u, Progress: Progress{
+				Published: 18_000_000, Final: 18_000_000, Statuses: map[passcode.Status]int{passcode.StatusSent: 18_000_000},
+				Latency: Latency{
+					P50: 51200 * time.Microsecond, P95: 123400 * time.Microsecond, P99: 1234500 * time.Microsecond, Max: 123456700 * time.Microsecond,
+				},
+			},
+		},
+		CPU:    CPU{Worker: .00041, Emulator: .00014, Rest: .00024},
+		Memory: Memory{After: 50_000, Early: &u, Late: u, Most: u},
+		Audit:  Audit{Accepted: 18_000_000},
+	}
+}
+
+func TestSummaryText(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	s := &screen{Screen: &show.Screen{W: &out}, out: &out, b: &Cmd{}}
+	require.NoError(t, s.summary(longRun()))
+	for _, want := range []string{
+		"18,000,000 jobs in 10h: 5,000 a second", "p50 51.2ms, p95 123ms, p99 1.23s", "AFTER 50,000", "+0.0 %",
+		"worker 0.41 ms", "The emulator accepted 18,000,000 of 18,000,000 jobs: none lost, none sent twice.",
+	} {
+		assert.Contains(t, out.String(), want)
+	}
+	holdWidth(t, out.String())
+
+	out.Reset()
+	bad := longRun()
+	bad.Memory.Early = nil
+	bad.Audit.Doubled, bad.Audit.Lost = 2, 1
+	require.NoError(t, s.summary(bad))
+	assert.Contains(t, out.String(), "2 messages were one too many for their request")
+	assert.Contains(t, out.String(), "1 jobs were published and have no final result")
+	assert.Contains(t, out.String(), "too short")
+	assert.NotContains(t, out.String(), "none lost")
+	holdWidth(t, out.String())
+}
+
+// TestPicture is drawn over the one before, within the usual 80 columns.
+func TestPicture(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	s := &screen{Screen: &show.Screen{W: &out, Terminal: true}, out: &out, live: true, b: &Cmd{For: time.Hour, Rate: 500, Workers: 1}}
+	s.begin(1024)
+	assert.Contains(t, out.String(), "1h of jobs, 500 a second")
+	assert.Contains(t, out.String(), "1,024 jobs before that warm it up and don't count")
+	u := longRun().Memory.Late
+	u.CPU = time.Minute
+	now := Sample{Seconds: 1800, PerSecond: 499.7, Worker: u, Emulator: u, Rest: u}
+	now.Published, now.Final, now.Statuses = 901_000, 900_000, map[passcode.Status]int{passcode.StatusSent: 899_000, passcode.StatusExpired: 1000}
+	s.sample(now, Sample{})
+	s.sample(now, Sample{Seconds: now.Seconds - 1, Worker: Usage{CPU: u.CPU - time.Second/2}})
+	text := out.String()
+	assert.Contains(t, text, "\x1b[6A")
+	assert.Contains(t, text, strings.Repeat("█", barWidth/2)+"░", "half of the hour")
+	assert.Contains(t, text, "500/s")
+	assert.Contains(t, text, "CPU 50 %")
+	assert.Contains(t, text, "1,000 in progress")
+	holdWidth(t, text)
+}
+
+var moves = strings.NewReplacer("\r", "", "\x1b[K", "", "\x1b[6A", "")
+
+func holdWidth(t *testing.T, text string) {
+	t.Helper()
+	for line := range strings.Lines(moves.Replace(colours.ReplaceAllString(text, ""))) {
+		assert.LessOrEqual(t, utf8.RuneCountInString(strings.TrimRight(line, "\n")), 80, line)
+	}
+}
+
+func TestThousands(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 1_234_567: "1,234,567"} {
+		assert.Equal(t, want, thousands(n))
+	}
+}
+
+func TestBrief(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		0: "0s", 1234567 * time.Nanosecond: "1.2ms", 123456 * time.Microsecond: "123ms", 1234 * time.Millisecond: "1.23s",
+	} {
+		assert.Equal(t, want, brief(d))
+	}
+}
+
+// colours are what a terminal is told about them.
+var colours = regexp.MustCompile("\x1b\\[[0-9]+m")

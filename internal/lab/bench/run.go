@@ -1,0 +1,326 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/passcode-worker/passcode-worker/internal/cli/command"
+	"github.com/passcode-worker/passcode-worker/internal/cli/show"
+	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/jobs"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
+	"github.com/passcode-worker/passcode-worker/internal/lab/system"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+const (
+	// auditEvery is how often what the emulator accepted is read, a few thousand
+	// messages each time, so that it need not keep it.
+	auditEvery = 5 * time.Second
+	// soon is how often it is looked whether a run is over, so that a short one does
+	// not wait for the next second.
+	soon = 20 * time.Millisecond
+	// warmUpMost is how many jobs warm the workers up at most, and warmUpWithin how
+	// long that may take.
+	warmUpMost   = 10_000
+	warmUpWithin = 2 * time.Minute
+	// pendingResults bounds how many results wait to be read, in messages and in
+	// bytes. What comes beyond is dropped, and found at the end in the records.
+	pendingResults = 1 << 20
+	// publishes is how often a job is published until the stream has said that it
+	// has it. It drops a repeat by its message id.
+	publishes = 5
+)
+
+// run is one measurement. It looks at the system each second and shows it.
+type run struct {
+	e *command.Env
+	b *Cmd
+	*system.System
+	workers []*system.Worker
+	screen  *screen
+
+	requests Requests
+	book     *Book
+	began    time.Time
+	trend    Trend
+	audit    *Auditor
+	audited  time.Time // when what the emulator accepted was last read
+	// first is what the processes had used when the run began.
+	first, last Sample
+	moved       time.Time // when a job last became final, or none was in progress
+}
+
+// measure drives the system and tells what came of it.
+func (r *run) measure() error {
+	n := warmUpJobs(r.Settings, r.b.Workers)
+	r.screen.begin(n)
+	if err := r.warmUp(n); err != nil {
+		return command.Stopped(r.e.Stop, err)
+	}
+	r.began = time.Now()
+	r.moved, r.audited = r.began, r.began
+	r.requests = Requests{Run: strconv.FormatInt(r.began.Unix(), 36)}
+	r.book, r.audit = NewBook(r.began), NewAuditor(r.requests)
+	r.trend.After = min(earlyJobs, r.b.jobs()/10)
+	r.first.Worker, r.first.Emulator, r.first.Rest = r.usage(r.e.Stop)
+	drive, deaf, err := r.drive(Load{
+		Jobs: r.b.jobs(), For: r.b.For, Rate: float64(r.b.Rate), Window: window * r.Settings.Worker.Concurrency * r.b.Workers,
+	}, r.requests, r.book)
+	if err != nil {
+		return err
+	}
+	defer deaf()
+
+	published := make(chan error, 1)
+	go func() { published <- drive.Run(r.e.Stop) }()
+	failure := r.watch(published)
+	r.drain()
+	if failure == nil {
+		failure = r.Ended()
+	}
+	deaf()
+	r.lookUp(r.e.Force)
+	summary, err := r.summary(r.e.Force)
+	if err == nil {
+		err = r.screen.summary(summary)
+	}
+	switch {
+	case r.e.Force.Err() != nil:
+		return errors.New("left at once: jobs may have been in progress")
+	case failure != nil:
+		return errors.Join(fmt.Errorf("the run broke off: %w", failure), err)
+	case err != nil:
+		return err
+	case !summary.Audit.Clean():
+		return command.ErrSaid
+	}
+	return nil
+}
+
+// drive prepares a load, whose results are noted in the book until deaf is called.
+func (r *run) drive(load Load, requests Requests, book *Book) (d *Drive, deaf func(), err error) {
+	load.Publish = func(ctx context.Context, i int) error { return r.publish(ctx, requests.Job(i)) }
+	d = NewDrive(load, book)
+	subscription, err := r.NC.Subscribe(r.Settings.Results.Subject+".>", func(msg *nats.Msg) {
+		if noteResult(requests, book, msg.Data) {
+			d.Freed()
+		}
+	})
+	if err == nil {
+		err = subscription.SetPendingLimits(pendingResults, pendingResults*512)
+	}
+	if err == nil {
+		err = r.NC.FlushTimeout(command.Patience) // the subscription must have arrived before the first job does
+	}
+	return d, func() { _ = subscription.Unsubscribe() }, err
+}
+
+// noteResult notes a result in the book, and reports whether it was news.
+func noteResult(requests Requests, book *Book, data []byte) bool {
+	var result struct {
+		RequestID string          `json:"request_id"`
+		Status    passcode.Status `json:"status"`
+		Final     bool            `json:"final"`
+	}
+	if json.Unmarshal(data, &result) != nil || !result.Final {
+		return false
+	}
+	i, ours := requests.Index(result.RequestID)
+	return ours && book.Ended(i, result.Status, time.Now())
+}
+
+// publish has the stream take a job, as a careful producer does.
+func (r *run) publish(ctx context.Context, job passcode.Job) (err error) {
+	for range publishes {
+		bounded, cancel := context.WithTimeoutCause(ctx, command.Patience, fmt.Errorf("no answer within %s", command.Patience))
+		_, err = jobs.Publish(bounded, r.JS, r.Settings.Jobs.Subject, job)
+		cancel()
+		if err == nil || !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+	}
+	return err
+}
+
+// warmUpJobs is how many jobs warm the workers up: as many as have all of their
+// calls in progress at once, or two seconds' worth where aliyun.max_qps allows fewer.
+func warmUpJobs(cfg config.Config, workers int) int {
+	n := min(window*cfg.Worker.Concurrency*workers, warmUpMost)
+	if qps := cfg.Aliyun.MaxQPS; qps > 0 {
+		n = min(n, 2*qps*workers)
+	}
+	return n
+}
+
+// warmUp has the workers make as many calls at a time as they may, before anything
+// is measured. Some of what that takes a process keeps for ever, such as the memory
+// of its goroutines. In a run at a rate that it keeps up with easily it would need
+// so much when the machine first stumbles, and it would look like a leak.
+func (r *run) warmUp(n int) error {
+	ctx, cancel := context.WithTimeoutCause(r.e.Stop, warmUpWithin,
+		fmt.Errorf("the warm-up did not end within %s", show.Roughly(warmUpWithin)))
+	defer cancel()
+	book := NewBook(time.Now())
+	drive, deaf, err := r.drive(Load{Jobs: n, Window: n}, Requests{Run: "0", WarmUp: true}, book)
+	if err != nil {
+		return err
+	}
+	defer deaf()
+	if err := drive.Run(ctx); err != nil {
+		return err
+	}
+	if err := r.settle(ctx, book); err != nil {
+		return err
+	}
+	return r.Admin.Reset(ctx)
+}
+
+// settle waits until every job is final, as long as every process runs.
+func (r *run) settle(ctx context.Context, book *Book) error {
+	tick := time.NewTicker(soon)
+	defer tick.Stop()
+	for !book.Settled() {
+		select {
+		case <-tick.C:
+			if err := r.Ended(); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// watch looks at the run until everything is published and final, somebody stops
+// it, or nothing more can be expected. It returns why the run broke off, nil where
+// it did not.
+func (r *run) watch(published <-chan error) error {
+	tick, quick := time.NewTicker(time.Second), time.NewTicker(soon)
+	defer tick.Stop()
+	defer quick.Stop()
+	defer r.look() // a run may be shorter than a tick
+	over := false
+	for {
+		select {
+		case err := <-published: // also where the run was stopped
+			if err != nil {
+				return err
+			}
+			over = true
+		case <-quick.C:
+			if over && (r.book.Settled() || r.e.Stop.Err() != nil) {
+				return nil
+			}
+		case <-tick.C:
+			r.look()
+			if err := r.Ended(); err != nil {
+				return err
+			}
+			if time.Since(r.moved) > stillAfter {
+				return fmt.Errorf("no job became final for %s", stillAfter)
+			}
+		}
+	}
+}
+
+// look takes a sample.
+func (r *run) look() {
+	ctx, cancel := context.WithTimeout(r.e.Force, time.Second)
+	defer cancel()
+	s := r.sample(ctx, r.book.Progress(), r.last)
+	if s.Final > r.last.Final || s.Final == s.Published {
+		r.moved = time.Now()
+	}
+	r.screen.sample(s, r.last)
+	r.last = s
+	if time.Since(r.audited) >= auditEvery {
+		reading, cancel := context.WithTimeout(r.e.Force, auditEvery)
+		defer cancel()
+		_ = r.readAccepted(reading) // what is not read now is read the next time
+		r.audited = time.Now()
+	}
+}
+
+// sample is how the run stands. A worker that is too busy to answer uses what it
+// did before.
+func (r *run) sample(ctx context.Context, p Progress, before Sample) Sample {
+	s := newSample(time.Since(r.began), p, before)
+	s.Worker, s.Emulator, s.Rest = r.usage(ctx)
+	r.trend.Add(s)
+	if s.Worker == (Usage{}) {
+		s.Worker = r.last.Worker
+	}
+	return s
+}
+
+// usage asks every worker for its /metrics, and the operating system for the
+// others. Where one doesn't answer, nothing is known of the workers.
+func (r *run) usage(ctx context.Context) (workers, emulator, rest Usage) {
+	usages := make([]Usage, len(r.workers))
+	for i, w := range r.workers {
+		err := system.Call(ctx, http.MethodGet, "http://"+w.HTTP+"/metrics", "", func(body io.Reader) (err error) {
+			usages[i], err = parseMetrics(body)
+			return err
+		})
+		if err != nil {
+			usages = nil
+			break
+		}
+	}
+	return each(usages, sum), processUsage(r.Emulator.PID()), processUsage(os.Getpid())
+}
+
+// readAccepted reads what the emulator accepted since it was last read.
+func (r *run) readAccepted(ctx context.Context) error {
+	return r.Admin.Each(ctx, r.audit.Accepted(), func(s emulator.Sent) { r.audit.Add(s.OutID) })
+}
+
+// drain waits for the jobs in progress, where the run was told to stop.
+func (r *run) drain() {
+	if r.book.Settled() || r.Ended() != nil {
+		return
+	}
+	r.screen.draining()
+	ctx, cancel := context.WithTimeout(r.e.Force, drainWithin)
+	defer cancel()
+	_ = r.settle(ctx, r.book) // what is not final then, the summary tells
+	r.look()
+}
+
+// lookUp reads the records of the jobs whose final result was not heard: what is
+// announced may get lost on its way, what is recorded may not.
+func (r *run) lookUp(ctx context.Context) {
+	bucket, err := r.JS.KeyValue(ctx, r.Settings.Results.Bucket)
+	if err != nil {
+		return // those jobs count as lost, which is as much as is known
+	}
+	for _, i := range r.book.Open() {
+		entry, err := bucket.Get(ctx, r.requests.ID(i))
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			noteResult(r.requests, r.book, entry.Value())
+		}
+	}
+}
+
+// summary is what came of the run.
+func (r *run) summary(ctx context.Context) (Summary, error) {
+	last := r.sample(ctx, r.book.Total(), Sample{})
+	if err := r.readAccepted(ctx); err != nil {
+		return Summary{}, err
+	}
+	return summarise(r.first, last, &r.trend, r.audit.Close(r.book)), nil
+}
