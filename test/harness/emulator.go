@@ -1,16 +1,13 @@
 package harness
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
+	"github.com/passcode-worker/passcode-worker/internal/lab/system"
 )
 
 // The credentials that the emulator accepts and WorkerEnv hands to a worker.
@@ -24,7 +21,6 @@ const (
 const (
 	startTimeout = 30 * time.Second
 	callTimeout  = 10 * time.Second
-	listening    = "listening on "
 )
 
 // Emulator is a local stand-in for Aliyun's SMS service, running as a process.
@@ -36,37 +32,32 @@ type Emulator struct {
 // Admin asks an emulator, wherever it runs, what it accepted, and changes its
 // faults.
 type Admin struct {
-	// URL is its base address, http://127.0.0.1:PORT.
-	URL string
-	t   testing.TB
+	system.Admin
+	t testing.TB
 }
-
-// AdminAt returns the administration of the emulator at a base address.
-func AdminAt(t testing.TB, url string) *Admin { return &Admin{URL: url, t: t} }
 
 // Sent is a message that the emulator accepted.
-type Sent struct {
-	Phone string    `json:"phone"`
-	OutID string    `json:"out_id"`
-	BizID string    `json:"biz_id"`
-	Code  string    `json:"code"`
-	At    time.Time `json:"at"`
-	// TemplateCode and SignName are what the message was sent with.
-	TemplateCode string `json:"template_code"`
-	SignName     string `json:"sign_name"`
-}
+type Sent = emulator.Sent
+
+// AdminAt returns the administration of the emulator at a base address.
+func AdminAt(t testing.TB, url string) *Admin { return &Admin{system.Admin{URL: url}, t} }
 
 // StartEmulator starts `worker emulator` on a free port of the loopback
 // interface, with further arguments such as --limits, and waits until it listens.
 func StartEmulator(t testing.TB, bin string, args ...string) *Emulator {
 	t.Helper()
 	p := StartWorker(t, bin, nil, EmulatorArgs("127.0.0.1:0", args...)...)
-	_, address, _ := strings.Cut(p.WaitFor(listening, startTimeout), listening)
-	parsed, err := url.Parse(strings.TrimSpace(address))
-	if err != nil || parsed.Scheme != "http" || parsed.Hostname() != "127.0.0.1" {
-		t.Fatalf("the emulator listens at %q, which is no http address of the loopback interface", address)
+	ctx, cancel := bounded(startTimeout)
+	defer cancel()
+	admin, err := system.Listening(ctx, p.Process)
+	if err != nil {
+		t.Fatalf("the emulator: %v\n%s", err, p.lastOutput())
 	}
-	return &Emulator{Process: p, Admin: AdminAt(t, "http://"+parsed.Host)}
+	return &Emulator{Process: p, Admin: AdminAt(t, admin.URL)}
+}
+
+func bounded(timeout time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(context.Background(), timeout, fmt.Errorf("the emulator took longer than %v", timeout))
 }
 
 // EmulatorArgs are the arguments of an emulator that listens there, with the
@@ -80,7 +71,7 @@ func EmulatorArgs(listen string, args ...string) []string {
 // WorkerEnv is the environment of a worker that takes jobs from a server and
 // sends them to the emulator; see [WorkerEnv].
 func (e *Emulator) WorkerEnv(natsURL string) map[string]string {
-	return WorkerEnv(natsURL, strings.TrimPrefix(e.URL, "http://"))
+	return WorkerEnv(natsURL, e.Endpoint())
 }
 
 // WorkerEnv is the environment of a worker that takes jobs from a server and
@@ -100,58 +91,30 @@ func WorkerEnv(natsURL, emulator string) map[string]string {
 }
 
 // Sent lists what the emulator accepted, in its order.
-func (a *Admin) Sent() []Sent {
+func (a *Admin) Sent() (sent []Sent) {
 	a.t.Helper()
-	var sent []Sent
-	lines := json.NewDecoder(bytes.NewReader(a.call(http.MethodGet, "/_/sent", nil)))
-	for {
-		var s Sent
-		switch err := lines.Decode(&s); err {
-		case nil:
-			sent = append(sent, s)
-		case io.EOF:
-			return sent
-		default:
-			a.t.Fatalf("read what the emulator sent: %v", err)
-		}
-	}
+	a.call(func(ctx context.Context) (err error) { sent, err = a.Admin.Sent(ctx); return err })
+	return sent
 }
 
-// Reset makes the emulator forget what it accepted.
+// Reset makes the emulator drop what it accepted.
 func (a *Admin) Reset() {
 	a.t.Helper()
-	a.call(http.MethodPost, "/_/reset", nil)
+	a.call(a.Admin.Reset)
 }
 
 // SetFaults posts a body to the emulator's faults, in the form that the
 // emulator documents.
 func (a *Admin) SetFaults(body string) {
 	a.t.Helper()
-	a.call(http.MethodPost, "/_/faults", strings.NewReader(body))
+	a.call(func(ctx context.Context) error { return a.Admin.SetFaults(ctx, body) })
 }
 
-func (a *Admin) call(method, path string, body io.Reader) []byte {
+func (a *Admin) call(f func(context.Context) error) {
 	a.t.Helper()
-	ctx, cancel := context.WithTimeoutCause(context.Background(), callTimeout,
-		fmt.Errorf("the emulator took longer than %v", callTimeout))
+	ctx, cancel := bounded(callTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, a.URL+path, body)
-	if err != nil {
-		a.t.Fatalf("%s %s: %v", method, path, err)
+	if err := f(ctx); err != nil {
+		a.t.Fatalf("%v", err)
 	}
-	// One connection a call: none is left open for a leak check to find.
-	request.Close = true
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		a.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	defer func() { _ = response.Body.Close() }() // read to its end below
-	answer, err := io.ReadAll(response.Body)
-	if err != nil {
-		a.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	if response.StatusCode/100 != 2 {
-		a.t.Fatalf("%s %s: %s: %s", method, path, response.Status, answer)
-	}
-	return answer
 }
