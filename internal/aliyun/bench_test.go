@@ -27,7 +27,7 @@ func BenchmarkSend(b *testing.B) {
 // BenchmarkSendInMemory is our share and the SDK's, without a network.
 func BenchmarkSendInMemory(b *testing.B) {
 	s := newTestSender(b, testOptions("127.0.0.1:1"))
-	s.http.Transport = memory{status: 200, body: []byte(okBody)}
+	s.wire.HTTP.Transport = memory{status: 200, body: []byte(okBody)}
 	msg := testMessage()
 	b.ReportAllocs()
 	for b.Loop() {

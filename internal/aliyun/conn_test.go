@@ -2,10 +2,8 @@ package aliyun
 
 import (
 	"bufio"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -20,106 +18,6 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
-
-// stubConn takes as many bytes of a write as it is told to.
-type stubConn struct {
-	net.Conn
-	take  int
-	wrote int
-}
-
-func (c *stubConn) Write(p []byte) (int, error) {
-	n := min(c.take, len(p))
-	c.wrote += n
-	if n < len(p) {
-		return n, errors.New("broken")
-	}
-	return n, nil
-}
-
-func newAttempt(t *testing.T, clock *testClock, notAfter time.Time) (*attempt, context.Context) {
-	ctx, cancel := context.WithCancelCause(t.Context())
-	t.Cleanup(func() { cancel(nil) })
-	return &attempt{now: clock.Now, notAfter: notAfter, cancel: cancel, done: ctx.Done()}, ctx
-}
-
-func newFenced(a *attempt, take int) (*fencedConn, *stubConn) {
-	stub := &stubConn{take: take}
-	c := &fencedConn{Conn: stub, reading: true}
-	c.attempt.Store(a)
-	return c, stub
-}
-
-func TestAttemptKnowsWhetherBytesLeft(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		name    string
-		takes   []int // of each write of ten bytes
-		written bool
-	}{
-		{"no write", nil, false},
-		{"a whole write", []int{10}, true},
-		{"a part of it", []int{1}, true},
-		{"none of it", []int{0}, false},
-		{"none, then all", []int{0, 10}, true},
-		{"all, then none", []int{10, 0}, true},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			a, _ := newAttempt(t, newTestClock(), time.Time{})
-			c, stub := newFenced(a, 0)
-			for _, stub.take = range test.takes {
-				_, _ = c.Write(make([]byte, 10))
-			}
-			assert.Equal(t, test.written, a.seal())
-			assert.Equal(t, test.written, a.seal(), "asked twice")
-
-			before := stub.wrote
-			stub.take = 10
-			if _, err := c.Write(make([]byte, 10)); !test.written {
-				require.ErrorIs(t, err, errSealed, "nothing leaves after the answer was no")
-				assert.Equal(t, before, stub.wrote)
-			}
-		})
-	}
-}
-
-func TestAttemptLeavesOnOneConnectionOnly(t *testing.T) {
-	t.Parallel()
-	a, ctx := newAttempt(t, newTestClock(), time.Time{})
-	broken, _ := newFenced(a, 0)
-	first, _ := newFenced(a, 10)
-	second, stub := newFenced(a, 10)
-
-	_, err := broken.Write([]byte("x"))
-	require.Error(t, err)
-	_, err = first.Write([]byte("x"))
-	require.NoError(t, err, "a connection that took nothing does not count")
-	_, err = second.Write([]byte("x"))
-	require.ErrorIs(t, err, errSecondWrite)
-	assert.Zero(t, stub.wrote)
-	require.ErrorIs(t, context.Cause(ctx), errSecondWrite)
-}
-
-func TestAttemptIsFencedByBothClocks(t *testing.T) {
-	t.Parallel()
-	now := time.Now() // with a monotonic reading
-	suspended := func() time.Time { return now.Round(0).Add(time.Hour) }
-	a := &attempt{now: suspended, notAfter: now.Add(time.Second)}
-	assert.True(t, a.late())
-	// The wall clock was set back by an hour, and two seconds passed.
-	assert.True(t, (&attempt{now: func() time.Time { return now.Add(2 * time.Second) }, notAfter: now.Add(time.Second)}).late())
-	assert.False(t, (&attempt{now: func() time.Time { return now }, notAfter: now}).late(), "the bound itself is not late")
-	assert.False(t, (&attempt{now: time.Now}).late(), "no bound")
-}
-
-func TestAConnectionOfNobodyWritesNothing(t *testing.T) {
-	t.Parallel()
-	stub := &stubConn{take: 10}
-	_, err := (&fencedConn{Conn: stub}).Write([]byte("x"))
-	require.ErrorIs(t, err, errNoAttempt)
-	assert.Zero(t, stub.wrote)
-}
 
 func newTLSService(t *testing.T, config *tls.Config, answer http.HandlerFunc) (*httptest.Server, *x509.CertPool) {
 	t.Helper()
@@ -234,7 +132,7 @@ func TestTheTransportNeverRepeatsARequestThatWasRead(t *testing.T) {
 	})
 	t.Cleanup(func() { _ = listener.Close(); wg.Wait() })
 	s := newTestSender(t, testOptions(listener.Addr().String()))
-	t.Cleanup(s.http.CloseIdleConnections)
+	t.Cleanup(s.wire.HTTP.CloseIdleConnections)
 
 	require.Equal(t, passcode.ClassOK, s.Send(t.Context(), testMessage(), time.Time{}).Class)
 	outcome := s.Send(t.Context(), testMessage(), time.Time{})

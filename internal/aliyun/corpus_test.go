@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
@@ -176,7 +177,7 @@ func TestSendOfAThousandMalformedAnswers(t *testing.T) {
 		assert.Equal(t, 1, asked(index), "%s: one request, whatever the answer", where)
 		assert.Equal(t, outcome.Class == passcode.ClassOK, outcome.BizID != "", where)
 		assert.NotEmpty(t, outcome.Code, where)
-		assert.LessOrEqual(t, len(outcome.Message), maxMessageBytes, where)
+		assert.LessOrEqual(t, len(outcome.Message), answer.MaxMessageBytes, where)
 		assertNoSecret(t, fmt.Sprintf("%v %+v %#v", outcome, outcome, outcome))
 	})
 	t.Logf("%d malformed answers: %s", corpusSize, &classes)
@@ -196,7 +197,7 @@ func TestLookupOfAThousandMalformedAnswers(t *testing.T) {
 			assert.Equal(t, m.sound.found, foundWord(finding), where)
 			return
 		}
-		var lookup *LookupError
+		var lookup *answer.Failure
 		if assert.ErrorAs(t, err, &lookup, where) {
 			findings.add(string(lookup.Class))
 			assert.NotContains(t, []passcode.Class{passcode.ClassOK, passcode.ClassInDoubt}, lookup.Class, where)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/aliyun/credentials-go/credentials"
+
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/wire"
 )
 
 // How long keys from a provider are used. The SDK's providers renew a session
@@ -22,31 +24,18 @@ const (
 // quote a token, a path or an answer.
 var errCredentials = errors.New("no credentials")
 
-// keys are one set of credentials, as the SDK wants them for one call.
-type keys struct{ model credentials.CredentialModel }
+// keys are one set of credentials, as the SDK wants them for one call. Of its
+// interface the SDK's calls use GetCredential alone.
+type keys struct {
+	credentials.Credential
+	model credentials.CredentialModel
+}
 
-var _ credentials.Credential = (*keys)(nil)
-
-// GetCredential implements the SDK's interface, as the other methods do.
+// GetCredential implements the SDK's interface.
 func (k *keys) GetCredential() (*credentials.CredentialModel, error) {
 	model := k.model // the SDK may write to it
 	return &model, nil
 }
-
-// GetAccessKeyId returns the id.
-func (k *keys) GetAccessKeyId() (*string, error) { return k.model.AccessKeyId, nil }
-
-// GetAccessKeySecret returns the secret.
-func (k *keys) GetAccessKeySecret() (*string, error) { return k.model.AccessKeySecret, nil }
-
-// GetSecurityToken returns the token of temporary keys.
-func (k *keys) GetSecurityToken() (*string, error) { return k.model.SecurityToken, nil }
-
-// GetBearerToken returns nothing: calls are signed with keys.
-func (k *keys) GetBearerToken() *string { return k.model.BearerToken }
-
-// GetType returns "access_key", "sts" or "default".
-func (k *keys) GetType() *string { return k.model.Type }
 
 // String masks: the SDK's own type prints the secret.
 func (k *keys) String() string { return "****" }
@@ -99,7 +88,7 @@ func newKeyRing(c Credentials, now func() time.Time) *keyRing {
 		kind, model.SecurityToken = "sts", &token
 	}
 	model.Type = &kind
-	return &keyRing{now: now, current: &keys{model}}
+	return &keyRing{now: now, current: &keys{model: model}}
 }
 
 // get returns keys, other than the rejected ones where there may be others.
@@ -178,11 +167,11 @@ func (r *keyRing) fetch(from provider) (provider, *keys, error) {
 		}
 	}
 	var model *credentials.CredentialModel
-	err := guard(func() (err error) { model, err = from.GetCredential(); return err })
+	err := wire.Guard(func() (err error) { model, err = from.GetCredential(); return err })
 	if err != nil || model == nil || empty(model.AccessKeyId) || empty(model.AccessKeySecret) {
 		return nil, nil, errCredentials
 	}
-	return from, &keys{*model}, nil
+	return from, &keys{model: *model}, nil
 }
 
 // close waits for a fetch under way: a few seconds at most, by the timeouts that

@@ -155,7 +155,7 @@ func TestKeysMaskThemselves(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 		assert.NotContains(t, fmt.Sprintf(verb, got), "TestKeySecret")
 	}
-	assert.Equal(t, "sts", *got.GetType())
+	assert.Equal(t, "sts", *got.model.Type)
 }
 
 func newSenderWithChain(t *testing.T, service *service, chain *fakeChain) *Sender {

@@ -4,19 +4,15 @@ import (
 	"bufio"
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"log"
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -133,51 +129,6 @@ func TestSendOverTLSThatFailsIsTransient(t *testing.T) {
 	assert.Equal(t, "connect_timeout", outcome.Code)
 }
 
-func TestFaultCodes(t *testing.T) {
-	t.Parallel()
-	wrap := func(err error) error {
-		return &url.Error{Op: "Post", URL: "http://h/?PhoneNumbers=13812345678", Err: &net.OpError{Op: "dial", Err: err}}
-	}
-	live := t.Context()
-	canceled, cancel := context.WithCancel(live)
-	cancel()
-	expired, cancel := context.WithTimeoutCause(live, -1, errCallTimeout)
-	defer cancel()
-	for _, test := range []struct {
-		ctx     context.Context
-		err     error
-		written bool
-		want    string
-	}{
-		{live, wrap(&net.DNSError{Err: "no such host", Name: "h", IsNotFound: true}), false, "dns"},
-		{live, wrap(os.NewSyscallError("connect", syscall.ECONNREFUSED)), false, "connection_refused"},
-		{live, wrap(os.NewSyscallError("connect", syscall.ENETUNREACH)), false, "unreachable"},
-		{live, wrap(os.NewSyscallError("write", syscall.EPIPE)), true, "connection_reset"},
-		{live, wrap(&tlsError{x509.UnknownAuthorityError{}}), false, "tls"},
-		{live, wrap(os.ErrDeadlineExceeded), false, "connect_timeout"},
-		{live, wrap(os.ErrDeadlineExceeded), true, "timeout"},
-		{live, wrap(errors.New("http: server closed idle connection")), true, "connection_closed"},
-		{live, wrap(errors.New("odd")), true, "network"},
-		{live, nil, false, "unsolicited_answer"},
-		{canceled, wrap(context.Canceled), true, "canceled"},
-		{expired, wrap(context.DeadlineExceeded), false, "connect_timeout"},
-		{expired, wrap(context.DeadlineExceeded), true, "timeout"},
-	} {
-		x := &exchange{asked: true, written: test.written, err: test.err}
-		x.now = time.Now
-		outcome := faultOf(test.ctx, x)
-		assert.Equal(t, test.want, outcome.Code, "%v", test.err)
-		assert.NotEmpty(t, faultTexts[outcome.Code])
-		want := passcode.ClassTransient
-		if test.written {
-			want = passcode.ClassInDoubt
-		}
-		assert.Equal(t, want, outcome.Class)
-		assertNoSecret(t, outcome.Message)
-	}
-	assert.Equal(t, "request_not_built", faultOf(live, &exchange{}).Code)
-}
-
 // A server that does everything a server can do to a connection, at random, and
 // many callers at once. Whatever happens, the class must agree with what the
 // server saw: ok is one request, transient none, in_doubt at most one.
@@ -246,7 +197,7 @@ func TestTheClassAgreesWithWhatTheServerSaw(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	s.http.CloseIdleConnections()
+	s.wire.HTTP.CloseIdleConnections()
 
 	mu.Lock()
 	defer mu.Unlock()

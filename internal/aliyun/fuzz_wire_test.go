@@ -17,6 +17,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/wire"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
@@ -35,8 +37,8 @@ func FuzzWire(f *testing.F) {
 			f.Add([]byte(m.wire))
 		}
 	}
-	f.Fuzz(func(t *testing.T, wire []byte) {
-		if len(wire) > 16<<10 {
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if len(raw) > 16<<10 {
 			t.Skip("the corpus has the large ones")
 		}
 		s, err := New(testOptions("127.0.0.1:1"))
@@ -44,7 +46,7 @@ func FuzzWire(f *testing.F) {
 		defer s.Close()
 		var read atomic.Bool
 		served := make(chan struct{})
-		transport := s.http.Transport.(*http.Transport)
+		transport := s.wire.HTTP.Transport.(*http.Transport)
 		transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
 			near, far := net.Pipe()
 			go func() {
@@ -54,26 +56,26 @@ func FuzzWire(f *testing.F) {
 					return
 				}
 				read.Store(true)
-				_, _ = far.Write(wire) // the client may leave in the middle
+				_, _ = far.Write(raw) // the client may leave in the middle
 			}()
-			return newFencedConn(near), nil
+			return wire.Fence(near), nil
 		}
 		outcome := s.Send(t.Context(), testMessage(), time.Time{})
-		s.http.CloseIdleConnections()
+		s.wire.HTTP.CloseIdleConnections()
 		<-served
 
 		require.True(t, read.Load())
 		assertNoSecret(t, fmt.Sprintf("%+v", outcome))
-		checkText(t, outcome.Code, maxCodeBytes)
-		checkText(t, outcome.Message, maxMessageBytes)
+		checkText(t, outcome.Code, answer.MaxCodeBytes)
+		checkText(t, outcome.Message, answer.MaxMessageBytes)
 		require.False(t, outcome.NotMade)
 		require.Equal(t, outcome.Class == passcode.ClassOK, outcome.BizID != "")
 		if outcome.Class == passcode.ClassInDoubt {
 			return
 		}
-		status, members := readWire(t, wire)
+		status, members := readWire(t, raw)
 		code, _ := folded(members, "Code").(string)
-		class, _ := classOf(code)
+		class, _ := answer.ClassOf(code)
 		require.Equal(t, class, outcome.Class, "HTTP %d", status)
 		if class == passcode.ClassOK {
 			require.Equal(t, http.StatusOK, status)
@@ -85,9 +87,9 @@ func FuzzWire(f *testing.F) {
 }
 
 // readWire reads an answer as a client of the library does by itself.
-func readWire(t *testing.T, wire []byte) (status int, members map[string]any) {
+func readWire(t *testing.T, raw []byte) (status int, members map[string]any) {
 	t.Helper()
-	for in := bufio.NewReader(bytes.NewReader(wire)); ; {
+	for in := bufio.NewReader(bytes.NewReader(raw)); ; {
 		response, err := http.ReadResponse(in, &http.Request{Method: http.MethodPost})
 		require.NoError(t, err, "no answer, and yet an outcome")
 		if response.StatusCode >= 100 && response.StatusCode < 200 {
@@ -131,17 +133,17 @@ func FuzzDetails(f *testing.F) {
 		s, err := New(options)
 		require.NoError(t, err)
 		defer s.Close()
-		s.http.Transport = memory{status: status, body: body}
+		s.wire.HTTP.Transport = memory{status: status, body: body}
 		finding, err := s.Lookup(t.Context(), passcode.NewPhone(testPhone), "req-1", noon)
 		assertNoSecret(t, fmt.Sprintf("%v %+v", err, finding))
 		if err != nil {
-			var lookup *LookupError
+			var lookup *answer.Failure
 			require.ErrorAs(t, err, &lookup)
 			require.Zero(t, finding)
 			return
 		}
 		require.Equal(t, http.StatusOK, status)
-		checkText(t, finding.ErrorCode, maxCodeBytes)
+		checkText(t, finding.ErrorCode, answer.MaxCodeBytes)
 		require.Equal(t, finding.State, stateIn(t, body))
 	})
 }
@@ -189,11 +191,11 @@ func FuzzKnock(f *testing.F) {
 		s, err := New(options)
 		require.NoError(t, err)
 		defer s.Close()
-		s.http.Transport = memory{status: status, header: http.Header{"Date": {date}}}
+		s.wire.HTTP.Transport = memory{status: status, header: http.Header{"Date": {date}}}
 		got, err := s.Knock(t.Context())
 		if status == 0 {
-			var inquiry *InquiryError
-			require.True(t, errors.As(err, &inquiry) && inquiry.Reason == Unreachable)
+			var inquiry *answer.Failure
+			require.True(t, errors.As(err, &inquiry) && inquiry.Reason() == answer.Unreachable)
 			return
 		}
 		require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +81,38 @@ func checkSendLeaks(t *testing.T, answer http.HandlerFunc) {
 
 	_, err = s.Lookup(t.Context(), passcode.NewPhone(testPhone), "req-1", noon)
 	assertNoSecret(t, fmt.Sprintf("%v %+v %#v", err, err, err))
+}
+
+// The refusal of a signature goes on with what was signed, and so with number and
+// passcode: as they are, encoded once or twice.
+func TestNoRefusedSignatureCarriesASecretOut(t *testing.T) {
+	t.Parallel()
+	once := url.QueryEscape
+	for name, encoded := range map[string]func(query string) string{
+		"as it is":      func(query string) string { return query },
+		"encoded once":  once,
+		"encoded twice": func(query string) string { return once(once(query)) },
+	} {
+		for _, intro := range []string{
+			"Specified signature is not matched with our calculation. server string to sign is:",
+			"Specified signature does not match our calculation. server StringToSign is ",
+			"server canonical request:\n", "", // and where the words before it are others
+		} {
+			t.Run(name+", "+intro, func(t *testing.T) {
+				t.Parallel()
+				answer := func(w http.ResponseWriter, r *http.Request) {
+					code(400, "SignatureDoesNotMatch", intro+"POST&%2F&"+encoded(r.URL.RawQuery)+" POST\n/\n"+encoded(r.URL.RawQuery))(w, r)
+				}
+				checkSendLeaks(t, answer)
+				s := newTestSender(t, testOptions(newService(t, answer).URL))
+				outcome := s.Send(t.Context(), testMessage(), time.Time{})
+				assert.Equal(t, passcode.ClassAccount, outcome.Class)
+				assert.Equal(t, "SignatureDoesNotMatch", outcome.Code)
+				_, err := s.ReviewSign(t.Context(), "测试签名")
+				assertNoSecret(t, err.Error())
+			})
+		}
+	}
 }
 
 // withoutTime drops a line's time, whose fraction may be the passcode by chance.

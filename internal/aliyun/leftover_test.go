@@ -2,18 +2,15 @@ package aliyun
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
@@ -41,46 +38,4 @@ func TestSendBelievesNoAnswerToAnotherRequest(t *testing.T) {
 		})
 	}
 	wait.Wait()
-}
-
-// What decides it: nothing is written before the transport waits for the answer.
-func TestAWriteAwaitsTheReader(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		name  string
-		event func(c *fencedConn, cancel func())
-		err   error
-	}{
-		{"who comes", func(c *fencedConn, _ func()) { _, _ = c.Read(make([]byte, 1)) }, nil},
-		{"who is gone", func(c *fencedConn, _ func()) { _ = c.Close() }, net.ErrClosed},
-		{"whom nobody waits for any more", func(_ *fencedConn, cancel func()) { cancel() }, errSealed},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithCancelCause(t.Context())
-				defer cancel(nil)
-				near, far := net.Pipe()
-				c := newFencedConn(near)
-				c.attempt.Store(&attempt{now: time.Now, cancel: cancel, done: ctx.Done()})
-				got := make(chan error)
-				go func() {
-					_, err := c.Write([]byte("x"))
-					got <- err
-				}()
-				synctest.Wait()
-				assert.Equal(t, stateOpen, c.attempt.Load().state.Load(), "nothing was written yet")
-
-				ended := make(chan struct{})
-				go func() { defer close(ended); test.event(c, func() { cancel(nil) }) }()
-				if test.err == nil {
-					_, err := far.Read(make([]byte, 1))
-					require.NoError(t, err)
-				}
-				require.ErrorIs(t, <-got, test.err)
-				require.NoError(t, far.Close())
-				<-ended
-			})
-		})
-	}
 }

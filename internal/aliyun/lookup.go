@@ -2,11 +2,11 @@ package aliyun
 
 import (
 	"context"
-	"fmt"
+	"net/http"
+	"strconv"
 	"time"
 
-	dysmsapi "github.com/alibabacloud-go/dysmsapi-20170525/v3/client"
-
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
@@ -23,27 +23,13 @@ const (
 	// midnightMargin is how near to midnight the neighbouring day is asked for
 	// too: our clock and Aliyun's are not the same.
 	midnightMargin = 10 * time.Minute
+	// sendStatusFailed is the one SendStatus of a row that shows that the message did
+	// not arrive; 1 is waiting for the carrier's report, 3 delivered.
+	sendStatusFailed = 2
 )
 
 // beijing is the zone of QuerySendDetails' days: UTC+8, without summer time.
 var beijing = time.FixedZone("UTC+8", 8*60*60)
-
-// Values of a row's SendStatus.
-const sendStatusFailed = 2 // 1 is waiting for the carrier's report, 3 delivered
-
-// LookupError says why a look-up could not tell.
-type LookupError struct {
-	// Class is transient, throttled, account or config (or, of a service that
-	// answers strangely, any other but ok and in_doubt).
-	Class passcode.Class
-	// Code is Aliyun's, or a word of ours.
-	Code string
-	// Answered is true where it was Aliyun itself that gave this answer: it is there.
-	Answered bool
-}
-
-// Error names class and code, and nothing of the message.
-func (e *LookupError) Error() string { return fmt.Sprintf("look up: %s (%s)", e.Code, e.Class) }
 
 // Lookup asks Aliyun what became of the attempts of a request, of which none was
 // made before since. It reads every page of the send details of the phone, of each
@@ -51,25 +37,26 @@ func (e *LookupError) Error() string { return fmt.Sprintf("look up: %s (%s)", e.
 //
 // Where several attempts left a row, one that was accepted outweighs one that
 // could not be delivered. NotFound is no error; it means that all rows were read.
-// How soon after a send its row appears is not documented. An error is a
-// [*LookupError].
+// How soon after a send its row appears is not documented. An error is an
+// [*answer.Failure].
 func (s *Sender) Lookup(ctx context.Context, phone passcode.Phone, requestID string, since time.Time) (domain.Finding, error) {
 	number, _, ok := numberFor(phone)
 	if !ok {
-		return domain.Finding{}, &LookupError{Class: passcode.ClassRecipient, Code: "phone_invalid"}
+		return domain.Finding{}, &answer.Failure{Class: passcode.ClassRecipient, Code: codePhoneInvalid}
 	}
 	if requestID == "" {
 		// Rows of senders without an OutId would all match.
-		return domain.Finding{}, &LookupError{Class: passcode.ClassConfig, Code: "no_request_id"}
+		return domain.Finding{}, &answer.Failure{Class: passcode.ClassConfig, Code: "no_request_id"}
 	}
-	scrub := newScrubber(domain.Message{Phone: phone})
+	scrub := answer.NewScrubber(domain.Message{Phone: phone})
 	found := domain.Finding{State: domain.NotFound}
 	for _, day := range days(since, s.opts.Now()) {
-		onDay, err := s.lookupDay(ctx, number, requestID, day, scrub)
-		if err != nil {
-			return domain.Finding{}, err
+		onDay, failure := s.lookupDay(ctx, number, requestID, day, scrub)
+		if failure != nil {
+			failure.Message = "" // it may quote a row, and so a passcode that the scrubber doesn't know
+			return domain.Finding{}, failure
 		}
-		s.breaker.answered()
+		s.ObserveLookup()
 		switch onDay.State {
 		case domain.Accepted:
 			return onDay, nil
@@ -105,49 +92,14 @@ func days(since, now time.Time) []string {
 	return list
 }
 
-func (s *Sender) lookupDay(ctx context.Context, phone, requestID, day string, scrub *scrubber) (domain.Finding, error) {
-	found := domain.Finding{State: domain.NotFound}
-	read := number(0)
-	for page := int64(1); page <= maxPages; page++ {
-		answer, err := s.details(ctx, phone, day, page, scrub)
-		if err != nil {
-			return domain.Finding{}, err
-		}
-		if !answer.plausible() {
-			return domain.Finding{}, &LookupError{Class: passcode.ClassTransient, Code: codeUnreadable}
-		}
-		rows := answer.Details.Rows
-		if read += number(len(rows)); read > *answer.TotalCount {
-			return domain.Finding{}, &LookupError{Class: passcode.ClassTransient, Code: "incomplete_pages", Answered: true}
-		}
-		for _, row := range rows {
-			if row.OutID != requestID {
-				continue
-			}
-			if *row.SendStatus != sendStatusFailed {
-				// A row is proof that Aliyun took the message, whatever its status.
-				return domain.Finding{State: domain.Accepted}, nil
-			}
-			found = domain.Finding{State: domain.Undelivered, ErrorCode: scrub.code(row.ErrCode)}
-		}
-		if read == *answer.TotalCount {
-			return found, nil
-		}
-		if len(rows) == 0 {
-			return domain.Finding{}, &LookupError{Class: passcode.ClassTransient, Code: "incomplete_pages", Answered: true}
-		}
-	}
-	return domain.Finding{}, &LookupError{Class: passcode.ClassTransient, Code: "too_many_pages", Answered: true}
-}
-
 // detailsPage is one page of QuerySendDetails, as far as it is used. The rows hold
 // the whole text of each message, so no part of them goes anywhere else.
 type detailsPage struct {
-	TotalCount *number
+	TotalCount *answer.Number
 	Details    struct {
 		Rows []*struct {
 			OutID      string `json:"OutId"`
-			SendStatus *number
+			SendStatus *answer.Number
 			ErrCode    string
 		} `json:"SmsSendDetailDTO"`
 	} `json:"SmsSendDetailDTOs"`
@@ -168,22 +120,42 @@ func (p *detailsPage) plausible() bool {
 	return true
 }
 
-// details reads one page.
-func (s *Sender) details(ctx context.Context, phone, day string, page int64, scrub *scrubber) (*detailsPage, error) {
-	var answer detailsPage
-	refused := ask(ctx, s, scrub, (*dysmsapi.Client).QuerySendDetailsWithOptions,
-		(&dysmsapi.QuerySendDetailsRequest{}).SetPhoneNumber(phone).SetSendDate(day).SetPageSize(pageSize).SetCurrentPage(page), &answer)
-	if refused != nil {
-		return nil, lookupError(refused)
+func (s *Sender) lookupDay(ctx context.Context, phone, requestID, day string, scrub *answer.Scrubber) (domain.Finding, *answer.Failure) {
+	const action = "QuerySendDetails"
+	incomplete := &answer.Failure{Action: action, Class: passcode.ClassTransient, Code: "incomplete_pages", Answered: true}
+	found := domain.Finding{State: domain.NotFound}
+	read := answer.Number(0)
+	for page := 1; page <= maxPages; page++ {
+		var details detailsPage
+		failure := s.ask(ctx, scrub, action, map[string]string{
+			"PhoneNumber": phone, "SendDate": day, "PageSize": strconv.Itoa(pageSize), "CurrentPage": strconv.Itoa(page),
+		}, &details)
+		if failure != nil {
+			return domain.Finding{}, failure
+		}
+		if !details.plausible() {
+			return domain.Finding{}, unreadable(action, http.StatusOK)
+		}
+		rows := details.Details.Rows
+		if read += answer.Number(len(rows)); read > *details.TotalCount {
+			return domain.Finding{}, incomplete
+		}
+		for _, row := range rows {
+			if row.OutID != requestID {
+				continue
+			}
+			if *row.SendStatus != sendStatusFailed {
+				// A row is proof that Aliyun took the message, whatever its status.
+				return domain.Finding{State: domain.Accepted}, nil
+			}
+			found = domain.Finding{State: domain.Undelivered, ErrorCode: scrub.Code(row.ErrCode)}
+		}
+		if read == *details.TotalCount {
+			return found, nil
+		}
+		if len(rows) == 0 {
+			return domain.Finding{}, incomplete
+		}
 	}
-	return &answer, nil
-}
-
-// lookupError takes the doubt out of a class: to ask twice does no harm.
-func lookupError(r *refusal) error {
-	class := r.class
-	if class == passcode.ClassInDoubt {
-		class = passcode.ClassTransient
-	}
-	return &LookupError{Class: class, Code: r.code, Answered: r.answered}
+	return domain.Finding{}, &answer.Failure{Action: action, Class: passcode.ClassTransient, Code: "too_many_pages", Answered: true}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
@@ -167,9 +168,9 @@ func TestLookupThatCannotTellIsAnError(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			finding, requests, err := lookupAt(t, test.answer, noon, noon)
-			var lookup *LookupError
+			var lookup *answer.Failure
 			require.ErrorAs(t, err, &lookup)
-			assert.Equal(t, LookupError{Class: test.class, Code: test.code, Answered: test.answered}, *lookup)
+			assert.Equal(t, answer.Failure{Action: "QuerySendDetails", Class: test.class, Code: test.code, Answered: test.answered}, *lookup)
 			assert.Zero(t, finding)
 			assert.LessOrEqual(t, len(requests), maxPages)
 			assertNoSecret(t, fmt.Sprintf("%v %+v %#v", err, err, errors.Unwrap(err)))

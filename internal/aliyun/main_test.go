@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -50,6 +51,8 @@ func testOptions(endpoint string) Options {
 		Credentials: Credentials{AccessKeyID: "LTAI5tTestKeyId", AccessKeySecret: passcode.NewSecret("TestKeySecret0123456789")},
 		SignName:    "测试签名",
 		Templates:   []Template{{UsageType: "Generic", China: "SMS_CN", Overseas: "SMS_INTL", Params: []string{"app"}}},
+
+		ConnectTimeout: 2 * time.Second, Timeout: 5 * time.Second, Concurrency: 256,
 	}
 }
 
@@ -128,4 +131,14 @@ func (c *testClock) Add(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
+}
+
+// assertNoSecret looks for the values of [testMessage] in a text.
+func assertNoSecret(t testing.TB, text string) {
+	t.Helper()
+	for _, secret := range []string{
+		"13812345678", "8613812345678", testPhone, testCode, "Zebra-Shop", "Zebra%2DShop", "PhoneNumbers=", "://", "TestKeySecret",
+	} {
+		assert.NotContains(t, text, secret)
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 )
 
 // wireFamilies are what can be wrong with an answer around its body.
@@ -85,10 +87,10 @@ func wireFamilies() []family {
 			return reply(s.status, s.body, one(r, "X: "+strings.Repeat("x", 128<<10+r.IntN(1000)), strings.Repeat("X-Many: 13812345678\r\n", 8<<10+r.IntN(100))+"X: y", strings.Repeat("x", 128<<10+r.IntN(1000))))
 		}), hungUp)},
 		{"an enormous body", seldom(6, then(hangUp, func(r *rand.Rand, s sound) string {
-			return reply(s.status, put(s.body, requestID, requestID+`,"Extra":"`+strings.Repeat("x", maxAnswerBytes+r.IntN(1000))+`"`))
+			return reply(s.status, put(s.body, requestID, requestID+`,"Extra":"`+strings.Repeat("x", answer.MaxBytes+r.IntN(1000))+`"`))
 		}), hungUp)},
 		{"a body as large as may be", seldom(6, func(r *rand.Rand, s sound) malformed {
-			return malformed{harmless: true, wire: reply(s.status, put(s.body, requestID, requestID+`,"Extra":"`+strings.Repeat("x", maxAnswerBytes-1000-r.IntN(1000))+`"`))}
+			return malformed{harmless: true, wire: reply(s.status, put(s.body, requestID, requestID+`,"Extra":"`+strings.Repeat("x", answer.MaxBytes-1000-r.IntN(1000))+`"`))}
 		}, hungUp)},
 		{"informal answers before it", func(r *rand.Rand, s sound) malformed {
 			before := strings.Repeat(one(r, "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\n", "HTTP/1.1 102 Processing\r\n\r\n"), 1+r.IntN(40))

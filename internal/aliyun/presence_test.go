@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 )
 
 func TestKnockReadsTheClockOfAnyAnswer(t *testing.T) {
@@ -75,9 +77,9 @@ func TestKnockThatNobodyAnswers(t *testing.T) {
 		{newService(t, dropped).URL, "connection_closed"},
 	} {
 		_, err := newTestSender(t, testOptions(test.endpoint)).Knock(t.Context())
-		var inquiry *InquiryError
+		var inquiry *answer.Failure
 		require.ErrorAs(t, err, &inquiry)
-		assert.Equal(t, Unreachable, inquiry.Reason)
+		assert.Equal(t, answer.Unreachable, inquiry.Reason())
 		assert.Equal(t, test.code, inquiry.Code)
 		assert.NotEmpty(t, inquiry.Message)
 		assert.NotContains(t, err.Error(), "://")

@@ -2,24 +2,28 @@ package aliyun
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
 
 	dysmsapi "github.com/alibabacloud-go/dysmsapi-20170525/v3/client"
 
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
+
+const codePhoneInvalid = "phone_invalid"
 
 // numberFor returns the number as Aliyun wants it: bare eleven digits for
 // mainland China, country code and number elsewhere. It refuses everything else,
 // since a comma would make one call send to many.
 func numberFor(phone passcode.Phone) (number string, inChina bool, ok bool) {
-	if national, ok := mainland(phone); ok {
+	if national, ok := answer.Mainland(phone); ok {
 		return national, true, true
 	}
-	digits, ok := digitsOf(phone)
+	digits, ok := answer.Digits(phone)
 	return digits, false, ok
 }
 
@@ -27,7 +31,7 @@ func numberFor(phone passcode.Phone) (number string, inChina bool, ok bool) {
 func (s *Sender) request(msg domain.Message) (*dysmsapi.SendSmsRequest, *domain.Outcome) {
 	number, inChina, ok := numberFor(msg.Phone)
 	if !ok {
-		return nil, &domain.Outcome{Class: passcode.ClassRecipient, Code: "phone_invalid", Message: "not one E.164 number"}
+		return nil, &domain.Outcome{Class: passcode.ClassRecipient, Code: codePhoneInvalid, Message: "not one E.164 number"}
 	}
 	template, ok := s.template(msg.UsageType)
 	code, half := template.China, "mainland China"
@@ -40,10 +44,7 @@ func (s *Sender) request(msg domain.Message) (*dysmsapi.SendSmsRequest, *domain.
 			Message: fmt.Sprintf("no %s template for this usage type", half),
 		}
 	}
-	sign := template.SignName
-	if sign == "" {
-		sign = s.opts.SignName
-	}
+	sign := cmp.Or(template.SignName, s.opts.SignName)
 	if sign == "" {
 		return nil, &domain.Outcome{Class: passcode.ClassConfig, Code: "sign_name_missing", Message: "no signature is set"}
 	}

@@ -1,13 +1,13 @@
 package aliyun
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"regexp"
 	"slices"
 
-	dysmsapi "github.com/alibabacloud-go/dysmsapi-20170525/v3/client"
-
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
@@ -25,8 +25,8 @@ const (
 )
 
 // approvals are the values of SignStatus and TemplateStatus, after the pages
-// QuerySmsSign and QuerySmsTemplate.
-var approvals = map[number]Approval{0: Pending, 1: Approved, 2: Rejected, 10: Withdrawn}
+// GetSmsSign and GetSmsTemplate.
+var approvals = map[answer.Number]Approval{0: Pending, 1: Approved, 2: Rejected, 10: Withdrawn}
 
 // Kind is what a template is for.
 type Kind string
@@ -42,14 +42,47 @@ const (
 	OtherKind     Kind = "unknown"
 )
 
-// kinds are the values of TemplateType, after the page QuerySmsTemplate.
-var kinds = map[number]Kind{0: Verification, 1: Notification, 2: Promotion, 3: International}
+// kinds are the values of TemplateType, after the page GetSmsTemplate.
+var kinds = map[answer.Number]Kind{0: Verification, 1: Notification, 2: Promotion, 3: International}
+
+// FilingState is whether a carrier has a signature on file, by its owner's real name.
+type FilingState string
+
+// The states of a filing.
+const (
+	Filed         FilingState = "filed"
+	Unproven      FilingState = "unproven" // filed, and Aliyun has not seen yet that messages arrive
+	FilingPending FilingState = "pending"
+	FilingRefused FilingState = "refused"
+	Lapsed        FilingState = "lapsed" // nothing was sent for six months
+	NotFiled      FilingState = "not_filed"
+	OtherFiling   FilingState = "unknown"
+)
+
+// filings are the values of RegisterStatus, after the page GetSmsSign.
+var filings = map[answer.Number]FilingState{
+	3: Filed, 1: Unproven, -1: FilingPending, 0: FilingRefused, 2: Lapsed, -2: NotFiled,
+}
+
+// Filing is the state of a signature at one carrier.
+type Filing struct {
+	Carrier string // mobile, unicom or telecom
+	State   FilingState
+	Reasons []string // codes, such as REGISTER_TIMEOUT; may be empty
+}
 
 // Review is Aliyun's decision about a signature or a template.
 type Review struct {
 	Approval Approval
 	// Note is why it is not approved, in Aliyun's words; may be empty.
 	Note string
+}
+
+// SignReview is what is known of a signature.
+type SignReview struct {
+	Review
+	// Filings is empty where the endpoint tells nothing of them.
+	Filings []Filing
 }
 
 // TemplateReview is what is known of a template.
@@ -60,58 +93,93 @@ type TemplateReview struct {
 	Variables []string
 }
 
-// ReviewSign asks for the state of a signature (QuerySmsSign). An error is an
-// [*InquiryError].
-func (s *Sender) ReviewSign(ctx context.Context, name string) (Review, error) {
-	scrub := newScrubber(domain.Message{})
-	var answer struct {
-		SignStatus *number
-		Reason     string
+// reviewAnswer holds what both generations of questions answer.
+type reviewAnswer struct {
+	SignStatus, TemplateStatus, TemplateType *answer.Number
+	TemplateContent                          string
+	Reason                                   string
+	AuditInfo                                struct{ RejectInfo string }
+	SignIspRegisterDetailList                []struct {
+		OperatorCode          string
+		RegisterStatus        *answer.Number
+		RegisterStatusReasons []struct{ ReasonCode string }
 	}
-	refused := ask(ctx, s, scrub, (*dysmsapi.Client).QuerySmsSignWithOptions,
-		(&dysmsapi.QuerySmsSignRequest{}).SetSignName(name), &answer)
-	if refused == nil && answer.SignStatus == nil {
-		refused = unreadable(http.StatusOK)
-	}
-	if refused != nil {
-		return Review{}, inquiryError(refused)
-	}
-	return review(*answer.SignStatus, answer.Reason, scrub), nil
 }
 
-// ReviewTemplate asks for the state of a template (QuerySmsTemplate). An error is
-// an [*InquiryError].
+// review puts a question in its present form, and in its older one where that gets no
+// answer that can be read: the endpoint may not serve the present form, and the access
+// key's user may not be allowed to ask it.
+func (s *Sender) review(ctx context.Context, scrub *answer.Scrubber, present, older, name, value string,
+	complete func(*reviewAnswer) bool,
+) (*reviewAnswer, *answer.Failure) {
+	ask := func(action string) (*reviewAnswer, *answer.Failure) {
+		var got reviewAnswer
+		failure := s.ask(ctx, scrub, action, map[string]string{name: value}, &got)
+		if failure == nil && !complete(&got) {
+			failure = unreadable(action, http.StatusOK)
+		}
+		return &got, failure
+	}
+	got, failure := ask(present)
+	if failure == nil {
+		return got, nil
+	}
+	reason := failure.Reason()
+	if reason != answer.NotOffered && reason != answer.NotAllowed && reason != answer.Unreadable {
+		return nil, failure
+	}
+	got, olderFailure := ask(older)
+	if olderFailure != nil && (olderFailure.Reason() == answer.NotOffered || olderFailure.Reason() == reason) {
+		return nil, failure
+	}
+	return got, olderFailure
+}
+
+// ReviewSign asks for the state of a signature (GetSmsSign or QuerySmsSign). An error
+// is an [*answer.Failure].
+func (s *Sender) ReviewSign(ctx context.Context, name string) (SignReview, error) {
+	scrub := answer.NewScrubber(domain.Message{})
+	got, failure := s.review(ctx, scrub, "GetSmsSign", "QuerySmsSign", "SignName", name,
+		func(a *reviewAnswer) bool { return a.SignStatus != nil })
+	if failure != nil {
+		return SignReview{}, failure
+	}
+	review := SignReview{Review: got.decision(*got.SignStatus, scrub)}
+	for _, detail := range got.SignIspRegisterDetailList {
+		filing := Filing{Carrier: scrub.Code(detail.OperatorCode), State: OtherFiling}
+		if detail.RegisterStatus != nil {
+			filing.State = cmp.Or(filings[*detail.RegisterStatus], OtherFiling)
+		}
+		for _, reason := range detail.RegisterStatusReasons {
+			filing.Reasons = append(filing.Reasons, scrub.Code(reason.ReasonCode))
+		}
+		review.Filings = append(review.Filings, filing)
+	}
+	return review, nil
+}
+
+// ReviewTemplate asks for the state of a template (GetSmsTemplate or
+// QuerySmsTemplate). An error is an [*answer.Failure].
 func (s *Sender) ReviewTemplate(ctx context.Context, code string) (TemplateReview, error) {
-	scrub := newScrubber(domain.Message{})
-	var answer struct {
-		TemplateStatus, TemplateType *number
-		TemplateContent, Reason      string
+	scrub := answer.NewScrubber(domain.Message{})
+	got, failure := s.review(ctx, scrub, "GetSmsTemplate", "QuerySmsTemplate", "TemplateCode", code,
+		func(a *reviewAnswer) bool { return a.TemplateStatus != nil && a.TemplateType != nil })
+	if failure != nil {
+		return TemplateReview{}, failure
 	}
-	refused := ask(ctx, s, scrub, (*dysmsapi.Client).QuerySmsTemplateWithOptions,
-		(&dysmsapi.QuerySmsTemplateRequest{}).SetTemplateCode(code), &answer)
-	if refused == nil && (answer.TemplateStatus == nil || answer.TemplateType == nil) {
-		refused = unreadable(http.StatusOK)
-	}
-	if refused != nil {
-		return TemplateReview{}, inquiryError(refused)
-	}
-	t := TemplateReview{Review: review(*answer.TemplateStatus, answer.Reason, scrub), Kind: OtherKind}
-	if kind, known := kinds[*answer.TemplateType]; known {
-		t.Kind = kind
-	}
-	t.Variables = variables(answer.TemplateContent)
-	return t, nil
+	return TemplateReview{
+		Review:    got.decision(*got.TemplateStatus, scrub),
+		Kind:      cmp.Or(kinds[*got.TemplateType], OtherKind),
+		Variables: variables(got.TemplateContent),
+	}, nil
 }
 
-func review(status number, note string, scrub *scrubber) Review {
-	approval, known := approvals[status]
-	switch {
-	case !known:
-		approval = OtherApproval
-	case approval == Approved:
+func (a *reviewAnswer) decision(status answer.Number, scrub *answer.Scrubber) Review {
+	approval := cmp.Or(approvals[status], OtherApproval)
+	if approval == Approved {
 		return Review{Approval: Approved} // whose note says that there is none
 	}
-	return Review{Approval: approval, Note: scrub.text(note)}
+	return Review{Approval: approval, Note: scrub.Text(cmp.Or(a.AuditInfo.RejectInfo, a.Reason))}
 }
 
 var variable = regexp.MustCompile(`\$\{([A-Za-z0-9_]{1,64})\}`)

@@ -8,49 +8,125 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 )
+
+// byAction answers each question as its action is answered, and any other as an
+// endpoint that doesn't serve it.
+func byAction(answers map[string]http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if answer := answers[r.Header.Get("X-Acs-Action")]; answer != nil {
+			answer(w, r)
+			return
+		}
+		code(404, "InvalidAction.NotFound", "Specified api is not found")(w, r)
+	}
+}
 
 func TestReviewSign(t *testing.T) {
 	t.Parallel()
-	for answer, want := range map[string]Review{
-		`{"Code":"OK","SignStatus":1,"Reason":"无审批备注"}`:                        {Approval: Approved},
-		`{"Code":"OK","SignStatus":0}`:                                         {Approval: Pending},
-		`{"Code":"OK","SignStatus":2,"Reason":"文件不能证明信息真实性"}`:                  {Approval: Rejected, Note: "文件不能证明信息真实性"},
-		`{"Code":"OK","SignStatus":10,"Reason":"call 13812345678"}`:            {Approval: Withdrawn, Note: "call ****"},
-		`{"Code":"OK","SignStatus":7,"Reason":"see https://example.com/?a=b"}`: {Approval: OtherApproval, Note: "see [url]"},
+	for answer, want := range map[string]SignReview{
+		`"SignStatus":1,"Reason":"无审批备注"`:                              {Review: Review{Approval: Approved}},
+		`"SignStatus":0,"SignIspRegisterDetailList":[]`:                {Review: Review{Approval: Pending}},
+		`"SignStatus":2,"AuditInfo":{"RejectInfo":"文件不能证明信息真实性"}`:      {Review: Review{Rejected, "文件不能证明信息真实性"}},
+		`"SignStatus":2,"Reason":"不能证明"`:                               {Review: Review{Rejected, "不能证明"}},
+		`"SignStatus":10,"AuditInfo":null,"Reason":"call 13812345678"`: {Review: Review{Withdrawn, "call ****"}},
+		`"SignStatus":"7","Reason":"see https://example.com/?a=b"`:     {Review: Review{OtherApproval, "see [url]"}},
+		`"SignStatus":1,"SignIspRegisterDetailList":[
+			{"OperatorCode":"mobile","RegisterStatus":3},
+			{"OperatorCode":"unicom","RegisterStatus":"1","RegisterStatusReasons":[]},
+			{"OperatorCode":"telecom","RegisterStatus":-1},
+			{"OperatorCode":"a","RegisterStatus":0,"RegisterStatusReasons":[{"ReasonCode":"REGISTER_TIMEOUT"},{"ReasonCode":"13812345678"}]},
+			{"OperatorCode":"b","RegisterStatus":2,"RegisterStatusReasons":[{"ReasonCode":"NO_SEND_RECORD","ReasonDescList":["x"]}]},
+			{"OperatorCode":"c","RegisterStatus":-2},
+			{"OperatorCode":"d","RegisterStatus":9},
+			{"OperatorCode":"https://x/?y"}]`: {Review{Approval: Approved}, []Filing{
+			{"mobile", Filed, nil}, {"unicom", Unproven, nil}, {"telecom", FilingPending, nil},
+			{"a", FilingRefused, []string{"REGISTER_TIMEOUT", "unreadable"}}, {"b", Lapsed, []string{"NO_SEND_RECORD"}},
+			{"c", NotFiled, nil}, {"d", OtherFiling, nil}, {"unreadable", OtherFiling, nil},
+		}},
 	} {
-		service := newService(t, body(200, answer))
-		got, err := newTestSender(t, testOptions(service.URL)).ReviewSign(t.Context(), "测试签名")
-		require.NoError(t, err, answer)
-		assert.Equal(t, want, got, answer)
-		requests := service.got()
-		require.Len(t, requests, 1)
-		assert.Equal(t, "QuerySmsSign", requests[0].Header.Get("X-Acs-Action"))
-		assert.Equal(t, "测试签名", requests[0].URL.Query().Get("SignName"))
+		for _, action := range []string{"GetSmsSign", "QuerySmsSign"} {
+			service := newService(t, byAction(map[string]http.HandlerFunc{action: body(200, `{"Code":"OK",`+answer+`}`)}))
+			got, err := newTestSender(t, testOptions(service.URL)).ReviewSign(t.Context(), "测试签名")
+			require.NoError(t, err, answer)
+			assert.Equal(t, want, got, answer)
+			requests := service.got()
+			last := requests[len(requests)-1]
+			assert.Equal(t, action, last.Header.Get("X-Acs-Action"))
+			assert.Equal(t, "2017-05-25", last.Header.Get("X-Acs-Version"))
+			assert.Equal(t, "测试签名", last.URL.Query().Get("SignName"))
+		}
 	}
 }
 
 func TestReviewTemplate(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]TemplateReview{
-		`{"Code":"OK","TemplateStatus":1,"TemplateType":0,"TemplateContent":"验证码为${code}"}`: {
+		`"TemplateStatus":1,"TemplateType":0,"TemplateContent":"验证码为${code}"`: {
 			Review{Approval: Approved}, Verification, []string{"code"},
 		},
-		`{"Code":"OK","TemplateStatus":2,"TemplateType":1,"Reason":"no","TemplateContent":"${a}, ${code}${a} ${} $b {c}"}`: {
+		`"TemplateStatus":2,"TemplateType":1,"Reason":"no","TemplateContent":"${a}, ${code}${a} ${} $b {c}"`: {
 			Review{Rejected, "no"}, Notification, []string{"a", "code"},
 		},
-		`{"Code":"OK","TemplateStatus":0,"TemplateType":2}`:  {Review{Approval: Pending}, Promotion, nil},
-		`{"Code":"OK","TemplateStatus":1,"TemplateType":3}`:  {Review{Approval: Approved}, International, nil},
-		`{"Code":"OK","TemplateStatus":-1,"TemplateType":7}`: {Review{Approval: OtherApproval}, OtherKind, nil},
+		`"TemplateStatus":"2","TemplateType":"1","AuditInfo":{"RejectInfo":"no"}`: {Review{Rejected, "no"}, Notification, nil},
+		`"TemplateStatus":0,"TemplateType":2`:                                     {Review{Approval: Pending}, Promotion, nil},
+		`"TemplateStatus":1,"TemplateType":"3"`:                                   {Review{Approval: Approved}, International, nil},
+		`"TemplateStatus":-1,"TemplateType":7`:                                    {Review{Approval: OtherApproval}, OtherKind, nil},
 	} {
-		service := newService(t, body(200, answer))
-		got, err := newTestSender(t, testOptions(service.URL)).ReviewTemplate(t.Context(), "SMS_CN")
-		require.NoError(t, err, answer)
-		assert.Equal(t, want, got, answer)
-		requests := service.got()
-		require.Len(t, requests, 1)
-		assert.Equal(t, "QuerySmsTemplate", requests[0].Header.Get("X-Acs-Action"))
-		assert.Equal(t, "SMS_CN", requests[0].URL.Query().Get("TemplateCode"))
+		for _, action := range []string{"GetSmsTemplate", "QuerySmsTemplate"} {
+			service := newService(t, byAction(map[string]http.HandlerFunc{action: body(200, `{"Code":"OK",`+answer+`}`)}))
+			got, err := newTestSender(t, testOptions(service.URL)).ReviewTemplate(t.Context(), "SMS_CN")
+			require.NoError(t, err, answer)
+			assert.Equal(t, want, got, answer)
+			requests := service.got()
+			last := requests[len(requests)-1]
+			assert.Equal(t, action, last.Header.Get("X-Acs-Action"))
+			assert.Equal(t, "SMS_CN", last.URL.Query().Get("TemplateCode"))
+		}
+	}
+}
+
+// Each row is how the present form of a question is answered and how the older one,
+// and which of the two answers counts.
+func TestTheOlderQuestionStandsInForThePresentOne(t *testing.T) {
+	t.Parallel()
+	approved := body(200, `{"Code":"OK","SignStatus":1}`)
+	refusal := func(name string) http.HandlerFunc { return code(403, name, "x") }
+	for _, test := range []struct {
+		name           string
+		present, older http.HandlerFunc
+		calls          int
+		want           string // action and code of the failure
+	}{
+		{"answered", approved, nil, 1, ""},
+		{"not offered", nil, approved, 2, ""},
+		{"not allowed", refusal("Forbidden.RAM"), approved, 2, ""},
+		{"an answer of another shape", body(200, `{"Code":"OK","Data":{}}`), approved, 2, ""},
+		{"neither is offered", nil, nil, 2, "GetSmsSign InvalidAction.NotFound"},
+		{"neither is allowed", refusal("Forbidden.RAM"), refusal("NoPermission"), 2, "GetSmsSign Forbidden.RAM"},
+		{"one is not allowed, the other not offered", refusal("Forbidden.RAM"), nil, 2, "GetSmsSign Forbidden.RAM"},
+		{"one is not offered, the other not allowed", nil, refusal("Forbidden.RAM"), 2, "QuerySmsSign Forbidden.RAM"},
+		{"not offered, and not listed", nil, refusal("isv.SMS_SIGNATURE_ILLEGAL"), 2, "QuerySmsSign isv.SMS_SIGNATURE_ILLEGAL"},
+		{"not listed", refusal("isv.SMS_SIGNATURE_ILLEGAL"), approved, 1, "GetSmsSign isv.SMS_SIGNATURE_ILLEGAL"},
+		{"a wrong secret", refusal("SignatureDoesNotMatch"), approved, 1, "GetSmsSign SignatureDoesNotMatch"},
+		{"busy", refusal("Throttling"), approved, 1, "GetSmsSign Throttling"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			service := newService(t, byAction(map[string]http.HandlerFunc{"GetSmsSign": test.present, "QuerySmsSign": test.older}))
+			got, err := newTestSender(t, testOptions(service.URL)).ReviewSign(t.Context(), "测试签名")
+			assert.Len(t, service.got(), test.calls)
+			if test.want == "" {
+				require.NoError(t, err)
+				assert.Equal(t, Approved, got.Approval)
+				return
+			}
+			var failure *answer.Failure
+			require.ErrorAs(t, err, &failure)
+			assert.Equal(t, test.want, failure.Action+" "+failure.Code)
+		})
 	}
 }
 
@@ -59,44 +135,44 @@ func TestInquiriesThatAreNotAnswered(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		answer http.HandlerFunc
-		reason Reason
+		reason answer.Reason
 		code   string
 	}{
-		{code(400, "SignatureDoesNotMatch", "server string to sign is:POST"), SecretWrong, "SignatureDoesNotMatch"},
-		{code(404, "InvalidAccessKeyId.NotFound", "x"), KeyRefused, "InvalidAccessKeyId.NotFound"},
-		{code(400, "InvalidAccessKeyId.Inactive", "x"), KeyRefused, "InvalidAccessKeyId.Inactive"},
-		{code(400, "InvalidSecurityToken.Expired", "x"), TokenRefused, "InvalidSecurityToken.Expired"},
-		{code(400, "MissingSecurityToken", "x"), TokenRefused, "MissingSecurityToken"},
-		{code(400, "InvalidTimeStamp.Expired", "x"), ClockOff, "InvalidTimeStamp.Expired"},
-		{code(403, "Forbidden.RAM", "x"), NotAllowed, "Forbidden.RAM"},
-		{code(403, "NoPermission", "x"), NotAllowed, "NoPermission"},
-		{code(200, "isp.RAM_PERMISSION_DENY", "x"), NotAllowed, "isp.RAM_PERMISSION_DENY"},
-		{code(200, "isv.AMOUNT_NOT_ENOUGH", "x"), AccountClosed, "isv.AMOUNT_NOT_ENOUGH"},
-		{code(400, "Throttling.User", "x"), Busy, "Throttling.User"},
-		{code(500, "InternalError", "x"), Busy, "InternalError"},
-		{code(503, "ServiceUnavailable", "x"), Busy, "ServiceUnavailable"},
-		{code(404, "InvalidAction.NotFound", "x"), NotOffered, "InvalidAction.NotFound"},
-		{code(404, "InvalidApi.NotFound", "x"), NotOffered, "InvalidApi.NotFound"},
-		{code(400, "InvalidVersion", "x"), NotOffered, "InvalidVersion"},
-		{code(200, "isv.SMS_SIGNATURE_ILLEGAL", "x"), NotListed, "isv.SMS_SIGNATURE_ILLEGAL"},
-		{code(200, "isv.SMS_TEMPLATE_ILLEGAL", "x"), NotListed, "isv.SMS_TEMPLATE_ILLEGAL"},
-		{code(200, "isv.INVALID_PARAMETERS", "x"), Refused, "isv.INVALID_PARAMETERS"},
-		{code(200, "isv.13812345678", "x"), Refused, "unreadable"},
-		{body(502, "<html>"), Unreadable, "unreadable_answer"},
-		{body(200, ""), Unreadable, "unreadable_answer"},
-		{body(200, `{"Code":"OK"}`), Unreadable, "unreadable_answer"},
-		{body(200, `{"Code":"OK","SignStatus":"approved","TemplateStatus":"1x","TemplateType":{}}`), Unreadable, "unreadable_answer"},
-		{body(500, `{"Code":"OK","SignStatus":1,"TemplateStatus":1,"TemplateType":0}`), Unreadable, "unreadable_answer"},
-		{dropped, Unreachable, "connection_closed"},
+		{code(400, "SignatureDoesNotMatch", "server string to sign is:POST"), answer.SecretWrong, "SignatureDoesNotMatch"},
+		{code(404, "InvalidAccessKeyId.NotFound", "x"), answer.KeyRefused, "InvalidAccessKeyId.NotFound"},
+		{code(400, "InvalidAccessKeyId.Inactive", "x"), answer.KeyRefused, "InvalidAccessKeyId.Inactive"},
+		{code(400, "InvalidSecurityToken.Expired", "x"), answer.RefusedToken, "InvalidSecurityToken.Expired"},
+		{code(400, "MissingSecurityToken", "x"), answer.RefusedToken, "MissingSecurityToken"},
+		{code(400, "InvalidTimeStamp.Expired", "x"), answer.ClockOff, "InvalidTimeStamp.Expired"},
+		{code(403, "Forbidden.RAM", "x"), answer.NotAllowed, "Forbidden.RAM"},
+		{code(403, "NoPermission", "x"), answer.NotAllowed, "NoPermission"},
+		{code(200, "isp.RAM_PERMISSION_DENY", "x"), answer.NotAllowed, "isp.RAM_PERMISSION_DENY"},
+		{code(200, "isv.AMOUNT_NOT_ENOUGH", "x"), answer.AccountClosed, "isv.AMOUNT_NOT_ENOUGH"},
+		{code(400, "Throttling.User", "x"), answer.Busy, "Throttling.User"},
+		{code(500, "InternalError", "x"), answer.Busy, "InternalError"},
+		{code(503, "ServiceUnavailable", "x"), answer.Busy, "ServiceUnavailable"},
+		{code(404, "InvalidAction.NotFound", "x"), answer.NotOffered, "InvalidAction.NotFound"},
+		{code(404, "InvalidApi.NotFound", "x"), answer.NotOffered, "InvalidApi.NotFound"},
+		{code(400, "InvalidVersion", "x"), answer.NotOffered, "InvalidVersion"},
+		{code(200, "isv.SMS_SIGNATURE_ILLEGAL", "x"), answer.NotListed, "isv.SMS_SIGNATURE_ILLEGAL"},
+		{code(200, "isv.SMS_TEMPLATE_ILLEGAL", "x"), answer.NotListed, "isv.SMS_TEMPLATE_ILLEGAL"},
+		{code(200, "isv.INVALID_PARAMETERS", "x"), answer.Refused, "isv.INVALID_PARAMETERS"},
+		{code(200, "isv.13812345678", "x"), answer.Refused, "unreadable"},
+		{body(502, "<html>"), answer.Unreadable, "unreadable_answer"},
+		{body(200, ""), answer.Unreadable, "unreadable_answer"},
+		{body(200, `{"Code":"OK"}`), answer.Unreadable, "unreadable_answer"},
+		{body(200, `{"Code":"OK","SignStatus":"approved","TemplateStatus":"1x","TemplateType":{}}`), answer.Unreadable, "unreadable_answer"},
+		{body(500, `{"Code":"OK","SignStatus":1,"TemplateStatus":1,"TemplateType":0}`), answer.Unreadable, "unreadable_answer"},
+		{dropped, answer.Unreachable, "connection_closed"},
 	} {
 		service := newService(t, test.answer)
 		s := newTestSender(t, testOptions(service.URL))
 		_, signErr := s.ReviewSign(t.Context(), "测试签名")
 		_, templateErr := s.ReviewTemplate(t.Context(), "SMS_CN")
 		for _, err := range []error{signErr, templateErr} {
-			var inquiry *InquiryError
+			var inquiry *answer.Failure
 			require.ErrorAs(t, err, &inquiry)
-			assert.Equal(t, test.reason, inquiry.Reason, test.code)
+			assert.Equal(t, test.reason, inquiry.Reason(), test.code)
 			assert.Equal(t, test.code, inquiry.Code)
 			assert.NotEmpty(t, inquiry.Message, test.code)
 			assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, errors.Unwrap(err)), "POST")
@@ -120,9 +196,9 @@ func TestNoCredentialsAreAReasonToo(t *testing.T) {
 	s := newTestSender(t, options)
 	s.keys.build = func() (provider, error) { return nil, errors.New("none in /root/.aliyun, none in the environment") }
 	_, err := s.ReviewSign(t.Context(), "测试签名")
-	var inquiry *InquiryError
+	var inquiry *answer.Failure
 	require.ErrorAs(t, err, &inquiry)
-	assert.Equal(t, NoCredentials, inquiry.Reason)
+	assert.Equal(t, answer.NoCredentials, inquiry.Reason())
 	assert.NotContains(t, err.Error(), "/root")
-	assert.Equal(t, "x", (&InquiryError{Code: "x"}).Error())
+	assert.Equal(t, "x", (&answer.Failure{Code: "x"}).Error())
 }

@@ -1,66 +1,71 @@
 package aliyun
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"strings"
+	"log/slog"
+	"os"
 	"time"
 
+	openapi "github.com/alibabacloud-go/darabonba-openapi/v2/client"
 	dysmsapi "github.com/alibabacloud-go/dysmsapi-20170525/v3/client"
 	util "github.com/alibabacloud-go/tea-utils/v2/service"
 
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/pace"
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/wire"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 // Sender sends messages and looks them up. It is safe for concurrent use.
 type Sender struct {
-	opts  Options
-	sdk   *dysmsapi.Client // a pattern: each call uses a copy
-	http  *http.Client
-	dials *dialer
-	keys  *keyRing
-	pacer *pacer
-	// breaker is told of every call, and holds the pacer while none is answered.
-	breaker *Breaker
+	*pace.Control // observes every call
+
+	opts Options
+	sdk  *dysmsapi.Client // a pattern: each call uses a copy
+	wire *wire.Client
+	keys *keyRing
 }
 
-// New returns a sender. It makes no call. Its error lists every option that is
-// wrong.
+// New returns a sender. It makes no call.
 func New(o Options) (*Sender, error) {
-	o = o.withDefaults()
-	if err := o.check(); err != nil {
+	if err := checkDebug(os.Getenv("DEBUG")); err != nil {
 		return nil, fmt.Errorf("aliyun: %w", err)
 	}
-	sdk, err := newSDK(o)
+	sdk, err := dysmsapi.NewClient(&openapi.Config{
+		Endpoint: &o.Endpoint,
+		Protocol: &o.Protocol,
+		// The SDK builds a transport for each call before it asks for ours, and
+		// takes a proxy for it from the environment: a bad one fails the call, a
+		// good one adds its password to our headers. This keeps it from looking.
+		NoProxy: &o.Endpoint,
+	})
 	if err != nil {
-		return nil, fmt.Errorf("aliyun: %w", err)
+		return nil, fmt.Errorf("aliyun: make the SDK's client: %w", err)
 	}
-	dials := newDialer(o)
-	pacer := newPacer(o.MaxQPS, o.Now)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	return &Sender{
-		opts:  o,
-		sdk:   sdk,
-		dials: dials,
-		http: &http.Client{
-			Transport: newTransport(o, dials),
-			// A redirect would carry phone and passcode to another place.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		keys:    newKeyRing(o.Credentials, o.Now),
-		pacer:   pacer,
-		breaker: newBreaker(o, pacer),
+		Control: pace.New(pace.Options{MaxQPS: o.MaxQPS, CallTimeout: o.Timeout, Now: o.Now, Logger: o.Logger}),
+		opts:    o,
+		sdk:     sdk,
+		wire: wire.New(wire.Options{
+			ConnectTimeout: o.ConnectTimeout, Timeout: o.Timeout, Concurrency: o.Concurrency, RootCAs: o.RootCAs,
+		}),
+		keys: newKeyRing(o.Credentials, o.Now),
 	}, nil
 }
 
 // Close releases connections and waits for what the sender began by itself. It
-// is to be called when no call is under way any more.
+// must be called when no call is in progress any more.
 func (s *Sender) Close() {
 	s.keys.close()
-	s.dials.stop()
-	s.http.CloseIdleConnections()
+	s.wire.Close()
 }
 
 // Send makes one attempt at sending the message and classifies what came of it.
@@ -75,16 +80,8 @@ func (s *Sender) Close() {
 func (s *Sender) Send(ctx context.Context, msg domain.Message, notAfter time.Time) domain.Outcome {
 	began := s.opts.Now()
 	outcome := s.send(ctx, msg, notAfter)
-	s.learn(msg.RequestID, began, outcome)
+	s.Observe(msg.RequestID, began, outcome)
 	return outcome
-}
-
-// learn lets what a call came to bear on those to come.
-func (s *Sender) learn(requestID string, began time.Time, out domain.Outcome) {
-	if out.Class == passcode.ClassThrottled {
-		s.pacer.throttled(began)
-	}
-	s.breaker.learn(requestID, began, out)
 }
 
 func (s *Sender) send(ctx context.Context, msg domain.Message, notAfter time.Time) domain.Outcome {
@@ -92,7 +89,7 @@ func (s *Sender) send(ctx context.Context, msg domain.Message, notAfter time.Tim
 	if refusal != nil {
 		return *refusal
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.Timeout, errCallTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.Timeout, wire.ErrCallTimeout)
 	defer cancel()
 
 	var response *dysmsapi.SendSmsResponse
@@ -100,93 +97,91 @@ func (s *Sender) send(ctx context.Context, msg domain.Message, notAfter time.Tim
 		response, err = client.SendSmsWithOptions(request, &util.RuntimeOptions{})
 		return err
 	})
-	if err != nil {
-		return keysFault(ctx, err)
+	if err == nil && x.Answered() {
+		return outcomeOf(x, response, answer.NewScrubber(msg))
 	}
-	if !x.answered() {
-		return faultOf(ctx, x)
-	}
-	return verdict(x, response, newScrubber(msg))
-}
-
-// call makes an exchange, and a second one with newer keys where the security
-// token was refused. Its error is that there were no keys to sign with.
-func (s *Sender) call(ctx context.Context, notAfter time.Time, do func(*dysmsapi.Client) error) (*exchange, error) {
-	first, err := s.keys.get(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	x := s.exchange(ctx, first, notAfter, do)
-	if !x.answered() || !strings.HasPrefix(x.envelope.Code, invalidToken) {
-		return x, nil
-	}
-	second, err := s.keys.get(ctx, first)
-	if err != nil || second == first {
-		// There is nothing better to sign with; the refusal is the outcome.
-		return x, nil //nolint:nilerr // as said
-	}
-	return s.exchange(ctx, second, notAfter, do), nil
-}
-
-// verdict classifies a readable answer.
-func verdict(x *exchange, response *dysmsapi.SendSmsResponse, scrub *scrubber) domain.Outcome {
-	outcome := domain.Outcome{
-		Class:             x.class(),
-		Code:              scrub.code(x.envelope.Code),
-		Message:           scrub.text(x.envelope.Message),
-		ProviderRequestID: scrub.id(x.envelope.RequestID),
-	}
-	switch {
-	case outcome.Class == passcode.ClassOK:
-		// OK counts only where the SDK, the status and the receipt all agree.
-		if x.sdkErr != nil || response == nil || response.Body == nil || value(response.Body.Code) != "OK" {
-			outcome.Class, outcome.Code = passcode.ClassInDoubt, codeUnreadable
-			outcome.Message = fmt.Sprintf("HTTP %d: OK, in an answer that could not be read", x.status)
-		} else if !receipt(x.envelope.BizID) {
-			outcome.Class, outcome.Code = passcode.ClassInDoubt, codeNoBizID
-			outcome.Message = "OK without a BizId"
-		} else {
-			outcome.BizID = scrub.id(x.envelope.BizID)
-		}
-	case x.envelope.BizID != "":
-		// A receipt is for what was accepted.
-		outcome.Class, outcome.Code = passcode.ClassInDoubt, codeUnreadable
-		outcome.Message = fmt.Sprintf("HTTP %d: a refusal with a BizId", x.status)
-	case outcome.Class == passcode.ClassPhoneLimited:
-		outcome.Window = windowOf(x.envelope.Message)
+	class, code, text := noAnswer(ctx, x, err)
+	outcome := domain.Outcome{Class: class, Code: code, Message: text}
+	switch class {
+	case passcode.ClassInDoubt:
+		outcome.Message += "; the request had been written"
+	case passcode.ClassTransient:
+		outcome.Message += "; nothing was sent"
+		outcome.NotMade = code == answer.CodeTooLate || code == answer.CodeCanceled
+	default:
 	}
 	return outcome
 }
 
-// keysFault is the outcome where there was nothing to sign with.
-func keysFault(ctx context.Context, err error) domain.Outcome {
-	if !errors.Is(err, errCredentials) && !errors.Is(context.Cause(ctx), errCallTimeout) {
-		code := ctxCode(ctx, false)
-		return domain.Outcome{
-			Class: passcode.ClassTransient, Code: code, Message: faultTexts[code] + "; nothing was sent",
-			NotMade: code == codeCanceled,
-		}
+// call makes an exchange, and a second one with newer keys where the security
+// token was refused. Its error is that there were no keys to sign with.
+func (s *Sender) call(ctx context.Context, notAfter time.Time, do func(*dysmsapi.Client) error) (*wire.Exchange, error) {
+	exchange := func(keys *keys) *wire.Exchange {
+		return s.wire.Do(ctx, s.opts.Now, notAfter, func(x *wire.Exchange) error {
+			client := *s.sdk // since the SDK writes to the client's fields in each call
+			client.Credential, client.HttpClient = keys, x
+			return do(&client)
+		})
 	}
-	return domain.Outcome{
-		Class: passcode.ClassAccount, Code: codeCredentials,
-		Message: "no credentials could be had from the provider",
+	first, err := s.keys.get(ctx, nil)
+	if err != nil {
+		return nil, err
 	}
+	x := exchange(first)
+	if !x.Answered() || !answer.TokenRefused(x.Envelope.Code) {
+		return x, nil
+	}
+	if second, err := s.keys.get(ctx, first); err == nil && second != first {
+		x = exchange(second)
+	}
+	return x, nil
 }
 
-// Pace waits until a call may be made at the current rate. The caller makes the
-// call, or gives the turn back. The error is ctx's.
-func (s *Sender) Pace(ctx context.Context) (giveBack func(), err error) { return s.pacer.wait(ctx) }
-
-// Breaker says whether calls may be made at all.
-func (s *Sender) Breaker() *Breaker { return s.breaker }
-
-// Rate is how many calls a second may be made; +Inf is no bound, 0 that the
-// breaker is open.
-func (s *Sender) Rate() float64 { return s.pacer.rate() }
-
-func value(s *string) string {
-	if s == nil {
-		return ""
+// outcomeOf classifies a readable answer.
+func outcomeOf(x *wire.Exchange, response *dysmsapi.SendSmsResponse, scrub *answer.Scrubber) domain.Outcome {
+	outcome := domain.Outcome{
+		Class:             x.Class(),
+		Code:              scrub.Code(x.Envelope.Code),
+		Message:           scrub.Text(x.Envelope.Message),
+		ProviderRequestID: scrub.ID(x.Envelope.RequestID),
 	}
-	return *s
+	doubt := func(code, message string) {
+		outcome.Class, outcome.Code, outcome.Message = passcode.ClassInDoubt, code, message
+	}
+	switch {
+	case outcome.Class == passcode.ClassOK:
+		// OK counts only where the SDK, the status and the receipt all agree.
+		if x.SDKErr != nil || response == nil || response.Body == nil || response.Body.Code == nil || *response.Body.Code != "OK" {
+			doubt(answer.CodeUnreadable, fmt.Sprintf("HTTP %d: OK, in an answer that could not be read", x.Status))
+		} else if !answer.Receipt(x.Envelope.BizID) {
+			doubt(answer.CodeNoBizID, answer.Texts[answer.CodeNoBizID])
+		} else {
+			outcome.BizID = scrub.ID(x.Envelope.BizID)
+		}
+	case x.Envelope.BizID != "":
+		// A receipt is for what was accepted.
+		doubt(answer.CodeUnreadable, fmt.Sprintf("HTTP %d: a refusal with a BizId", x.Status))
+	case outcome.Class == passcode.ClassPhoneLimited:
+		outcome.Window = answer.WindowOf(x.Envelope.Message)
+	}
+	return outcome
+}
+
+// noAnswer says what came of a call that brought no readable answer. The class rests
+// on one fact alone: whether bytes of the request were written.
+func noAnswer(ctx context.Context, x *wire.Exchange, err error) (class passcode.Class, code, text string) {
+	switch {
+	case err != nil && !errors.Is(err, errCredentials) && !errors.Is(context.Cause(ctx), wire.ErrCallTimeout):
+		code = wire.EndCode(ctx, false)
+		return passcode.ClassTransient, code, answer.Texts[code]
+	case err != nil:
+		return passcode.ClassAccount, answer.CodeCredentials, answer.Texts[answer.CodeCredentials]
+	case !x.Built():
+		return passcode.ClassConfig, answer.CodeNotBuilt, answer.Texts[answer.CodeNotBuilt]
+	}
+	code, text = x.Fault(ctx)
+	if x.Written {
+		return passcode.ClassInDoubt, code, text
+	}
+	return passcode.ClassTransient, code, text
 }

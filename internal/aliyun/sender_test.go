@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
@@ -82,7 +83,7 @@ func TestSendClassifiesAnswers(t *testing.T) {
 		{"200 null", body(200, "null"), passcode.ClassInDoubt, "unreadable_answer", 0},
 		{"200 with a number for a code", body(200, `{"Code":7}`), passcode.ClassInDoubt, "unreadable_answer", 0},
 		{"200 and something behind", body(200, okBody+"x"), passcode.ClassInDoubt, "unreadable_answer", 0},
-		{"200, too large", body(200, `{"Code":"OK","BizId":"1","x":"`+strings.Repeat("x", maxAnswerBytes)+`"}`), passcode.ClassInDoubt, "unreadable_answer", 0},
+		{"200, too large", body(200, `{"Code":"OK","BizId":"1","x":"`+strings.Repeat("x", answer.MaxBytes)+`"}`), passcode.ClassInDoubt, "unreadable_answer", 0},
 		{"a redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) }, passcode.ClassInDoubt, "unreadable_answer", 0},
 		{"code that is no code", code(200, "isv.X 13812345678", "x"), passcode.ClassInDoubt, "unreadable_answer", 0},
 		{"a status for a code", code(502, "502", "x"), passcode.ClassInDoubt, "unreadable_answer", 0},
@@ -236,24 +237,6 @@ func TestSendThrottledSlowsThePaceAtOnce(t *testing.T) {
 	assert.Less(t, s.Rate(), 10.0)
 }
 
-func TestNewListsWhatIsWrong(t *testing.T) {
-	t.Parallel()
-	_, err := New(Options{
-		Endpoint: "https://dysmsapi.aliyuncs.com/", Protocol: "ftp", MaxQPS: -1, Timeout: -1, Concurrency: -1,
-		Credentials: Credentials{AccessKeyID: "LTAI", SecurityToken: passcode.NewSecret("t")},
-	})
-	require.Error(t, err)
-	for _, part := range []string{"endpoint", "protocol", "max qps", "timeouts", "concurrency", "access key secret"} {
-		assert.ErrorContains(t, err, part)
-	}
-	for _, endpoint := range []string{"127.0.0.1:9080", "dysmsapi.aliyuncs.com", "[::1]:80", "10.0.0.1"} {
-		assert.True(t, validEndpoint(endpoint), endpoint)
-	}
-	for _, endpoint := range []string{"", "a b", "host:0", "host:x", "host/path", "user@host", "host:99999", "::1", "[::1]"} {
-		assert.False(t, validEndpoint(endpoint), endpoint)
-	}
-}
-
 func TestNewRefusesToRunWhereTheSDKWouldPrint(t *testing.T) {
 	t.Setenv("DEBUG", "other,dara")
 	_, err := New(testOptions("127.0.0.1:1"))
@@ -262,4 +245,33 @@ func TestNewRefusesToRunWhereTheSDKWouldPrint(t *testing.T) {
 	s, err := New(testOptions("127.0.0.1:1"))
 	require.NoError(t, err)
 	s.Close()
+}
+
+// TestSenderTellsItsBreaker of real calls.
+func TestSenderTellsItsBreaker(t *testing.T) {
+	t.Parallel()
+	clock := newTestClock()
+	answer := code(503, "ServiceUnavailable", "try later")
+	s := newService(t, func(w http.ResponseWriter, r *http.Request) { answer(w, r) })
+	o := testOptions(s.URL)
+	o.Now = clock.Now
+	sender := newTestSender(t, o)
+	send := func(id string) domain.Outcome {
+		msg := testMessage()
+		msg.RequestID = id
+		return sender.Send(t.Context(), msg, time.Time{})
+	}
+	for i := range 40 {
+		clock.Add(2 * time.Second)
+		require.Equal(t, passcode.ClassTransient, send(fmt.Sprintf("r%d", i)).Class)
+	}
+	state := sender.Breaker().State()
+	assert.True(t, state.Open)
+	assert.Equal(t, "ServiceUnavailable", state.Code)
+
+	answer = ok
+	clock.Add(15 * time.Second)
+	require.True(t, sender.Breaker().Admit("probe").Probe)
+	require.Equal(t, passcode.ClassOK, send("probe").Class)
+	assert.False(t, sender.Breaker().State().Open)
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/account"
-	"github.com/passcode-worker/passcode-worker/internal/aliyun"
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/pace"
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/internal/consumer"
@@ -35,7 +35,7 @@ type app struct {
 	link    *Link
 	monitor *health.Monitor
 	gate    atomic.Pointer[account.Breaker]
-	breaker atomic.Pointer[aliyun.Breaker]
+	breaker atomic.Pointer[pace.OutageBreaker]
 	running atomic.Pointer[pipeline]
 	repairs repairs
 	// starting says what the start waits for, until it is over.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/account"
 	"github.com/passcode-worker/passcode-worker/internal/aliyun"
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/pace"
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/internal/consumer"
@@ -139,10 +140,10 @@ const maxPrefetch = 64
 // its turn, so at the lowest pace, that of the settings or of a sender that is
 // throttled, all of them are taken up within two thirds of the lease.
 func prefetch(cfg config.Config) int {
-	pace := float64(aliyun.MinPace)
+	lowest := float64(pace.Min)
 	if qps := cfg.Aliyun.MaxQPS; qps > 0 {
-		pace = min(pace, float64(qps))
+		lowest = min(lowest, float64(qps))
 	}
-	n := int(pace * cfg.Worker.AckWait.Seconds() * 2 / 3)
+	n := int(lowest * cfg.Worker.AckWait.Seconds() * 2 / 3)
 	return max(min(n, maxPrefetch, cfg.Worker.Concurrency), 1)
 }

@@ -41,12 +41,12 @@ func (r *run) connect() *nats.Conn {
 		r.warn(checkBroker, "", "the embedded broker does not answer at "+embedded.Listen+", since it runs inside the worker",
 			"check again while worker run is running")
 	default:
-		r.fail(checkBroker, "", r.Config.NATS.URL.String()+": "+err.Error(), mendConnection(err))
+		r.fail(checkBroker, "", r.Config.NATS.URL.String()+": "+err.Error(), fixConnection(err))
 	}
 	return nc
 }
 
-func mendConnection(err error) string {
+func fixConnection(err error) string {
 	text := strings.ToLower(err.Error())
 	switch {
 	case strings.HasPrefix(text, "nats."): // a setting, not "nats: " of the client
@@ -87,8 +87,8 @@ func (r *run) replicas(nc *nats.Conn) {
 	}
 }
 
-// rights reports each right that the worker needs and its user lacks, and returns
-// those.
+// rights reports each permission that the worker needs and its user misses, and
+// returns those.
 func (r *run) rights(nc *nats.Conn) []broker.Right {
 	if !r.Problems.Usable(naming...) {
 		r.skip(checkSettings, checkRights)
@@ -97,29 +97,29 @@ func (r *run) rights(nc *nats.Conn) []broker.Right {
 	ctx, cancel := r.bounded()
 	defer cancel()
 	needed := broker.WorkerRights(r.Topology, r.Config.Results.ReplySubjects)
-	lacking, err := broker.MissingPermissions(ctx, nc, needed, r.Trial)
+	missing, err := broker.MissingPermissions(ctx, nc, needed, r.Trial)
 	if err != nil {
 		r.fail(checkRights, "", err.Error(), "run it again; the broker may have gone away meanwhile")
 		return nil
 	}
-	for _, right := range lacking {
+	for _, right := range missing {
 		name := right.Direction.String() + " " + right.Subject
-		mend := fmt.Sprintf("add it to permissions.%s.allow of the worker's user on the broker, and let no deny touch it", right.Direction)
+		fix := fmt.Sprintf("add it to permissions.%s.allow of the worker's user on the broker, and let no deny touch it", right.Direction)
 		if right.Dispensable() {
-			r.warn(checkRights, name, "not allowed, and not needed on every server: "+right.Why, mend)
+			r.warn(checkRights, name, "not allowed, and not needed on every server: "+right.Why, fix)
 		} else {
-			r.fail(checkRights, name, "not allowed: "+right.Why, mend)
+			r.fail(checkRights, name, "not allowed: "+right.Why, fix)
 		}
 	}
-	if len(lacking) == 0 {
+	if len(missing) == 0 {
 		r.ok(checkRights, "", fmt.Sprintf("all %d that a worker needs", len(needed)))
 	}
-	return lacking
+	return missing
 }
 
 // hinder reports whether a request can't be made, or its answer not be heard.
-func hinder(lacking []broker.Right, request string) bool {
-	return slices.ContainsFunc(lacking, func(right broker.Right) bool {
+func hinder(missing []broker.Right, request string) bool {
+	return slices.ContainsFunc(missing, func(right broker.Right) bool {
 		return right.Subject == request || strings.HasPrefix(right.Subject, broker.WorkerInbox)
 	})
 }

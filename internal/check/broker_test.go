@@ -3,6 +3,8 @@ package check
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,7 +54,7 @@ func TestNoBroker(t *testing.T) {
 	skipped := []string{
 		"warn version : not checked: see broker", "warn rights : not checked: see broker", "warn stream : not checked: see broker",
 	}
-	for _, test := range []struct{ err, mend string }{
+	for _, test := range []struct{ err, fix string }{
 		{errNoBroker.Error(), "start the broker"},
 		{"nats: Authorization Violation", "nats.creds"},
 		{"tls: failed to verify certificate: x509: certificate signed by unknown authority", "nats.tls.ca"},
@@ -63,7 +65,7 @@ func TestNoBroker(t *testing.T) {
 		p.Dial = func(context.Context) (*nats.Conn, error) { return nil, errors.New(test.err) }
 		results := found(t, p)
 		assert.Equal(t, append([]string{"fail broker : nats://127.0.0.1:4222: " + test.err}, skipped...), brief(results, ofBroker...))
-		assert.Contains(t, results[1].Mend, test.mend)
+		assert.Contains(t, results[1].Fix, test.fix)
 		assert.Empty(t, brief(results, ofAliyun...))
 	}
 	p := plan()
@@ -154,7 +156,7 @@ func TestRights(t *testing.T) {
 			assert.Equal(t, test.want, brief(results, ofBroker...))
 			for _, r := range results {
 				if r.Check == checkRights {
-					assert.Contains(t, r.Mend, "add it to permissions.")
+					assert.Contains(t, r.Fix, "add it to permissions.")
 				}
 			}
 		})
@@ -186,28 +188,34 @@ func TestItems(t *testing.T) {
 	p := plan().on(srv)
 	results := found(t, p)
 	assert.Equal(t, []string{
-		"fail bucket passcode-limits: missing",
+		"warn bucket passcode-limits: missing: expected before the first start",
 		`fail stream PASSCODE_DEAD: retention is WorkQueue, the settings want Limits: what is read there must stay`,
 		"warn stream PASSCODE_DEAD: max_bytes is 1048576, the settings want -1",
-		"fail consumer passcode-worker: missing",
+		"warn consumer passcode-worker: missing: expected before the first start",
 	}, brief(results, ofBroker...))
 
 	// Without the stream the consumer can't be there.
 	require.NoError(t, js.DeleteStream(t.Context(), "PASSCODE"))
 	assert.Equal(t, []string{
-		"fail stream PASSCODE: missing", "warn consumer passcode-worker: not checked: see stream PASSCODE",
+		"warn stream PASSCODE: missing: expected before the first start", "warn consumer passcode-worker: not checked: see stream PASSCODE",
 	}, brief(found(t, p), ofBroker...)[3:])
 
-	// The mend of what is missing depends on who makes it.
-	for _, r := range results {
-		if r.Detail == "missing" {
-			assert.Equal(t, "worker provision creates it, and so does worker run", r.Mend)
-		}
-	}
+	// Where a worker does not create what is missing, it can't start.
 	p.Config.NATS.Provision = false
-	for _, r := range found(t, p) {
-		if r.Detail == "missing" {
-			assert.Equal(t, "worker provision creates it", r.Mend)
-		}
-	}
+	assert.Equal(t, []string{
+		"fail bucket passcode-limits: missing", "fail stream PASSCODE: missing", "warn consumer passcode-worker: not checked: see stream PASSCODE",
+	}, slices.DeleteFunc(brief(found(t, p), ofBroker...), func(line string) bool { return strings.Contains(line, "PASSCODE_DEAD") }))
+}
+
+// On an empty broker nothing fails that the first start puts right.
+func TestEmptyBroker(t *testing.T) {
+	t.Parallel()
+	p := plan().on(brokertest.Server(t))
+	const missing = ": missing: expected before the first start"
+	results := found(t, p)
+	assert.Equal(t, []string{
+		"warn bucket passcode-requests" + missing, "warn bucket passcode-limits" + missing, "warn stream PASSCODE_DEAD" + missing,
+		"warn stream PASSCODE" + missing, "warn consumer passcode-worker: not checked: see stream PASSCODE",
+	}, brief(results, ofBroker...))
+	assert.Contains(t, results, Result{Warn, checkStream, "PASSCODE", "missing: expected before the first start", "worker run creates it"})
 }

@@ -1,6 +1,6 @@
 // Package check finds out whether a worker with given settings could do its job
 // here and now: it asks the broker and Aliyun, changes nothing, sends nothing, and
-// says of each thing whether it is in order and how to mend it.
+// says of each thing whether it is in order and how to fix it.
 //
 // One failure does not hide another. What can't be looked at because of an
 // earlier one says so in one line, and names that one.
@@ -18,10 +18,10 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/config"
 )
 
-// Status is the verdict of a [Result].
+// Status is how a [Result] stands.
 type Status string
 
-// The verdicts. A worker can't do its job, or keep its promises, where something
+// The statuses. A worker can't do its job, or keep its promises, where something
 // fails; a warning is for somebody to judge.
 const (
 	OK   Status = "ok"
@@ -35,7 +35,7 @@ type Result struct {
 	Check  string `json:"check"`          // what was looked at: "stream"
 	Name   string `json:"name,omitempty"` // which one, where there may be several: "PASSCODE"
 	Detail string `json:"detail"`         // what was found
-	Mend   string `json:"mend,omitempty"` // what to do about it
+	Fix    string `json:"mend,omitempty"` // what to do about it
 }
 
 // The checks, in their order.
@@ -59,7 +59,7 @@ const patience = 10 * time.Second
 // Aliyun is what is asked of Aliyun; an [aliyun.Sender] answers it.
 type Aliyun interface {
 	Knock(ctx context.Context) (aliyun.Presence, error)
-	ReviewSign(ctx context.Context, name string) (aliyun.Review, error)
+	ReviewSign(ctx context.Context, name string) (aliyun.SignReview, error)
 	ReviewTemplate(ctx context.Context, code string) (aliyun.TemplateReview, error)
 }
 
@@ -110,24 +110,20 @@ func (r *run) bounded() (context.Context, context.CancelFunc) {
 
 // add reports a result, unless the run was stopped: then what failed may have
 // failed for that alone.
-func (r *run) add(status Status, check, name, detail, mend string) {
+func (r *run) add(status Status, check, name, detail, fix string) {
 	if r.ctx.Err() == nil {
-		r.report(Result{Status: status, Check: check, Name: name, Detail: detail, Mend: mend})
+		r.report(Result{Status: status, Check: check, Name: name, Detail: detail, Fix: fix})
 	}
 }
 
-func (r *run) ok(check, name, detail string)         { r.add(OK, check, name, detail, "") }
-func (r *run) warn(check, name, detail, mend string) { r.add(Warn, check, name, detail, mend) }
-func (r *run) fail(check, name, detail, mend string) { r.add(Fail, check, name, detail, mend) }
+func (r *run) ok(check, name, detail string)        { r.add(OK, check, name, detail, "") }
+func (r *run) warn(check, name, detail, fix string) { r.add(Warn, check, name, detail, fix) }
+func (r *run) fail(check, name, detail, fix string) { r.add(Fail, check, name, detail, fix) }
 
-// skip says that checks can't be made before another thing is mended: one line
+// skip says that checks can't be made before another thing is fixed: one line
 // for each kind, however many there are of it.
 func (r *run) skip(see string, checks ...string) {
 	for _, check := range checks {
-		r.skipOne(see, check, "")
+		r.warn(check, "", "not checked: see "+see, "")
 	}
-}
-
-func (r *run) skipOne(see, check, name string) {
-	r.warn(check, name, "not checked: see "+see, "")
 }

@@ -27,38 +27,38 @@ type rule struct {
 	breaks string
 	// only narrows the rule to some differences; nil: any.
 	only func(d broker.Difference) bool
-	// fixed is set where no server changes the field of a stream that is there.
-	fixed bool
+	// immutable is set where no server changes the field of a stream that is there.
+	immutable bool
 }
 
 // rules are the promises of docs/architecture.md, by what they rest on. The first
 // that fits a difference counts.
 var rules = []rule{
 	// Nothing is lost.
-	{field: "retention", roles: []role{jobs}, breaks: "a job must stay until it is settled, and no longer", fixed: true},
-	{field: "retention", breaks: "what is read there must stay", fixed: true},
+	{field: "retention", roles: []role{jobs}, breaks: "a job must stay until it is settled, and no longer", immutable: true},
+	{field: "retention", breaks: "what is read there must stay", immutable: true},
 	{field: "discard", roles: []role{jobs}, breaks: "when full, jobs vanish and no producer learns of it"},
-	{field: "storage", breaks: "a restart of the server loses what is in it", fixed: true},
+	{field: "storage", breaks: "a restart of the server loses what is in it", immutable: true},
 	{field: "max_age", roles: []role{jobs}, breaks: "a job that waits so long vanishes"},
 	{field: "max_msgs_per_subject", roles: []role{jobs}, breaks: "all jobs have one subject, and older ones vanish"},
 	{field: "no_ack", breaks: "nobody learns whether a message was stored"},
 	{field: "max_deliver", breaks: "a job that is delivered so often stays behind, given to nobody"},
-	{field: "deliver_policy", breaks: "jobs from before the consumer are never delivered", fixed: true},
-	{field: "ack_policy", breaks: "a job must be acknowledged by itself, and only when it is settled", fixed: true},
+	{field: "deliver_policy", breaks: "jobs from before the consumer are never delivered", immutable: true},
+	{field: "ack_policy", breaks: "a job must be acknowledged by itself, and only when it is settled", immutable: true},
 	{field: "headers_only", breaks: "jobs come without their contents"},
 	{field: "filter_subjects", breaks: "jobs are published to another subject"},
 	{field: "subjects", breaks: "what the worker and its producers publish does not arrive there"},
-	{field: "mirror", breaks: "nothing can be published to a mirror", fixed: true},
+	{field: "mirror", breaks: "nothing can be published to a mirror", immutable: true},
 	{field: "subject_transform", breaks: "messages are stored under other subjects"},
-	{field: "sealed", breaks: "nothing can be written to it", fixed: true},
+	{field: "sealed", breaks: "nothing can be written to it", immutable: true},
 	// A letter that is refused is a job that can't be settled; so is a record.
 	{field: "discard_new_per_subject", breaks: "a message whose subject is full is refused"},
 	{field: "max_msgs_per_subject", roles: []role{dead}, breaks: "one entry a request is to be kept, the newest"},
 	{field: "allow_rollup_hdrs", roles: []role{results, limits}, breaks: "entries can't be removed"},
 	{field: "allow_direct", roles: []role{jobs}, breaks: "the worker reads what the server has given up on directly, and has no other right"},
 	{field: "allow_direct", roles: []role{dead}, breaks: "worker dlq can't read it in batches"},
-	{field: "allow_direct", roles: []role{results}, breaks: "worker request can't read the way of a request"},
-	{field: "deny_delete", roles: []role{jobs}, breaks: "a job that the server has given up on can't be removed", fixed: true},
+	{field: "allow_direct", roles: []role{results}, breaks: "worker request can't read the history of a request"},
+	{field: "deny_delete", roles: []role{jobs}, breaks: "a job that the server has given up on can't be removed", immutable: true},
 
 	// Nothing is announced that is not recorded.
 	{field: "republish", roles: []role{results}, breaks: "nobody is told what became of a request"},
@@ -66,14 +66,14 @@ var rules = []rule{
 	// Nothing is sent twice, and no limit is exceeded.
 	{field: "ack_wait", breaks: "a job is given to a second worker while the first still has it", only: shorter},
 	{field: "backoff", breaks: "a job is given to a second worker while the first still has it"},
-	{field: "max_age", roles: []role{limits}, breaks: "what a phone was sent is forgotten before its window ends", only: shorter},
+	{field: "max_age", roles: []role{limits}, breaks: "what a phone was sent is lost before its window ends", only: shorter},
 
 	// The worker's requests are served.
-	{field: "deliver_subject", breaks: "the worker pulls its jobs", fixed: true},
+	{field: "deliver_subject", breaks: "the worker pulls its jobs", immutable: true},
 	{field: "priority_policy", breaks: "the worker's requests for jobs are refused"},
 	{field: "max_batch", breaks: "the worker's requests for jobs are refused"},
 	{field: "max_expires", breaks: "the worker's requests for jobs are refused"},
-	{field: "replay_policy", breaks: "jobs come as slowly as they were published", fixed: true},
+	{field: "replay_policy", breaks: "jobs come as slowly as they were published", immutable: true},
 }
 
 // settingOf is the setting that a field follows, by role.
@@ -90,27 +90,27 @@ var settingOf = map[role]map[string]string{
 	},
 }
 
-// verdict is the judgement of one difference.
-type verdict struct {
-	status Status
-	breaks string
-	fixed  bool
-	key    string // the setting that it follows; empty: none
+// finding is the judgement of one difference.
+type finding struct {
+	status    Status
+	breaks    string
+	immutable bool
+	key       string // the setting that it follows; empty: none
 }
 
-func judge(of role, d broker.Difference) verdict {
+func judge(of role, d broker.Difference) finding {
 	key := settingOf[of][d.Field]
 	for _, rule := range rules {
 		fits := rule.field == d.Field && (rule.roles == nil || slices.Contains(rule.roles, of))
 		if fits && (rule.only == nil || rule.only(d)) {
-			return verdict{Fail, rule.breaks, rule.fixed, key}
+			return finding{Fail, rule.breaks, rule.immutable, key}
 		}
 	}
-	return verdict{status: Warn, key: key}
+	return finding{status: Warn, key: key}
 }
 
-// mend says how to take a difference away.
-func (v verdict) mend(item broker.Item, stream string) string {
+// fix says how to take a difference away.
+func (v finding) fix(item broker.Item, stream string) string {
 	thing, edit := string(item.Kind), "nats stream edit "+item.Name
 	switch item.Kind {
 	case broker.KindBucket:
@@ -120,9 +120,9 @@ func (v verdict) mend(item broker.Item, stream string) string {
 	case broker.KindStream:
 	}
 	switch {
-	case v.fixed && item.Kind == broker.KindConsumer:
+	case v.immutable && item.Kind == broker.KindConsumer:
 		return "it can't be changed in place: delete it with the nats tool, and run worker provision"
-	case v.fixed:
+	case v.immutable:
 		return "it can't be changed in place: once it is empty, delete it with the nats tool, and run worker provision"
 	case v.key != "":
 		return "change " + v.key + ", or the " + thing + " with " + edit

@@ -15,7 +15,7 @@ func TestDifferences(t *testing.T) {
 		of                role
 		field, want, have string
 		status            Status
-		mend              string
+		fix               string
 	}{
 		{jobs, "retention", "WorkQueue", "Limits", Fail, "once it is empty, delete it"},
 		{jobs, "discard", "DiscardNew", "DiscardOld", Fail, "change it with nats stream edit X"},
@@ -61,6 +61,6 @@ func TestDifferences(t *testing.T) {
 		kind := map[role]broker.Kind{
 			jobs: broker.KindStream, dead: broker.KindStream, results: broker.KindBucket, limits: broker.KindBucket, consumer: broker.KindConsumer,
 		}[test.of]
-		assert.Contains(t, v.mend(broker.Item{Kind: kind, Name: "X"}, "PASSCODE"), test.mend, "%s %s", test.of, test.field)
+		assert.Contains(t, v.fix(broker.Item{Kind: kind, Name: "X"}, "PASSCODE"), test.fix, "%s %s", test.of, test.field)
 	}
 }

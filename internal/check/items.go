@@ -17,7 +17,7 @@ var itemKeys = map[role][]string{
 }
 
 // items compares each stream, bucket and consumer with the settings.
-func (r *run) items(nc *nats.Conn, lacking []broker.Right) {
+func (r *run) items(nc *nats.Conn, missing []broker.Right) {
 	named := func(of role) bool { return r.Problems.Usable(itemKeys[of]...) }
 	if !named(results) && !named(limits) && !named(dead) && !named(jobs) {
 		r.skip(checkSettings, checkStream)
@@ -32,7 +32,7 @@ func (r *run) items(nc *nats.Conn, lacking []broker.Right) {
 	// the stream of the consumer is missing.
 	see := ""
 	skip := func(item broker.Item) bool {
-		return see != "" || !named(r.role(item)) || hinder(lacking, item.Request)
+		return see != "" || !named(r.role(item)) || hinder(missing, item.Request)
 	}
 	broker.Inspect(r.ctx, js, r.Topology, skip, func(item broker.Item, err error) {
 		check := string(item.Kind)
@@ -47,20 +47,22 @@ func (r *run) items(nc *nats.Conn, lacking []broker.Right) {
 				r.difference(item, d)
 			}
 		case item.State == broker.StateMissing:
-			mend := "worker provision creates it"
 			if r.Config.NATS.Provision {
-				mend += ", and so does worker run"
+				r.warn(check, item.Name, "missing: expected before the first start", "worker run creates it")
+			} else {
+				r.fail(check, item.Name, "missing", "worker provision creates it")
 			}
-			r.fail(check, item.Name, "missing", mend)
 			if item.Kind == broker.KindStream && item.Name == r.Topology.JobsStream {
 				see = check + " " + item.Name
 			}
-		case see != "":
-			r.skipOne(see, check, item.Name)
-		case !named(r.role(item)):
-			r.skipOne(checkSettings, check, item.Name)
 		default:
-			r.skipOne(checkRights, check, item.Name)
+			at := checkRights
+			if see != "" {
+				at = see
+			} else if !named(r.role(item)) {
+				at = checkSettings
+			}
+			r.warn(check, item.Name, "not checked: see "+at, "")
 		}
 	})
 }
@@ -92,5 +94,5 @@ func (r *run) difference(item broker.Item, d broker.Difference) {
 	if v.breaks != "" {
 		detail += ": " + v.breaks
 	}
-	r.add(v.status, string(item.Kind), item.Name, detail, v.mend(item, r.Topology.JobsStream))
+	r.add(v.status, string(item.Kind), item.Name, detail, v.fix(item, r.Topology.JobsStream))
 }

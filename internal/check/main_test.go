@@ -12,9 +12,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/passcode-worker/passcode-worker/internal/aliyun"
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
 	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // all is well.
 type answers struct {
 	knock    func() (aliyun.Presence, error)
-	sign     func(name string) (aliyun.Review, error)
+	sign     func(name string) (aliyun.SignReview, error)
 	template func(code string) (aliyun.TemplateReview, error)
 	asked    *[]string
 }
@@ -41,12 +43,12 @@ func (a answers) Knock(context.Context) (aliyun.Presence, error) {
 	return aliyun.Presence{Status: 400, Dated: true}, nil
 }
 
-func (a answers) ReviewSign(_ context.Context, name string) (aliyun.Review, error) {
+func (a answers) ReviewSign(_ context.Context, name string) (aliyun.SignReview, error) {
 	a.note(name)
 	if a.sign != nil {
 		return a.sign(name)
 	}
-	return aliyun.Review{Approval: aliyun.Approved}, nil
+	return aliyun.SignReview{Review: aliyun.Review{Approval: aliyun.Approved}}, nil
 }
 
 func (a answers) ReviewTemplate(_ context.Context, code string) (aliyun.TemplateReview, error) {
@@ -57,12 +59,18 @@ func (a answers) ReviewTemplate(_ context.Context, code string) (aliyun.Template
 	return aliyun.TemplateReview{Review: aliyun.Review{Approval: aliyun.Approved}, Kind: aliyun.Verification}, nil
 }
 
-// refusing answers every signed question with an error.
-func refusing(reason aliyun.Reason, code string) answers {
-	err := &aliyun.InquiryError{Reason: reason, Code: code, Message: "as Aliyun says"}
+// refusing answers every signed question with a failure of that code.
+func refusing(code string) answers {
+	class, _ := answer.ClassOf(code)
+	if _, ours := answer.Texts[code]; ours {
+		class = passcode.ClassTransient
+	}
+	failure := func(action string) error {
+		return &answer.Failure{Action: action, Class: class, Code: code, Message: "as Aliyun says"}
+	}
 	return answers{
-		sign:     func(string) (aliyun.Review, error) { return aliyun.Review{}, err },
-		template: func(string) (aliyun.TemplateReview, error) { return aliyun.TemplateReview{}, err },
+		sign:     func(string) (aliyun.SignReview, error) { return aliyun.SignReview{}, failure("GetSmsSign") },
+		template: func(string) (aliyun.TemplateReview, error) { return aliyun.TemplateReview{}, failure("GetSmsTemplate") },
 	}
 }
 
@@ -113,8 +121,8 @@ func found(t *testing.T, p Plan) []Result {
 	for _, r := range list {
 		require.NotEmpty(t, r.Detail, r)
 		require.Contains(t, []Status{OK, Warn, Fail}, r.Status, r)
-		require.False(t, r.Status == OK && r.Mend != "", "nothing to mend: %+v", r)
-		require.False(t, r.Status == Fail && r.Mend == "", "a failure without a mend: %+v", r)
+		require.False(t, r.Status == OK && r.Fix != "", "nothing to fix: %+v", r)
+		require.False(t, r.Status == Fail && r.Fix == "", "a failure without a fix: %+v", r)
 	}
 	return list
 }

@@ -1,11 +1,15 @@
 package check
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/passcode-worker/passcode-worker/internal/aliyun"
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/config"
 )
 
@@ -13,171 +17,192 @@ import (
 // many templates of the settings use it.
 type question struct {
 	check, name string
-	ask         func(context.Context) outcome
+	ask         func(context.Context) ([]judgement, error)
+}
+
+// judgement is what a result says of one thing.
+type judgement struct {
+	status      Status
+	detail, fix string
 }
 
 // outcome is a question's answer, judged, or why there is none.
 type outcome struct {
-	status       Status
-	detail, mend string
-	err          error
+	judgements []judgement
+	err        error
 }
 
 // put asks a question, within its bound.
 func (r *run) put(q question) outcome {
 	ctx, cancel := r.bounded()
 	defer cancel()
-	return q.ask(ctx)
+	judgements, err := q.ask(ctx)
+	return outcome{judgements, err}
 }
 
 // questions lists each signature that a template uses, and each template code.
 func (r *run) questions() (forSigns, forTemplates []question) {
 	cfg := r.Config.Aliyun
 	var signs, codes []string
-	add := func(list []string, names ...string) []string {
+	add := func(list *[]string, names ...string) {
 		for _, name := range names {
-			if name != "" && !slices.Contains(list, name) {
-				list = append(list, name)
+			if name != "" && !slices.Contains(*list, name) {
+				*list = append(*list, name)
 			}
 		}
-		return list
 	}
 	if len(cfg.Templates) == 0 {
-		signs = add(signs, cfg.SignName)
+		add(&signs, cfg.SignName)
 	}
 	for _, t := range cfg.Templates {
-		if t.SignName == "" {
-			t.SignName = cfg.SignName
-		}
-		signs = add(signs, t.SignName)
-		codes = add(codes, t.TemplateCode.China, t.TemplateCode.Overseas)
+		add(&signs, cmp.Or(t.SignName, cfg.SignName))
+		add(&codes, t.TemplateCode.China, t.TemplateCode.Overseas)
 	}
 	for _, name := range signs {
 		forSigns = append(forSigns, r.signQuestion(name))
 	}
 	for _, code := range codes {
-		forTemplates = append(forTemplates, r.templateQuestion(code))
+		forTemplates = append(forTemplates, question{checkTemplate, code, func(ctx context.Context) ([]judgement, error) {
+			review, err := r.Aliyun.ReviewTemplate(ctx, code)
+			return []judgement{judgeTemplate(review, code, cfg.Templates)}, err
+		}})
 	}
 	return forSigns, forTemplates
 }
 
 func (r *run) signQuestion(name string) question {
-	return question{checkSignature, name, func(ctx context.Context) outcome {
+	return question{checkSignature, name, func(ctx context.Context) ([]judgement, error) {
 		review, err := r.Aliyun.ReviewSign(ctx, name)
-		if err != nil {
-			return outcome{err: err}
-		}
-		return judgeApproval(review, "aliyun.sign_name")
+		return judgeSign(review), err
 	}}
 }
 
-func (r *run) templateQuestion(code string) question {
-	return question{checkTemplate, code, func(ctx context.Context) outcome {
-		review, err := r.Aliyun.ReviewTemplate(ctx, code)
-		if err != nil {
-			return outcome{err: err}
-		}
-		return judgeTemplate(review, code, r.Config.Aliyun.Templates)
-	}}
+// notApproved explains every approval but the one that is good.
+var notApproved = map[aliyun.Approval]string{
+	aliyun.Pending:       "Aliyun is still reviewing it",
+	aliyun.Rejected:      "Aliyun has rejected it",
+	aliyun.Withdrawn:     "its application was withdrawn",
+	aliyun.OtherApproval: "it is in a state that is not documented",
 }
 
 // judgeApproval judges whether something may be used; key is where it is set.
-func judgeApproval(review aliyun.Review, key string) outcome {
-	detail := map[aliyun.Approval]string{
-		aliyun.Pending:       "not approved: Aliyun is still reviewing it",
-		aliyun.Rejected:      "not approved: Aliyun has rejected it",
-		aliyun.Withdrawn:     "not approved: its application was withdrawn",
-		aliyun.OtherApproval: "not approved: it is in a state that is not documented",
-	}[review.Approval]
-	if detail == "" {
-		return outcome{status: OK, detail: "approved"}
+func judgeApproval(review aliyun.Review, key string) judgement {
+	if review.Approval == aliyun.Approved {
+		return judgement{OK, "approved", ""}
 	}
+	detail, fix := "not approved: "+notApproved[review.Approval], "have it approved in Aliyun's console, or change "+key
 	if review.Note != "" {
 		detail += " (" + review.Note + ")"
 	}
-	mend := "have it approved in Aliyun's console, or change " + key
 	if review.Approval == aliyun.Pending {
-		mend = "wait for the review, or change " + key
+		fix = "wait for the review, or change " + key
 	}
-	return outcome{status: Fail, detail: detail, mend: mend}
+	return judgement{Fail, detail, fix}
+}
+
+// filings judges what a carrier has on file of a signature. Without it the carrier
+// refuses messages, or may.
+var filings = map[aliyun.FilingState]judgement{
+	aliyun.Unproven:      {Warn, "has it on file, and it is not proven yet that messages arrive", "send a few to numbers of that carrier, and look at their reports"},
+	aliyun.FilingPending: {Warn, "has not answered the filing yet", "wait for it; until then send few messages to that carrier's numbers"},
+	aliyun.FilingRefused: {Fail, "refused to file it", "see the reason in Aliyun's console, correct the qualification and file it again"},
+	aliyun.Lapsed:        {Fail, "let the filing lapse, since nothing was sent for six months", "file it again in Aliyun's console"},
+	aliyun.NotFiled:      {Fail, "does not have it on file", "give the signature a complete qualification in Aliyun's console, which files it"},
+	aliyun.OtherFiling:   {Warn, "is in a state that is not documented", "look at the signature in Aliyun's console"},
+}
+
+var carriers = map[string]string{"mobile": "China Mobile", "unicom": "China Unicom", "telecom": "China Telecom"}
+
+// judgeSign judges a signature: its approval, and each carrier that does not simply
+// have it on file.
+func judgeSign(review aliyun.SignReview) []judgement {
+	approval := judgeApproval(review.Review, "aliyun.sign_name")
+	if approval.status != OK {
+		return []judgement{approval}
+	}
+	var filed []string
+	var open []judgement
+	for _, f := range review.Filings {
+		carrier := cmp.Or(carriers[f.Carrier], f.Carrier)
+		if f.State == aliyun.Filed {
+			filed = append(filed, carrier)
+			continue
+		}
+		j := filings[f.State]
+		j.detail = carrier + " " + j.detail
+		if len(f.Reasons) > 0 {
+			j.detail += " (" + strings.Join(f.Reasons, ", ") + ")"
+		}
+		open = append(open, j)
+	}
+	if len(filed) > 0 {
+		approval.detail += ", and filed with " + strings.Join(filed, ", ")
+	}
+	return append([]judgement{approval}, open...)
 }
 
 // judgeTemplate judges a template by what the settings use it for.
-func judgeTemplate(review aliyun.TemplateReview, code string, templates []config.Template) outcome {
+func judgeTemplate(review aliyun.TemplateReview, code string, templates []config.Template) judgement {
 	const key = "aliyun.templates"
-	o := judgeApproval(review.Review, key)
-	if o.status != OK {
-		return o
+	j := judgeApproval(review.Review, key)
+	if j.status != OK {
+		return j
 	}
 	var mainlandOnly, both bool
 	for _, t := range templates {
 		inChina, abroad := t.TemplateCode.China == code, t.TemplateCode.Overseas == code
 		mainlandOnly = mainlandOnly || inChina && !abroad
 		both = both || inChina && abroad
-		if lacks := unsent(review.Variables, t.Params); lacks != "" && (inChina || abroad) {
-			return outcome{status: Fail,
-				detail: fmt.Sprintf("approved, and has the variable %s, which usage type %s does not send", lacks, t.UsageType),
-				mend:   "list it in params there, or change " + key,
-			}
+		// The code is always sent.
+		unsent := slices.IndexFunc(review.Variables, func(name string) bool { return name != "code" && !slices.Contains(t.Params, name) })
+		if unsent >= 0 && (inChina || abroad) {
+			return judgement{Fail,
+				fmt.Sprintf("approved, and has the variable %s, which usage type %s does not send", review.Variables[unsent], t.UsageType),
+				"list it in params there, or change " + key}
 		}
 	}
 	switch {
 	case review.Kind == aliyun.Verification:
-		o.detail += ", for verification codes"
+		j.detail += ", for verification codes"
+		return j
 	case review.Kind != aliyun.International:
-		return outcome{status: Fail,
-			detail: fmt.Sprintf("approved, and no verification template: its kind is %s", review.Kind),
-			mend:   "change " + key + " to a template for verification codes",
-		}
+		return judgement{Fail, fmt.Sprintf("approved, and no verification template: its kind is %s", review.Kind),
+			"change " + key + " to a template for verification codes"}
 	case mainlandOnly:
-		return outcome{status: Fail,
-			detail: "approved for numbers outside mainland China alone, and set for mainland numbers",
-			mend:   "change template_code.china in " + key,
-		}
+		return judgement{Fail, "approved for numbers outside mainland China alone, and set for mainland numbers",
+			"change template_code.china in " + key}
 	case both:
-		return outcome{status: Warn,
-			detail: "approved for numbers outside mainland China alone: those of the mainland are refused",
-			mend:   "where passcodes go there, set template_code.china in " + key,
-		}
+		return judgement{Warn, "approved for numbers outside mainland China alone: those of the mainland are refused",
+			"where passcodes go there, set template_code.china in " + key}
 	default:
-		o.detail += ", for numbers outside mainland China"
+		j.detail += ", for numbers outside mainland China"
+		return j
 	}
-	return o
-}
-
-// unsent returns a variable of a template that messages lack, or "". The code is
-// always sent.
-func unsent(variables, params []string) string {
-	for _, name := range variables {
-		if name != "code" && !slices.Contains(params, name) {
-			return name
-		}
-	}
-	return ""
 }
 
 // tell reports the outcome of a question. It returns false where further ones
 // would bring no more.
 func (r *run) tell(q question, o outcome) bool {
-	if o.err == nil {
-		r.add(o.status, q.check, q.name, o.detail, o.mend)
+	var failure *answer.Failure
+	if !errors.As(o.err, &failure) {
+		for _, j := range o.judgements {
+			r.add(j.status, q.check, q.name, j.detail, j.fix)
+		}
 		return true
 	}
-	call, thing, said := "QuerySmsSign", q.check, " ("+o.err.Error()+")"
-	if q.check == checkTemplate {
-		call = "QuerySmsTemplate"
-	}
-	switch reasonOf(o.err) {
-	case aliyun.NotListed:
-		r.fail(q.check, q.name, "not approved: the account has no such "+thing+said, "have it approved in Aliyun's console, or change the settings")
-	case aliyun.NotAllowed:
+	call, said := failure.Action, " ("+failure.Error()+")"
+	switch failure.Reason() {
+	case answer.NotListed:
+		r.fail(q.check, q.name, "not approved: the account has no such "+q.check+said,
+			"have it approved in Aliyun's console, or change the settings")
+	case answer.NotAllowed:
 		r.warn(q.check, q.name, "can't be checked: the access key may not call "+call+said,
 			"allow dysms:"+call+" to its RAM user; sending may work without")
-	case aliyun.NotOffered:
+	case answer.NotOffered:
 		r.warn(q.check, q.name, "can't be checked: this endpoint does not serve "+call+said, "look it up in Aliyun's console")
-	case aliyun.Busy:
+	case answer.Busy:
 		r.warn(q.check, q.name, "can't be checked: Aliyun is busy"+said, "run it again")
-	case aliyun.Unreachable, aliyun.Unreadable:
+	case answer.Unreachable, answer.Unreadable:
 		r.fail(q.check, q.name, "no answer to "+call+said, "run it again; look at aliyun.timeout and the network")
 		return false
 	default:

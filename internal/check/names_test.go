@@ -18,10 +18,46 @@ func TestSignatures(t *testing.T) {
 		aliyun.OtherApproval: "fail signature Acme: not approved: it is in a state that is not documented (a note)",
 	} {
 		p := plan()
-		p.Aliyun = answers{sign: func(string) (aliyun.Review, error) {
-			return aliyun.Review{Approval: approval, Note: "a note"}, nil
+		p.Aliyun = answers{sign: func(string) (aliyun.SignReview, error) {
+			return aliyun.SignReview{Review: aliyun.Review{Approval: approval, Note: "a note"}, Filings: []aliyun.Filing{{Carrier: "unicom"}}}, nil
 		}}
 		assert.Equal(t, []string{want}, brief(found(t, p), ofAliyun...), "the templates are judged for themselves")
+	}
+}
+
+// Each row is what a carrier has on file of a signature.
+func TestFilings(t *testing.T) {
+	t.Parallel()
+	fine := []aliyun.Filing{{Carrier: "mobile", State: aliyun.Filed}, {Carrier: "telecom", State: aliyun.Filed}}
+	review := func(filings []aliyun.Filing) Plan {
+		p := plan()
+		p.Aliyun = answers{sign: func(string) (aliyun.SignReview, error) {
+			return aliyun.SignReview{Review: aliyun.Review{Approval: aliyun.Approved}, Filings: filings}, nil
+		}}
+		return p
+	}
+	approved := Result{OK, checkSignature, "Acme", "approved, and filed with China Mobile, China Telecom", ""}
+	assert.Contains(t, found(t, review(fine)), approved)
+	assert.Contains(t, found(t, review(nil)), Result{OK, checkSignature, "Acme", "approved", ""}, "nothing is known of it")
+	for _, test := range []struct {
+		filing    aliyun.Filing
+		want, fix string
+	}{
+		{aliyun.Filing{Carrier: "unicom", State: aliyun.Unproven}, "warn signature Acme: China Unicom has it on file, and it is not proven yet that messages arrive", "send a few"},
+		{aliyun.Filing{Carrier: "unicom", State: aliyun.FilingPending}, "warn signature Acme: China Unicom has not answered the filing yet", "wait for it"},
+		{aliyun.Filing{Carrier: "unicom", State: aliyun.FilingRefused, Reasons: []string{"REGISTER_TIMEOUT", "X"}}, "fail signature Acme: China Unicom refused to file it (REGISTER_TIMEOUT, X)", "correct the qualification"},
+		{aliyun.Filing{Carrier: "unicom", State: aliyun.Lapsed}, "fail signature Acme: China Unicom let the filing lapse, since nothing was sent for six months", "file it again"},
+		{aliyun.Filing{Carrier: "unicom", State: aliyun.NotFiled}, "fail signature Acme: China Unicom does not have it on file", "complete qualification"},
+		{aliyun.Filing{Carrier: "another", State: aliyun.OtherFiling}, "warn signature Acme: another is in a state that is not documented", "look at the signature"},
+	} {
+		results := found(t, review(append([]aliyun.Filing{test.filing}, fine...)))
+		assert.Contains(t, results, approved)
+		assert.Equal(t, []string{test.want}, brief(results, ofAliyun...))
+		for _, r := range results {
+			if r.Check == checkSignature && r.Status != OK {
+				assert.Contains(t, r.Fix, test.fix)
+			}
+		}
 	}
 }
 
@@ -75,20 +111,20 @@ func TestTemplatesThatCannotBeLookedUp(t *testing.T) {
 	t.Parallel()
 	const next = "template SMS_2: "
 	for _, test := range []struct {
-		reason      aliyun.Reason
+		code        string
 		first, then string
 	}{
-		{aliyun.NotListed, "fail template SMS_1: not approved: the account has no such template (isv.X: as Aliyun says)", ""},
-		{aliyun.NotAllowed, "warn template SMS_1: can't be checked: the access key may not call QuerySmsTemplate (isv.X: as Aliyun says)", ""},
-		{aliyun.Busy, "warn template SMS_1: can't be checked: Aliyun is busy (isv.X: as Aliyun says)", ""},
-		{aliyun.Refused, "fail template SMS_1: Aliyun refuses to tell (isv.X: as Aliyun says)", ""},
-		{aliyun.Unreachable, "fail template SMS_1: no answer to QuerySmsTemplate (isv.X: as Aliyun says)", "warn " + next + "not checked: see template SMS_1"},
-		{aliyun.Unreadable, "fail template SMS_1: no answer to QuerySmsTemplate (isv.X: as Aliyun says)", "warn " + next + "not checked: see template SMS_1"},
+		{"isv.SMS_TEMPLATE_ILLEGAL", "fail template SMS_1: not approved: the account has no such template (isv.SMS_TEMPLATE_ILLEGAL: as Aliyun says)", ""},
+		{"NoPermission", "warn template SMS_1: can't be checked: the access key may not call GetSmsTemplate (NoPermission: as Aliyun says)", ""},
+		{"Throttling.User", "warn template SMS_1: can't be checked: Aliyun is busy (Throttling.User: as Aliyun says)", ""},
+		{"isv.X", "fail template SMS_1: Aliyun refuses to tell (isv.X: as Aliyun says)", ""},
+		{"timeout", "fail template SMS_1: no answer to GetSmsTemplate (as Aliyun says)", "warn " + next + "not checked: see template SMS_1"},
+		{"unreadable_answer", "fail template SMS_1: no answer to GetSmsTemplate (as Aliyun says)", "warn " + next + "not checked: see template SMS_1"},
 	} {
 		p := plan()
 		p.Aliyun = answers{template: func(code string) (aliyun.TemplateReview, error) {
 			if code == "SMS_1" {
-				return refusing(test.reason, "isv.X").template(code)
+				return refusing(test.code).template(code)
 			}
 			return answers{}.ReviewTemplate(t.Context(), code)
 		}}
@@ -96,6 +132,6 @@ func TestTemplatesThatCannotBeLookedUp(t *testing.T) {
 		if test.then != "" {
 			want = append(want, test.then)
 		}
-		assert.Equal(t, want, brief(found(t, p), ofAliyun...), test.reason)
+		assert.Equal(t, want, brief(found(t, p), ofAliyun...), test.code)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/aliyun"
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
@@ -36,7 +37,6 @@ func (r *run) service() {
 
 // reach checks endpoint and clock. It reports false where nothing answers.
 func (r *run) reach() bool {
-	cfg := r.Config.Aliyun
 	switch {
 	case !r.Problems.Usable(reaching...):
 		r.skip(checkSettings, checkEndpoint)
@@ -47,10 +47,10 @@ func (r *run) reach() bool {
 	}
 	ctx, cancel := r.bounded()
 	defer cancel()
-	url := cfg.Protocol + "://" + cfg.Endpoint
+	url := r.Config.Aliyun.Protocol + "://" + r.Config.Aliyun.Endpoint
 	presence, err := r.Aliyun.Knock(ctx)
 	if err != nil {
-		r.fail(checkEndpoint, "", url+": "+err.Error(), mendEndpoint(err))
+		r.fail(checkEndpoint, "", url+": "+err.Error(), fixEndpoint(err))
 		return false
 	}
 	r.ok(checkEndpoint, "", url+" answers")
@@ -58,18 +58,20 @@ func (r *run) reach() bool {
 	return true
 }
 
-func mendEndpoint(err error) string {
-	var inquiry *aliyun.InquiryError
-	if errors.As(err, &inquiry) {
-		switch inquiry.Code {
-		case "dns":
-			return "correct aliyun.endpoint, or the name servers of this machine"
-		case "tls":
-			return "correct aliyun.endpoint and aliyun.protocol, or the clock and the root certificates of this machine"
-		}
+func fixEndpoint(err error) string {
+	var failure *answer.Failure
+	errors.As(err, &failure)
+	switch {
+	case failure != nil && failure.Code == answer.CodeDNS:
+		return "correct aliyun.endpoint, or the name servers of this machine"
+	case failure != nil && failure.Code == answer.CodeTLS:
+		return "correct aliyun.endpoint and aliyun.protocol, or the clock and the root certificates of this machine"
+	default:
+		return "correct aliyun.endpoint and aliyun.protocol, or let this machine reach it"
 	}
-	return "correct aliyun.endpoint and aliyun.protocol, or let this machine reach it"
 }
+
+const fixClock = "set the clock of this machine, and keep it by NTP"
 
 // clock compares the clocks.
 func (r *run) clock(p aliyun.Presence) {
@@ -77,7 +79,6 @@ func (r *run) clock(p aliyun.Presence) {
 		r.warn(checkClock, "", "can't be compared: the answer has no Date", "see that aliyun.endpoint is Aliyun's")
 		return
 	}
-	const mend = "set the clock of this machine, and keep it by NTP"
 	off, way := p.Ahead.Abs().Round(time.Second), "behind"
 	r.clockFailed = off >= clockFail
 	if p.Ahead < 0 {
@@ -86,11 +87,11 @@ func (r *run) clock(p aliyun.Presence) {
 	detail := fmt.Sprintf("ours is %s %s Aliyun's", domain.FormatDuration(off), way)
 	switch {
 	case off >= refusedAt:
-		r.fail(checkClock, "", detail+"; from "+domain.FormatDuration(refusedAt)+" on it refuses every call", mend)
+		r.fail(checkClock, "", detail+"; from "+domain.FormatDuration(refusedAt)+" on it refuses every call", fixClock)
 	case off >= clockFail:
-		r.fail(checkClock, "", detail+"; passcodes are taken for expired, or sent when they have", mend)
+		r.fail(checkClock, "", detail+"; passcodes are taken for expired, or sent when they have", fixClock)
 	case off > clockWarn:
-		r.warn(checkClock, "", detail+"; limits and look-ups count on replicas' clocks that agree", mend)
+		r.warn(checkClock, "", detail+"; limits and look-ups count on replicas' clocks that agree", fixClock)
 	default:
 		// The header counts whole seconds, and the connection took a while.
 		r.ok(checkClock, "", "within "+domain.FormatDuration(max(off, time.Second))+" of Aliyun's")
@@ -108,7 +109,7 @@ func (r *run) account() {
 		asked = []question{r.signQuestion(r.Trial)}
 	}
 	outcomes := []outcome{r.put(asked[0])}
-	for next := 1; next < len(asked) && reasonOf(outcomes[next-1].err) == aliyun.NotOffered; next++ {
+	for next := 1; next < len(asked) && reasonOf(outcomes[next-1].err) == answer.NotOffered; next++ {
 		outcomes = append(outcomes, r.put(asked[next]))
 	}
 	if !r.credentials(outcomes[len(outcomes)-1].err) {
@@ -124,7 +125,7 @@ func (r *run) account() {
 		}
 		if !r.tell(q, outcomes[i]) {
 			for _, left := range questions[i+1:] {
-				r.skipOne(q.check+" "+q.name, left.check, left.name)
+				r.warn(left.check, left.name, "not checked: see "+q.check+" "+q.name, "")
 			}
 			return
 		}
@@ -134,6 +135,20 @@ func (r *run) account() {
 	}
 }
 
+// keyFailures is what a refused call says of the credentials, by its reason. KEY
+// stands for the access key.
+var keyFailures = map[answer.Reason]judgement{
+	answer.KeyRefused:    {Fail, "Aliyun does not know KEY, or it is disabled", "correct aliyun.access_key_id, or enable the key in the RAM console"},
+	answer.SecretWrong:   {Fail, "the secret is not that of KEY", "correct aliyun.access_key_secret"},
+	answer.RefusedToken:  {Fail, "Aliyun refuses the security token", "renew aliyun.security_token, or leave the keys to this machine's role"},
+	answer.AccountClosed: {Fail, "Aliyun accepts KEY and refuses its account", "look at the account in Aliyun's console"},
+	answer.NotOffered:    {Warn, "can't be checked: this endpoint serves none of our questions", "see that aliyun.endpoint is Aliyun's"},
+	answer.Busy:          {Warn, "can't be checked: Aliyun is busy", "run it again"},
+	answer.Unreadable:    {Fail, "what answers is not Aliyun SMS", "correct aliyun.endpoint and aliyun.protocol, or look for a proxy on the way"},
+	answer.Unreachable:   {Fail, "a signed call is not answered", "run it again; look at aliyun.timeout and the network"},
+	answer.Refused:       {Fail, "Aliyun refuses a signed call", "look the code up in Aliyun's documents"},
+}
+
 // credentials judges what a signed call brought. It reports false where further
 // ones would bring no more.
 func (r *run) credentials(err error) bool {
@@ -141,73 +156,49 @@ func (r *run) credentials(err error) bool {
 	if r.Config.Aliyun.AccessKeyID.IsZero() {
 		key = "the access key that this machine provides"
 	}
-	var inquiry *aliyun.InquiryError
-	if err != nil && !errors.As(err, &inquiry) {
-		r.fail(checkCredentials, "", err.Error(), "")
+	var failure *answer.Failure
+	if err != nil && !errors.As(err, &failure) {
+		r.fail(checkCredentials, "", err.Error(), "run it again")
 		return false
 	}
-	if err == nil || accepted(inquiry) {
+	if err == nil || signed(failure) {
 		r.ok(checkCredentials, "", "Aliyun accepts "+key)
 		return true
 	}
-	said := " (" + inquiry.Error() + ")"
-	fail := func(detail, mend string) { r.fail(checkCredentials, "", detail+said, mend) }
-	switch inquiry.Reason {
-	case aliyun.KeyRefused:
-		fail("Aliyun does not know "+key+", or it is disabled", "correct aliyun.access_key_id, or enable the key in the RAM console")
-	case aliyun.SecretWrong:
-		fail("the secret is not that of "+key, "correct aliyun.access_key_secret")
-	case aliyun.TokenRefused:
-		fail("Aliyun refuses the security token", "renew aliyun.security_token, or leave the keys to this machine's role")
-	case aliyun.NoCredentials:
+	switch reason := failure.Reason(); reason {
+	case answer.NoCredentials:
 		r.fail(checkCredentials, "", "none are set, and this machine provides none",
 			"set aliyun.access_key_id and aliyun.access_key_secret, or give this machine a role")
-	case aliyun.AccountClosed:
-		fail("Aliyun accepts "+key+" and refuses its account", "look at the account in Aliyun's console")
-	case aliyun.ClockOff:
-		r.clockRefused(said)
-	case aliyun.NotOffered:
-		r.warn(checkCredentials, "", "can't be checked: this endpoint serves none of our questions"+said, "see that aliyun.endpoint is Aliyun's")
-		return true
-	case aliyun.Busy:
-		r.warn(checkCredentials, "", "can't be checked: Aliyun is busy"+said, "run it again")
-	case aliyun.Unreadable:
-		fail("what answers is not Aliyun SMS", "correct aliyun.endpoint and aliyun.protocol, or look for a proxy on the way")
-	case aliyun.Unreachable:
-		fail("a signed call is not answered", "run it again; look at aliyun.timeout and the network")
+	case answer.ClockOff: // which shows nothing of the credentials
+		if !r.clockFailed {
+			r.fail(checkClock, "", "Aliyun refuses the time of a signed call ("+failure.Error()+")", fixClock)
+		}
+		r.skip(checkClock, checkCredentials)
 	default:
-		fail("Aliyun refuses a signed call", "look the code up in Aliyun's documents")
+		j := keyFailures[reason]
+		r.add(j.status, checkCredentials, "", strings.Replace(j.detail, "KEY", key, 1)+" ("+failure.Error()+")", j.fix)
 	}
-	return false
+	return failure.Reason() == answer.NotOffered
 }
 
-// accepted reports whether a refusal shows that the signature was good: the
+// signed reports whether a refusal shows that the signature was good: the
 // service is asked only after the gateway has found so.
-func accepted(e *aliyun.InquiryError) bool {
-	switch e.Reason {
-	case aliyun.NotListed, aliyun.NotAllowed:
+func signed(f *answer.Failure) bool {
+	switch f.Reason() {
+	case answer.NotListed, answer.NotAllowed:
 		return true
-	case aliyun.Refused:
-		return strings.HasPrefix(e.Code, "isv.") || strings.HasPrefix(e.Code, "isp.")
+	case answer.Refused:
+		return strings.HasPrefix(f.Code, "isv.") || strings.HasPrefix(f.Code, "isp.")
 	default:
 		return false
 	}
 }
 
-// clockRefused says where to look when Aliyun refuses the time of a call, which
-// shows nothing of the credentials.
-func (r *run) clockRefused(said string) {
-	if !r.clockFailed {
-		r.fail(checkClock, "", "Aliyun refuses the time of a signed call"+said, "set the clock of this machine, and keep it by NTP")
-	}
-	r.skip(checkClock, checkCredentials)
-}
-
-// reasonOf is why an inquiry was not answered; empty where it was.
-func reasonOf(err error) aliyun.Reason {
-	var inquiry *aliyun.InquiryError
-	if errors.As(err, &inquiry) {
-		return inquiry.Reason
+// reasonOf is why a question was not answered; empty where it was.
+func reasonOf(err error) answer.Reason {
+	var failure *answer.Failure
+	if errors.As(err, &failure) {
+		return failure.Reason()
 	}
 	return ""
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/passcode-worker/passcode-worker/internal/aliyun"
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/config"
 )
 
@@ -68,26 +69,23 @@ func TestEndpoint(t *testing.T) {
 		"warn clock : not checked: see endpoint", "warn credentials : not checked: see endpoint",
 		signSkipped + "endpoint", templateSkipped + "endpoint",
 	}
-	for code, mend := range map[string]string{
+	for code, fix := range map[string]string{
 		"dns":                "name servers",
 		"tls":                "root certificates",
 		"connection_refused": "let this machine reach it",
 	} {
 		p := plan()
 		p.Aliyun = answers{knock: func() (aliyun.Presence, error) {
-			return aliyun.Presence{}, &aliyun.InquiryError{Reason: aliyun.Unreachable, Code: code, Message: "why"}
+			return aliyun.Presence{}, &answer.Failure{Code: code, Message: "why"}
 		}}
 		results := found(t, p)
-		assert.Equal(t, append([]string{"fail endpoint : https://dysmsapi.aliyuncs.com: " + why(code)}, skipped...), brief(results, ofAliyun...))
-		assert.Contains(t, results[len(results)-5].Mend, mend)
+		assert.Equal(t, append([]string{"fail endpoint : https://dysmsapi.aliyuncs.com: " + "why"}, skipped...), brief(results, ofAliyun...))
+		assert.Contains(t, results[len(results)-5].Fix, fix)
 	}
 	p := plan()
 	p.Aliyun, p.AliyunErr = nil, errors.New("aliyun: DEBUG must not be set")
 	assert.Equal(t, append([]string{"fail endpoint : aliyun: DEBUG must not be set"}, skipped...), brief(found(t, p), ofAliyun...))
 }
-
-// why is what an error of ours says.
-func why(code string) string { return (&aliyun.InquiryError{Code: code, Message: "why"}).Error() }
 
 func TestClock(t *testing.T) {
 	t.Parallel()
@@ -121,7 +119,7 @@ func TestRefusedTime(t *testing.T) {
 	t.Parallel()
 	rest := []string{"warn credentials : not checked: see clock", signSkipped + "credentials", templateSkipped + "credentials"}
 	p := plan()
-	late := refusing(aliyun.ClockOff, "InvalidTimeStamp.Expired")
+	late := refusing("InvalidTimeStamp.Expired")
 	late.knock = func() (aliyun.Presence, error) {
 		return aliyun.Presence{Status: 400, Ahead: 20 * time.Minute, Dated: true}, nil
 	}
@@ -129,7 +127,7 @@ func TestRefusedTime(t *testing.T) {
 	assert.Equal(t, append([]string{"fail clock : ours is 20m behind Aliyun's; from 15m on it refuses every call"}, rest...),
 		brief(found(t, p), ofAliyun...))
 
-	p.Aliyun = refusing(aliyun.ClockOff, "InvalidTimeStamp.Expired") // whose Date is that of something in between
+	p.Aliyun = refusing("InvalidTimeStamp.Expired") // whose Date is that of something in between
 	assert.Equal(t, append([]string{"fail clock : Aliyun refuses the time of a signed call (InvalidTimeStamp.Expired: as Aliyun says)"}, rest...),
 		brief(found(t, p), ofAliyun...))
 }
@@ -139,25 +137,24 @@ func TestRefusedTime(t *testing.T) {
 func TestCredentials(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		reason aliyun.Reason
-		code   string
-		want   string // "" is accepted
+		code string
+		want string // "" is accepted
 	}{
-		{aliyun.NotListed, "isv.SMS_SIGNATURE_ILLEGAL", ""},
-		{aliyun.NotAllowed, "NoPermission", ""},
-		{aliyun.Refused, "isv.INVALID_PARAMETERS", ""},
-		{aliyun.Refused, "IncompleteSignature", "fail credentials : Aliyun refuses a signed call (IncompleteSignature: as Aliyun says)"},
-		{aliyun.SecretWrong, "SignatureDoesNotMatch", "fail credentials : the secret is not that of the access key LTAI**** (SignatureDoesNotMatch: as Aliyun says)"},
-		{aliyun.KeyRefused, "InvalidAccessKeyId.NotFound", "fail credentials : Aliyun does not know the access key LTAI****, or it is disabled (InvalidAccessKeyId.NotFound: as Aliyun says)"},
-		{aliyun.TokenRefused, "InvalidSecurityToken.Expired", "fail credentials : Aliyun refuses the security token (InvalidSecurityToken.Expired: as Aliyun says)"},
-		{aliyun.NoCredentials, "credentials", "fail credentials : none are set, and this machine provides none"},
-		{aliyun.AccountClosed, "isv.OUT_OF_SERVICE", "fail credentials : Aliyun accepts the access key LTAI**** and refuses its account (isv.OUT_OF_SERVICE: as Aliyun says)"},
-		{aliyun.Unreadable, "unreadable_answer", "fail credentials : what answers is not Aliyun SMS (as Aliyun says)"},
-		{aliyun.Unreachable, "timeout", "fail credentials : a signed call is not answered (as Aliyun says)"},
-		{aliyun.Busy, "Throttling.User", "warn credentials : can't be checked: Aliyun is busy (Throttling.User: as Aliyun says)"},
+		{"isv.SMS_SIGNATURE_ILLEGAL", ""},
+		{"NoPermission", ""},
+		{"isv.INVALID_PARAMETERS", ""},
+		{"IncompleteSignature", "fail credentials : Aliyun refuses a signed call (IncompleteSignature: as Aliyun says)"},
+		{"SignatureDoesNotMatch", "fail credentials : the secret is not that of the access key LTAI**** (SignatureDoesNotMatch: as Aliyun says)"},
+		{"InvalidAccessKeyId.NotFound", "fail credentials : Aliyun does not know the access key LTAI****, or it is disabled (InvalidAccessKeyId.NotFound: as Aliyun says)"},
+		{"InvalidSecurityToken.Expired", "fail credentials : Aliyun refuses the security token (InvalidSecurityToken.Expired: as Aliyun says)"},
+		{"credentials", "fail credentials : none are set, and this machine provides none"},
+		{"isv.OUT_OF_SERVICE", "fail credentials : Aliyun accepts the access key LTAI**** and refuses its account (isv.OUT_OF_SERVICE: as Aliyun says)"},
+		{"unreadable_answer", "fail credentials : what answers is not Aliyun SMS (as Aliyun says)"},
+		{"timeout", "fail credentials : a signed call is not answered (as Aliyun says)"},
+		{"Throttling.User", "warn credentials : can't be checked: Aliyun is busy (Throttling.User: as Aliyun says)"},
 	} {
 		p := plan()
-		p.Aliyun = refusing(test.reason, test.code)
+		p.Aliyun = refusing(test.code)
 		got := brief(found(t, p), checkCredentials)
 		if test.want == "" {
 			assert.Empty(t, got, test.code)
@@ -178,18 +175,18 @@ func TestAQuestionThatIsNotServed(t *testing.T) {
 	t.Parallel()
 	var asked []string
 	p := plan()
-	gone := refusing(aliyun.NotOffered, "InvalidAction.NotFound")
+	gone := refusing("InvalidAction.NotFound")
 	p.Aliyun = answers{sign: gone.sign, asked: &asked}
-	assert.Equal(t, []string{"warn signature Acme: can't be checked: this endpoint does not serve QuerySmsSign (InvalidAction.NotFound: as Aliyun says)"},
+	assert.Equal(t, []string{"warn signature Acme: can't be checked: this endpoint does not serve GetSmsSign (InvalidAction.NotFound: as Aliyun says)"},
 		brief(found(t, p), ofAliyun...))
 	assert.Equal(t, []string{"Acme", "SMS_1", "SMS_2"}, asked)
 
 	p.Aliyun = gone
 	assert.Equal(t, []string{
 		"warn credentials : can't be checked: this endpoint serves none of our questions (InvalidAction.NotFound: as Aliyun says)",
-		"warn signature Acme: can't be checked: this endpoint does not serve QuerySmsSign (InvalidAction.NotFound: as Aliyun says)",
-		"warn template SMS_1: can't be checked: this endpoint does not serve QuerySmsTemplate (InvalidAction.NotFound: as Aliyun says)",
-		"warn template SMS_2: can't be checked: this endpoint does not serve QuerySmsTemplate (InvalidAction.NotFound: as Aliyun says)",
+		"warn signature Acme: can't be checked: this endpoint does not serve GetSmsSign (InvalidAction.NotFound: as Aliyun says)",
+		"warn template SMS_1: can't be checked: this endpoint does not serve GetSmsTemplate (InvalidAction.NotFound: as Aliyun says)",
+		"warn template SMS_2: can't be checked: this endpoint does not serve GetSmsTemplate (InvalidAction.NotFound: as Aliyun says)",
 	}, brief(found(t, p), ofAliyun...))
 }
 

@@ -109,7 +109,8 @@ func askingSender(cfg config.Config, problems *config.Errors) (*aliyun.Sender, e
 	o := app.SenderOptions(cfg)
 	o.MaxQPS, o.Concurrency = 0, 1
 	if !problems.Usable("aliyun.connect_timeout", "aliyun.timeout") {
-		o.ConnectTimeout, o.Timeout = 0, 0 // the defaults
+		defaults := config.Default().Aliyun
+		o.ConnectTimeout, o.Timeout = defaults.ConnectTimeout, defaults.Timeout
 	}
 	if !problems.Usable("aliyun.access_key_id", "aliyun.access_key_secret", "aliyun.security_token") {
 		o.Credentials = aliyun.Credentials{}
@@ -130,8 +131,8 @@ func (k *checkCmd) printer(e *command.Env) func(check.Result) {
 	}
 	return func(r check.Result) {
 		text := found(r)
-		if r.Mend != "" {
-			text += "; mend: " + show.OneLine(r.Mend)
+		if r.Fix != "" {
+			text += "; mend: " + show.OneLine(r.Fix)
 		}
 		s.Line("%-4s  %-11s  %s", r.Status, r.Check, text)
 	}
@@ -142,8 +143,8 @@ func (k *checkCmd) printer(e *command.Env) func(check.Result) {
 func printFolded(s *show.Screen, r check.Result) {
 	const indent = 4 + 2 + 11 + 2
 	lines := show.Wrapped(found(r), show.Width-indent)
-	if r.Mend != "" {
-		for i, line := range show.Wrapped(show.OneLine(r.Mend), show.Width-indent-2) {
+	if r.Fix != "" {
+		for i, line := range show.Wrapped(show.OneLine(r.Fix), show.Width-indent-2) {
 			lead := "  "
 			if i == 0 {
 				lead = "→ "

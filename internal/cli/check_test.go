@@ -19,7 +19,7 @@ import (
 // long is a result that takes more than a line of 80 columns.
 var long = check.Result{
 	Status: check.Fail, Check: "rights", Name: "publish $JS.API.CONSUMER.CREATE.KV_passcode-limits.*.$KV.passcode-limits.account",
-	Detail: "not allowed: watch the\nstate of the\x1b[31m account <&>", Mend: strings.Repeat("add it to the permissions ", 6),
+	Detail: "not allowed: watch the\nstate of the\x1b[31m account <&>", Fix: strings.Repeat("add it to the permissions ", 6),
 }
 
 // printed is what the printer makes of a result.

@@ -174,7 +174,7 @@ func All() []Defect {
 			CaughtBy: []Test{oneJob},
 		},
 		{
-			Name: "the fence is not asked before a write", File: "internal/aliyun/conn.go",
+			Name: "the fence is not asked before a write", File: "internal/aliyun/wire/fence.go",
 			Old:      `	if a.notAfter.IsZero() {`,
 			New:      `	if a.notAfter.IsZero() || a.cancel != nil {`,
 			Breaks:   "nothing is sent twice",

@@ -68,11 +68,12 @@ var breakages = []breakage{
 	{name: "unapproved template", emulator: []string{"--template", "SMS_2"}, fails: "template SMS_100000001", says: "not approved"},
 	{name: "template of another kind", emulator: []string{"--template", "SMS_100000001=notification"}, fails: "template SMS_100000001", says: "its kind is notification"},
 	{name: "unapproved signature", emulator: []string{"--sign-name", "Somebody"}, fails: "signature Emulator", says: "not approved"},
+	{name: "signature that a carrier has not on file", emulator: []string{"--filing", "unicom=-2"}, fails: "signature Emulator", says: "China Unicom does not have it on file"},
 	{name: "clock 20 minutes behind", emulator: []string{"--clock-offset=20m"}, fails: "clock", says: "behind Aliyun's"},
 	{name: "clock 20 minutes ahead", emulator: []string{"--clock-offset=-20m"}, fails: "clock", says: "ahead of Aliyun's"},
-	{name: "not Aliyun", emulator: []string{"--fault", "html502,action=QuerySmsSign"}, fails: "credentials", says: "not Aliyun SMS"},
+	{name: "not Aliyun", emulator: []string{"--fault", "html502,action=GetSmsSign", "--fault", "html502,action=QuerySmsSign"}, fails: "credentials", says: "not Aliyun SMS"},
 
-	{name: "missing stream", spoil: func(t *testing.T, srv *brokertest.Handle) brokerURL {
+	{name: "missing stream", settings: []string{"nats.provision", "false"}, spoil: func(t *testing.T, srv *brokertest.Handle) brokerURL {
 		_, js := srv.Connect()
 		require.NoError(t, js.DeleteStream(t.Context(), "PASSCODE"))
 		return srv.URL()

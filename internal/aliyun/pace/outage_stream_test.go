@@ -1,4 +1,4 @@
-package aliyun
+package pace
 
 import (
 	"container/heap"
@@ -49,7 +49,7 @@ func (s *stream) left() int {
 	return s.open
 }
 
-// take returns the job that is next, or how long until there may be one.
+// take recalls the job that is next, or how long until there may be one.
 func (s *stream) take() (*delivery, time.Duration, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

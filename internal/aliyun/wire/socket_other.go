@@ -1,6 +1,6 @@
 //go:build !linux
 
-package aliyun
+package wire
 
 import (
 	"syscall"

@@ -1,11 +1,11 @@
-package aliyun
+// Package wire carries requests to Aliyun over connections of its own, and knows of
+// each exactly whether a byte of it was written. On this all classification rests.
+package wire
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
-	"net/http"
 	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
@@ -26,9 +26,9 @@ const (
 	stateSealed               // nothing was written, and nothing will be
 )
 
-// attempt is one request on its way out. It answers the question on which all
-// classification rests, whether bytes of the request left this process, and it
-// is the fence that keeps them from leaving when they must not any more.
+// attempt is one request on its way out. It knows whether bytes of the request left
+// this process, and it is the fence that keeps them from leaving when they must not
+// any more.
 type attempt struct {
 	now      func() time.Time
 	notAfter time.Time // zero: no fence
@@ -110,6 +110,9 @@ type fencedConn struct {
 	changed chan struct{} // closed, and replaced, when one of these becomes true
 }
 
+// Fence makes the connection write only what an exchange admits.
+func Fence(conn net.Conn) net.Conn { return newFencedConn(conn) }
+
 func newFencedConn(conn net.Conn) *fencedConn {
 	return &fencedConn{Conn: conn, changed: make(chan struct{})}
 }
@@ -122,8 +125,7 @@ func (c *fencedConn) Write(p []byte) (int, error) {
 	if err := c.awaitReader(a); err != nil {
 		return 0, err
 	}
-	// Between this look at the clock and the system call there is no more than a
-	// few instructions, which no user of the network can make fewer.
+	// Only a few instructions lie between this look at the clock and the system call.
 	if err := a.admit(c); err != nil {
 		return 0, err
 	}
@@ -133,8 +135,8 @@ func (c *fencedConn) Write(p []byte) (int, error) {
 }
 
 // awaitReader waits, before an attempt's first write, until the transport waits
-// for an answer with nothing left over from the one before. It takes a connection
-// into use again before it has looked, and would take what a strange server wrote
+// for an answer with nothing left over from the one before. The transport reuses a
+// connection before it has looked, and would take what a strange server wrote
 // behind its last answer for the answer to this request.
 func (c *fencedConn) awaitReader(a *attempt) error {
 	for {
@@ -174,127 +176,5 @@ func (c *fencedConn) tell(what *bool, value bool) {
 	if value {
 		close(c.changed)
 		c.changed = make(chan struct{})
-	}
-}
-
-// tlsError is a handshake that failed.
-type tlsError struct{ err error }
-
-func (e *tlsError) Error() string { return "tls handshake: " + e.err.Error() }
-func (e *tlsError) Unwrap() error { return e.err }
-
-// dialer makes fenced connections. A dial outlives the call that asked for it,
-// because the transport keeps it for the next one; stop ends and awaits them.
-type dialer struct {
-	timeout     time.Duration
-	callTimeout time.Duration
-	tls         *tls.Config
-	ctx         context.Context
-	cancel      context.CancelFunc
-	mu          sync.Mutex // guards wg.Add against stop
-	wg          sync.WaitGroup
-}
-
-func newDialer(o Options) *dialer {
-	ctx, cancel := context.WithCancel(context.Background())
-	return &dialer{
-		timeout:     o.ConnectTimeout,
-		callTimeout: o.Timeout,
-		tls:         &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}},
-		ctx:         ctx,
-		cancel:      cancel,
-	}
-}
-
-func (d *dialer) stop() {
-	d.mu.Lock()
-	d.cancel()
-	d.mu.Unlock()
-	d.wg.Wait()
-}
-
-// begin bounds a step of a dial by the timeout and by stop.
-func (d *dialer) begin(ctx context.Context) (context.Context, func(), error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.ctx.Err(); err != nil {
-		return nil, nil, err
-	}
-	d.wg.Add(1)
-	ctx, cancel := context.WithCancel(ctx)
-	unhook := context.AfterFunc(d.ctx, cancel)
-	return ctx, func() { unhook(); cancel(); d.wg.Done() }, nil
-}
-
-func (d *dialer) plain(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := d.tcp(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	return newFencedConn(conn), nil
-}
-
-func (d *dialer) tcp(ctx context.Context, network, addr string) (net.Conn, error) {
-	ctx, end, err := d.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer end()
-	conn, err := (&net.Dialer{Timeout: d.timeout, Control: giveUpAfter(d.callTimeout)}).DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	if err := abandonOnClose(conn); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return conn, nil
-}
-
-func (d *dialer) secure(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := d.tcp(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	secured, err := d.handshake(ctx, conn, addr)
-	if err != nil {
-		// The handshake's error is the one that tells; the connection is of no use.
-		_ = conn.Close()
-		return nil, &tlsError{err}
-	}
-	return newFencedConn(secured), nil
-}
-
-func (d *dialer) handshake(ctx context.Context, conn net.Conn, addr string) (*tls.Conn, error) {
-	ctx, end, err := d.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer end()
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
-	defer cancel()
-	config := d.tls.Clone()
-	if config.ServerName, _, err = net.SplitHostPort(addr); err != nil {
-		return nil, err
-	}
-	secured := tls.Client(conn, config)
-	return secured, secured.HandshakeContext(ctx)
-}
-
-// newTransport is the one transport of a sender. It speaks HTTP/1.1, where a
-// connection carries one request at a time and so belongs to one attempt.
-func newTransport(o Options, d *dialer) *http.Transport {
-	return &http.Transport{
-		Proxy:               nil, // the environment's proxy would see phone and passcode in every URL
-		DialContext:         d.plain,
-		DialTLSContext:      d.secure,
-		TLSHandshakeTimeout: o.ConnectTimeout,
-		MaxIdleConns:        o.Concurrency,
-		MaxIdleConnsPerHost: o.Concurrency,
-		// Below the server's own idle timeout (about 10 s), so that it is we who
-		// close first and no request meets a closing connection.
-		IdleConnTimeout:        5 * time.Second,
-		ResponseHeaderTimeout:  o.Timeout,
-		MaxResponseHeaderBytes: 64 << 10,
-		DisableCompression:     true,
 	}
 }

@@ -1,6 +1,6 @@
 //go:build race
 
-package aliyun
+package pace
 
 import "time"
 

@@ -1,4 +1,4 @@
-package aliyun
+package wire
 
 import (
 	"errors"

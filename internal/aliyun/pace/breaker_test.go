@@ -1,9 +1,9 @@
-package aliyun
+package pace
 
 import (
 	"fmt"
+	"log/slog"
 	"math"
-	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,14 +11,15 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 var (
-	noAnswer = domain.Outcome{Class: passcode.ClassInDoubt, Code: codeTimeout}
-	refused  = domain.Outcome{Class: passcode.ClassTransient, Code: codeRefused, Message: faultTexts[codeRefused]}
-	notMade  = domain.Outcome{Class: passcode.ClassTransient, Code: codeTooLate, NotMade: true}
+	noAnswer = domain.Outcome{Class: passcode.ClassInDoubt, Code: answer.CodeTimeout}
+	refused  = domain.Outcome{Class: passcode.ClassTransient, Code: answer.CodeRefused, Message: answer.Texts[answer.CodeRefused]}
+	notMade  = domain.Outcome{Class: passcode.ClassTransient, Code: answer.CodeTooLate, NotMade: true}
 	taken    = domain.Outcome{Class: passcode.ClassOK, Code: "OK", BizID: "B^0", ProviderRequestID: "P"}
 	away     = domain.Outcome{Class: passcode.ClassTransient, Code: "ServiceUnavailable", ProviderRequestID: "P"}
 	slowDown = domain.Outcome{Class: passcode.ClassThrottled, Code: "Throttling.User", ProviderRequestID: "P"}
@@ -26,17 +27,16 @@ var (
 	unknown  = domain.Outcome{Class: passcode.ClassConfig, Code: "no_template"}
 )
 
-func breakerOf(t *testing.T) (*Breaker, *pacer) {
+func breakerOf(t *testing.T) (*OutageBreaker, *pacer) {
 	t.Helper()
-	o := testOptions("http://127.0.0.1:1").withDefaults()
-	p := newPacer(0, o.Now)
-	return newBreaker(o, p), p
+	c := New(Options{CallTimeout: callTimeout, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+	return c.breaker, c.pacer
 }
 
 // fail has calls for so many requests fail, spread over a while.
-func fail(b *Breaker, requests int, over time.Duration, out domain.Outcome) {
+func fail(b *OutageBreaker, requests int, over time.Duration, out domain.Outcome) {
 	for i := range requests {
-		b.learn(fmt.Sprintf("r%d", i), time.Now(), out)
+		b.observe(fmt.Sprintf("r%d", i), time.Now(), out)
 		pass(over / time.Duration(requests))
 	}
 }
@@ -46,49 +46,49 @@ func TestBreakerOpens(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		name  string
-		calls func(b *Breaker)
+		calls func(b *OutageBreaker)
 		opens bool
 	}{
-		{"many requests, for long", func(b *Breaker) { fail(b, 40, 10*time.Second, refused) }, true},
-		{"doubtful ones too", func(b *Breaker) { fail(b, 40, 10*time.Second, noAnswer) }, true},
-		{"calls that began together and were given up together", func(b *Breaker) {
+		{"many requests, for long", func(b *OutageBreaker) { fail(b, 40, 10*time.Second, refused) }, true},
+		{"doubtful ones too", func(b *OutageBreaker) { fail(b, 40, 10*time.Second, noAnswer) }, true},
+		{"calls that began together and were given up together", func(b *OutageBreaker) {
 			began := time.Now()
-			pass(DefaultTimeout)
+			pass(callTimeout)
 			for i := range openAfter {
-				b.learn(fmt.Sprintf("r%d", i), began, noAnswer)
+				b.observe(fmt.Sprintf("r%d", i), began, noAnswer)
 			}
 		}, true},
-		{"a lone job, however often", func(b *Breaker) {
+		{"a lone job, however often", func(b *OutageBreaker) {
 			for range 1000 {
-				b.learn("r1", time.Now(), refused)
+				b.observe("r1", time.Now(), refused)
 				pass(time.Second)
 			}
 		}, false},
-		{"many, for a moment", func(b *Breaker) { fail(b, 5000, silentTime-time.Second, refused) }, false},
-		{"many that said the service is away, for very long", func(b *Breaker) { fail(b, 80, 2*failedTime, away) }, true},
-		{"the same, but not for so long", func(b *Breaker) { fail(b, 5000, failedTime-time.Second, away) }, false},
-		{"silence, and such an answer in between", func(b *Breaker) {
+		{"many, for a moment", func(b *OutageBreaker) { fail(b, 5000, silentTime-time.Second, refused) }, false},
+		{"many that said the service is away, for very long", func(b *OutageBreaker) { fail(b, 80, 2*failedTime, away) }, true},
+		{"the same, but not for so long", func(b *OutageBreaker) { fail(b, 5000, failedTime-time.Second, away) }, false},
+		{"silence, and such an answer in between", func(b *OutageBreaker) {
 			fail(b, openAfter-1, 10*time.Second, refused)
-			b.learn("away", time.Now(), away)
+			b.observe("away", time.Now(), away)
 			fail(b, openAfter-1, 10*time.Second, refused)
 		}, false},
-		{"look-ups are answered", func(b *Breaker) {
+		{"look-ups are answered", func(b *OutageBreaker) {
 			for range 10 {
 				fail(b, openAfter, silentTime/2, noAnswer)
 				b.answered()
 			}
 		}, false},
-		{"throttled, however long: the pacer is for that", func(b *Breaker) { fail(b, 5000, time.Hour, slowDown) }, false},
-		{"one answer in between, whatever it says", func(b *Breaker) {
+		{"throttled, however long: the pacer is for that", func(b *OutageBreaker) { fail(b, 5000, time.Hour, slowDown) }, false},
+		{"one answer in between, whatever it says", func(b *OutageBreaker) {
 			fail(b, openAfter-1, 10*time.Second, refused)
-			b.learn("barred", time.Now(), barred)
+			b.observe("barred", time.Now(), barred)
 			fail(b, openAfter-1, 10*time.Second, refused)
 		}, false},
-		{"calls that were not made", func(b *Breaker) { fail(b, 40, 10*time.Second, notMade) }, false},
-		{"refusals of ours say nothing either way", func(b *Breaker) {
+		{"calls that were not made", func(b *OutageBreaker) { fail(b, 40, 10*time.Second, notMade) }, false},
+		{"refusals of ours say nothing either way", func(b *OutageBreaker) {
 			fail(b, openAfter-1, 10*time.Second, refused)
-			b.learn("unknown", time.Now(), unknown)
-			b.learn("one more", time.Now(), refused)
+			b.observe("unknown", time.Now(), unknown)
+			b.observe("one more", time.Now(), refused)
 		}, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestBreakerProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, p := breakerOf(t)
 		fail(b, openAfter, silentTime, refused)
-		b.learn("r0", time.Now(), refused)
+		b.observe("r0", time.Now(), refused)
 		require.True(t, b.State().Open)
 		for _, pause := range []time.Duration{1, 2, 4, 8, 15, 15} {
 			pause *= time.Second
@@ -125,17 +125,17 @@ func TestBreakerProbes(t *testing.T) {
 			pass(pause)
 			assert.Equal(t, domain.Admission{Allowed: true, Probe: true}, b.Admit("probe"))
 			assert.False(t, b.Admit("another").Allowed)
-			b.learn("another", time.Now(), refused) // from before it opened
-			b.learn("another", time.Now(), taken)
+			b.observe("another", time.Now(), refused) // from before it opened
+			b.observe("another", time.Now(), taken)
 			assert.False(t, b.Admit("another").Allowed, "old news")
-			b.learn("probe", time.Now(), refused)
+			b.observe("probe", time.Now(), refused)
 		}
 		pass(lastPause)
 		require.True(t, b.Admit("probe").Probe)
-		b.learn("probe", time.Now(), barred)
+		b.observe("probe", time.Now(), barred)
 		assert.Equal(t, Outage{}, b.State())
 		assert.Equal(t, domain.Admission{Allowed: true}, b.Admit("x"))
-		assert.InDelta(t, MinPace, p.rate(), 0.01, "slowly at first")
+		assert.InDelta(t, Min, p.rate(), 0.01, "slowly at first")
 
 		fail(b, openAfter-1, 2*silentTime, refused)
 		assert.False(t, b.State().Open, "the row begins anew")
@@ -146,7 +146,7 @@ func TestBreakerProbes(t *testing.T) {
 // any answer lets the call be made, and each eighth is made in any case.
 func TestProbesAsk(t *testing.T) {
 	t.Parallel()
-	silent := &LookupError{Class: passcode.ClassTransient, Code: codeTimeout}
+	silent := &answer.Failure{Class: passcode.ClassTransient, Code: answer.CodeTimeout}
 	synctest.Test(t, func(t *testing.T) {
 		b, _ := breakerOf(t)
 		assert.Equal(t, domain.Admission{Allowed: true}, b.Asked("r1", silent), "nothing is known against it")
@@ -160,36 +160,36 @@ func TestProbesAsk(t *testing.T) {
 				require.False(t, may.Allowed)
 				wait = may.Wait
 				assert.Equal(t, domain.Admission{Wait: wait}, b.Admit("another"))
-				assert.Equal(t, codeTimeout, b.State().Code)
+				assert.Equal(t, answer.CodeTimeout, b.State().Code)
 			}
 			assert.Equal(t, lastPause, wait)
 			pass(wait)
 			require.True(t, b.Admit("probe").Probe)
 			assert.Equal(t, domain.Admission{Allowed: true, Probe: true}, b.Asked("probe", silent), round)
-			b.learn("probe", time.Now(), noAnswer)
+			b.observe("probe", time.Now(), noAnswer)
 		}
 
 		for name, err := range map[string]error{
 			"found or not":              nil,
-			"busy":                      &LookupError{Class: passcode.ClassThrottled, Code: "Throttling", Answered: true},
-			"away, by its own word":     &LookupError{Class: passcode.ClassTransient, Code: "ServiceUnavailable", Answered: true},
-			"refused here or by theirs": &LookupError{Class: passcode.ClassConfig, Code: "Forbidden"},
+			"busy":                      &answer.Failure{Class: passcode.ClassThrottled, Code: "Throttling", Answered: true},
+			"away, by its own word":     &answer.Failure{Class: passcode.ClassTransient, Code: "ServiceUnavailable", Answered: true},
+			"refused here or by theirs": &answer.Failure{Class: passcode.ClassConfig, Code: "Forbidden"},
 		} {
 			pass(lastPause)
 			require.True(t, b.Admit("probe").Probe, name)
 			assert.Equal(t, domain.Admission{Allowed: true, Probe: true}, b.Asked("probe", err), name)
-			assert.Equal(t, 2*DefaultTimeout, b.Admit("another").Wait, "the call has as long as any")
-			b.learn("probe", time.Now(), noAnswer)
+			assert.Equal(t, 2*callTimeout, b.Admit("another").Wait, "the call has as long as any")
+			b.observe("probe", time.Now(), noAnswer)
 			assert.True(t, b.State().Open, name)
 		}
 
 		pass(lastPause)
 		require.True(t, b.Admit("slow").Probe)
-		pass(2 * DefaultTimeout)
+		pass(2 * callTimeout)
 		require.True(t, b.Admit("probe").Probe)
-		assert.Equal(t, domain.Admission{Wait: 2 * DefaultTimeout}, b.Asked("slow", nil), "another has taken its place")
+		assert.Equal(t, domain.Admission{Wait: 2 * callTimeout}, b.Asked("slow", nil), "another has taken its place")
 		assert.True(t, b.Asked("probe", nil).Allowed)
-		b.learn("probe", time.Now(), taken)
+		b.observe("probe", time.Now(), taken)
 		assert.Equal(t, Outage{}, b.State())
 	})
 }
@@ -199,15 +199,15 @@ func TestProbesAsk(t *testing.T) {
 func TestBreakersProbeIsNotLost(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]struct {
-		with func(b *Breaker)
+		with func(b *OutageBreaker)
 		wait time.Duration
 	}{
-		"given back":       {func(b *Breaker) { b.GiveBack("probe") }, 0},
-		"not made":         {func(b *Breaker) { b.learn("probe", time.Now(), notMade) }, 0},
-		"refused here":     {func(b *Breaker) { b.learn("probe", time.Now(), unknown) }, 0},
-		"another's":        {func(b *Breaker) { b.GiveBack("another") }, 2 * DefaultTimeout},
-		"never heard of":   {func(*Breaker) {}, 2 * DefaultTimeout},
-		"failed (a pause)": {func(b *Breaker) { b.learn("probe", time.Now(), noAnswer) }, 2 * firstPause},
+		"given back":       {func(b *OutageBreaker) { b.GiveBack("probe") }, 0},
+		"not made":         {func(b *OutageBreaker) { b.observe("probe", time.Now(), notMade) }, 0},
+		"refused here":     {func(b *OutageBreaker) { b.observe("probe", time.Now(), unknown) }, 0},
+		"another's":        {func(b *OutageBreaker) { b.GiveBack("another") }, 2 * callTimeout},
+		"never heard of":   {func(*OutageBreaker) {}, 2 * callTimeout},
+		"failed (a pause)": {func(b *OutageBreaker) { b.observe("probe", time.Now(), noAnswer) }, 2 * firstPause},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -225,33 +225,4 @@ func TestBreakersProbeIsNotLost(t *testing.T) {
 			})
 		})
 	}
-}
-
-// TestSenderTellsItsBreaker of real calls.
-func TestSenderTellsItsBreaker(t *testing.T) {
-	t.Parallel()
-	clock := newTestClock()
-	answer := code(503, "ServiceUnavailable", "try later")
-	s := newService(t, func(w http.ResponseWriter, r *http.Request) { answer(w, r) })
-	o := testOptions(s.URL)
-	o.Now = clock.Now
-	sender := newTestSender(t, o)
-	send := func(id string) domain.Outcome {
-		msg := testMessage()
-		msg.RequestID = id
-		return sender.Send(t.Context(), msg, time.Time{})
-	}
-	for i := range openAfter + 1 {
-		clock.Add(failedTime / openAfter)
-		require.Equal(t, passcode.ClassTransient, send(fmt.Sprintf("r%d", i)).Class)
-	}
-	state := sender.Breaker().State()
-	assert.True(t, state.Open)
-	assert.Equal(t, "ServiceUnavailable", state.Code)
-
-	answer = ok
-	clock.Add(lastPause)
-	require.True(t, sender.Breaker().Admit("probe").Probe)
-	require.Equal(t, passcode.ClassOK, send("probe").Class)
-	assert.False(t, sender.Breaker().State().Open)
 }

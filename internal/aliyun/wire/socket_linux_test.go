@@ -1,4 +1,4 @@
-package aliyun
+package wire
 
 import (
 	"io"
@@ -20,11 +20,12 @@ func TestAnAbandonedRequestIsNotDeliveredLater(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, listener.Close()) }()
-	d := newDialer(Options{ConnectTimeout: time.Minute, Timeout: 7 * time.Second})
-	defer d.stop()
+	c := New(Options{ConnectTimeout: time.Minute, Timeout: 7 * time.Second})
+	defer c.Close()
 
-	conn, err := d.tcp(t.Context(), "tcp", listener.Addr().String())
+	fenced, err := c.dialer.plain(t.Context(), "tcp", listener.Addr().String())
 	require.NoError(t, err)
+	conn := fenced.(*fencedConn).Conn
 	assert.Equal(t, 7000, userTimeout(t, conn), "the kernel gives up with the call, also where the process is frozen")
 	server, err := listener.Accept()
 	require.NoError(t, err)

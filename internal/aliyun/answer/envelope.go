@@ -1,4 +1,4 @@
-package aliyun
+package answer
 
 import (
 	"bytes"
@@ -11,39 +11,51 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// envelope is what every answer of the service has, a refusal by the gateway
+// MaxBytes bounds an answer. A full page of send details has some 50 KiB.
+const MaxBytes = 1 << 20
+
+// ErrUnreadable says that the answer is not one of the service's.
+var ErrUnreadable = errors.New("the answer is not one of the service's")
+
+// Envelope is what every answer of the service has, a refusal by the gateway
 // included; BizID only one that accepts.
-type envelope struct {
+type Envelope struct {
 	Code      string
 	Message   string
 	RequestID string `json:"RequestId"`
 	BizID     string `json:"BizId"`
 }
 
-var errContradiction = errors.New("a member stands twice, with different values")
-
-// openEnvelope reads an answer, and refuses what the service would not write. A
-// code decides whether a message is sent again, so it must not be taken from
-// bytes that somebody else made, or that got mixed up on the way: a proxy's error
-// page in JSON, a redirect's body, a member that stands twice.
-func openEnvelope(status int, body []byte) (envelope, error) {
-	if status != http.StatusOK && (status < 400 || status > 599) {
-		return envelope{}, errUnreadable
+// Open reads an answer, and refuses what the service would not write. A code decides
+// whether a message is sent again, so it must not be taken from bytes that somebody
+// else made, or that got mixed up on the way: a proxy's error page in JSON, a
+// redirect's body, a member that stands twice.
+func Open(status int, body []byte) (Envelope, error) {
+	if len(body) > MaxBytes || status != http.StatusOK && (status < 400 || status > 599) {
+		return Envelope{}, ErrUnreadable
 	}
-	var e envelope
-	if err := json.Unmarshal(body, &e); err != nil {
-		return envelope{}, errUnreadable
-	}
-	if err := checkMembers(json.NewDecoder(bytes.NewReader(body))); err != nil {
-		return envelope{}, errUnreadable
+	var e Envelope
+	if json.Unmarshal(body, &e) != nil || checkMembers(json.NewDecoder(bytes.NewReader(body))) != nil {
+		return Envelope{}, ErrUnreadable
 	}
 	// Missing and null members pass as empty ones, and no code is empty. What is
 	// "ok" or "OK." was not written by the service, and is no refusal either.
-	if len(e.Code) > maxCodeBytes || !plainCode.MatchString(e.Code) || !letter(e.Code[0]) ||
+	if len(e.Code) > MaxCodeBytes || !plainCode.MatchString(e.Code) || !letter(e.Code[0]) ||
 		(e.Code != "OK" && strings.EqualFold(strings.Trim(e.Code, "._-"), "OK")) {
-		return envelope{}, errUnreadable
+		return Envelope{}, ErrUnreadable
 	}
 	return e, nil
+}
+
+// Class is what the answer's code means. A code that nobody knows is for an
+// operator to look at, unless it came with a server error: then it may be a
+// gateway's that gave up waiting, and tells nothing of the message.
+func (e Envelope) Class(status int) passcode.Class {
+	class, known := ClassOf(e.Code)
+	if !known && status >= http.StatusInternalServerError {
+		return passcode.ClassInDoubt
+	}
+	return class
 }
 
 func letter(b byte) bool { return b|0x20 >= 'a' && b|0x20 <= 'z' }
@@ -71,7 +83,7 @@ func checkMembers(decoder *json.Decoder) error {
 			// Upper case first: ſ and the Kelvin sign fold to s and k.
 			folded := strings.ToLower(strings.ToUpper(text))
 			if seen[folded] {
-				return errContradiction
+				return ErrUnreadable
 			}
 			seen[folded] = true
 		}
@@ -83,27 +95,16 @@ func checkMembers(decoder *json.Decoder) error {
 	return err
 }
 
-// class is what the answer's code means. A code that nobody knows is for an
-// operator to look at, unless it came with a server error: then it may be a
-// gateway's that gave up waiting, and tells nothing of the message.
-func (x *exchange) class() passcode.Class {
-	class, known := classOf(x.envelope.Code)
-	if !known && x.status >= http.StatusInternalServerError {
-		return passcode.ClassInDoubt
-	}
-	return class
-}
-
-// number is an integer of an answer. The service writes some as strings.
-type number int64
+// Number is an integer of an answer. The service writes some as strings.
+type Number int64
 
 // UnmarshalJSON implements [json.Unmarshaler]: strictly, where the SDK would take
 // true for 1 and an empty string for 0.
-func (n *number) UnmarshalJSON(text []byte) error {
+func (n *Number) UnmarshalJSON(text []byte) error {
 	if len(text) > 1 && text[0] == '"' {
 		text = text[1 : len(text)-1]
 	}
 	value, err := strconv.ParseInt(string(text), 10, 64)
-	*n = number(value)
+	*n = Number(value)
 	return err
 }

@@ -1,4 +1,4 @@
-package aliyun
+package pace
 
 import (
 	"errors"
@@ -6,11 +6,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// When a breaker opens, and how often it then tries.
+// When an outage breaker opens, and how often it then probes.
 const (
 	// openAfter is how many requests must fail in a row. They are requests, not
 	// calls: a lone job, or a few, that meet a dead endpoint make all their attempts,
@@ -27,25 +28,25 @@ const (
 	// Each failed probe doubles the pause until the next.
 	firstPause = time.Second
 	lastPause  = 15 * time.Second
-	// blindEach is how many probes in a row may end with their question. The next is
-	// sent without an answer to it, should it be look-ups alone that are down.
+	// blindEach is how many probes in a row may end with their look-up. The next is
+	// sent without an answer to it, in case only look-ups are down.
 	blindEach = 7
 )
 
-// Breaker stops a worker's calls while Aliyun is down: it can't be reached, is
+// OutageBreaker stops a worker's calls while Aliyun is down: it can't be reached, is
 // silent, or says for long that it is unavailable, to everybody. Each such call would
 // cost its job an attempt, or leave it in doubt, and tell nothing new. One call after
 // each pause, the probe, finds out whether Aliyun is back; then the pace begins at
 // its floor and grows. An Aliyun that throttles is not down: the pacer slows down
 // for it.
 //
-// A probe asks before it sends: a look-up costs nothing, and where it gets no answer
-// the job goes back as it came.
+// A probe looks its request up before it sends it: a look-up costs nothing, and where
+// it gets no answer the job is requeued as it came.
 //
-// It knows what this worker sees and no more, because a network that is cut off here
+// The breaker knows only what this worker sees, because a network that is cut off here
 // says nothing of other workers'. So while it is open the worker takes few jobs
-// from the stream, [MinPace] a second, and leaves the rest to others.
-type Breaker struct {
+// from the stream, [Min] a second, and leaves the rest to others.
+type OutageBreaker struct {
 	now   func() time.Time
 	log   *slog.Logger
 	pacer *pacer
@@ -55,14 +56,10 @@ type Breaker struct {
 	mu     sync.Mutex
 	silent streak // calls without an answer, since the last that had one
 	failed streak // calls without success, since the last that had some
-	since  time.Time
-	open   bool
-	probe  string    // the request of the probe under way
-	next   time.Time // when a probe may be made
-	level  int       // probes that failed since it opened
-	blind  int       // of these the last that only asked
-	code   string    // of the last failure, and its message
-	text   string
+	outage Outage
+	probe  string // the request of the probe in progress
+	level  int    // probes that failed since it opened
+	blind  int    // of these the last that only looked up
 }
 
 // streak is calls that failed one after the other.
@@ -87,10 +84,6 @@ func (r *streak) opens(now time.Time, after time.Duration) bool {
 	return len(r.requests) >= openAfter && now.Sub(r.since) >= after
 }
 
-func newBreaker(o Options, p *pacer) *Breaker {
-	return &Breaker{now: o.Now, log: o.Logger, pacer: p, patience: 2 * o.Timeout}
-}
-
 // Outage is what readiness and metrics show.
 type Outage struct {
 	// Open is true while calls are held back, that is from Since, when calls began
@@ -103,100 +96,96 @@ type Outage struct {
 	Code, Message string
 }
 
-// State tells how things stand.
-func (b *Breaker) State() Outage {
+// State tells how things stand. All is zero unless the breaker is open.
+func (b *OutageBreaker) State() Outage {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.open {
-		return Outage{}
-	}
-	return Outage{Open: true, Since: b.since, NextProbe: b.next, Code: b.code, Message: b.text}
+	return b.outage
 }
 
 // Admit says whether a call may be made for the request now. Whoever is given the
-// probe makes the call by [Sender.Send], or gives it back.
-func (b *Breaker) Admit(requestID string) domain.Admission {
+// probe makes the call, or gives the probe back.
+func (b *OutageBreaker) Admit(requestID string) domain.Admission {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.open {
+	if !b.outage.Open {
 		return domain.Admission{Allowed: true}
 	}
 	now := b.now()
-	if wait := b.next.Sub(now); wait > 0 {
+	if wait := b.outage.NextProbe.Sub(now); wait > 0 {
 		return domain.Admission{Wait: wait}
 	}
-	b.probe, b.next = requestID, now.Add(b.patience)
+	b.probe, b.outage.NextProbe = requestID, now.Add(b.patience)
 	return domain.Admission{Allowed: true, Probe: true}
 }
 
 // Asked says whether the request's call may be made, for which a probe was admitted,
 // after the look-up that was made first and ended with err. What that look-up found
 // doesn't matter.
-func (b *Breaker) Asked(requestID string, err error) domain.Admission {
+func (b *OutageBreaker) Asked(requestID string, err error) domain.Admission {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.open {
+	if !b.outage.Open {
 		return domain.Admission{Allowed: true}
 	}
 	now := b.now()
-	if b.probe != requestID { // it took too long, and is another's now
-		return domain.Admission{Wait: max(b.next.Sub(now), 0)}
+	if b.probe != requestID { // it took too long, and another probes now
+		return domain.Admission{Wait: max(b.outage.NextProbe.Sub(now), 0)}
 	}
-	var failed *LookupError
+	var failed *answer.Failure
 	silent := errors.As(err, &failed) && failed.Class == passcode.ClassTransient && !failed.Answered
 	if silent && b.blind < blindEach {
 		b.blind++
-		b.code, b.text = failed.Code, faultTexts[failed.Code]
-		return domain.Admission{Wait: b.pause(now)}
+		return domain.Admission{Wait: b.pause(now, failed.Code, failed.Error())}
 	}
-	b.blind, b.next = 0, now.Add(b.patience)
+	b.blind, b.outage.NextProbe = 0, now.Add(b.patience)
 	return domain.Admission{Allowed: true, Probe: true}
 }
 
 // pause ends a probe that failed, and returns how long until the next.
-func (b *Breaker) pause(now time.Time) time.Duration {
+func (b *OutageBreaker) pause(now time.Time, code, message string) time.Duration {
 	b.level++
 	wait := min(firstPause<<min(b.level, 10), lastPause)
-	b.probe, b.next = "", now.Add(wait)
+	b.probe, b.outage.NextProbe = "", now.Add(wait)
+	b.outage.Code, b.outage.Message = code, message
 	return wait
 }
 
 // GiveBack says that no call was made for the request. Where it had the probe, the
 // next job probes at once.
-func (b *Breaker) GiveBack(requestID string) {
+func (b *OutageBreaker) GiveBack(requestID string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.giveBack(requestID)
+	b.release(requestID)
 }
 
-func (b *Breaker) giveBack(requestID string) {
-	if b.open && b.probe == requestID {
-		b.probe, b.next = "", b.now()
+func (b *OutageBreaker) release(requestID string) {
+	if b.outage.Open && b.probe == requestID {
+		b.probe, b.outage.NextProbe = "", b.now()
 	}
 }
 
-// learn takes note of what a call that began then came to.
-func (b *Breaker) learn(requestID string, began time.Time, out domain.Outcome) {
+// observe takes note of what a call that began then came to.
+func (b *OutageBreaker) observe(requestID string, began time.Time, out domain.Outcome) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case out.NotMade:
-		b.giveBack(requestID)
+		b.release(requestID)
 	case out.Class == passcode.ClassTransient, out.Class == passcode.ClassInDoubt:
 		b.failure(requestID, began, out)
 	case out.ProviderRequestID != "":
 		b.answer(requestID)
 	default: // refused here, before a call was made
-		b.giveBack(requestID)
+		b.release(requestID)
 	}
 }
 
-func (b *Breaker) failure(requestID string, began time.Time, out domain.Outcome) {
+func (b *OutageBreaker) failure(requestID string, began time.Time, out domain.Outcome) {
 	now := b.now()
-	if b.open {
+	if b.outage.Open {
 		if b.probe == requestID {
-			b.code, b.text = out.Code, out.Message
-			b.pause(now)
+			b.pause(now, out.Code, out.Message)
 		}
 		return // any other began before the breaker opened
 	}
@@ -206,31 +195,33 @@ func (b *Breaker) failure(requestID string, began time.Time, out domain.Outcome)
 		b.silent.add(requestID, began)
 	}
 	b.failed.add(requestID, began)
+	var since time.Time
 	switch {
 	case b.silent.opens(now, silentTime):
-		b.since = b.silent.since
+		since = b.silent.since
 	case b.failed.opens(now, failedTime):
-		b.since = b.failed.since
+		since = b.failed.since
 	default:
 		return
 	}
-	b.open, b.level, b.blind, b.probe, b.next = true, 0, 0, "", now.Add(firstPause)
-	b.code, b.text = out.Code, out.Message
+	b.outage = Outage{Open: true, Since: since, NextProbe: now.Add(firstPause), Code: out.Code, Message: out.Message}
+	b.level, b.blind, b.probe = 0, 0, ""
 	b.pacer.hold()
 	b.log.Error("Aliyun is down: jobs wait, and single calls find out when it is back",
-		"since", b.since, "code", b.code, "error", b.text)
+		"since", since, "code", out.Code, "error", out.Message)
 }
 
-// answer ends an outage where it is the probe's, and the row of failures in any
+// answer ends an outage where it is the probe's, and the streaks of failures in any
 // case: what was answered now may have been sent long before the breaker opened.
-func (b *Breaker) answer(requestID string) {
-	if b.open {
+func (b *OutageBreaker) answer(requestID string) {
+	if b.outage.Open {
 		if b.probe != requestID {
 			return
 		}
-		b.open, b.probe = false, ""
+		down := b.now().Sub(b.outage.Since).Round(time.Second)
+		b.outage, b.probe = Outage{}, ""
 		b.pacer.resume()
-		b.log.Info("Aliyun answers again: sending goes on, slowly at first", "after", b.now().Sub(b.since).Round(time.Second))
+		b.log.Info("Aliyun answers again: sending goes on, slowly at first", "after", down)
 	}
 	b.silent.end()
 	b.failed.end()
@@ -238,11 +229,11 @@ func (b *Breaker) answer(requestID string) {
 
 // answered takes note of a look-up that was answered: Aliyun is there, whatever
 // becomes of sends.
-func (b *Breaker) answered() {
+func (b *OutageBreaker) answered() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.silent.end()
-	if b.open && b.probe == "" {
-		b.next = b.now()
+	if b.outage.Open && b.probe == "" {
+		b.outage.NextProbe = b.now()
 	}
 }

@@ -1,4 +1,4 @@
-package aliyun
+package answer
 
 import (
 	"strconv"
@@ -21,9 +21,20 @@ func assertNoSecret(t testing.TB, text string) {
 	}
 }
 
+const (
+	testPhone = "+8613812345678"
+	testCode  = "493817"
+)
+
+func testMessage() domain.Message {
+	return domain.Message{
+		Phone: passcode.NewPhone(testPhone), Code: passcode.NewPasscode(testCode), Params: map[string]string{"app": "Zebra-Shop"},
+	}
+}
+
 func TestScrubTakesTheMessagesValuesFromATextOfAliyuns(t *testing.T) {
 	t.Parallel()
-	scrub := newScrubber(testMessage())
+	scrub := NewScrubber(testMessage())
 	for _, test := range []struct{ raw, want string }{
 		{"13812345678invalid mobile number", "****invalid mobile number"},
 		{"+8613812345678 and 8613812345678 and 0086 138-1234-5678", "**** and **** and ****"},
@@ -48,7 +59,7 @@ func TestScrubTakesTheMessagesValuesFromATextOfAliyuns(t *testing.T) {
 		{"a\r\n\tb\x1b[31m\xff", "a   b[31m"},
 		{"", ""},
 	} {
-		got := scrub.text(test.raw)
+		got := scrub.Text(test.raw)
 		assertNoSecret(t, got)
 		if test.want != "" || test.raw == "" {
 			assert.Equal(t, test.want, got, "%q", test.raw)
@@ -59,45 +70,45 @@ func TestScrubTakesTheMessagesValuesFromATextOfAliyuns(t *testing.T) {
 func TestScrubBoundsATextAtARunesEdge(t *testing.T) {
 	t.Parallel()
 	for pad := range 4 {
-		got := newScrubber(testMessage()).text(strings.Repeat("x", pad) + strings.Repeat("流", 200))
-		assert.LessOrEqual(t, len(got), maxMessageBytes)
-		assert.Greater(t, len(got), maxMessageBytes-8)
+		got := NewScrubber(testMessage()).Text(strings.Repeat("x", pad) + strings.Repeat("流", 200))
+		assert.LessOrEqual(t, len(got), MaxMessageBytes)
+		assert.Greater(t, len(got), MaxMessageBytes-8)
 		assert.True(t, utf8.ValidString(got))
 	}
 }
 
 func TestScrubOfAHugeTextLeavesNoPartOfAValue(t *testing.T) {
 	t.Parallel()
-	scrub := newScrubber(testMessage())
+	scrub := NewScrubber(testMessage())
 	for pad := range 24 {
 		// Masking shrinks what is before the cut until its end would be seen.
 		raw := strings.Repeat(" ", pad) + strings.Repeat("13812345678,", maxScannedBytes)
-		got := scrub.text(raw)
+		got := scrub.Text(raw)
 		assert.NotRegexp(t, `\d{2}`, got)
-		assert.LessOrEqual(t, len(got), maxMessageBytes)
+		assert.LessOrEqual(t, len(got), MaxMessageBytes)
 	}
 }
 
 func TestScrubOfCodesWithoutKnowingThePasscode(t *testing.T) {
 	t.Parallel()
-	scrub := newScrubber(domain.Message{Phone: passcode.NewPhone(testPhone)})
-	assert.Equal(t, "MOBILE_IN_BLACK", scrub.code("MOBILE_IN_BLACK"))
-	assert.Equal(t, unreadableCode, scrub.code("X4938"))
+	scrub := NewScrubber(domain.Message{Phone: passcode.NewPhone(testPhone)})
+	assert.Equal(t, "MOBILE_IN_BLACK", scrub.Code("MOBILE_IN_BLACK"))
+	assert.Equal(t, unreadableCode, scrub.Code("X4938"))
 }
 
 func TestScrubKnowsEscapedValues(t *testing.T) {
 	t.Parallel()
 	msg := testMessage()
 	msg.Params = map[string]string{"a": `x "y"&z`, "b": ""}
-	scrub := newScrubber(msg)
+	scrub := NewScrubber(msg)
 	for _, raw := range []string{`x "y"&z`, `x+%22y%22%26z`, `x \"y\"\u0026z`, `x%20%22y%22%26z`, `x%2520%2522y%2522%2526z`} {
-		assert.Equal(t, "<****>", scrub.text("<"+raw+">"), raw)
+		assert.Equal(t, "<****>", scrub.Text("<"+raw+">"), raw)
 	}
 }
 
 func TestScrubOfCodesAndReceipts(t *testing.T) {
 	t.Parallel()
-	scrub := newScrubber(testMessage())
+	scrub := NewScrubber(testMessage())
 	for raw, want := range map[string]string{
 		"isv.BUSINESS_LIMIT_CONTROL":  "isv.BUSINESS_LIMIT_CONTROL",
 		"InvalidAccessKeyId.NotFound": "InvalidAccessKeyId.NotFound",
@@ -109,7 +120,7 @@ func TestScrubOfCodesAndReceipts(t *testing.T) {
 		"":                            unreadableCode,
 		strings.Repeat("x", 65):       unreadableCode,
 	} {
-		assert.Equal(t, want, scrub.code(raw), raw)
+		assert.Equal(t, want, scrub.Code(raw), raw)
 	}
 	for raw, want := range map[string]string{
 		"900619746936498440^0":                 "900619746936498440^0",
@@ -119,31 +130,11 @@ func TestScrubOfCodesAndReceipts(t *testing.T) {
 		strings.Repeat("1", 129):               unreadableCode,
 		"":                                     "",
 	} {
-		assert.Equal(t, want, scrub.id(raw), raw)
+		assert.Equal(t, want, scrub.ID(raw), raw)
 	}
 	// A known code is a constant of ours, and so tells nothing of a code like it.
 	msg := domain.Message{Code: passcode.NewPasscode("LIMIT")}
-	assert.Equal(t, "isv.DAY_LIMIT_CONTROL", newScrubber(msg).code("isv.DAY_LIMIT_CONTROL"))
-}
-
-func TestClassOf(t *testing.T) {
-	t.Parallel()
-	for code, want := range map[string]passcode.Class{
-		"Throttling.Api": passcode.ClassThrottled, "Throttling.Other": passcode.ClassThrottled,
-		"Forbidden": passcode.ClassAccount, "Forbidden.RAM": passcode.ClassAccount, "ForbiddenAction": passcode.ClassAccount,
-		"InvalidTimeStamp.Expired": passcode.ClassAccount, "InvalidAccessKeyId.NotFound": passcode.ClassAccount,
-		"InvalidSecurityToken.Expired": passcode.ClassAccount, "MissingSecurityToken": passcode.ClassAccount,
-		"MissingPhoneNumbers": passcode.ClassConfig, "InvalidAction.NotFound": passcode.ClassConfig,
-		"InvalidVersion": passcode.ClassConfig, "isv.UNHEARD_OF": passcode.ClassConfig, "": passcode.ClassConfig,
-		"ok": passcode.ClassConfig, "SignatureNonceUsed": passcode.ClassInDoubt, "isp.GATEWAY_ERROR": passcode.ClassTransient,
-		"isv.CUSTOMER_REFUSED": passcode.ClassRecipient, "isv.AMOUNT_NOT_ENOUGH": passcode.ClassAccount,
-	} {
-		class, _ := classOf(code)
-		assert.Equal(t, want, class, code)
-	}
-	for code, class := range classes {
-		assert.Contains(t, passcode.Classes(), class, code)
-	}
+	assert.Equal(t, "isv.DAY_LIMIT_CONTROL", NewScrubber(msg).Code("isv.DAY_LIMIT_CONTROL"))
 }
 
 func TestWindowOf(t *testing.T) {
@@ -152,7 +143,7 @@ func TestWindowOf(t *testing.T) {
 		"触发分钟级流控Permits:1": time.Minute, "触发小时级流控Permits:5": time.Hour, "触发天级流控Permits:10": 24 * time.Hour,
 		"触发号码天级流控Permits:40": 24 * time.Hour, "": 24 * time.Hour, "limited": 24 * time.Hour,
 	} {
-		assert.Equal(t, want, windowOf(message), message)
+		assert.Equal(t, want, WindowOf(message), message)
 	}
 }
 
@@ -166,7 +157,42 @@ func TestScrubOfTheLargestMessage(t *testing.T) {
 	for _, params := range []map[string]string{many, {"p": strings.Repeat(`流"`, passcode.MaxJobBytes/4)}} {
 		msg := testMessage()
 		msg.Params = params
-		got := newScrubber(msg).text(strings.Repeat("13812345678 493817 v1* ", maxScannedBytes/20))
+		got := NewScrubber(msg).Text(strings.Repeat("13812345678 493817 v1* ", maxScannedBytes/20))
 		assertNoSecret(t, got)
 	}
+}
+
+// FuzzScrub looks for the secrets in scrubbed texts, whatever the secrets are.
+func FuzzScrub(f *testing.F) {
+	f.Add("13812345678 493817", "493817", "13812345678", "Zebra")
+	f.Add("4938493817", "4938", "13812345678", "")
+	f.Add("1212121", "1212", "18624017194", "*")
+	f.Fuzz(func(t *testing.T, raw, code, digits, param string) {
+		msg := testMessage()
+		msg.Code, msg.Phone = passcode.NewPasscode(code), passcode.NewPhone("+"+digits)
+		msg.Params = map[string]string{"p": param}
+		if _, ok := Digits(msg.Phone); !ok || len(code) < 4 || len(code) > 6 || strings.ContainsFunc(code, notAlphanumeric) {
+			t.Skip()
+		}
+		scrub := NewScrubber(msg)
+		for _, text := range []string{scrub.Text(raw), scrub.ID(raw)} {
+			if strings.Contains(text, digits) {
+				t.Fatalf("the phone is in %q", text)
+			}
+		}
+		text := scrub.Text(raw)
+		if strings.Contains(strings.ToLower(text), strings.ToLower(code)) && !strings.Contains("[url]", strings.ToLower(code)) {
+			t.Fatalf("the passcode is in %q", text)
+		}
+		if !utf8.ValidString(text) || len(text) > MaxMessageBytes {
+			t.Fatalf("%q", text)
+		}
+		if got := scrub.Code(raw); got != raw && got != unreadableCode {
+			t.Fatalf("%q", got)
+		}
+	})
+}
+
+func notAlphanumeric(r rune) bool {
+	return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
 }

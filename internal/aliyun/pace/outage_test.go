@@ -1,4 +1,4 @@
-package aliyun
+package pace
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/account"
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
 	"github.com/passcode-worker/passcode-worker/internal/consumer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -54,8 +55,8 @@ type fate struct {
 func TestAnHourWithoutAliyun(t *testing.T) {
 	t.Parallel()
 	for _, f := range []fate{
-		{"connection refused", domain.Outcome{Class: passcode.ClassTransient, Code: codeRefused}, time.Millisecond, 0, 10, false},
-		{"no answer", domain.Outcome{Class: passcode.ClassInDoubt, Code: codeTimeout}, DefaultTimeout, 150, 0, false},
+		{"connection refused", domain.Outcome{Class: passcode.ClassTransient, Code: answer.CodeRefused}, time.Millisecond, 0, 10, false},
+		{"no answer", domain.Outcome{Class: passcode.ClassInDoubt, Code: answer.CodeTimeout}, callTimeout, 150, 0, false},
 		{"unavailable", domain.Outcome{Class: passcode.ClassTransient, Code: "ServiceUnavailable", ProviderRequestID: "P"}, 20 * time.Millisecond, 0, 40 * arrivals, false},
 		{"throttled", domain.Outcome{Class: passcode.ClassThrottled, Code: "Throttling", ProviderRequestID: "P"}, 20 * time.Millisecond, 0, 1000, true},
 	} {
@@ -86,7 +87,7 @@ type outage struct {
 	began   time.Time
 	jobs    *stream
 	records *ledger.Ledger
-	senders []*Sender
+	pace    []*Control
 	log     lockedBuffer
 	stop    func()
 
@@ -108,24 +109,21 @@ func newOutage(t *testing.T, f fate) *outage {
 	for i := range replicas {
 		accountBreaker, err := account.New(ctx, limits, neverPaused{}, account.Options{})
 		require.NoError(t, err)
-		options := testOptions("http://127.0.0.1:1")
-		options.Logger = slog.New(slog.NewTextHandler(&o.log, nil))
-		sender, err := New(options)
-		require.NoError(t, err)
-		o.senders = append(o.senders, sender)
+		control := New(Options{CallTimeout: callTimeout, Now: time.Now, Logger: slog.New(slog.NewTextHandler(&o.log, nil))})
+		o.pace = append(o.pace, control)
 		c := consumer.New(consumer.Options{
 			Source: source{o.jobs, make(chan struct{})}, Ledger: o.records, Limiter: limiter,
-			Sender: outageSender{sender, o}, Breaker: sender.Breaker(), Gate: accountBreaker,
+			Sender: outageSender{control, o}, Breaker: control.Breaker(), Gate: accountBreaker,
 			DeadLetters: nobody{}, Announcer: nobody{}, Numbers: nobody{},
 			Metrics: telemetry.NewMetrics(nil), Logger: slog.New(slog.DiscardHandler),
 			Policy: consumer.Policy{ // of the default settings
 				PasscodeTTL: ttl, MaxAttempts: 6, MaxInterruptions: 5,
 				Backoff:   consumer.Backoff(500*time.Millisecond, 2, 0.5, 30*time.Second),
 				Lookups:   []time.Duration{5 * time.Second, 15 * time.Second, 30 * time.Second},
-				CallBound: 2 * DefaultTimeout, Resend: true,
+				CallBound: 2 * callTimeout, Resend: true,
 			},
 			Worker: fmt.Sprintf("w%d", i), ResultSubject: "passcode.result", Concurrency: 256,
-			AckWait: 30 * time.Second, CallFence: DefaultTimeout, ShutdownTimeout: 30 * time.Second,
+			AckWait: 30 * time.Second, CallFence: callTimeout, ShutdownTimeout: 30 * time.Second,
 		})
 		running.Go(func() { assert.NoError(t, accountBreaker.Run(ctx)) })
 		running.Go(func() { assert.NoError(t, c.Run(ctx, context.Background())) })
@@ -133,9 +131,6 @@ func newOutage(t *testing.T, f fate) *outage {
 	o.stop = func() {
 		cancel()
 		running.Wait()
-		for _, s := range o.senders {
-			s.Close()
-		}
 	}
 	return o
 }
@@ -148,7 +143,7 @@ func (o *outage) publishUntil(end time.Duration) {
 }
 
 func (o *outage) open() (open []bool) {
-	for _, s := range o.senders {
+	for _, s := range o.pace {
 		open = append(open, s.Breaker().State().Open)
 		assert.Equal(o.t, open[len(open)-1], s.Rate() == 0)
 	}
@@ -189,12 +184,12 @@ func (o *outage) checkResults(t *testing.T) {
 			late = max(late, r.UpdatedAt.Sub(r.ExpiresAt))
 		}
 		// A minute is what the backlog takes.
-		if queued := r.QueuedAt.Sub(o.began); (queued < goesAt-DefaultTimeout || queued > backAt-ttl+time.Minute) && r.Attempts <= 1 {
+		if queued := r.QueuedAt.Sub(o.began); (queued < goesAt-callTimeout || queued > backAt-ttl+time.Minute) && r.Attempts <= 1 {
 			require.Equal(t, passcode.StatusSent, r.Status, id)
 		}
 	}
 	t.Logf("%s: %v; expired at the latest %s after their time", o.name, count, late.Round(time.Millisecond))
-	assert.LessOrEqual(t, late, DefaultTimeout+3*time.Second, "a probe asks for so long")
+	assert.LessOrEqual(t, late, callTimeout+3*time.Second, "a probe asks for so long")
 	assert.LessOrEqual(t, count["dead_lettered"], o.tried)
 	assert.LessOrEqual(t, count["unknown"], o.doubtful)
 	assert.Greater(t, count["expired"], int((outageLasts-ttl).Seconds())*arrivals-o.doubtful-o.tried-100, "what could not wait until it was back")
@@ -232,7 +227,7 @@ func (o *outage) checkPace(t *testing.T) {
 	from, to := goesAt+time.Minute, backAt
 	calls := replicas * (int((to-from)/lastPause) + 5)
 	if o.answers {
-		calls = replicas * (MinPace + 1) * int((to-from)/time.Second)
+		calls = replicas * (Min + 1) * int((to-from)/time.Second)
 	}
 	assert.LessOrEqual(t, sum(from, to), calls, "calls while it is away")
 	for second := first.Truncate(time.Second); second < lastJob; second += time.Second {
@@ -240,16 +235,17 @@ func (o *outage) checkPace(t *testing.T) {
 		if o.answers {
 			s++ // the pace grows since the last refusal, and not since the first answer
 		}
-		ramp := replicas * ((MinPace+paceStep*s)*math.Pow(paceGrowth, s) + 1)
+		ramp := replicas * ((Min+paceStep*s)*math.Pow(paceGrowth, s) + 1)
 		assert.LessOrEqual(t, float64(sum(second, second+time.Second)), ramp, "in the second at %s", second)
 	}
 	assert.LessOrEqual(t, sum(first.Truncate(time.Second), first+3*time.Second), 3*4*arrivals, "at first, not four times as many as usual")
 	assert.InDelta(t, 10*arrivals, sum(lastJob-11*time.Second, lastJob-time.Second), 1, "all as usual in the end")
 }
 
-// outageSender is the real sender but for the network.
+// outageSender stands for Aliyun and the network; when it may be called is decided as
+// in the real sender.
 type outageSender struct {
-	*Sender
+	*Control
 	o *outage
 }
 
@@ -261,14 +257,18 @@ func (s outageSender) Send(_ context.Context, msg domain.Message, _ time.Time) d
 		out = domain.Outcome{Class: passcode.ClassOK, Code: "OK", BizID: "B^0", ProviderRequestID: "P"}
 	}
 	pass(takes)
-	s.learn(msg.RequestID, began, out)
+	s.Observe(msg.RequestID, began, out)
 	return out
 }
 
 func (s outageSender) Lookup(_ context.Context, _ passcode.Phone, id string, _ time.Time) (domain.Finding, error) {
 	if s.o.down() {
 		pass(s.o.takes)
-		return domain.Finding{}, lookupError(&refusal{class: s.o.out.Class, code: s.o.out.Code, answered: s.o.out.ProviderRequestID != ""})
+		failure := &answer.Failure{Class: s.o.out.Class, Code: s.o.out.Code, Answered: s.o.out.ProviderRequestID != ""}
+		if failure.Class == passcode.ClassInDoubt {
+			failure.Class = passcode.ClassTransient
+		}
+		return domain.Finding{}, failure
 	}
 	s.o.mu.Lock()
 	defer s.o.mu.Unlock()

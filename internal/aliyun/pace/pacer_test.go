@@ -1,7 +1,8 @@
-package aliyun
+package pace
 
 import (
 	"context"
+	"errors"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -11,15 +12,21 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 )
 
-// run lets callers take turns for a while of fake time and counts the turns.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// callTimeout is the longest that a call takes.
+const callTimeout = 5 * time.Second
+
+// run lets callers take permits for a while of fake time and counts them.
 func run(t *testing.T, p *pacer, callers int, d time.Duration) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
-	var turns atomic.Int64
+	var calls atomic.Int64
 	var wg sync.WaitGroup
 	for range callers {
 		wg.Go(func() {
@@ -27,12 +34,12 @@ func run(t *testing.T, p *pacer, callers int, d time.Duration) int {
 				if _, err := p.wait(ctx); err != nil {
 					return
 				}
-				turns.Add(1)
+				calls.Add(1)
 			}
 		})
 	}
 	wg.Wait()
-	return int(turns.Load())
+	return int(calls.Load())
 }
 
 // pass lets fake time pass.
@@ -54,9 +61,9 @@ func TestPaceKeepsToTheCap(t *testing.T) {
 	}{{1, 1}, {10, 1}, {10, 50}, {100, 7}, {2500, 256}} {
 		synctest.Test(t, func(t *testing.T) {
 			p := newPacer(test.cap, time.Now)
-			turns := run(t, p, test.callers, 10*time.Second)
-			assert.InDelta(t, test.cap*10, turns, test.cap*0.3+2)
-			assert.LessOrEqual(t, float64(turns), test.cap*(10+burstSeconds)+1)
+			calls := run(t, p, test.callers, 10*time.Second)
+			assert.InDelta(t, test.cap*10, calls, test.cap*0.3+2)
+			assert.LessOrEqual(t, float64(calls), test.cap*(10+burstSeconds)+1)
 			assert.InDelta(t, test.cap, p.rate(), 0)
 		})
 	}
@@ -128,7 +135,7 @@ func TestPaceNeverFallsBelowTheFloor(t *testing.T) {
 		for range 20 {
 			p.throttled(time.Now())
 			pass(2 * cutInterval)
-			assert.GreaterOrEqual(t, p.rate(), MinPace)
+			assert.GreaterOrEqual(t, p.rate(), Min)
 		}
 		slow := newPacer(0.5, time.Now)
 		slow.throttled(time.Now())
@@ -162,20 +169,20 @@ func TestACutReachesThoseWhoWait(t *testing.T) {
 		p := newPacer(1000, time.Now)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		var turns atomic.Int64
+		var calls atomic.Int64
 		var wg sync.WaitGroup
 		for range 500 {
 			wg.Go(func() {
 				if _, err := p.wait(ctx); err == nil {
-					turns.Add(1)
+					calls.Add(1)
 				}
 			})
 		}
 		pass(50 * time.Millisecond)
 		p.throttled(time.Now())
-		before := turns.Load()
+		before := calls.Load()
 		wg.Wait()
-		assert.Less(t, turns.Load()-before, int64(100), "the waiting ones keep to the new pace")
+		assert.Less(t, calls.Load()-before, int64(100), "the waiting ones keep to the new pace")
 	})
 }
 
@@ -183,15 +190,16 @@ func TestAWaitForATurnEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPacer(0.1, time.Now)
+		cause := errors.New("too long")
 		take(t, p, 1)
 		var wg sync.WaitGroup
 		for range 3 { // one waits for the token, two for the turn
 			wg.Go(func() {
-				ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errCallTimeout)
+				ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, cause)
 				defer cancel()
-				giveBack, err := p.wait(ctx)
-				assert.ErrorIs(t, err, errCallTimeout)
-				assert.Nil(t, giveBack)
+				release, err := p.wait(ctx)
+				assert.ErrorIs(t, err, cause)
+				assert.Nil(t, release)
 			})
 		}
 		wg.Wait()
@@ -203,10 +211,10 @@ func TestATurnGivenBackIsTheNextOnes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPacer(1, time.Now)
-		giveBack, err := p.wait(t.Context())
+		release, err := p.wait(t.Context())
 		require.NoError(t, err)
-		giveBack()
-		giveBack() // counts once
+		release()
+		release() // counts once
 		began := time.Now()
 		take(t, p, 1)
 		assert.Zero(t, time.Since(began))
@@ -215,26 +223,28 @@ func TestATurnGivenBackIsTheNextOnes(t *testing.T) {
 	})
 }
 
-// Whatever the order of turns, gifts back and refusals, the pace stays within
+// Whatever the order of calls, gifts back and refusals, the pace stays within
 // its bounds, and no second lets through more than the cap and one burst.
 func TestPaceKeepsItsBounds(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		clock := newTestClock()
+		now := time.Unix(1_800_000_000, 0)
 		limit := rapid.SampledFrom([]float64{0, 1, 5, 50, 4000}).Draw(t, "cap")
-		p := newPacer(limit, clock.Now)
+		p := newPacer(limit, func() time.Time { return now })
 		top := limit
 		if limit == 0 {
 			top = math.Inf(1)
 		}
-		start, used := clock.Now(), 0
+		start, used := now, 0
 		var gifts []func()
 		t.Repeat(map[string]func(*rapid.T){
-			"time passes": func(t *rapid.T) { clock.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "ms")) * time.Millisecond) },
-			"turn": func(*rapid.T) {
-				if p.free() || p.take() == 0 {
+			"time passes": func(t *rapid.T) {
+				now = now.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "ms")) * time.Millisecond)
+			},
+			"permit": func(*rapid.T) {
+				if p.unbounded() || p.take() == 0 {
 					used++
-					gifts = append(gifts, p.giveBack())
+					gifts = append(gifts, p.release())
 				}
 			},
 			"give back": func(t *rapid.T) {
@@ -243,17 +253,17 @@ func TestPaceKeepsItsBounds(t *testing.T) {
 				}
 			},
 			"refusal": func(t *rapid.T) {
-				p.throttled(clock.Now().Add(-time.Duration(rapid.IntRange(0, 3000).Draw(t, "ago")) * time.Millisecond))
+				p.throttled(now.Add(-time.Duration(rapid.IntRange(0, 3000).Draw(t, "ago")) * time.Millisecond))
 			},
 			"": func(t *rapid.T) {
 				rate := p.rate()
-				if rate > top || rate < min(MinPace, top) {
+				if rate > top || rate < min(Min, top) {
 					t.Fatalf("rate %v of cap %v", rate, top)
 				}
-				gone := clock.Now().Sub(start).Seconds()
+				gone := now.Sub(start).Seconds()
 				// A gift back lets one more through for each that was taken.
 				if most := top*(gone+burstSeconds) + 1 + float64(len(gifts)); float64(used) > most {
-					t.Fatalf("%d turns in %v s", used, gone)
+					t.Fatalf("%d calls in %v s", used, gone)
 				}
 			},
 		})
@@ -266,7 +276,7 @@ func TestAHeldPaceStaysAtItsFloor(t *testing.T) {
 	for _, limit := range []float64{0, 1, 100} {
 		synctest.Test(t, func(t *testing.T) {
 			p := newPacer(limit, time.Now)
-			floor := MinPace
+			floor := Min
 			if limit > 0 {
 				floor = min(floor, limit)
 			}
@@ -283,7 +293,7 @@ func TestAHeldPaceStaysAtItsFloor(t *testing.T) {
 	}
 }
 
-// TestATurnGivenBackIsTakenAtOnce: the jobs that make no use of their turns don't
+// TestATurnGivenBackIsTakenAtOnce: the jobs that make no use of their calls don't
 // wait for one another's, however low the pace.
 func TestATurnGivenBackIsTakenAtOnce(t *testing.T) {
 	t.Parallel()
@@ -291,9 +301,9 @@ func TestATurnGivenBackIsTakenAtOnce(t *testing.T) {
 		p := newPacer(1, time.Now)
 		began := time.Now()
 		for range 1000 {
-			giveBack, err := p.wait(t.Context())
+			release, err := p.wait(t.Context())
 			require.NoError(t, err)
-			time.AfterFunc(time.Millisecond, giveBack) // while the next one waits already
+			time.AfterFunc(time.Millisecond, release) // while the next one waits already
 		}
 		assert.LessOrEqual(t, time.Since(began), 2*time.Second)
 	})

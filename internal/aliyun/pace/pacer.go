@@ -1,19 +1,19 @@
-package aliyun
+// Package pace decides when a call to Aliyun may be made: a pacer spaces calls out,
+// and an outage breaker stops them while Aliyun answers none.
+package pace
 
 import (
 	"context"
 	"math"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // How the pace follows what the service says.
 const (
-	// MinPace is the lowest pace that throttling leads to, in calls a second:
-	// enough to notice that the service has recovered.
-	MinPace = 3.0
+	// Min is the lowest pace that throttling leads to, in calls a second: enough to
+	// notice that the service has recovered.
+	Min = 3.0
 	// A pace that was cut recovers each second by paceStep calls a second and by
 	// 5 %: half of a large pace is whole again after 14 seconds, and the floor
 	// grows to hundreds in half a minute.
@@ -29,76 +29,71 @@ const (
 	burstSeconds = 0.02
 )
 
-// pacer spaces calls out. Its pace is the cap of the settings, or none. An
-// answer that asks for fewer calls halves the pace last observed, at once; it
-// then recovers by paceStep and paceGrowth a second, up to the cap. Answers to calls that
-// began before a cut, and those within cutInterval of it, say nothing new and
-// change nothing, so that a burst of refusals counts once.
+// pacer spaces calls out. Its pace is the cap of the settings, or none. An answer
+// that asks for fewer calls halves the pace last observed, at once; it then recovers
+// by paceStep and paceGrowth a second, up to the cap. Answers to calls that began
+// before a cut, and those within cutInterval of it, say nothing new and change
+// nothing, so that a burst of refusals counts once.
 type pacer struct {
 	now func() time.Time
 	cap float64 // +Inf: none
-	// turn is held by the one caller that waits for a token; the others wait for
-	// the turn, and so are not bound to a pace that has changed meanwhile.
-	turn chan struct{}
-	// returned tells that caller of a turn given back, so that turns which nobody
-	// uses, such as those of expired jobs, make no other wait.
-	returned chan struct{}
+	// first is held by the one caller that waits for a token; the others wait for its
+	// place, and so are not bound to a pace that has changed meanwhile.
+	first chan struct{}
+	// released wakes that caller when a permit comes back unused, so that permits which
+	// nobody uses, such as those of expired jobs, make no other caller wait.
+	released chan struct{}
 
-	mu      sync.Mutex
-	limiter *rate.Limiter
-	cut     float64   // the pace right after the last cut; +Inf: none, or recovered
-	cutAt   time.Time // of the last cut
-	held    bool      // the pace stays at its floor; see hold
-	credits int       // turns given back
-	window  meter
+	mu     sync.Mutex
+	tokens float64   // calls that may be made at once; of no meaning without a bound
+	at     time.Time // when tokens were counted
+	cut    float64   // the pace right after the last cut; +Inf: none, or recovered
+	cutAt  time.Time // of the last cut
+	held   bool      // the pace stays at its floor; see hold
+	window meter
 }
 
 func newPacer(maxQPS float64, now func() time.Time) *pacer {
-	p := &pacer{now: now, cap: math.Inf(1), turn: make(chan struct{}, 1), returned: make(chan struct{}, 1), cut: math.Inf(1)}
+	p := &pacer{now: now, cap: math.Inf(1), cut: math.Inf(1), first: make(chan struct{}, 1), released: make(chan struct{}, 1)}
 	if maxQPS > 0 {
 		p.cap = maxQPS
 	}
-	p.limiter = rate.NewLimiter(limitOf(p.cap), burstOf(p.cap))
+	p.tokens, p.at = burstOf(p.cap), now()
 	return p
 }
 
-func limitOf(pace float64) rate.Limit {
+// burstOf is how many calls may be made at once; one where there is no bound yet.
+func burstOf(pace float64) float64 {
 	if math.IsInf(pace, 1) {
-		return rate.Inf
+		return 1
 	}
-	return rate.Limit(pace)
+	return max(1, math.Floor(pace*burstSeconds))
 }
 
-func burstOf(pace float64) int {
-	if math.IsInf(pace, 1) {
-		return 1 // not looked at
-	}
-	return max(1, int(pace*burstSeconds))
-}
-
-// wait returns when a call may begin.
-func (p *pacer) wait(ctx context.Context) (func(), error) {
-	if err := ctx.Err(); err != nil {
+// wait returns when a call may begin. The caller makes the call, or releases its
+// permit. The error is ctx's.
+func (p *pacer) wait(ctx context.Context) (release func(), err error) {
+	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if p.free() {
-		return p.giveBack(), nil
+	if p.unbounded() {
+		return p.release(), nil
 	}
 	select {
-	case p.turn <- struct{}{}:
+	case p.first <- struct{}{}:
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	defer func() { <-p.turn }()
+	defer func() { <-p.first }()
 	for {
 		delay := p.take()
 		if delay == 0 {
-			return p.giveBack(), nil
+			return p.release(), nil
 		}
 		timer := time.NewTimer(delay)
 		select {
 		case <-timer.C:
-		case <-p.returned:
+		case <-p.released:
 			timer.Stop()
 		case <-ctx.Done():
 			timer.Stop()
@@ -107,9 +102,9 @@ func (p *pacer) wait(ctx context.Context) (func(), error) {
 	}
 }
 
-// free takes a call where the pace is not bounded, past those who still wait
-// from the time when it was.
-func (p *pacer) free() bool {
+// unbounded takes a call where the pace has no bound, past those who still wait
+// from the time when it had one.
+func (p *pacer) unbounded() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
@@ -126,38 +121,31 @@ func (p *pacer) take() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
-	pace := p.settle(now)
-	switch {
-	case math.IsInf(pace, 1):
-	case p.credits > 0:
-		p.credits--
-	case !p.limiter.AllowN(now, 1):
-		missing := 1 - p.limiter.TokensAt(now)
-		return max(time.Duration(missing/pace*float64(time.Second)), time.Microsecond)
+	if pace := p.settle(now); !math.IsInf(pace, 1) {
+		if p.tokens < 1 {
+			return max(time.Duration((1-p.tokens)/pace*float64(time.Second)), time.Microsecond)
+		}
+		p.tokens--
 	}
 	p.window.add(now, 1)
 	return 0
 }
 
-// giveBack returns the function that returns an unused turn, once. No more are
+// release returns the function that takes an unused permit back, once. No more are
 // kept than may go in one burst: a pace is not saved up.
-func (p *pacer) giveBack() func() {
-	var once sync.Once
-	return func() {
-		once.Do(func() {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			now := p.now()
-			p.window.add(now, -1)
-			if pace := p.settle(now); p.credits < burstOf(pace) && !math.IsInf(pace, 1) {
-				p.credits++
-				select {
-				case p.returned <- struct{}{}:
-				default: // it is told already
-				}
-			}
-		})
-	}
+func (p *pacer) release() func() {
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		now := p.now()
+		pace := p.settle(now)
+		p.window.add(now, -1)
+		p.tokens = min(p.tokens+1, burstOf(pace))
+		select {
+		case p.released <- struct{}{}:
+		default: // it is told already
+		}
+	})
 }
 
 // throttled notes that a call begun at the time given was refused for the pace.
@@ -170,9 +158,7 @@ func (p *pacer) throttled(began time.Time) {
 		return
 	}
 	// A pace that was allowed but not used is no measure of what was too much.
-	p.cut = min(max(min(pace, p.window.rate(now))/2, MinPace), p.cap)
-	p.cutAt, p.credits = now, 0
-	p.set(now, p.cut)
+	p.cutTo(max(min(pace, p.window.rate(now))/2, Min), now)
 }
 
 // hold keeps the pace at its floor, whatever time goes by, until resume: a pace
@@ -181,8 +167,14 @@ func (p *pacer) hold() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
-	p.held, p.cut, p.cutAt, p.credits = true, min(MinPace, p.cap), now, 0
-	p.set(now, p.cut)
+	p.settle(now)
+	p.held = true
+	p.cutTo(Min, now)
+}
+
+func (p *pacer) cutTo(pace float64, now time.Time) {
+	p.cut, p.cutAt = min(pace, p.cap), now
+	p.tokens = min(p.tokens, burstOf(p.cut))
 }
 
 // resume has the pace recover from its floor, as after a cut.
@@ -201,9 +193,17 @@ func (p *pacer) rate() float64 {
 	return p.settle(p.now())
 }
 
-// settle brings the limiter to the pace of this moment and returns it. The lock
-// is held.
+// settle counts the tokens of this moment and returns its pace. The lock is held.
 func (p *pacer) settle(now time.Time) float64 {
+	pace := p.paceAt(now)
+	if gone := now.Sub(p.at).Seconds(); gone > 0 && !math.IsInf(pace, 1) {
+		p.tokens = min(p.tokens+gone*pace, burstOf(pace))
+	}
+	p.at = now
+	return pace
+}
+
+func (p *pacer) paceAt(now time.Time) float64 {
 	switch {
 	case math.IsInf(p.cut, 1):
 		return p.cap
@@ -213,17 +213,10 @@ func (p *pacer) settle(now time.Time) float64 {
 	seconds := max(math.Floor(now.Sub(p.cutAt).Seconds()), 0)
 	pace := (p.cut + paceStep*seconds) * math.Pow(paceGrowth, seconds)
 	if pace >= min(p.cap, paceUnbounded) {
-		pace, p.cut = p.cap, math.Inf(1)
-	}
-	if limitOf(pace) != p.limiter.Limit() {
-		p.set(now, pace)
+		p.cut = math.Inf(1)
+		return p.cap
 	}
 	return pace
-}
-
-func (p *pacer) set(now time.Time, pace float64) {
-	p.limiter.SetLimitAt(now, limitOf(pace))
-	p.limiter.SetBurstAt(now, burstOf(pace))
 }
 
 // meter counts the calls of the last second: those of this second's window, and

@@ -1,0 +1,142 @@
+package answer
+
+import (
+	"cmp"
+
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// Codes of ours, where no answer of the service could be read.
+const (
+	CodeTimeout     = "timeout"
+	CodeConnTimeout = "connect_timeout"
+	CodeCanceled    = "canceled"
+	CodeTooLate     = "too_late"
+	CodeRefused     = "connection_refused"
+	CodeReset       = "connection_reset"
+	CodeClosed      = "connection_closed"
+	CodeUnreachable = "unreachable"
+	CodeDNS         = "dns"
+	CodeTLS         = "tls"
+	CodeNetwork     = "network"
+	CodeUnreadable  = "unreadable_answer"
+	CodeUnsolicited = "unsolicited_answer"
+	CodeNoBizID     = "no_biz_id"
+	CodeCredentials = "credentials"
+	CodeNotBuilt    = "request_not_built"
+)
+
+// Texts explain these codes to people. They are fixed, because the texts of the
+// errors behind them hold the URL.
+var Texts = map[string]string{
+	CodeTimeout:     "no answer in time",
+	CodeConnTimeout: "no connection in time",
+	CodeCanceled:    "the call was canceled",
+	CodeTooLate:     "the claim had run out before the request could be written",
+	CodeRefused:     "connection refused",
+	CodeReset:       "connection reset",
+	CodeClosed:      "connection closed without an answer",
+	CodeUnreachable: "host or network unreachable",
+	CodeDNS:         "the endpoint's name could not be resolved",
+	CodeTLS:         "the TLS handshake failed",
+	CodeNetwork:     "network error",
+	CodeUnreadable:  "the answer could not be read",
+	CodeUnsolicited: "an answer came before the request was written",
+	CodeNoBizID:     "OK without a BizId",
+	CodeCredentials: "no credentials could be had from the provider",
+	CodeNotBuilt:    "the SDK could not build the request",
+}
+
+// Failure is why a question was not answered. No part of a request stands in it.
+type Failure struct {
+	// Action is the question, such as "QuerySendDetails".
+	Action string
+	// Class is what the code means for a send. Asking twice does no harm, so a
+	// failure is never in doubt.
+	Class passcode.Class
+	// Code is Aliyun's after scrubbing, or a word of ours where no answer could be read.
+	Code string
+	// Message explains the code; Aliyun's own is often in Chinese. May be empty.
+	Message string
+	// Answered is true where Aliyun itself gave this answer: it can be reached.
+	Answered bool
+}
+
+// Error gives Aliyun's code and message, and where the code is ours, only the
+// message, which says the same.
+func (f *Failure) Error() string {
+	_, ours := Texts[f.Code]
+	switch {
+	case ours:
+		return cmp.Or(f.Message, Texts[f.Code])
+	case f.Message == "":
+		return f.Code
+	default:
+		return f.Code + ": " + f.Message
+	}
+}
+
+// Reason is why a question was not answered, as far as it decides who can fix it.
+type Reason string
+
+// The reasons.
+const (
+	// Unreachable: no connection could be made, or no answer came over it.
+	Unreachable Reason = "unreachable"
+	// Unreadable: the answer is not one of the service's.
+	Unreadable Reason = "unreadable"
+	// NoCredentials: there is nothing to sign with.
+	NoCredentials Reason = "no_credentials"
+	// KeyRefused: the access key's id is unknown, or the key was disabled.
+	KeyRefused Reason = "key_refused"
+	// SecretWrong: the id is known, and the secret does not belong to it.
+	SecretWrong Reason = "secret_wrong"
+	// RefusedToken: the security token is wrong, expired or missing.
+	RefusedToken Reason = "token_refused"
+	// ClockOff: the time of the request is too far from the service's.
+	ClockOff Reason = "clock_off"
+	// NotAllowed: the key is good, and its user may not ask this.
+	NotAllowed Reason = "not_allowed"
+	// AccountClosed: the service refuses the account, for money or worse.
+	AccountClosed Reason = "account_closed"
+	// Busy: the service has too much to do, or a failure of its own.
+	Busy Reason = "busy"
+	// NotOffered: this endpoint does not serve the question.
+	NotOffered Reason = "not_offered"
+	// NotListed: the account has no signature or template of this name.
+	NotListed Reason = "not_listed"
+	// Refused: anything else; the code tells.
+	Refused Reason = "refused"
+)
+
+// reasons is for the codes whose class alone does not tell.
+var reasons = index(map[Reason]string{
+	NoCredentials: CodeCredentials,
+	Unreadable:    CodeUnreadable + " " + CodeUnsolicited,
+	KeyRefused:    `InvalidAccessKeyId*`,
+	SecretWrong:   `SignatureDoesNotMatch`,
+	RefusedToken:  `InvalidSecurityToken* MissingSecurityToken`,
+	ClockOff:      `InvalidTimeStamp* IllegalTimestamp`,
+	NotAllowed:    `NoPermission NoPermission.* Forbidden* ActionUnauthorized isp.RAM_PERMISSION_DENY`,
+	NotOffered:    `InvalidAction* InvalidApi* InvalidVersion* NoSuchVersion UnsupportedOperation`,
+	NotListed:     `isv.SMS_SIGNATURE_ILLEGAL isv.SMS_SIGN_ILLEGAL isv.SMS_TEMPLATE_ILLEGAL`,
+	Refused:       CodeNotBuilt,
+})
+
+// Reason sorts the failure.
+func (f *Failure) Reason() Reason {
+	if reason, known := meaning(reasons, f.Code); known {
+		return reason
+	}
+	if _, ours := Texts[f.Code]; ours {
+		return Unreachable
+	}
+	switch f.Class {
+	case passcode.ClassAccount:
+		return AccountClosed
+	case passcode.ClassTransient, passcode.ClassThrottled:
+		return Busy
+	default:
+		return Refused
+	}
+}

@@ -1,0 +1,156 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Options are the bounds of a [Client].
+type Options struct {
+	// ConnectTimeout bounds one TCP connect, and again one TLS handshake.
+	ConnectTimeout time.Duration
+	// Timeout bounds a whole call.
+	Timeout time.Duration
+	// Concurrency is how many connections are kept idle.
+	Concurrency int
+	// RootCAs are the certificate authorities trusted; nil is the system's.
+	RootCAs *x509.CertPool
+}
+
+// Client makes exchanges over kept connections. It is safe for concurrent use.
+type Client struct {
+	HTTP   *http.Client
+	dialer *dialer
+}
+
+// New makes a client. It speaks HTTP/1.1, where a connection carries one request at a
+// time and so belongs to one attempt.
+func New(o Options) *Client {
+	ctx, cancel := context.WithCancel(context.Background())
+	d := &dialer{
+		connect: &net.Dialer{Timeout: o.ConnectTimeout, Control: giveUpAfter(o.Timeout)},
+		tls:     &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}},
+		ctx:     ctx,
+		cancel:  cancel,
+	}
+	return &Client{dialer: d, HTTP: &http.Client{
+		// A redirect would carry phone and passcode to another place.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			Proxy:               nil, // the environment's proxy would see phone and passcode in every URL
+			DialContext:         d.plain,
+			DialTLSContext:      d.secure,
+			MaxIdleConns:        o.Concurrency,
+			MaxIdleConnsPerHost: o.Concurrency,
+			// Below the server's own idle timeout (about 10 s), so that we close first
+			// and no request meets a closing connection.
+			IdleConnTimeout:        5 * time.Second,
+			ResponseHeaderTimeout:  o.Timeout,
+			MaxResponseHeaderBytes: 64 << 10,
+			DisableCompression:     true,
+		},
+	}}
+}
+
+// Close releases all connections. No exchange must be in progress.
+func (c *Client) Close() {
+	c.dialer.stop()
+	c.HTTP.CloseIdleConnections()
+}
+
+// tlsError is a handshake that failed.
+type tlsError struct{ err error }
+
+func (e *tlsError) Error() string { return "tls handshake: " + e.err.Error() }
+func (e *tlsError) Unwrap() error { return e.err }
+
+// dialer makes fenced connections. A dial outlives the call that asked for it,
+// because the transport keeps it for the next one; stop ends and awaits them.
+type dialer struct {
+	connect *net.Dialer
+	tls     *tls.Config
+	ctx     context.Context
+	cancel  context.CancelFunc
+	mu      sync.Mutex // guards wg.Add against stop
+	wg      sync.WaitGroup
+}
+
+func (d *dialer) stop() {
+	d.mu.Lock()
+	d.cancel()
+	d.mu.Unlock()
+	d.wg.Wait()
+}
+
+// begin bounds a dial by stop.
+func (d *dialer) begin(ctx context.Context) (context.Context, func(), error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	d.wg.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	unhook := context.AfterFunc(d.ctx, cancel)
+	return ctx, func() { unhook(); cancel(); d.wg.Done() }, nil
+}
+
+func (d *dialer) plain(ctx context.Context, network, addr string) (net.Conn, error) {
+	return d.dial(ctx, network, addr, func(_ context.Context, conn net.Conn) (net.Conn, error) { return conn, nil })
+}
+
+func (d *dialer) secure(ctx context.Context, network, addr string) (net.Conn, error) {
+	return d.dial(ctx, network, addr, func(ctx context.Context, conn net.Conn) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, d.connect.Timeout)
+		defer cancel()
+		config := d.tls.Clone()
+		config.ServerName, _, _ = net.SplitHostPort(addr) // that it has a port, the connect has shown
+		secured := tls.Client(conn, config)
+		if err := secured.HandshakeContext(ctx); err != nil {
+			return nil, &tlsError{err}
+		}
+		return secured, nil
+	})
+}
+
+func (d *dialer) dial(ctx context.Context, network, addr string,
+	then func(context.Context, net.Conn) (net.Conn, error),
+) (net.Conn, error) {
+	ctx, end, err := d.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	conn, err := d.connect.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	done, err := then(ctx, conn)
+	if err == nil {
+		err = forgetOnClose(conn)
+	}
+	if err != nil {
+		_ = conn.Close() // of no use; the first error tells
+		return nil, err
+	}
+	return newFencedConn(done), nil
+}
+
+// forgetOnClose has the kernel forget a connection when it is closed, by us after a
+// timeout, or by the kernel after kill -9. It would otherwise go on for minutes to
+// deliver what the network has not taken yet, and a request could reach Aliyun after
+// the look-ups found nothing of it.
+//
+// It costs nothing: where we close, either the answer is read or nobody waits for it
+// any more.
+func forgetOnClose(conn net.Conn) error {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		return tcp.SetLinger(0)
+	}
+	return nil
+}
