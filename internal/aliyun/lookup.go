@@ -68,28 +68,19 @@ func (s *Sender) Lookup(ctx context.Context, phone passcode.Phone, requestID str
 	return found, nil
 }
 
-// days lists the days from since to now, each once: the first of them first, which
-// mostly is the only one.
-func days(since, now time.Time) []string {
-	var list []string
-	seen := map[string]bool{}
-	add := func(t time.Time) {
-		for _, shift := range []time.Duration{0, -midnightMargin, midnightMargin} {
-			day := t.Add(shift).In(beijing).Format("20060102")
-			if !seen[day] {
-				seen[day] = true
-				list = append(list, day)
-			}
-		}
-	}
+// days lists the days from since to now.
+func days(since, now time.Time) (list []string) {
+	const form = "20060102"
 	if oldest := now.Add(-maxAge); since.Before(oldest) {
 		since = oldest
 	}
-	for t := since; t.Before(now); t = t.Add(24 * time.Hour) {
-		add(t)
+	last := now.Add(midnightMargin).In(beijing).Format(form)
+	for at := since.Add(-midnightMargin).In(beijing); ; at = at.AddDate(0, 0, 1) {
+		list = append(list, at.Format(form))
+		if list[len(list)-1] >= last {
+			return list
+		}
 	}
-	add(now)
-	return list
 }
 
 // detailsPage is one page of QuerySendDetails, as far as it is used. The rows hold

@@ -11,58 +11,44 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
-// Approval is what Aliyun has decided about a signature or a template.
-type Approval string
+// Approval is what Aliyun has decided about a signature or a template: SignStatus and
+// TemplateStatus, after the pages GetSmsSign and GetSmsTemplate.
+type Approval int
 
 // The approvals. Messages are sent with what is approved, and with nothing else.
 const (
-	Approved  Approval = "approved"
-	Pending   Approval = "pending"
-	Rejected  Approval = "rejected"
-	Withdrawn Approval = "withdrawn"
-	// OtherApproval is one that Aliyun's documents don't name.
-	OtherApproval Approval = "unknown"
+	Pending   Approval = 0
+	Approved  Approval = 1
+	Rejected  Approval = 2
+	Withdrawn Approval = 10
 )
 
-// approvals are the values of SignStatus and TemplateStatus, after the pages
-// GetSmsSign and GetSmsTemplate.
-var approvals = map[answer.Number]Approval{0: Pending, 1: Approved, 2: Rejected, 10: Withdrawn}
+// Kind is what a template is for: TemplateType, after the page GetSmsTemplate.
+type Kind int
 
-// Kind is what a template is for.
-type Kind string
-
-// The kinds.
+// The kinds. International is the one kind there is for numbers outside mainland
+// China, whatever the text is for.
 const (
-	Verification Kind = "verification"
-	Notification Kind = "notification"
-	Promotion    Kind = "promotion"
-	// International is the one kind there is for numbers outside mainland China,
-	// whatever the text is for.
-	International Kind = "international"
-	OtherKind     Kind = "unknown"
+	Verification  Kind = 0
+	Notification  Kind = 1
+	Promotion     Kind = 2
+	International Kind = 3
 )
 
-// kinds are the values of TemplateType, after the page GetSmsTemplate.
-var kinds = map[answer.Number]Kind{0: Verification, 1: Notification, 2: Promotion, 3: International}
-
-// FilingState is whether a carrier has a signature on file, by its owner's real name.
-type FilingState string
+// FilingState is whether a carrier has a signature on file, by its owner's real name:
+// RegisterStatus, after the page GetSmsSign.
+type FilingState int
 
 // The states of a filing.
 const (
-	Filed         FilingState = "filed"
-	Unproven      FilingState = "unproven" // filed, and Aliyun has not seen yet that messages arrive
-	FilingPending FilingState = "pending"
-	FilingRefused FilingState = "refused"
-	Lapsed        FilingState = "lapsed" // nothing was sent for six months
-	NotFiled      FilingState = "not_filed"
-	OtherFiling   FilingState = "unknown"
+	NotFiled      FilingState = -2
+	FilingPending FilingState = -1
+	FilingRefused FilingState = 0
+	Unproven      FilingState = 1 // filed, and Aliyun has not seen yet that messages arrive
+	Lapsed        FilingState = 2 // nothing was sent for six months
+	Filed         FilingState = 3
+	OtherFiling   FilingState = -99 // none is told
 )
-
-// filings are the values of RegisterStatus, after the page GetSmsSign.
-var filings = map[answer.Number]FilingState{
-	3: Filed, 1: Unproven, -1: FilingPending, 0: FilingRefused, 2: Lapsed, -2: NotFiled,
-}
 
 // Filing is the state of a signature at one carrier.
 type Filing struct {
@@ -148,7 +134,7 @@ func (s *Sender) ReviewSign(ctx context.Context, name string) (SignReview, error
 	for _, detail := range got.SignIspRegisterDetailList {
 		filing := Filing{Carrier: scrub.Code(detail.OperatorCode), State: OtherFiling}
 		if detail.RegisterStatus != nil {
-			filing.State = cmp.Or(filings[*detail.RegisterStatus], OtherFiling)
+			filing.State = FilingState(*detail.RegisterStatus)
 		}
 		for _, reason := range detail.RegisterStatusReasons {
 			filing.Reasons = append(filing.Reasons, scrub.Code(reason.ReasonCode))
@@ -169,13 +155,13 @@ func (s *Sender) ReviewTemplate(ctx context.Context, code string) (TemplateRevie
 	}
 	return TemplateReview{
 		Review:    got.decision(*got.TemplateStatus, scrub),
-		Kind:      cmp.Or(kinds[*got.TemplateType], OtherKind),
+		Kind:      Kind(*got.TemplateType),
 		Variables: variables(got.TemplateContent),
 	}, nil
 }
 
 func (a *reviewAnswer) decision(status answer.Number, scrub *answer.Scrubber) Review {
-	approval := cmp.Or(approvals[status], OtherApproval)
+	approval := Approval(status)
 	if approval == Approved {
 		return Review{Approval: Approved} // whose note says that there is none
 	}

@@ -32,7 +32,7 @@ func TestReviewSign(t *testing.T) {
 		`"SignStatus":2,"AuditInfo":{"RejectInfo":"文件不能证明信息真实性"}`:      {Review: Review{Rejected, "文件不能证明信息真实性"}},
 		`"SignStatus":2,"Reason":"不能证明"`:                               {Review: Review{Rejected, "不能证明"}},
 		`"SignStatus":10,"AuditInfo":null,"Reason":"call 13812345678"`: {Review: Review{Withdrawn, "call ****"}},
-		`"SignStatus":"7","Reason":"see https://example.com/?a=b"`:     {Review: Review{OtherApproval, "see [url]"}},
+		`"SignStatus":"7","Reason":"see https://example.com/?a=b"`:     {Review: Review{7, "see [url]"}},
 		`"SignStatus":1,"SignIspRegisterDetailList":[
 			{"OperatorCode":"mobile","RegisterStatus":3},
 			{"OperatorCode":"unicom","RegisterStatus":"1","RegisterStatusReasons":[]},
@@ -44,7 +44,7 @@ func TestReviewSign(t *testing.T) {
 			{"OperatorCode":"https://x/?y"}]`: {Review{Approval: Approved}, []Filing{
 			{"mobile", Filed, nil}, {"unicom", Unproven, nil}, {"telecom", FilingPending, nil},
 			{"a", FilingRefused, []string{"REGISTER_TIMEOUT", "unreadable"}}, {"b", Lapsed, []string{"NO_SEND_RECORD"}},
-			{"c", NotFiled, nil}, {"d", OtherFiling, nil}, {"unreadable", OtherFiling, nil},
+			{"c", NotFiled, nil}, {"d", 9, nil}, {"unreadable", OtherFiling, nil},
 		}},
 	} {
 		for _, action := range []string{"GetSmsSign", "QuerySmsSign"} {
@@ -73,7 +73,7 @@ func TestReviewTemplate(t *testing.T) {
 		`"TemplateStatus":"2","TemplateType":"1","AuditInfo":{"RejectInfo":"no"}`: {Review{Rejected, "no"}, Notification, nil},
 		`"TemplateStatus":0,"TemplateType":2`:                                     {Review{Approval: Pending}, Promotion, nil},
 		`"TemplateStatus":1,"TemplateType":"3"`:                                   {Review{Approval: Approved}, International, nil},
-		`"TemplateStatus":-1,"TemplateType":7`:                                    {Review{Approval: OtherApproval}, OtherKind, nil},
+		`"TemplateStatus":-1,"TemplateType":7`:                                    {Review{Approval: -1}, 7, nil},
 	} {
 		for _, action := range []string{"GetSmsTemplate", "QuerySmsTemplate"} {
 			service := newService(t, byAction(map[string]http.HandlerFunc{action: body(200, `{"Code":"OK",`+answer+`}`)}))

@@ -77,27 +77,28 @@ func (r *run) signQuestion(name string) question {
 	}}
 }
 
-// notApproved explains every approval but the one that is good.
+// notApproved explains every approval that is documented but the one that is good.
 var notApproved = map[aliyun.Approval]string{
-	aliyun.Pending:       "Aliyun is still reviewing it",
-	aliyun.Rejected:      "Aliyun has rejected it",
-	aliyun.Withdrawn:     "its application was withdrawn",
-	aliyun.OtherApproval: "it is in a state that is not documented",
+	aliyun.Pending:   "Aliyun is still reviewing it",
+	aliyun.Rejected:  "Aliyun has rejected it",
+	aliyun.Withdrawn: "its application was withdrawn",
 }
+
+const undocumented = "is in a state that is not documented"
 
 // judgeApproval judges whether something may be used; key is where it is set.
 func judgeApproval(review aliyun.Review, key string) judgement {
 	if review.Approval == aliyun.Approved {
 		return judgement{OK, "approved", ""}
 	}
-	detail, fix := "not approved: "+notApproved[review.Approval], "have it approved in Aliyun's console, or change "+key
+	detail := "not approved: " + cmp.Or(notApproved[review.Approval], "it "+undocumented)
 	if review.Note != "" {
 		detail += " (" + review.Note + ")"
 	}
 	if review.Approval == aliyun.Pending {
-		fix = "wait for the review, or change " + key
+		return judgement{Fail, detail, "wait for the review, or change " + key}
 	}
-	return judgement{Fail, detail, fix}
+	return judgement{Fail, detail, "have it approved in Aliyun's console, or change " + key}
 }
 
 // filings judges what a carrier has on file of a signature. Without it the carrier
@@ -108,7 +109,6 @@ var filings = map[aliyun.FilingState]judgement{
 	aliyun.FilingRefused: {Fail, "refused to file it", "see the reason in Aliyun's console, correct the qualification and file it again"},
 	aliyun.Lapsed:        {Fail, "let the filing lapse, since nothing was sent for six months", "file it again in Aliyun's console"},
 	aliyun.NotFiled:      {Fail, "does not have it on file", "give the signature a complete qualification in Aliyun's console, which files it"},
-	aliyun.OtherFiling:   {Warn, "is in a state that is not documented", "look at the signature in Aliyun's console"},
 }
 
 var carriers = map[string]string{"mobile": "China Mobile", "unicom": "China Unicom", "telecom": "China Telecom"}
@@ -128,7 +128,10 @@ func judgeSign(review aliyun.SignReview) []judgement {
 			filed = append(filed, carrier)
 			continue
 		}
-		j := filings[f.State]
+		j, known := filings[f.State]
+		if !known {
+			j = judgement{Warn, undocumented, "look at the signature in Aliyun's console"}
+		}
 		j.detail = carrier + " " + j.detail
 		if len(f.Reasons) > 0 {
 			j.detail += " (" + strings.Join(f.Reasons, ", ") + ")"
@@ -140,6 +143,8 @@ func judgeSign(review aliyun.SignReview) []judgement {
 	}
 	return append([]judgement{approval}, open...)
 }
+
+var kinds = map[aliyun.Kind]string{aliyun.Notification: "notification", aliyun.Promotion: "promotion"}
 
 // judgeTemplate judges a template by what the settings use it for.
 func judgeTemplate(review aliyun.TemplateReview, code string, templates []config.Template) judgement {
@@ -166,7 +171,7 @@ func judgeTemplate(review aliyun.TemplateReview, code string, templates []config
 		j.detail += ", for verification codes"
 		return j
 	case review.Kind != aliyun.International:
-		return judgement{Fail, fmt.Sprintf("approved, and no verification template: its kind is %s", review.Kind),
+		return judgement{Fail, "approved, and no verification template: its kind is " + cmp.Or(kinds[review.Kind], "unknown"),
 			"change " + key + " to a template for verification codes"}
 	case mainlandOnly:
 		return judgement{Fail, "approved for numbers outside mainland China alone, and set for mainland numbers",

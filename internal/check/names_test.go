@@ -12,10 +12,10 @@ import (
 func TestSignatures(t *testing.T) {
 	t.Parallel()
 	for approval, want := range map[aliyun.Approval]string{
-		aliyun.Pending:       "fail signature Acme: not approved: Aliyun is still reviewing it (a note)",
-		aliyun.Rejected:      "fail signature Acme: not approved: Aliyun has rejected it (a note)",
-		aliyun.Withdrawn:     "fail signature Acme: not approved: its application was withdrawn (a note)",
-		aliyun.OtherApproval: "fail signature Acme: not approved: it is in a state that is not documented (a note)",
+		aliyun.Pending:   "fail signature Acme: not approved: Aliyun is still reviewing it (a note)",
+		aliyun.Rejected:  "fail signature Acme: not approved: Aliyun has rejected it (a note)",
+		aliyun.Withdrawn: "fail signature Acme: not approved: its application was withdrawn (a note)",
+		7:                "fail signature Acme: not approved: it is in a state that is not documented (a note)",
 	} {
 		p := plan()
 		p.Aliyun = answers{sign: func(string) (aliyun.SignReview, error) {
@@ -82,7 +82,7 @@ func TestTemplates(t *testing.T) {
 			"fail template SMS_1: approved, and no verification template: its kind is notification"},
 		{"for advertisements", aliyun.TemplateReview{Review: approved, Kind: aliyun.Promotion}, only("", "SMS_1"),
 			"fail template SMS_1: approved, and no verification template: its kind is promotion"},
-		{"for what nobody knows", aliyun.TemplateReview{Review: approved, Kind: aliyun.OtherKind}, only("SMS_1", ""),
+		{"for what nobody knows", aliyun.TemplateReview{Review: approved, Kind: 7}, only("SMS_1", ""),
 			"fail template SMS_1: approved, and no verification template: its kind is unknown"},
 		{"abroad for abroad", aliyun.TemplateReview{Review: approved, Kind: aliyun.International}, only("", "SMS_1"), ""},
 		{"abroad for the mainland", aliyun.TemplateReview{Review: approved, Kind: aliyun.International}, only("SMS_1", ""),

@@ -31,11 +31,11 @@ type Client struct {
 // New makes a client. It speaks HTTP/1.1, where a connection carries one request at a
 // time and so belongs to one attempt.
 func New(o Options) *Client {
-	ctx, cancel := context.WithCancel(context.Background())
+	stopped, cancel := context.WithCancel(context.Background())
 	d := &dialer{
 		connect: &net.Dialer{Timeout: o.ConnectTimeout, Control: giveUpAfter(o.Timeout)},
 		tls:     &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}},
-		ctx:     ctx,
+		stopped: stopped,
 		cancel:  cancel,
 	}
 	return &Client{dialer: d, HTTP: &http.Client{
@@ -74,30 +74,15 @@ func (e *tlsError) Unwrap() error { return e.err }
 type dialer struct {
 	connect *net.Dialer
 	tls     *tls.Config
-	ctx     context.Context
+	stopped context.Context
 	cancel  context.CancelFunc
-	mu      sync.Mutex // guards wg.Add against stop
-	wg      sync.WaitGroup
+	dials   sync.RWMutex // every dial holds it for reading
 }
 
 func (d *dialer) stop() {
-	d.mu.Lock()
 	d.cancel()
-	d.mu.Unlock()
-	d.wg.Wait()
-}
-
-// begin bounds a dial by stop.
-func (d *dialer) begin(ctx context.Context) (context.Context, func(), error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.ctx.Err(); err != nil {
-		return nil, nil, err
-	}
-	d.wg.Add(1)
-	ctx, cancel := context.WithCancel(ctx)
-	unhook := context.AfterFunc(d.ctx, cancel)
-	return ctx, func() { unhook(); cancel(); d.wg.Done() }, nil
+	d.dials.Lock()
+	defer d.dials.Unlock()
 }
 
 func (d *dialer) plain(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -121,11 +106,14 @@ func (d *dialer) secure(ctx context.Context, network, addr string) (net.Conn, er
 func (d *dialer) dial(ctx context.Context, network, addr string,
 	then func(context.Context, net.Conn) (net.Conn, error),
 ) (net.Conn, error) {
-	ctx, end, err := d.begin(ctx)
-	if err != nil {
+	d.dials.RLock()
+	defer d.dials.RUnlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(d.stopped, cancel)()
+	if err := d.stopped.Err(); err != nil {
 		return nil, err
 	}
-	defer end()
 	conn, err := d.connect.DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, err

@@ -19,13 +19,6 @@ var (
 	errNoAttempt   = errors.New("no attempt owns the connection")
 )
 
-// states of an attempt
-const (
-	stateOpen    int32 = iota // nothing of the request has been written
-	stateWritten              // bytes of the request have been, or are just being, written
-	stateSealed               // nothing was written, and nothing will be
-)
-
 // attempt is one request on its way out. It knows whether bytes of the request left
 // this process, and it is the fence that keeps them from leaving when they must not
 // any more.
@@ -37,9 +30,10 @@ type attempt struct {
 	cancel context.CancelCauseFunc
 	done   <-chan struct{} // closed when the call ends
 
-	state   atomic.Int32
-	carrier atomic.Pointer[fencedConn] // the connection that was written to
-	bytes   atomic.Int64
+	mu      sync.Mutex
+	carrier *fencedConn // the connection that was, or is just being, written to
+	left    bool        // bytes have been written
+	sealed  bool
 }
 
 // late reports whether the fence is passed. Both the monotonic and the wall
@@ -54,37 +48,52 @@ func (a *attempt) late() bool {
 }
 
 // admit is asked right before every write of the request.
-func (a *attempt) admit(c *fencedConn) error {
-	if a.late() {
-		a.cancel(errTooLate)
-		return errTooLate
-	}
-	if !a.carrier.CompareAndSwap(nil, c) && a.carrier.Load() != c {
+func (a *attempt) admit(c *fencedConn) (err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.late():
+		err = errTooLate
+	case a.carrier == nil && a.sealed:
+		err = errSealed
+	case a.carrier != nil && a.carrier != c:
 		// net/http never does this with a request that is not idempotent; should
 		// that ever change, the second message must still not leave.
-		a.cancel(errSecondWrite)
-		return errSecondWrite
-	}
-	if a.state.CompareAndSwap(stateOpen, stateWritten) || a.state.Load() == stateWritten {
+		err = errSecondWrite
+	default:
+		a.carrier = c
 		return nil
 	}
-	return errSealed
+	a.cancel(err)
+	return err
 }
 
 // wrote takes note of a write's result. A first write that took no byte leaves
 // the attempt as it was. That holds for TLS too: a record that did not go out
 // whole can't be decrypted by anybody.
 func (a *attempt) wrote(n int, err error) {
-	if a.bytes.Add(int64(n)) == 0 && err != nil {
-		a.carrier.Store(nil)
-		a.state.CompareAndSwap(stateWritten, stateOpen)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.left = a.left || n > 0
+	if err != nil && !a.left {
+		a.carrier = nil
 	}
+}
+
+// written reports whether bytes of the request may have left.
+func (a *attempt) written() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.carrier != nil
 }
 
 // seal ends the attempt and reports whether bytes of the request may have left.
 // After false none ever will: a write that is still to come is refused.
 func (a *attempt) seal() (written bool) {
-	return !a.state.CompareAndSwap(stateOpen, stateSealed) && a.state.Load() == stateWritten
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sealed = true
+	return a.carrier != nil
 }
 
 // trace binds the attempt to each connection that the transport picks for it.
@@ -144,7 +153,7 @@ func (c *fencedConn) awaitReader(a *attempt) error {
 		reading, closed, changed := c.reading, c.closed, c.changed
 		c.mu.Unlock()
 		switch {
-		case reading || a.state.Load() == stateWritten:
+		case reading || a.written():
 			return nil
 		case closed:
 			return net.ErrClosed

@@ -185,7 +185,7 @@ func TestAWriteAwaitsTheReader(t *testing.T) {
 					got <- err
 				}()
 				synctest.Wait()
-				assert.Equal(t, stateOpen, c.attempt.Load().state.Load(), "nothing was written yet")
+				assert.False(t, c.attempt.Load().written(), "nothing was written yet")
 
 				ended := make(chan struct{})
 				go func() { defer close(ended); test.event(c, func() { cancel(nil) }) }()
