@@ -31,9 +31,19 @@ func (r *run) items(nc *nats.Conn, missing []broker.Right) {
 	// What the next items are not checked for: once the broker stops answering, or
 	// the stream of the consumer is missing.
 	see := ""
-	skip := func(item broker.Item) bool {
-		return see != "" || !named(r.role(item)) || hinder(missing, item.Request)
+	blocked := func(item broker.Item) string {
+		switch {
+		case see != "":
+			return see
+		case !named(r.role(item)):
+			return checkSettings
+		case hinder(missing, item.Request):
+			return checkRights
+		default:
+			return ""
+		}
 	}
+	skip := func(item broker.Item) bool { return blocked(item) != "" }
 	broker.Inspect(r.ctx, js, r.Topology, skip, func(item broker.Item, err error) {
 		check := string(item.Kind)
 		switch {
@@ -56,13 +66,7 @@ func (r *run) items(nc *nats.Conn, missing []broker.Right) {
 				see = check + " " + item.Name
 			}
 		default:
-			at := checkRights
-			if see != "" {
-				at = see
-			} else if !named(r.role(item)) {
-				at = checkSettings
-			}
-			r.warn(check, item.Name, "not checked: see "+at, "")
+			r.warn(check, item.Name, "not checked: see "+blocked(item), "")
 		}
 	})
 }

@@ -18,6 +18,10 @@ import (
 type question struct {
 	check, name string
 	ask         func(context.Context) ([]judgement, error)
+
+	asked  bool
+	answer []judgement
+	err    error // why there is no answer
 }
 
 // judgement is what a result says of one thing.
@@ -26,54 +30,47 @@ type judgement struct {
 	detail, fix string
 }
 
-// outcome is a question's answer, judged, or why there is none.
-type outcome struct {
-	judgements []judgement
-	err        error
-}
-
-// put asks a question, within its bound.
-func (r *run) put(q question) outcome {
-	ctx, cancel := r.bounded()
-	defer cancel()
-	judgements, err := q.ask(ctx)
-	return outcome{judgements, err}
+// put asks a question, once, within its bound.
+func (r *run) put(q *question) error {
+	if !q.asked {
+		ctx, cancel := r.bounded()
+		defer cancel()
+		q.asked = true
+		q.answer, q.err = q.ask(ctx)
+	}
+	return q.err
 }
 
 // questions lists each signature that a template uses, and each template code.
-func (r *run) questions() (forSigns, forTemplates []question) {
+func (r *run) questions() (signs, templates []*question) {
 	cfg := r.Config.Aliyun
-	var signs, codes []string
-	add := func(list *[]string, names ...string) {
-		for _, name := range names {
-			if name != "" && !slices.Contains(*list, name) {
-				*list = append(*list, name)
-			}
+	add := func(list *[]*question, name string, about func(string) *question) {
+		if name != "" && !slices.ContainsFunc(*list, func(q *question) bool { return q.name == name }) {
+			*list = append(*list, about(name))
 		}
 	}
 	if len(cfg.Templates) == 0 {
-		add(&signs, cfg.SignName)
+		add(&signs, cfg.SignName, r.signQuestion)
 	}
 	for _, t := range cfg.Templates {
-		add(&signs, cmp.Or(t.SignName, cfg.SignName))
-		add(&codes, t.TemplateCode.China, t.TemplateCode.Overseas)
+		add(&signs, cmp.Or(t.SignName, cfg.SignName), r.signQuestion)
+		add(&templates, t.TemplateCode.China, r.templateQuestion)
+		add(&templates, t.TemplateCode.Overseas, r.templateQuestion)
 	}
-	for _, name := range signs {
-		forSigns = append(forSigns, r.signQuestion(name))
-	}
-	for _, code := range codes {
-		forTemplates = append(forTemplates, question{checkTemplate, code, func(ctx context.Context) ([]judgement, error) {
-			review, err := r.Aliyun.ReviewTemplate(ctx, code)
-			return []judgement{judgeTemplate(review, code, cfg.Templates)}, err
-		}})
-	}
-	return forSigns, forTemplates
+	return signs, templates
 }
 
-func (r *run) signQuestion(name string) question {
-	return question{checkSignature, name, func(ctx context.Context) ([]judgement, error) {
+func (r *run) signQuestion(name string) *question {
+	return &question{check: checkSignature, name: name, ask: func(ctx context.Context) ([]judgement, error) {
 		review, err := r.Aliyun.ReviewSign(ctx, name)
 		return judgeSign(review), err
+	}}
+}
+
+func (r *run) templateQuestion(code string) *question {
+	return &question{check: checkTemplate, name: code, ask: func(ctx context.Context) ([]judgement, error) {
+		review, err := r.Aliyun.ReviewTemplate(ctx, code)
+		return []judgement{judgeTemplate(review, code, r.Config.Aliyun.Templates)}, err
 	}}
 }
 
@@ -185,33 +182,36 @@ func judgeTemplate(review aliyun.TemplateReview, code string, templates []config
 	}
 }
 
-// tell reports the outcome of a question. It returns false where further ones
+// questionFailures is what a failure says of a signature or template, by its reason.
+// THING stands for which of them it is, CALL for what Aliyun was asked.
+var questionFailures = map[answer.Reason]judgement{
+	answer.NotListed:   {Fail, "not approved: the account has no such THING", "have it approved in Aliyun's console, or change the settings"},
+	answer.NotAllowed:  {Warn, "can't be checked: the access key may not call CALL", "allow dysms:CALL to its RAM user; sending may work without"},
+	answer.NotOffered:  {Warn, "can't be checked: this endpoint does not serve CALL", "look it up in Aliyun's console"},
+	answer.Busy:        {Warn, "can't be checked: Aliyun is busy", "run it again"},
+	answer.Unreachable: {Fail, "no answer to CALL", "run it again; look at aliyun.timeout and the network"},
+	answer.Unreadable:  {Fail, "no answer to CALL", "run it again; look at aliyun.timeout and the network"},
+	answer.Refused:     {Fail, "Aliyun refuses to tell", "look the code up in Aliyun's documents"},
+}
+
+// tell puts a question and reports its answer. It returns false where further ones
 // would bring no more.
-func (r *run) tell(q question, o outcome) bool {
-	var failure *answer.Failure
-	if !errors.As(o.err, &failure) {
-		for _, j := range o.judgements {
+func (r *run) tell(q *question) bool {
+	err := r.put(q)
+	if err == nil {
+		for _, j := range q.answer {
 			r.add(j.status, q.check, q.name, j.detail, j.fix)
 		}
 		return true
 	}
-	call, said := failure.Action, " ("+failure.Error()+")"
-	switch failure.Reason() {
-	case answer.NotListed:
-		r.fail(q.check, q.name, "not approved: the account has no such "+q.check+said,
-			"have it approved in Aliyun's console, or change the settings")
-	case answer.NotAllowed:
-		r.warn(q.check, q.name, "can't be checked: the access key may not call "+call+said,
-			"allow dysms:"+call+" to its RAM user; sending may work without")
-	case answer.NotOffered:
-		r.warn(q.check, q.name, "can't be checked: this endpoint does not serve "+call+said, "look it up in Aliyun's console")
-	case answer.Busy:
-		r.warn(q.check, q.name, "can't be checked: Aliyun is busy"+said, "run it again")
-	case answer.Unreachable, answer.Unreadable:
-		r.fail(q.check, q.name, "no answer to "+call+said, "run it again; look at aliyun.timeout and the network")
-		return false
-	default:
-		r.fail(q.check, q.name, "Aliyun refuses to tell"+said, "look the code up in Aliyun's documents")
+	failure := &answer.Failure{Code: err.Error()}
+	errors.As(err, &failure)
+	reason := failure.Reason()
+	j, known := questionFailures[reason]
+	if !known {
+		j = questionFailures[answer.Refused]
 	}
-	return true
+	fill := strings.NewReplacer("THING", q.check, "CALL", failure.Action)
+	r.add(j.status, q.check, q.name, fill.Replace(j.detail)+" ("+failure.Error()+")", fill.Replace(j.fix))
+	return reason != answer.Unreachable && reason != answer.Unreadable
 }

@@ -106,13 +106,15 @@ func (r *run) account() {
 	asked := questions
 	if len(questions) == 0 {
 		// Whether the answer is no or yes, it shows whether the call was well signed.
-		asked = []question{r.signQuestion(r.Trial)}
+		asked = []*question{r.signQuestion(r.Trial)}
 	}
-	outcomes := []outcome{r.put(asked[0])}
-	for next := 1; next < len(asked) && reasonOf(outcomes[next-1].err) == answer.NotOffered; next++ {
-		outcomes = append(outcomes, r.put(asked[next]))
+	var first error
+	for _, q := range asked {
+		if first = r.put(q); reasonOf(first) != answer.NotOffered {
+			break
+		}
 	}
-	if !r.credentials(outcomes[len(outcomes)-1].err) {
+	if !r.credentials(first) {
 		r.skip(checkCredentials, checkSignature, checkTemplate)
 		return
 	}
@@ -120,10 +122,7 @@ func (r *run) account() {
 		r.skip(checkSettings, checkSignature)
 	}
 	for i, q := range questions {
-		if i == len(outcomes) {
-			outcomes = append(outcomes, r.put(q))
-		}
-		if !r.tell(q, outcomes[i]) {
+		if !r.tell(q) {
 			for _, left := range questions[i+1:] {
 				r.warn(left.check, left.name, "not checked: see "+q.check+" "+q.name, "")
 			}
