@@ -66,11 +66,11 @@ func TestSendWritesNothingPastTheFence(t *testing.T) {
 }
 
 // A fence that refuses on a kept connection must not cost all other kept ones,
-// to which the transport would turn next.
+// which the transport would try next.
 func TestTheFenceEndsTheAttempt(t *testing.T) {
 	t.Parallel()
-	gate := make(chan struct{})
-	service := newService(t, func(w http.ResponseWriter, r *http.Request) { <-gate; ok(w, r) })
+	open := make(chan struct{})
+	service := newService(t, func(w http.ResponseWriter, r *http.Request) { <-open; ok(w, r) })
 	notAfter := newTestClock().Now()
 	// Of a late attempt the looks before the transport's are still in time.
 	var late atomic.Bool
@@ -88,7 +88,7 @@ func TestTheFenceEndsTheAttempt(t *testing.T) {
 		wg.Go(func() { s.Send(t.Context(), testMessage(), time.Time{}) })
 	}
 	require.Eventually(t, func() bool { return len(service.got()) == 5 }, 5*time.Second, time.Millisecond)
-	close(gate)
+	close(open)
 	wg.Wait()
 
 	late.Store(true)

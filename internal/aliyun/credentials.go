@@ -15,7 +15,7 @@ import (
 // that has 180 s or less to live whenever they are asked, so keys just got are
 // good for that long.
 const (
-	keysFresh      = time.Minute       // after this they are fetched anew, while they go on being used
+	keysFresh      = time.Minute       // after this they are fetched again, while they go on being used
 	keysUsable     = 150 * time.Second // after this they are not used any more
 	refetchAtLeast = 5 * time.Second   // between two fetches ahead of need
 )
@@ -56,7 +56,7 @@ type provider interface {
 }
 
 // keyRing hands out keys. The SDK's providers have no lock and no context, so at
-// most one fetch is under way, in a goroutine of its own, and callers wait for it
+// most one fetch is in progress, in a goroutine of its own, and callers wait for it
 // no longer than their context allows.
 type keyRing struct {
 	now func() time.Time
@@ -69,7 +69,7 @@ type keyRing struct {
 	current   *keys
 	fetchedAt time.Time // of current
 	askedAt   time.Time // of the last fetch, whatever came of it
-	underWay  *fetch
+	pending   *fetch
 	wg        sync.WaitGroup
 }
 
@@ -106,27 +106,27 @@ func (r *keyRing) get(ctx context.Context, rejected *keys) (*keys, error) {
 		}
 		return r.current, nil
 	}
-	underWay := r.start(rejected != nil)
+	pending := r.start(rejected != nil)
 	r.mu.Unlock()
 
 	select {
-	case <-underWay.done:
+	case <-pending.done:
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	if underWay.err != nil {
-		return nil, underWay.err
+	if pending.err != nil {
+		return nil, pending.err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.current, nil
 }
 
-// start begins a fetch, or returns the one under way. Renew forgets the
+// start begins a fetch, or returns the one in progress. Renew forgets the
 // provider, which would give the same session again. The lock is held.
 func (r *keyRing) start(renew bool) *fetch {
-	if r.underWay != nil {
-		return r.underWay
+	if r.pending != nil {
+		return r.pending
 	}
 	f := &fetch{done: make(chan struct{})}
 	if r.closed {
@@ -138,13 +138,13 @@ func (r *keyRing) start(renew bool) *fetch {
 	if renew {
 		from = nil
 	}
-	r.underWay, r.askedAt = f, r.now()
+	r.pending, r.askedAt = f, r.now()
 	r.wg.Go(func() {
 		defer close(f.done)
 		from, got, err := r.fetch(from)
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.underWay = nil
+		r.pending = nil
 		if err != nil {
 			f.err = err
 			return
@@ -174,7 +174,7 @@ func (r *keyRing) fetch(from provider) (provider, *keys, error) {
 	return from, &keys{model: *model}, nil
 }
 
-// close waits for a fetch under way: a few seconds at most, by the timeouts that
+// close waits for a fetch in progress: a few seconds at most, by the timeouts that
 // the SDK's providers set.
 func (r *keyRing) close() {
 	r.mu.Lock()

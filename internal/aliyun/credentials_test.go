@@ -21,7 +21,7 @@ import (
 type fakeChain struct {
 	builds, fetches, atATime atomic.Int64
 	fail                     atomic.Bool
-	gate                     chan struct{} // nil: open
+	wait                     chan struct{} // nil: open
 	same                     bool          // every provider gives the same session
 }
 
@@ -41,8 +41,8 @@ func (p *fakeProvider) GetCredential() (*credentials.CredentialModel, error) {
 	}
 	defer f.atATime.Add(-1)
 	f.fetches.Add(1)
-	if f.gate != nil {
-		<-f.gate
+	if f.wait != nil {
+		<-f.wait
 	}
 	if f.fail.Load() {
 		return nil, errors.New("token TestKeySecret0123456789 refused by http://100.100.100.200/")
@@ -87,13 +87,13 @@ func TestKeysAreFetchedAheadWhileTheOldGoOnBeingUsed(t *testing.T) {
 	require.NoError(t, err)
 
 	clock.Add(keysFresh)
-	chain.gate = make(chan struct{})
+	chain.wait = make(chan struct{})
 	for range 10 {
 		got, err := ring.get(t.Context(), nil)
 		require.NoError(t, err, "nobody waits for the fetch")
 		assert.Same(t, first, got)
 	}
-	close(chain.gate)
+	close(chain.wait)
 	ring.wg.Wait()
 	assert.EqualValues(t, 2, chain.fetches.Load())
 	assert.EqualValues(t, 1, chain.builds.Load(), "the provider keeps its session")
@@ -126,9 +126,9 @@ func TestKeysOutliveAProvidersFailureForAWhile(t *testing.T) {
 
 func TestWaitingForKeysEndsWithTheContext(t *testing.T) {
 	t.Parallel()
-	chain := &fakeChain{gate: make(chan struct{})}
+	chain := &fakeChain{wait: make(chan struct{})}
 	ring, _ := newTestRing(t, chain)
-	t.Cleanup(func() { close(chain.gate) })
+	t.Cleanup(func() { close(chain.wait) })
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := ring.get(ctx, nil)
@@ -217,13 +217,13 @@ func TestSendWithoutKeysIsTheAccountsTrouble(t *testing.T) {
 	assert.Equal(t, "credentials", outcome.Code)
 	assertNoSecret(t, fmt.Sprintf("%#v", outcome))
 
-	hanging := &fakeChain{gate: make(chan struct{})}
+	hanging := &fakeChain{wait: make(chan struct{})}
 	s = newSenderWithChain(t, service, hanging)
 	s.opts.Timeout = 20 * time.Millisecond
 	assert.Equal(t, "credentials", s.Send(t.Context(), testMessage(), time.Time{}).Code, "a provider that hangs")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	assert.Equal(t, "canceled", s.Send(ctx, testMessage(), time.Time{}).Code, "a caller who left")
-	close(hanging.gate)
+	close(hanging.wait)
 	assert.Empty(t, service.got())
 }

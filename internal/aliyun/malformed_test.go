@@ -102,7 +102,7 @@ type family struct {
 	make func(*rand.Rand, sound) malformed
 }
 
-// corpus makes answers, all different, by a seed: in turn from each family and
+// corpus makes answers, all different, by a seed: from each family by rotation and
 // each sound answer.
 func corpus(seed uint64, size int, from []sound) []malformed {
 	random := rand.New(rand.NewPCG(seed, 0))

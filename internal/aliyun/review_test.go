@@ -132,7 +132,7 @@ func TestTheOlderQuestionStandsInForThePresentOne(t *testing.T) {
 	}
 }
 
-// Each row is an answer, and who can mend what it says.
+// Each row is an answer, and who can fix what it says.
 func TestInquiriesThatAreNotAnswered(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -77,8 +77,8 @@ type Plan struct {
 	// why nobody can be asked.
 	Aliyun    Aliyun
 	AliyunErr error
-	// Trial is a request id that nobody uses; see [broker.MissingPermissions].
-	Trial string
+	// UnusedID is a request id that nobody uses; see [broker.MissingPermissions].
+	UnusedID string
 }
 
 // Run makes every check, in a fixed order, and reports each result as it comes.

@@ -91,9 +91,9 @@ func plan() Plan {
 			DeadStream: "PASSCODE_DEAD", DeadSubject: "passcode.dead", DeadRetention: 72 * time.Hour,
 			LimitsBucket: "passcode-limits", LimitsTTL: 25 * time.Hour,
 		},
-		Dial:   func(context.Context) (*nats.Conn, error) { return nil, errNoBroker },
-		Aliyun: answers{},
-		Trial:  "worker-check-1",
+		Dial:     func(context.Context) (*nats.Conn, error) { return nil, errNoBroker },
+		Aliyun:   answers{},
+		UnusedID: "worker-check-1",
 	}
 }
 

@@ -106,7 +106,7 @@ func (r *run) account() {
 	asked := questions
 	if len(questions) == 0 {
 		// Whether the answer is no or yes, it shows whether the call was well signed.
-		asked = []*question{r.signQuestion(r.Trial)}
+		asked = []*question{r.signQuestion(r.UnusedID)}
 	}
 	var first error
 	for _, q := range asked {

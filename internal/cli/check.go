@@ -63,7 +63,7 @@ func (k *checkCmd) Run(e *command.Env) error {
 		Config: cfg, Problems: problems, Topology: app.Topology(cfg),
 		Dial: func(ctx context.Context) (*nats.Conn, error) { return dialOnce(ctx, cfg) },
 		// A request id that nobody has.
-		Trial: "worker-check-" + strings.ToLower(rand.Text()),
+		UnusedID: "worker-check-" + strings.ToLower(rand.Text()),
 	}
 	sender, err := askingSender(cfg, problems)
 	if err != nil {

@@ -138,7 +138,7 @@ func TestBreakerProbes(t *testing.T) {
 		assert.InDelta(t, Min, p.rate(), 0.01, "slowly at first")
 
 		fail(b, openAfter-1, 2*silentTime, refused)
-		assert.False(t, b.State().Open, "the row begins anew")
+		assert.False(t, b.State().Open, "the streak begins again")
 	})
 }
 

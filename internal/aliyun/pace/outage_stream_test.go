@@ -11,7 +11,7 @@ import (
 )
 
 // stream is a jobs stream in memory that any number of workers share. A job that
-// is handed back comes again when its delay has run out, and then ahead of those
+// is requeued comes again when its delay has run out, and then ahead of those
 // that nobody was given yet, as with NATS.
 type stream struct {
 	mu      sync.Mutex

@@ -193,7 +193,7 @@ func TestAWaitForATurnEndsWithTheContext(t *testing.T) {
 		cause := errors.New("too long")
 		take(t, p, 1)
 		var wg sync.WaitGroup
-		for range 3 { // one waits for the token, two for the turn
+		for range 3 { // one waits for the token, two for its place
 			wg.Go(func() {
 				ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, cause)
 				defer cancel()
@@ -223,7 +223,7 @@ func TestATurnGivenBackIsTheNextOnes(t *testing.T) {
 	})
 }
 
-// Whatever the order of calls, gifts back and refusals, the pace stays within
+// Whatever the order of calls, released permits and refusals, the pace stays within
 // its bounds, and no second lets through more than the cap and one burst.
 func TestPaceKeepsItsBounds(t *testing.T) {
 	t.Parallel()
@@ -236,7 +236,7 @@ func TestPaceKeepsItsBounds(t *testing.T) {
 			top = math.Inf(1)
 		}
 		start, used := now, 0
-		var gifts []func()
+		var permits []func()
 		t.Repeat(map[string]func(*rapid.T){
 			"time passes": func(t *rapid.T) {
 				now = now.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "ms")) * time.Millisecond)
@@ -244,12 +244,12 @@ func TestPaceKeepsItsBounds(t *testing.T) {
 			"permit": func(*rapid.T) {
 				if p.unbounded() || p.take() == 0 {
 					used++
-					gifts = append(gifts, p.release())
+					permits = append(permits, p.release())
 				}
 			},
-			"give back": func(t *rapid.T) {
-				if len(gifts) > 0 {
-					gifts[rapid.IntRange(0, len(gifts)-1).Draw(t, "which")]()
+			"release": func(t *rapid.T) {
+				if len(permits) > 0 {
+					permits[rapid.IntRange(0, len(permits)-1).Draw(t, "which")]()
 				}
 			},
 			"refusal": func(t *rapid.T) {
@@ -261,8 +261,8 @@ func TestPaceKeepsItsBounds(t *testing.T) {
 					t.Fatalf("rate %v of cap %v", rate, top)
 				}
 				gone := now.Sub(start).Seconds()
-				// A gift back lets one more through for each that was taken.
-				if most := top*(gone+burstSeconds) + 1 + float64(len(gifts)); float64(used) > most {
+				// A released permit lets one more through for each that was taken.
+				if most := top*(gone+burstSeconds) + 1 + float64(len(permits)); float64(used) > most {
 					t.Fatalf("%d calls in %v s", used, gone)
 				}
 			},

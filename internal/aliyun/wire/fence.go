@@ -26,7 +26,7 @@ type attempt struct {
 	now      func() time.Time
 	notAfter time.Time // zero: no fence
 	// cancel ends the call. The transport would otherwise carry a refused write
-	// to every idle connection in turn.
+	// to every idle connection, one after the other.
 	cancel context.CancelCauseFunc
 	done   <-chan struct{} // closed when the call ends
 
