@@ -186,7 +186,7 @@ func TestACutReachesThoseWhoWait(t *testing.T) {
 	})
 }
 
-func TestAWaitForATurnEndsWithTheContext(t *testing.T) {
+func TestWaitingEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPacer(0.1, time.Now)
@@ -207,7 +207,7 @@ func TestAWaitForATurnEndsWithTheContext(t *testing.T) {
 	})
 }
 
-func TestATurnGivenBackIsTheNextOnes(t *testing.T) {
+func TestAnUnusedPermitIsTheNextOnes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPacer(1, time.Now)
@@ -293,9 +293,9 @@ func TestAHeldPaceStaysAtItsFloor(t *testing.T) {
 	}
 }
 
-// TestATurnGivenBackIsTakenAtOnce: the jobs that make no use of their calls don't
+// TestAnUnusedPermitIsTakenAtOnce: the jobs that make no use of their permits don't
 // wait for one another's, however low the pace.
-func TestATurnGivenBackIsTakenAtOnce(t *testing.T) {
+func TestAnUnusedPermitIsTakenAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPacer(1, time.Now)
