@@ -20,17 +20,17 @@ type repairs struct {
 }
 
 // standing says what in the broker fails while jobs are handled.
-func (a *app) standing() []string {
-	var all []string
+func (a *app) standing() []error {
+	var all []error
 	if p := a.running.Load(); p != nil {
 		all = p.consumer.Standing()
 		if why := p.source.Trouble(); why != "" {
-			all = append(all, why)
+			all = append(all, errors.New(why))
 		}
 	}
 	if a.link.NC.IsConnected() {
 		if err := broker.CheckServer(a.link.NC); err != nil {
-			all = append(all, err.Error())
+			all = append(all, err)
 		}
 	}
 	return all

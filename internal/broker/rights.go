@@ -44,7 +44,7 @@ func WorkerRights(t Topology, replySubjects []string) []Right {
 		publish("$JS.ACK.*.*."+consumer+".>", "the same where the server has js_ack_fc_v2 on (2.14 and later)"),
 		publish(api("CONSUMER.PAUSE."+consumer), "stop all replicas while Aliyun refuses the account"),
 		publish(api("DIRECT.GET."+t.JobsStream), "read a job that the server has given up on, and see whether the one that owns a request is there"),
-		publish(api("STREAM.MSG.DELETE."+t.JobsStream), "remove such a job once it is dead-lettered"),
+		StoreRight(t.JobsStream),
 		publish(bucketKeys(t.ResultsBucket), "write the records of requests"),
 		publish(api("STREAM.MSG.GET."+requests), "read the records of requests from their leader"),
 		publish(bucketKeys(t.LimitsBucket), "count what each phone was sent, and keep the state of the account"),

@@ -50,6 +50,7 @@ func (r *run) items(nc *nats.Conn, missing []broker.Right) {
 		case err != nil:
 			r.fail(check, item.Name, err.Error(), "see that JetStream is enabled for the account, and has a leader")
 			see = check + " " + item.Name
+		case !r.stored(js, item, lacking):
 		case item.State == broker.StateEqual:
 			r.ok(check, item.Name, "as the settings want it")
 		case item.State == broker.StateDiffers:
@@ -69,6 +70,27 @@ func (r *run) items(nc *nats.Conn, missing []broker.Right) {
 			r.warn(check, item.Name, "not checked: see "+blocked(item), "")
 		}
 	})
+}
+
+// stored reports whether the server still stores jobs in the jobs stream, and says so
+// where it doesn't. The buckets allow no such question.
+func (r *run) stored(js jetstream.JetStream, item broker.Item, lacking []broker.Right) bool {
+	if item.Kind != broker.KindStream || r.role(item) != jobs || item.State == broker.StateMissing ||
+		hinder(lacking, broker.StoreRight(item.Name).Subject) {
+		return true
+	}
+	ctx, cancel := r.bounded()
+	defer cancel()
+	stream, err := js.Stream(ctx, item.Name)
+	if err != nil {
+		return true // which the next item meets too
+	}
+	why := broker.StoreError(ctx, stream)
+	if why != "" {
+		r.fail(string(item.Kind), item.Name, broker.Leader(js, stream)+" stores nothing more in it: "+why,
+			"make room on that server's disk, then restart it")
+	}
+	return why == ""
 }
 
 // role says what an item is for.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,24 +83,24 @@ func (s *standing) worked(operation string) {
 	s.any.Store(len(s.of) > 0)
 }
 
-// list words what stands, in a fixed order.
-func (s *standing) list() []string {
+// list says what stands, in a fixed order. Each wraps the last failure.
+func (s *standing) list() []error {
 	now := s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []string
+	var all []error
 	for thing, f := range s.of {
 		switch {
 		case now.Sub(f.last) > forgetAfter:
 			delete(s.of, thing)
 		case now.Sub(f.since) >= standsAfter:
-			all = append(all, fmt.Sprintf("%s fail since %s (%s: %v)", thing, f.since.Format(time.RFC3339), f.operation, f.err))
+			all = append(all, fmt.Errorf("%s fail since %s (%s: %w)", thing, f.since.Format(time.RFC3339), f.operation, f.err))
 		}
 	}
 	s.any.Store(len(s.of) > 0)
-	slices.Sort(all)
+	slices.SortFunc(all, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return all
 }
 
 // Standing says what in the broker has failed for a while, so that jobs wait.
-func (c *Consumer) Standing() []string { return c.standing.list() }
+func (c *Consumer) Standing() []error { return c.standing.list() }

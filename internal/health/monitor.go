@@ -7,17 +7,23 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/passcode-worker/passcode-worker/internal/broker"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/internal/telemetry/once"
 )
 
 const (
 	// interval is how often the broker is asked.
 	interval = 2 * time.Second
+	// storeInterval is how often it is asked whether it stores the jobs that producers
+	// publish; not at all while it stores some.
+	storeInterval = 10 * time.Second
 	// askTimeout bounds the questions of one time, and repairTimeout one repair.
 	askTimeout    = 2 * time.Second
 	repairTimeout = 4 * time.Second
@@ -36,7 +42,7 @@ type Options struct {
 	// nothing is any more.
 	Repair func(ctx context.Context) error
 	// Standing says what else in the broker has been failing for a while.
-	Standing func() []string
+	Standing func() []error
 	// Connected says whether the broker is reachable.
 	Connected func() bool
 	// Account says why nothing can be sent for the account; empty where it can.
@@ -57,6 +63,9 @@ type Monitor struct {
 	now   func() time.Time
 	every time.Duration
 	told  once.States
+	// When the server was last asked whether it stores jobs, and what was last stored.
+	storeAsked time.Time
+	lastSeq    uint64
 
 	mu   sync.Mutex
 	last snapshot
@@ -72,6 +81,8 @@ type snapshot struct {
 	oldest      time.Time
 	pausedFor   time.Duration
 	pause       string // what there is to say of a pause
+	leader      string // the server that stores the jobs
+	storeError  string // why it stores none any more
 }
 
 // New returns a monitor.
@@ -113,6 +124,9 @@ func (m *Monitor) tell(s snapshot) {
 			m.o.Logger.Warn("jobs are paused for all workers", "pause", s.pause)
 		}
 	}
+	if why := m.restart(); m.told.Changed("store", why) && why != "" {
+		m.o.Logger.Error("a server of the broker must be restarted", "reason", why)
+	}
 	reasons := m.troubles()
 	switch before := m.told.Last("broker"); {
 	case len(reasons) == 0:
@@ -141,7 +155,8 @@ func (m *Monitor) ask(ctx context.Context) snapshot {
 		return s
 	}
 	// In a work queue the first message is the oldest job not done.
-	if state := stream.CachedInfo().State; state.Msgs > 0 {
+	state := stream.CachedInfo().State
+	if state.Msgs > 0 {
 		s.oldest = state.FirstTime
 	}
 	consumer, err := stream.Consumer(ctx, m.o.Consumer)
@@ -156,6 +171,13 @@ func (m *Monitor) ask(ctx context.Context) snapshot {
 		if s.pause, err = m.o.Pause(ctx, *info.Config.PauseUntil); err != nil && s.err == nil {
 			s.err = err
 		}
+	}
+	s.leader, s.storeError = broker.Leader(m.o.JS, stream), m.snapshot().storeError
+	if last := m.lastSeq; last != state.LastSeq || m.now().Sub(m.storeAsked) >= storeInterval {
+		if last == state.LastSeq { // else it stores something
+			s.storeError = broker.StoreError(ctx, stream)
+		}
+		m.lastSeq, m.storeAsked = state.LastSeq, m.now()
 	}
 	return s
 }
@@ -207,10 +229,30 @@ func (m *Monitor) troubles() []string {
 		}
 		reasons = append(reasons, reason)
 	}
-	for _, what := range m.o.Standing() {
-		reasons = append(reasons, "broker: "+what)
+	for _, err := range m.o.Standing() {
+		reasons = append(reasons, "broker: "+err.Error())
+	}
+	if why := m.restart(); why != "" {
+		reasons = append(reasons, "broker: "+why)
 	}
 	return reasons
+}
+
+// restart says which server of the broker stores nothing more until it is restarted;
+// empty for none. Of the jobs' stream it says so itself. Of another one the sign is
+// that it answers questions, but no writes.
+func (m *Monitor) restart() string {
+	s := m.snapshot()
+	switch {
+	case !m.o.Connected() || !s.asked || s.err != nil || len(s.missing) > 0:
+		return ""
+	case s.storeError != "":
+		return fmt.Sprintf("%s stores no jobs (%s): make room on its disk, then restart it", s.leader, s.storeError)
+	case slices.ContainsFunc(m.o.Standing(), func(err error) bool { return errors.Is(err, retry.ErrNoAnswer) }):
+		return s.leader + " answers questions, but no writes: if its disk was full, make room, then restart it"
+	default:
+		return ""
+	}
 }
 
 // NotReady returns what keeps the worker from doing its job.
@@ -247,4 +289,10 @@ func (m *Monitor) Gauges(add func(name, help string, value func() float64)) {
 	})
 	gauge("consumer_pause_remaining_seconds", "How much is left of the consumer's pause; 0 while it isn't paused.",
 		func(s snapshot) float64 { return s.pausedFor.Seconds() })
+	add("broker_restart_needed", "1 while a server of the broker stores nothing more until it is restarted.", func() float64 {
+		if m.restart() != "" {
+			return 1
+		}
+		return 0
+	})
 }

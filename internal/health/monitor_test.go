@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -14,13 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
 // options are those of a worker that nothing ails.
 func options(nc *nats.Conn, js jetstream.JetStream) Options {
 	return Options{
 		JS: js, Stream: "JOBS", Consumer: "w", Connected: nc.IsConnected,
-		Account: func() string { return "" }, Standing: func() []string { return nil },
+		Account: func() string { return "" }, Standing: func() []error { return nil },
 		Repair: func(context.Context) error { return nil }, Logger: slog.New(slog.DiscardHandler),
 	}
 }
@@ -205,13 +207,41 @@ func TestWhatIsMissingIsRepaired(t *testing.T) {
 	assert.Empty(t, lines)
 }
 
-// TestStandingTroubleIsNotReady is what operations on the broker say by failing.
+// TestStandingTroubleIsNotReady is what operations on the broker say by failing. Where
+// it answers questions all the while, it may be that a server must be restarted.
 func TestStandingTroubleIsNotReady(t *testing.T) {
 	t.Parallel()
-	m := New(Options{
-		Connected: func() bool { return true }, Account: func() string { return "" },
-		Standing: func() []string { return []string{"the records fail"} },
-	})
-	m.last = snapshot{asked: true}
-	assert.Equal(t, []string{"broker: the records fail"}, m.NotReady())
+	const (
+		restart = "broker: east answers questions, but no writes: if its disk was full, make room, then restart it"
+		full    = "broker: east stores no jobs (no space left on device): make room on its disk, then restart it"
+	)
+	refused := errors.New("the records fail")
+	silent := fmt.Errorf("the records fail: %w", retry.ErrNoAnswer)
+	for _, test := range []struct {
+		last     snapshot
+		standing []error
+		want     []string
+		restart  float64
+	}{
+		{snapshot{asked: true}, nil, nil, 0},
+		{snapshot{asked: true}, []error{refused}, []string{"broker: the records fail"}, 0},
+		{snapshot{asked: true, leader: "east"}, []error{refused, silent}, []string{
+			"broker: the records fail", "broker: " + silent.Error(), restart}, 1},
+		{snapshot{asked: true, leader: "east", err: errNoAnswer}, []error{silent}, []string{
+			"broker: " + errNoAnswer.Error(), "broker: " + silent.Error()}, 0},
+		{snapshot{asked: true, leader: "east", storeError: "no space left on device"}, []error{silent}, []string{
+			"broker: " + silent.Error(), full}, 1},
+	} {
+		m := New(Options{
+			Connected: func() bool { return true }, Account: func() string { return "" },
+			Standing: func() []error { return test.standing },
+		})
+		m.last = test.last
+		assert.Equal(t, test.want, m.NotReady())
+		m.Gauges(func(name, _ string, value func() float64) {
+			if name == "broker_restart_needed" {
+				assert.InDelta(t, test.restart, value(), 0)
+			}
+		})
+	}
 }

@@ -228,14 +228,21 @@ func listening(t *testing.T, line string) string {
 	return address
 }
 
-// readyz returns a question to the worker whose log line names its address.
+// readyz returns the question whether that worker is ready.
 func readyz(t *testing.T, line string) func() (int, string) {
 	t.Helper()
+	ask := asking(t, line)
+	return func() (int, string) { return ask("/readyz") }
+}
+
+// asking returns questions to the worker whose log line names its address.
+func asking(t *testing.T, line string) func(path string) (int, string) {
+	t.Helper()
 	address := listening(t, line)
-	return func() (int, string) {
+	return func(path string) (int, string) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
 		require.NoError(t, err)
 		request.Close = true
 		response, err := http.DefaultClient.Do(request)

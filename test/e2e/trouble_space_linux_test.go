@@ -5,35 +5,62 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
 	"github.com/passcode-worker/passcode-worker/passcode"
+	"github.com/passcode-worker/passcode-worker/test/harness"
 )
 
-// TestNoSpaceOnDisk: the broker's disk is full. nats-server 2.15 leaves a message
-// that it can't store unanswered, so that its producer knows no better; what it did
-// acknowledge is sent, and after a restart with room all goes on.
-func TestNoSpaceOnDisk(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=6m"); err != nil {
-		t.Skip("needs the right to mount a small file system: ", err)
+// load publishes 300 jobs a second until it is stopped, which waits for the last
+// answer and returns the requests whose jobs were acknowledged.
+func (s *troubled) load() (stop func() []string) {
+	ending, ended := make(chan struct{}), make(chan []string)
+	go func() {
+		var mu sync.Mutex
+		var acked []string
+		var answers sync.WaitGroup
+		each := time.NewTicker(time.Second / 300)
+		defer each.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-each.C:
+			case <-ending:
+				answers.Wait()
+				ended <- acked
+				return
+			}
+			answers.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+				defer cancel()
+				id := fmt.Sprintf("load-%d", i)
+				if _, err := s.js.Publish(ctx, "passcode.send", []byte(job(id, phoneOf(1000+i))), jetstream.WithMsgID(id)); err != nil {
+					return // nobody promised anything
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				acked = append(acked, id)
+			})
+		}
+	}()
+	return func() []string {
+		close(ending)
+		return <-ended
 	}
-	t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, 0)) }) // after the server's
-	broker := brokertest.Server(t, func(o *server.Options) {
-		o.StoreDir, o.JetStreamMaxStore = dir, 1<<30
-	})
-	s := troubledOn(t, broker, nil)
-	s.run("jobs.max_bytes", "1MiB")
-	s.wentOn("before", s.goodAndBad("before", 3, 0))
+}
+
+// fillDisk writes a file until the file system is full. Calling what it returns
+// makes room again.
+func fillDisk(t *testing.T, dir string) (free func()) {
+	t.Helper()
 	filler := filepath.Join(dir, "filler")
 	f, err := os.Create(filler)
 	require.NoError(t, err)
@@ -44,21 +71,56 @@ func TestNoSpaceOnDisk(t *testing.T) {
 	}
 	require.ErrorIs(t, err, syscall.ENOSPC)
 	require.NoError(t, f.Close())
-	var ids []string
-	for err = nil; err == nil; {
-		id := fmt.Sprintf("r%d", len(ids))
-		body := fmt.Sprintf(`{"request_id":%q,"phone":%q,"code":%q,"pad":%q}`, id, phoneOf(10+len(ids)), code, strings.Repeat("x", 4000))
-		ctx, cancel := context.WithTimeout(s.ctx(), 2*time.Second)
-		_, err = s.js.Publish(ctx, "passcode.send", []byte(body))
-		cancel()
-		ids = append(ids, id)
+	return func() { require.NoError(t, os.Remove(filler)) }
+}
+
+// TestNoSpaceOnDisk: the broker's disk runs full under load, and has room again.
+// nats-server 2.15 then stores nothing more in the streams that met the full disk
+// until it is restarted, and leaves unanswered what is published. The worker can't
+// end that, but says within 30 seconds what to do. Then all that was acknowledged
+// comes to its end, once.
+func TestNoSpaceOnDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
+		t.Skip("needs the right to mount a small file system: ", err)
 	}
-	require.Error(t, err, "a producer must not take it for stored")
-	require.NoError(t, os.Remove(filler))
+	t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, 0)) }) // after the server's
+	broker := brokertest.Server(t, func(o *server.Options) {
+		o.StoreDir, o.JetStreamMaxStore = dir, 1<<30
+	})
+	s := troubledOn(t, broker, nil)
+	s.run("jobs.max_bytes", "1MiB")
+	s.wentOn("before", s.goodAndBad("before", 3, 0))
+
+	stop := s.load()
+	s.results.until(bound, "some results under load", func(byID map[string][]passcode.Result) bool { return len(byID) > 300 })
+	free := fillDisk(t, dir)
+	full := make(chan struct{})
+	time.AfterFunc(3*time.Second, func() { close(full) })
+	<-full
+	free()
+	acked := stop()
+	freed := time.Now()
+	s.named("stores no jobs (no space left on device): make room on its disk, then restart it")
+	assert.WithinDuration(t, freed, time.Now(), 30*time.Second)
+	s.w.WaitFor("a server of the broker must be restarted", bound)
+	_, metrics := s.ask("/metrics")
+	assert.Contains(t, metrics, "passcode_broker_restart_needed 1")
+	check := harness.StartWorker(t, s.bin, s.emulator.WorkerEnv(broker.URL()), "check")
+	assert.Equal(t, 1, check.Wait(bound))
+	assert.Contains(t, check.Output(), "stores nothing more in it: no space left on device")
+
 	broker.Restart()
-	s.wentOn("after", s.goodAndBad("after", 10, 500))
-	for _, id := range ids[:len(ids)-1] { // those that were acknowledged
+	s.untilReady()
+	_, metrics = s.ask("/metrics")
+	assert.Contains(t, metrics, "passcode_broker_restart_needed 0")
+	for _, id := range acked {
 		assert.Equal(t, passcode.StatusSent, s.results.final(id, bound).Status, id)
 	}
+	for id, n := range s.sentTo() {
+		assert.Equal(t, 1, n, id)
+	}
+	s.wentOn("after", s.goodAndBad("after", 10, 500))
 	s.quiet()
 }

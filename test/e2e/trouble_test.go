@@ -20,7 +20,7 @@ type troubled struct {
 	*system
 	broker *brokertest.Handle
 	w      *harness.Process
-	ready  func() (int, string)
+	ask    func(path string) (int, string)
 }
 
 // trouble starts a system with one worker that is ready.
@@ -51,7 +51,7 @@ func (s *troubled) run(settings ...string) {
 	// other tests, since none may be lost to the broker.
 	patient := []string{"http.listen", "127.0.0.1:0", "aliyun.timeout", "3s", "aliyun.connect_timeout", "3s"}
 	s.w = s.worker(slices.Concat(brief, patient, settings)...)
-	s.ready = readyz(s.t, s.w.WaitFor(`"HTTP listens"`, bound))
+	s.ask = asking(s.t, s.w.WaitFor(`"HTTP listens"`, bound))
 	s.untilReady()
 }
 
@@ -61,7 +61,7 @@ func (s *troubled) named(why string) {
 	var body string
 	ok := assert.Eventually(s.t, func() bool {
 		var status int
-		status, body = s.ready()
+		status, body = s.ask("/readyz")
 		return status == http.StatusServiceUnavailable && strings.Contains(body, why)
 	}, bound, 20*time.Millisecond)
 	require.True(s.t, ok, "not ready because of %q; the worker says: %s", why, body)
@@ -72,7 +72,7 @@ func (s *troubled) untilReady() {
 	var body string
 	ok := assert.Eventually(s.t, func() bool {
 		var status int
-		status, body = s.ready()
+		status, body = s.ask("/readyz")
 		return status == http.StatusOK
 	}, bound, 20*time.Millisecond)
 	require.True(s.t, ok, "the worker says: %s", body)
