@@ -37,11 +37,15 @@ images: ## Build the images passcode-worker and passcode-worker-nats
 	docker build --build-arg TARGETARCH=$(ARCH) --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null) -t passcode-worker .
 	docker build --build-arg TARGETARCH=$(ARCH) -f build/nats/Dockerfile -t passcode-worker-nats .
 
-up: ## Start NATS, an emulated Aliyun and two workers
-	docker-compose up -d
+# The files of "make down": those of the cluster too, whether it runs or not.
+COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
+cluster := -f docker-compose.yml -f docker-compose.cluster.yml
 
-down: ## Stop them and forget their data
-	docker-compose down -v
+up: ## Start NATS, an emulated Aliyun and two workers
+	$(COMPOSE) up -d
+
+down: ## Stop them, or the cluster of docker-compose.cluster.yml, and forget their data
+	$(COMPOSE) $(cluster) down --volumes --remove-orphans
 
 demo: ## Show every path that a job can take
 	go run ./cmd/worker demo

@@ -44,6 +44,7 @@ var command = sync.OnceValue(func() []string {
 // project is one compose project of its own, with ports that Docker chooses.
 type project struct {
 	t    *testing.T
+	name string
 	args []string // what comes before every order
 	env  []string
 	dir  string
@@ -60,11 +61,11 @@ func newProject(t *testing.T, files ...string) *project {
 	require.NoError(t, err)
 	// The pipeline removes what bears its session's name, should this process die.
 	name := strings.ToLower(fmt.Sprintf("passcode-%s-%d", os.Getenv("TESTCONTAINERS_SESSION_ID"), rand.Uint32()))
-	p := &project{t: t, dir: root, args: append(command()[1:], "--project-name", name)}
+	p := &project{t: t, name: name, dir: root, args: command()[1:]}
 	for _, file := range files {
 		p.args = append(p.args, "--file", filepath.Join(root, file))
 	}
-	p.env = append(os.Environ(), "NATS_IMAGE="+containers.NATSImage(t), "WORKER_IMAGE="+containers.WorkerImage(t), "ALIYUN_ENV=")
+	p.env = append(os.Environ(), "NATS_IMAGE="+containers.NATSImage(t), "WORKER_IMAGE="+containers.WorkerImage(t), "ALIYUN_ENV=", "COMPOSE_PROJECT_NAME="+name)
 	for _, port := range []string{"NATS", "NATS_MONITOR", "NATS_2", "NATS_3", "EMULATOR", "WORKER_1", "WORKER_2"} {
 		p.env = append(p.env, "PORT_"+port+"=") // any that is free
 	}
@@ -87,10 +88,15 @@ func (p *project) up(forbidden ...string) {
 	p.order("up", "-d")
 }
 
-// down removes everything of the project.
+// down removes everything of the project, with the command of the README.
 func (p *project) down() {
-	_, err := p.try("down", "--volumes", "--remove-orphans", "--timeout", "10")
+	_, err := p.run("make", "down", "COMPOSE="+strings.Join(command(), " "))
 	assert.NoError(p.t, err)
+	for _, list := range []string{"ps -aq", "volume ls -q", "network ls -q"} {
+		left, err := p.run("docker", append(strings.Fields(list), "--filter", "label=com.docker.compose.project="+p.name)...)
+		assert.NoError(p.t, err)
+		assert.Empty(p.t, left, "what docker %s lists is left", list)
+	}
 }
 
 // order runs one compose command and returns what it printed on standard output.
@@ -102,14 +108,18 @@ func (p *project) order(args ...string) string {
 }
 
 func (p *project) try(args ...string) (string, error) {
+	return p.run(command()[0], append(p.args[:len(p.args):len(p.args)], args...)...)
+}
+
+func (p *project) run(program string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), orderTimeout, fmt.Errorf("it took longer than %v", orderTimeout))
 	defer cancel()
 	var complaints strings.Builder
-	cmd := exec.CommandContext(ctx, command()[0], append(p.args[:len(p.args):len(p.args)], args...)...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir, cmd.Env, cmd.Stderr = p.dir, p.env, &complaints
 	out, err := cmd.Output()
 	if err != nil {
-		err = fmt.Errorf("compose %s: %w\n%s", strings.Join(args, " "), errors.Join(err, context.Cause(ctx)), complaints.String())
+		err = fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), errors.Join(err, context.Cause(ctx)), complaints.String())
 	}
 	return string(out), err
 }
