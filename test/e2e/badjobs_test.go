@@ -158,8 +158,8 @@ func TestReplyTo(t *testing.T) {
 	assert.Contains(t, got[1], `"status":"sent"`)
 	assert.Contains(t, got[2], `"duplicate":true`)
 	s.results.until(bound, "the duplicate on the standard subject", func(byID map[string][]passcode.Result) bool {
-		way := byID["r1"]
-		return len(way) == 3 && way[2].Duplicate
+		history := byID["r1"]
+		return len(history) == 3 && history[2].Duplicate
 	})
 	_, err = sub.NextMsg(50 * time.Millisecond)
 	require.Error(t, err, "and nothing else")

@@ -116,8 +116,8 @@ func TestReplayOfManyDeadLetters(t *testing.T) {
 
 	// A dry run changes nothing.
 	before := s.dead()
-	type verdict struct{ ID, Action, Cause string }
-	for _, one := range lines[verdict](s, 0, "dlq", "replay", "--all", "--dry-run", "--json") {
+	type plan struct{ ID, Action, Cause string }
+	for _, one := range lines[plan](s, 0, "dlq", "replay", "--all", "--dry-run", "--json") {
 		if strings.HasPrefix(one.ID, "invalid") {
 			assert.Equal(t, "refused invalid", one.Action+" "+one.Cause)
 		} else {
@@ -163,7 +163,7 @@ func TestReplayOfManyDeadLetters(t *testing.T) {
 	}
 
 	// What can't be replayed is told, and can be discarded.
-	for _, one := range lines[verdict](s, 1, "dlq", "replay", "--reason", "invalid", "--json") {
+	for _, one := range lines[plan](s, 1, "dlq", "replay", "--reason", "invalid", "--json") {
 		assert.Equal(t, "refused invalid", one.Action+" "+one.Cause)
 	}
 	discard := s.command("dlq", "discard", "--reason", "invalid", "--yes")

@@ -353,7 +353,7 @@ func TestBrokerAway(t *testing.T) {
 			server.Stop()
 			server.Restart()
 		}
-		s.insist(fmt.Sprintf("r%d", i), phoneOf(i))
+		s.enqueue(fmt.Sprintf("r%d", i), phoneOf(i))
 	}
 	s.untilDone(2 * bound)
 	for i := range 30 {

@@ -148,8 +148,8 @@ func TestPoison(t *testing.T) {
 func (s *system) untilRetrying(id string) {
 	s.t.Helper()
 	s.results.until(bound, id+" waits for another attempt", func(byID map[string][]passcode.Result) bool {
-		way := byID[id]
-		return len(way) > 0 && way[len(way)-1].Status == passcode.StatusRetrying
+		history := byID[id]
+		return len(history) > 0 && history[len(history)-1].Status == passcode.StatusRetrying
 	})
 }
 

@@ -165,8 +165,8 @@ func (d *denials) meets(t *testing.T, what string) bool {
 
 func (d *denials) try(t *testing.T, what string) {
 	t.Helper()
-	way, subject, _ := strings.Cut(what, " ")
-	if way == "publish" {
+	direction, subject, _ := strings.Cut(what, " ")
+	if direction == "publish" {
 		require.NoError(t, d.nc.Publish(subject, nil))
 	} else {
 		_, err := d.nc.SubscribeSync(subject)

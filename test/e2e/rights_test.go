@@ -175,8 +175,8 @@ func TestLeastRights(t *testing.T) {
 	p.emulator.SetFaults("code=Throttling.User")
 	p.producer.publish("given-up", job("given-up", phoneOf(60)))
 	p.results.until(bound, "given-up waits for another attempt", func(byID map[string][]passcode.Result) bool {
-		way := byID["given-up"]
-		return len(way) > 0 && way[len(way)-1].Status == passcode.StatusRetrying
+		history := byID["given-up"]
+		return len(history) > 0 && history[len(history)-1].Status == passcode.StatusRetrying
 	})
 	p.limitDeliveries()
 	assert.Equal(t, passcode.StatusDeadLettered, p.producer.final("given-up", "passcode.result.given-up").Status)

@@ -104,9 +104,9 @@ func (s *system) publish(body string) uint64 {
 	return ack.Sequence
 }
 
-// insist publishes a good job until the stream has acknowledged it, however
+// enqueue publishes a good job until the stream has acknowledged it, however
 // often the broker goes away.
-func (s *system) insist(id, phone string) {
+func (s *system) enqueue(id, phone string) {
 	s.t.Helper()
 	require.NoError(s.t, harness.Insist(s.ctx(), s.js, id, job(id, phone)))
 }
@@ -184,18 +184,18 @@ func (r *results) of(id string) []passcode.Result {
 	return append([]passcode.Result(nil), r.byID[id]...)
 }
 
-// statuses is the way a request went so far. A state that was announced once more,
+// statuses is the history of a request so far. A state that was announced once more,
 // since a worker could not tell whether it had been, is one.
 func (r *results) statuses(id string) []passcode.Status {
-	var way []passcode.Status
+	var history []passcode.Status
 	var last passcode.Result
 	for _, one := range r.of(id) {
 		if !reflect.DeepEqual(one, last) {
-			way = append(way, one.Status)
+			history = append(history, one.Status)
 		}
 		last = one
 	}
-	return way
+	return history
 }
 
 // until waits until what was announced satisfies the condition.
@@ -242,8 +242,8 @@ func (r *results) finals(n int, within time.Duration) map[passcode.Status]int {
 	r.until(within, fmt.Sprintf("final results of %d requests", n), func(byID map[string][]passcode.Result) bool {
 		count = map[passcode.Status]int{}
 		all := 0
-		for _, way := range byID {
-			for _, one := range way {
+		for _, history := range byID {
+			for _, one := range history {
 				if one.Final {
 					count[one.Status]++
 					all++

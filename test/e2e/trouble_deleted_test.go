@@ -18,9 +18,9 @@ func (s *troubled) goodAndBad(name string, n, firstPhone int) (ids []string) {
 	s.t.Helper()
 	for i := range n {
 		ids = append(ids, fmt.Sprintf("%s%d", name, i))
-		s.insist(ids[i], phoneOf(firstPhone+i))
+		s.enqueue(ids[i], phoneOf(firstPhone+i))
 	}
-	s.insist(name+"bad", "1")
+	s.enqueue(name+"bad", "1")
 	return ids
 }
 
@@ -110,14 +110,14 @@ func TestRecordsLostOnTheWay(t *testing.T) {
 			some := func(what string, n int) {
 				for i := range n {
 					ids = append(ids, fmt.Sprintf("%s%d", what, i))
-					s.insist(ids[len(ids)-1], phoneOf(len(ids)))
+					s.enqueue(ids[len(ids)-1], phoneOf(len(ids)))
 				}
 			}
 			settled := func(status passcode.Status, n int) {
 				s.results.until(bound, "jobs "+string(status), func(byID map[string][]passcode.Result) bool {
 					found := 0
-					for _, way := range byID {
-						if way[len(way)-1].Status == status {
+					for _, history := range byID {
+						if history[len(history)-1].Status == status {
 							found++
 						}
 					}
@@ -175,7 +175,7 @@ func TestRepeatedAfterTheirStreamWasLost(t *testing.T) {
 				s.emulator.SetFaults(one.faults)
 				for i := range 5 {
 					ids = append(ids, fmt.Sprintf("%s%d", one.what, i))
-					s.insist(ids[len(ids)-1], phoneOf(len(ids)))
+					s.enqueue(ids[len(ids)-1], phoneOf(len(ids)))
 				}
 				s.results.until(bound, "jobs "+string(one.status), func(byID map[string][]passcode.Result) bool {
 					return !slices.ContainsFunc(ids[len(ids)-5:], func(id string) bool {
@@ -200,14 +200,14 @@ func TestRepeatedAfterTheirStreamWasLost(t *testing.T) {
 	}
 }
 
-// TestAStreamMadeAnewCountsFromTheStart: a job has the place in the stream that another
+// TestARecreatedStreamCountsFromTheStart: a job has the place in the stream that another
 // had before, and is not taken for it: neither as a dead letter nor as a replay.
-func TestAStreamMadeAnewCountsFromTheStart(t *testing.T) {
+func TestARecreatedStreamCountsFromTheStart(t *testing.T) {
 	t.Parallel()
 	s := trouble(t, nil)
 	for i, id := range []string{"first", "second"} {
 		s.emulator.SetFaults("code=isv.SMS_TEMPLATE_ILLEGAL,count=1")
-		s.insist(id, phoneOf(i))
+		s.enqueue(id, phoneOf(i))
 		assert.Equal(t, passcode.StatusDeadLettered, s.results.final(id, bound).Status)
 		require.EqualValues(t, 1, s.record(id).StreamSeq)
 		s.untilDone(bound)
@@ -216,14 +216,14 @@ func TestAStreamMadeAnewCountsFromTheStart(t *testing.T) {
 	s.untilReady()
 	s.command("dlq", "replay", "--id", "first")
 	s.results.until(bound, "the first is sent", func(byID map[string][]passcode.Result) bool {
-		way := byID["first"]
-		return way[len(way)-1].Status == passcode.StatusSent
+		history := byID["first"]
+		return history[len(history)-1].Status == passcode.StatusSent
 	})
 	require.EqualValues(t, 1, s.record("first").StreamSeq)
 	s.command("dlq", "replay", "--id", "second")
 	s.results.until(bound, "the second is sent", func(byID map[string][]passcode.Result) bool {
-		way := byID["second"]
-		return way[len(way)-1].Status == passcode.StatusSent
+		history := byID["second"]
+		return history[len(history)-1].Status == passcode.StatusSent
 	})
 	s.once("first", "second")
 }

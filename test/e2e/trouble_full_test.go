@@ -74,7 +74,7 @@ func TestJobsStreamFull(t *testing.T) {
 			for _, id := range taken {
 				assert.Equal(t, passcode.StatusSent, s.results.final(id, bound).Status)
 			}
-			s.insist("again", phoneOf(999))
+			s.enqueue("again", phoneOf(999))
 			assert.Equal(t, passcode.StatusSent, s.results.final("again", bound).Status)
 			s.once(append(taken, "again")...)
 			assert.Empty(t, s.results.of("refused"), "what was refused is nowhere")

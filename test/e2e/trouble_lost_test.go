@@ -14,10 +14,11 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
 	"github.com/passcode-worker/passcode-worker/passcode"
+	"github.com/passcode-worker/passcode-worker/test/containers"
 )
 
 // TestStorageLost: the broker comes back with an empty store, after longer than a
-// lease, while jobs were under way. The worker makes everything again, says what
+// lease, while jobs were in progress. The worker makes everything again, says what
 // was lost, and goes on; what it had in hand is not sent again.
 func TestStorageLost(t *testing.T) {
 	t.Parallel()
@@ -25,9 +26,9 @@ func TestStorageLost(t *testing.T) {
 	var ids []string
 	for i := range 20 {
 		ids = append(ids, fmt.Sprintf("hand%d", i))
-		s.insist(ids[i], phoneOf(100+i))
+		s.enqueue(ids[i], phoneOf(100+i))
 	}
-	s.results.until(bound, "calls under way", func(byID map[string][]passcode.Result) bool { return len(byID) == len(ids) })
+	s.results.until(bound, "calls in progress", func(byID map[string][]passcode.Result) bool { return len(byID) == len(ids) })
 	s.broker.LoseStore()
 	s.named("broker: not connected")
 	<-time.After(5 * time.Second) // longer than worker.ack_wait
@@ -76,7 +77,7 @@ func TestOlderServer(t *testing.T) {
 	s.quiet()
 }
 
-// TestSlowConsumer: a worker that reads nothing for a while, with much under way to
+// TestSlowConsumer: a worker that reads nothing for a while, with much in progress to
 // it, is dropped by the server. It connects again; nothing is lost, or sent twice.
 func TestSlowConsumer(t *testing.T) {
 	t.Parallel()
@@ -107,4 +108,38 @@ func TestSlowConsumer(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, n+1, dead.CachedInfo().State.Msgs, "each of the large ones, and the bad one")
 	s.quiet()
+}
+
+// TestBrokerKilled: the broker's container is killed twice with jobs in every
+// state on the way, and frozen once; two workers go on when it is back. Every
+// job that the stream acknowledged is sent, none twice.
+func TestBrokerKilled(t *testing.T) {
+	t.Parallel()
+	containers.Require(t)
+	broker := containers.StartNATS(t)
+	s := startOn(t, broker.URL(), broker.Connect(), "--latency", "100ms", "--fault", "throttle,share=0.05", "--fault", "accept_drop,share=0.05")
+	for range 2 {
+		s.worker(brief...)
+	}
+	const n = 400
+	trouble := map[int]func(){
+		100: func() { broker.Kill(); broker.Restart() },
+		200: func() { broker.Pause(); <-time.After(300 * time.Millisecond); broker.Unpause() },
+		300: func() { broker.Kill(); broker.Restart() },
+	}
+	for i := range n {
+		if f, ok := trouble[i]; ok {
+			f()
+		}
+		s.enqueue(fmt.Sprintf("r%d", i), phoneOf(i))
+	}
+	s.untilDone(2 * bound)
+	for i := range n {
+		assert.Equal(t, passcode.StatusSent, s.record(fmt.Sprintf("r%d", i)).Status)
+	}
+	sent := s.sentTo()
+	assert.Len(t, sent, n)
+	for id, times := range sent {
+		assert.Equal(t, 1, times, id)
+	}
 }

@@ -24,35 +24,35 @@ func TestRead(t *testing.T) {
 		success  bool
 		want     report
 	}{
-		{"the last line counts", progress + "PASS\nok  p 6.1s\n", true, report{verdict: passed, took: 6e9, execs: "680218", found: "12"}},
-		{"one that ended at once has no count", "PASS\n", true, report{verdict: passed}},
+		{"the last line counts", progress + "PASS\nok  p 6.1s\n", true, report{result: passed, took: 6e9, execs: "680218", found: "12"}},
+		{"one that ended at once has no count", "PASS\n", true, report{result: passed}},
 		{
 			"a new input that fails",
 			progress + "--- FAIL: FuzzX (0.02s)\n    --- FAIL: FuzzX (0.00s)\n        x_test.go:9: no\n\n    Failing input written to testdata/fuzz/FuzzX/be3\n    To re-run:\n    go test -run=FuzzX/be3\nFAIL\n", false,
-			report{verdict: failed, took: 6e9, execs: "680218", found: "12", input: "/m/p/testdata/fuzz/FuzzX/be3"},
+			report{result: failed, took: 6e9, execs: "680218", found: "12", input: "/m/p/testdata/fuzz/FuzzX/be3"},
 		},
 		{
 			"a kept input that fails",
 			"--- FAIL: FuzzX (0.00s)\n    --- FAIL: FuzzX/be3 (0.00s)\n        x_test.go:9: no\nFAIL\n", false,
-			report{verdict: failed, input: "/m/p/testdata/fuzz/FuzzX/be3"},
+			report{result: failed, input: "/m/p/testdata/fuzz/FuzzX/be3"},
 		},
 		{
 			"a seed in the code that fails",
 			"failure while testing seed corpus entry: FuzzX/seed#0\n--- FAIL: FuzzX (0.00s)\nFAIL\n", false,
-			report{verdict: failed, input: "the target's own seed#0"},
+			report{result: failed, input: "the target's own seed#0"},
 		},
-		{"the end of the time is no failure", progress + "--- FAIL: FuzzX (6.10s)\n    context deadline exceeded\nFAIL\nexit status 1\n", false, report{verdict: passed, took: 6e9, execs: "680218", found: "12"}},
+		{"the end of the time is no failure", progress + "--- FAIL: FuzzX (6.10s)\n    context deadline exceeded\nFAIL\nexit status 1\n", false, report{result: passed, took: 6e9, execs: "680218", found: "12"}},
 		{
 			"the end of the time, told at length (GOFLAGS=-v)",
 			"=== RUN   FuzzX\n" + progress + "--- FAIL: FuzzX (6.01s)\n    context deadline exceeded\n=== NAME  \nFAIL\nexit status 1\nFAIL\tp\t6.026s\n", false,
-			report{verdict: passed, took: 6e9, execs: "680218", found: "12"},
+			report{result: passed, took: 6e9, execs: "680218", found: "12"},
 		},
-		{"nor hides it one", "--- FAIL: FuzzX (6.10s)\n    context deadline exceeded\n    Failing input written to testdata/fuzz/FuzzX/be3\nFAIL\n", false, report{verdict: failed, input: "/m/p/testdata/fuzz/FuzzX/be3"}},
-		{"what does not build fails", "# p\nx_test.go:1:1: expected 'package'\nFAIL p [setup failed]\n", false, report{verdict: failed}},
+		{"nor hides it one", "--- FAIL: FuzzX (6.10s)\n    context deadline exceeded\n    Failing input written to testdata/fuzz/FuzzX/be3\nFAIL\n", false, report{result: failed, input: "/m/p/testdata/fuzz/FuzzX/be3"}},
+		{"what does not build fails", "# p\nx_test.go:1:1: expected 'package'\nFAIL p [setup failed]\n", false, report{result: failed}},
 	} {
 		row.want.target = at
 		got := read(at, row.output, row.success)
-		assert.Equal(t, got.verdict == failed, got.output != "", row.sentence)
+		assert.Equal(t, got.result == failed, got.output != "", row.sentence)
 		got.output = ""
 		assert.Equal(t, row.want, got, row.sentence)
 	}
@@ -62,9 +62,9 @@ func TestTable(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	table(&out, []report{
-		{target: target{pkg: "passcode", name: "FuzzDecode"}, verdict: passed, took: 600_400_000_000, execs: "48020", found: "3"},
-		{target: target{pkg: "internal/x", name: "FuzzY"}, verdict: failed, took: 1_000_000_000, input: "/m/internal/x/testdata/fuzz/FuzzY/be3"},
-		{target: target{pkg: "internal/x", name: "FuzzZ"}, verdict: skipped},
+		{target: target{pkg: "passcode", name: "FuzzDecode"}, result: passed, took: 600_400_000_000, execs: "48020", found: "3"},
+		{target: target{pkg: "internal/x", name: "FuzzY"}, result: failed, took: 1_000_000_000, input: "/m/internal/x/testdata/fuzz/FuzzY/be3"},
+		{target: target{pkg: "internal/x", name: "FuzzZ"}, result: skipped},
 	})
 	assert.Equal(t, `
 TARGET               TIME   EXECS  NEW  END
@@ -158,10 +158,10 @@ func FuzzC(f *testing.F) {
 	var progress bytes.Buffer
 	reports := plan{dir: dir, time: 3_000_000_000, jobs: 1, parallel: 1}.run(t.Context(), targets, &progress)
 	require.Len(t, reports, 3)
-	assert.Equal(t, passed, reports[0].verdict, reports[0].output)
+	assert.Equal(t, passed, reports[0].result, reports[0].output)
 	assert.NotEmpty(t, reports[0].execs)
-	assert.Equal(t, failed, reports[1].verdict)
-	assert.Equal(t, skipped, reports[2].verdict, "another has failed")
+	assert.Equal(t, failed, reports[1].result)
+	assert.Equal(t, skipped, reports[2].result, "another has failed")
 	assert.Contains(t, progress.String(), "found it")
 	kept, err := os.ReadFile(reports[1].input)
 	require.NoError(t, err, "the input is where the report says")

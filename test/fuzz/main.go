@@ -67,7 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	reports := plan.run(ctx, targets, stdout)
 	table(stdout, reports)
 	for _, report := range reports {
-		if report.verdict != passed {
+		if report.result != passed {
 			return 1
 		}
 	}

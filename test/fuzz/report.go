@@ -10,24 +10,24 @@ import (
 	"time"
 )
 
-// verdict is how a target ended.
-type verdict string
+// result is how a target ended.
+type result string
 
 const (
-	passed  verdict = "ok"
-	failed  verdict = "FAILED"
-	skipped verdict = "stopped" // another target failed, or somebody interrupted
+	passed  result = "ok"
+	failed  result = "FAILED"
+	skipped result = "stopped" // another target failed, or somebody interrupted
 )
 
 // report is what is known of one target's run.
 type report struct {
 	target
-	verdict verdict
-	took    time.Duration // of the fuzzing, without building
-	execs   string        // as go test counts; empty where it never said
-	found   string        // new inputs that reach code that none reached before
-	input   string        // where the input that failed is kept
-	output  string        // what go test said, where the target failed
+	result result
+	took   time.Duration // of the fuzzing, without building
+	execs  string        // as go test counts; empty where it never said
+	found  string        // new inputs that reach code that none reached before
+	input  string        // where the input that failed is kept
+	output string        // what go test said, where the target failed
 }
 
 var (
@@ -43,7 +43,7 @@ var (
 
 // read makes a report of what go test said.
 func read(target target, output string, success bool) report {
-	r := report{target: target, verdict: passed}
+	r := report{target: target, result: passed}
 	if lines := progressLine.FindAllStringSubmatch(output, -1); lines != nil {
 		last := lines[len(lines)-1]
 		r.took, _ = time.ParseDuration(last[1]) // as Go prints durations
@@ -62,16 +62,16 @@ func read(target target, output string, success bool) report {
 	case timeIsUp.MatchString(output):
 		return r
 	}
-	r.verdict, r.output = failed, output
+	r.result, r.output = failed, output
 	return r
 }
 
 // tell says how a target ended, at once: a long run is watched.
 func (r report) tell(w io.Writer) {
-	if r.verdict == failed {
+	if r.result == failed {
 		fmt.Fprintln(w, strings.TrimSpace(r.output))
 	}
-	fmt.Fprintf(w, "%s  %-7s %s\n", time.Now().UTC().Format(time.TimeOnly), r.verdict, r.target)
+	fmt.Fprintf(w, "%s  %-7s %s\n", time.Now().UTC().Format(time.TimeOnly), r.result, r.target)
 }
 
 // table is the summary: a line a target, and what to do about the one that failed.
@@ -80,11 +80,11 @@ func table(w io.Writer, reports []report) {
 	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(columns, "TARGET\tTIME\tEXECS\tNEW\tEND")
 	for _, r := range reports {
-		fmt.Fprintf(columns, "%s\t%s\t%s\t%s\t%s\n", r.target, r.took.Round(time.Second), or(r.execs, "-"), or(r.found, "-"), r.verdict)
+		fmt.Fprintf(columns, "%s\t%s\t%s\t%s\t%s\n", r.target, r.took.Round(time.Second), or(r.execs, "-"), or(r.found, "-"), r.result)
 	}
 	_ = columns.Flush() // to a terminal or a pipe, like all output here
 	for _, r := range reports {
-		if r.verdict != failed {
+		if r.result != failed {
 			continue
 		}
 		fmt.Fprintf(w, "\n%s failed", r.target)

@@ -47,7 +47,7 @@ func (p plan) run(ctx context.Context, targets []target, progress io.Writer) []r
 		wait.Go(func() {
 			for i := range next {
 				reports[i] = p.one(ctx, targets[i])
-				if reports[i].verdict == failed && !p.keepGoing {
+				if reports[i].result == failed && !p.keepGoing {
 					stop()
 				}
 				screen.Lock()
@@ -68,7 +68,7 @@ const shrinking = "200x"
 // one fuzzes one target and reads what go test said.
 func (p plan) one(ctx context.Context, target target) report {
 	if ctx.Err() != nil {
-		return report{target: target, verdict: skipped}
+		return report{target: target, result: skipped}
 	}
 	// The tests of the package are not run, only the target's own seeds. No
 	// timeout: go test's does not count for fuzzing, and the time is given.
@@ -85,8 +85,8 @@ func (p plan) one(ctx context.Context, target target) report {
 
 	err := cmd.Run()
 	report := read(target, output.String(), err == nil)
-	if report.verdict == failed && report.input == "" && ctx.Err() != nil {
-		report.verdict = skipped // it was told to end before its time
+	if report.result == failed && report.input == "" && ctx.Err() != nil {
+		report.result = skipped // it was told to end before its time
 	}
 	if cmd.Process != nil {
 		// What outlived the interrupt: the group has no other members.

@@ -16,7 +16,56 @@ import (
 	"github.com/passcode-worker/passcode-worker/test/harness"
 )
 
-// startBench starts a run without end, and waits until it is under way.
+// TestDemo shows every path, then goes on serving until Ctrl-C, and leaves
+// nothing behind.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	temp := t.TempDir()
+	demo := harness.StartWorker(t, harness.BuildWorker(t), map[string]string{"TMPDIR": temp}, "demo", "--jobs", "100", "--stay")
+	demo.WaitFor("Ctrl-C ends it", 2*bound)
+	out := demo.Stdout()
+	_, table, ok := strings.Cut(out, "PATH ")
+	require.True(t, ok, out)
+	for path, status := range map[string]string{
+		"sent": "sent", "duplicate": "sent", "rate limited": "rate_limited", "retried, then sent": "sent",
+		"in doubt, then settled": "sent", "rejected": "rejected", "expired": "expired",
+		"dead-lettered": "dead_lettered", "killed, then settled": "sent", "100 at once": "sent",
+	} {
+		found := false
+		for line := range strings.Lines(table) {
+			found = found || strings.HasPrefix(line, path+" ") && strings.Contains(line, " "+status+" ")
+		}
+		assert.True(t, found, "%s ends as %s", path, status)
+	}
+	assert.Contains(t, out, "0 of them twice")
+	assert.Contains(t, out, "0 passcodes or whole numbers")
+	assert.NotContains(t, out, "\x1b", "plain lines where it is no terminal")
+
+	demo.Signal(syscall.SIGINT)
+	assert.Equal(t, 0, demo.Wait(bound))
+	assertNoFiles(t, temp, "passcode-demo-*")
+}
+
+// TestDemoInterrupted leaves at once, with nothing left behind.
+func TestDemoInterrupted(t *testing.T) {
+	t.Parallel()
+	temp := t.TempDir()
+	demo := harness.StartWorker(t, harness.BuildWorker(t), map[string]string{"TMPDIR": temp}, "demo")
+	demo.WaitFor("in doubt, then settled", 2*bound)
+	demo.Signal(os.Interrupt)
+	assert.Equal(t, 1, demo.Wait(bound))
+	assertNoFiles(t, temp, "passcode-demo-*")
+}
+
+// assertNoFiles: nothing is left behind in a folder.
+func assertNoFiles(t *testing.T, dir, pattern string) {
+	t.Helper()
+	left, err := filepath.Glob(filepath.Join(dir, pattern))
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
+
+// startBench starts a run without end, and waits until it runs.
 func startBench(t *testing.T) (bench *harness.Process, temp string) {
 	t.Helper()
 	temp = t.TempDir()
@@ -34,9 +83,7 @@ func TestBenchInterrupted(t *testing.T) {
 	bench.Signal(os.Interrupt)
 	assert.Equal(t, 0, bench.Wait(bound))
 	assert.Contains(t, bench.Stdout(), "none lost, none sent twice")
-	left, err := filepath.Glob(filepath.Join(temp, "*"))
-	require.NoError(t, err)
-	assert.Empty(t, left)
+	assertNoFiles(t, temp, "*")
 }
 
 // TestBenchInterruptedWhileItWarmsUp has nothing to tell of, and leaves nothing behind.
@@ -50,9 +97,7 @@ func TestBenchInterruptedWhileItWarmsUp(t *testing.T) {
 	assert.Equal(t, 1, bench.Wait(bound))
 	assert.Contains(t, bench.Stderr(), "worker: stopped")
 	assert.Empty(t, bench.Stdout())
-	left, err := filepath.Glob(filepath.Join(temp, "*"))
-	require.NoError(t, err)
-	assert.Empty(t, left)
+	assertNoFiles(t, temp, "*")
 }
 
 // TestBenchKilled takes its processes with it.
