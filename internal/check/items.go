@@ -50,7 +50,7 @@ func (r *run) items(nc *nats.Conn, missing []broker.Right) {
 		case err != nil:
 			r.fail(check, item.Name, err.Error(), "see that JetStream is enabled for the account, and has a leader")
 			see = check + " " + item.Name
-		case !r.stored(js, item, lacking):
+		case !r.stored(js, item, missing):
 		case item.State == broker.StateEqual:
 			r.ok(check, item.Name, "as the settings want it")
 		case item.State == broker.StateDiffers:
@@ -74,9 +74,9 @@ func (r *run) items(nc *nats.Conn, missing []broker.Right) {
 
 // stored reports whether the server still stores jobs in the jobs stream, and says so
 // where it doesn't. The buckets allow no such question.
-func (r *run) stored(js jetstream.JetStream, item broker.Item, lacking []broker.Right) bool {
+func (r *run) stored(js jetstream.JetStream, item broker.Item, missing []broker.Right) bool {
 	if item.Kind != broker.KindStream || r.role(item) != jobs || item.State == broker.StateMissing ||
-		hinder(lacking, broker.StoreRight(item.Name).Subject) {
+		hinder(missing, broker.StoreRight(item.Name).Subject) {
 		return true
 	}
 	ctx, cancel := r.bounded()
