@@ -19,7 +19,7 @@ const (
 	userInfoSubject = "$SYS.REQ.USER.INFO"
 	// userInfoPatience bounds the wait for the server's word on our rights. It answers
 	// at once, or, where we may not ask, never.
-	userInfoPatience = 2 * time.Second
+	userInfoPatience = time.Second
 )
 
 // Dispensable reports whether a worker does without the right on some servers: it
