@@ -110,7 +110,8 @@ func (d *dialer) dial(ctx context.Context, network, addr string,
 	defer d.dials.RUnlock()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(d.stopped, cancel)()
+	unhook := context.AfterFunc(d.stopped, cancel)
+	defer unhook()
 	if err := d.stopped.Err(); err != nil {
 		return nil, err
 	}
