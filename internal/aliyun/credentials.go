@@ -3,6 +3,7 @@ package aliyun
 import (
 	"context"
 	"errors"
+	"reflect"
 	"sync"
 	"time"
 
@@ -42,13 +43,6 @@ func (k *keys) String() string { return "****" }
 
 // GoString masks too.
 func (k *keys) GoString() string { return "****" }
-
-func (k *keys) equal(other *keys) bool {
-	same := func(a, b *string) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
-	return same(k.model.AccessKeyId, other.model.AccessKeyId) &&
-		same(k.model.AccessKeySecret, other.model.AccessKeySecret) &&
-		same(k.model.SecurityToken, other.model.SecurityToken)
-}
 
 // provider is the part of the SDK's credential that is used.
 type provider interface {
@@ -151,7 +145,7 @@ func (r *keyRing) start(renew bool) *fetch {
 		}
 		// Equal keys stay the same value, so that whoever had them rejected sees
 		// that there are no others.
-		if r.current == nil || !r.current.equal(got) {
+		if r.current == nil || !reflect.DeepEqual(r.current.model, got.model) {
 			r.current = got
 		}
 		r.provider, r.fetchedAt = from, r.now()

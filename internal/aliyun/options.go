@@ -13,32 +13,21 @@ import (
 
 // Options are the settings of a [Sender], which the caller has checked.
 type Options struct {
-	// Endpoint is the service's host, or host:port.
-	Endpoint string
-	// Protocol is "https" or, for an emulator, "http".
-	Protocol string
-	// Credentials sign the calls.
+	Endpoint    string // the service's host, or host:port
+	Protocol    string // "https" or, for an emulator, "http"
 	Credentials Credentials
-	// SignName is the signature of every template that has none of its own.
-	SignName string
+	SignName    string // of every template that has none of its own
 	// Templates are tried in order: the first of the usage type, then the first
 	// of usage type Generic.
-	Templates []Template
-	// ConnectTimeout bounds one TCP connect, and again one TLS handshake.
-	ConnectTimeout time.Duration
-	// Timeout bounds a whole call, from credentials to the answer's last byte.
-	Timeout time.Duration
-	// MaxQPS caps how many calls a second [Sender.Pace] lets through; 0 is no cap.
-	MaxQPS float64
-	// Concurrency is how many connections are kept idle; the number of sends at
-	// a time.
-	Concurrency int
-	// RootCAs are the certificate authorities trusted; nil is the system's.
-	RootCAs *x509.CertPool
-	// Now is the wall clock. Default [time.Now].
-	Now func() time.Time
-	// Logger is told when the outage breaker opens and closes. Default: nobody.
-	Logger *slog.Logger
+	Templates      []Template
+	ConnectTimeout time.Duration  // bounds one TCP connect, and again one TLS handshake
+	Timeout        time.Duration  // bounds a whole call, from credentials to the answer's last byte
+	MaxQPS         float64        // caps how many calls a second [Sender.Pace] lets through; 0 is no cap
+	Concurrency    int            // how many connections are kept idle; the number of sends at a time
+	RootCAs        *x509.CertPool // nil: the system's
+
+	Now    func() time.Time // the wall clock; default [time.Now]
+	Logger *slog.Logger     // is told when the outage breaker opens and closes; default: nobody
 }
 
 // Credentials are an access key, with a security token where it is a temporary
@@ -55,13 +44,9 @@ type Template struct {
 	UsageType string
 	// China and Overseas are template codes for mainland and other numbers. A
 	// message whose half is empty is refused with class config.
-	China    string
-	Overseas string
-	// SignName overrides the sender's.
-	SignName string
-	// Params are the names of the message's variables that are sent besides
-	// "code".
-	Params []string
+	China, Overseas string
+	SignName        string   // overrides the sender's
+	Params          []string // names of the message's variables that are sent besides "code"
 }
 
 // checkDebug refuses the values of the environment variable DEBUG at which the

@@ -26,6 +26,18 @@ func byAction(answers map[string]http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
+// senderOf returns a sender whose questions are answered for one action alone, and
+// what tells the action, version and one parameter of the last question.
+func senderOf(t *testing.T, action, members string) (s *Sender, asked func(parameter string) string) {
+	t.Helper()
+	service := newService(t, byAction(map[string]http.HandlerFunc{action: body(200, `{"Code":"OK",`+members+`}`)}))
+	return newTestSender(t, testOptions(service.URL)), func(parameter string) string {
+		requests := service.got()
+		last := requests[len(requests)-1]
+		return last.Header.Get("X-Acs-Action") + " " + last.Header.Get("X-Acs-Version") + " " + last.URL.Query().Get(parameter)
+	}
+}
+
 func TestReviewSign(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]SignReview{
@@ -50,15 +62,11 @@ func TestReviewSign(t *testing.T) {
 		}},
 	} {
 		for _, action := range []string{"GetSmsSign", "QuerySmsSign"} {
-			service := newService(t, byAction(map[string]http.HandlerFunc{action: body(200, `{"Code":"OK",`+answer+`}`)}))
-			got, err := newTestSender(t, testOptions(service.URL)).ReviewSign(t.Context(), "测试签名")
+			s, asked := senderOf(t, action, answer)
+			got, err := s.ReviewSign(t.Context(), "测试签名")
 			require.NoError(t, err, answer)
 			assert.Equal(t, want, got, answer)
-			requests := service.got()
-			last := requests[len(requests)-1]
-			assert.Equal(t, action, last.Header.Get("X-Acs-Action"))
-			assert.Equal(t, "2017-05-25", last.Header.Get("X-Acs-Version"))
-			assert.Equal(t, "测试签名", last.URL.Query().Get("SignName"))
+			assert.Equal(t, action+" 2017-05-25 测试签名", asked("SignName"))
 		}
 	}
 }
@@ -78,14 +86,11 @@ func TestReviewTemplate(t *testing.T) {
 		`"TemplateStatus":-1,"TemplateType":7`:                                    {Review{Approval: -1}, 7, nil},
 	} {
 		for _, action := range []string{"GetSmsTemplate", "QuerySmsTemplate"} {
-			service := newService(t, byAction(map[string]http.HandlerFunc{action: body(200, `{"Code":"OK",`+answer+`}`)}))
-			got, err := newTestSender(t, testOptions(service.URL)).ReviewTemplate(t.Context(), "SMS_CN")
+			s, asked := senderOf(t, action, answer)
+			got, err := s.ReviewTemplate(t.Context(), "SMS_CN")
 			require.NoError(t, err, answer)
 			assert.Equal(t, want, got, answer)
-			requests := service.got()
-			last := requests[len(requests)-1]
-			assert.Equal(t, action, last.Header.Get("X-Acs-Action"))
-			assert.Equal(t, "SMS_CN", last.URL.Query().Get("TemplateCode"))
+			assert.Equal(t, action+" 2017-05-25 SMS_CN", asked("TemplateCode"))
 		}
 	}
 }

@@ -276,23 +276,6 @@ func TestSenderTellsItsBreaker(t *testing.T) {
 	assert.False(t, sender.Breaker().State().Open)
 }
 
-// BenchmarkSend measures whole calls against a loopback server in the same
-// process, so its allocations include the server's.
-func BenchmarkSend(b *testing.B) {
-	s := newTestSender(b, testOptions(newService(b, ok).URL))
-	msg := testMessage()
-	b.ReportAllocs()
-	b.SetParallelism(32)
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if outcome := s.Send(b.Context(), msg, time.Time{}); outcome.Class != passcode.ClassOK {
-				b.Errorf("%+v", outcome)
-				return
-			}
-		}
-	})
-}
-
 // BenchmarkSendInMemory is our share and the SDK's, without a network.
 func BenchmarkSendInMemory(b *testing.B) {
 	s := newTestSender(b, testOptions("127.0.0.1:1"))

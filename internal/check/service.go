@@ -79,12 +79,12 @@ func (r *run) clock(p aliyun.Presence) {
 		r.warn(checkClock, "", "can't be compared: the answer has no Date", "see that aliyun.endpoint is Aliyun's")
 		return
 	}
-	off, way := p.Ahead.Abs().Round(time.Second), "behind"
+	off, direction := p.Ahead.Abs().Round(time.Second), "behind"
 	r.clockFailed = off >= clockFail
 	if p.Ahead < 0 {
-		way = "ahead of"
+		direction = "ahead of"
 	}
-	detail := fmt.Sprintf("ours is %s %s Aliyun's", domain.FormatDuration(off), way)
+	detail := fmt.Sprintf("ours is %s %s Aliyun's", domain.FormatDuration(off), direction)
 	switch {
 	case off >= refusedAt:
 		r.fail(checkClock, "", detail+"; from "+domain.FormatDuration(refusedAt)+" on it refuses every call", fixClock)

@@ -49,17 +49,13 @@ var Texts = map[string]string{
 
 // Failure is why a question was not answered. No part of a request stands in it.
 type Failure struct {
-	// Action is the question, such as "QuerySendDetails".
-	Action string
+	Action string // the question, such as "QuerySendDetails"
 	// Class is what the code means for a send. Asking twice does no harm, so a
 	// failure is never in doubt.
-	Class passcode.Class
-	// Code is Aliyun's after scrubbing, or a word of ours where no answer could be read.
-	Code string
-	// Message explains the code; Aliyun's own is often in Chinese. May be empty.
-	Message string
-	// Answered is true where Aliyun itself gave this answer: it can be reached.
-	Answered bool
+	Class    passcode.Class
+	Code     string // Aliyun's after scrubbing, or a word of ours where no answer could be read
+	Message  string // explains the code; Aliyun's own is often in Chinese. May be empty
+	Answered bool   // Aliyun itself gave this answer: it can be reached
 }
 
 // Error gives Aliyun's code and message, and where the code is ours, only the
@@ -81,32 +77,19 @@ type Reason string
 
 // The reasons.
 const (
-	// Unreachable: no connection could be made, or no answer came over it.
-	Unreachable Reason = "unreachable"
-	// Unreadable: the answer is not one of the service's.
-	Unreadable Reason = "unreadable"
-	// NoCredentials: there is nothing to sign with.
-	NoCredentials Reason = "no_credentials"
-	// KeyRefused: the access key's id is unknown, or the key was disabled.
-	KeyRefused Reason = "key_refused"
-	// SecretWrong: the id is known, and the secret does not belong to it.
-	SecretWrong Reason = "secret_wrong"
-	// RefusedToken: the security token is wrong, expired or missing.
-	RefusedToken Reason = "token_refused"
-	// ClockOff: the time of the request is too far from the service's.
-	ClockOff Reason = "clock_off"
-	// NotAllowed: the key is good, and its user may not ask this.
-	NotAllowed Reason = "not_allowed"
-	// AccountClosed: the service refuses the account, for money or worse.
-	AccountClosed Reason = "account_closed"
-	// Busy: the service has too much to do, or a failure of its own.
-	Busy Reason = "busy"
-	// NotOffered: this endpoint does not serve the question.
-	NotOffered Reason = "not_offered"
-	// NotListed: the account has no signature or template of this name.
-	NotListed Reason = "not_listed"
-	// Refused: anything else; the code tells.
-	Refused Reason = "refused"
+	Unreachable   Reason = "unreachable"    // no connection could be made, or no answer came over it
+	Unreadable    Reason = "unreadable"     // the answer is not one of the service's
+	NoCredentials Reason = "no_credentials" // there is nothing to sign with
+	KeyRefused    Reason = "key_refused"    // the access key's id is unknown, or the key was disabled
+	SecretWrong   Reason = "secret_wrong"   // the id is known, and the secret does not belong to it
+	RefusedToken  Reason = "token_refused"  // the security token is wrong, expired or missing
+	ClockOff      Reason = "clock_off"      // the time of the request is too far from the service's
+	NotAllowed    Reason = "not_allowed"    // the key is good, and its user may not ask this
+	AccountClosed Reason = "account_closed" // the service refuses the account, for money or worse
+	Busy          Reason = "busy"           // the service has too much to do, or a failure of its own
+	NotOffered    Reason = "not_offered"    // this endpoint does not serve the question
+	NotListed     Reason = "not_listed"     // the account has no signature or template of this name
+	Refused       Reason = "refused"        // anything else; the code tells
 )
 
 // reasons is for the codes whose class alone does not tell.

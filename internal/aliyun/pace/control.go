@@ -11,14 +11,10 @@ import (
 
 // Options are the settings of a [Control].
 type Options struct {
-	// MaxQPS caps how many calls a second may begin; 0 is no cap.
-	MaxQPS float64
-	// CallTimeout is the longest that a call takes.
-	CallTimeout time.Duration
-	// Now is the wall clock.
-	Now func() time.Time
-	// Logger is told when the outage breaker opens and closes.
-	Logger *slog.Logger
+	MaxQPS      float64       // caps how many calls a second may begin; 0 is no cap
+	CallTimeout time.Duration // the longest that a call takes
+	Now         func() time.Time
+	Logger      *slog.Logger // is told when the outage breaker opens and closes
 }
 
 // Control joins a pacer and an outage breaker, which both follow what calls come to.

@@ -1,9 +1,9 @@
 package pace
 
 import (
-	"container/heap"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,8 +17,8 @@ type stream struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced with every change
 	fresh   []*delivery
-	delayed delays
-	open    int // jobs that are not done
+	delayed []*delivery // by the end of their delay
+	open    int         // jobs that are not done
 	seq     uint64
 }
 
@@ -56,7 +56,9 @@ func (s *stream) take() (*delivery, time.Duration, <-chan struct{}) {
 	wait := time.Hour
 	if len(s.delayed) > 0 {
 		if wait = time.Until(s.delayed[0].due); wait <= 0 {
-			return heap.Pop(&s.delayed).(*delivery), 0, nil //nolint:forcetypeassert // nothing else is pushed
+			d := s.delayed[0]
+			s.delayed = s.delayed[1:]
+			return d, 0, nil
 		}
 	}
 	if len(s.fresh) > 0 {
@@ -126,20 +128,8 @@ func (d *delivery) Nak(delay time.Duration) error {
 	d.stream.mu.Lock()
 	defer d.stream.mu.Unlock()
 	d.due = time.Now().Add(delay)
-	heap.Push(&d.stream.delayed, d)
+	at, _ := slices.BinarySearchFunc(d.stream.delayed, d.due, func(d *delivery, due time.Time) int { return d.due.Compare(due) })
+	d.stream.delayed = slices.Insert(d.stream.delayed, at, d)
 	d.stream.tell()
 	return nil
-}
-
-// delays are jobs by the end of their delay.
-type delays []*delivery
-
-func (h delays) Len() int           { return len(h) }
-func (h delays) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
-func (h delays) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *delays) Push(x any)        { *h = append(*h, x.(*delivery)) } //nolint:forcetypeassert // nothing else is pushed
-func (h *delays) Pop() any {
-	last := (*h)[len(*h)-1]
-	*h = (*h)[:len(*h)-1]
-	return last
 }

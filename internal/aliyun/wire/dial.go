@@ -12,14 +12,10 @@ import (
 
 // Options are the bounds of a [Client].
 type Options struct {
-	// ConnectTimeout bounds one TCP connect, and again one TLS handshake.
-	ConnectTimeout time.Duration
-	// Timeout bounds a whole call.
-	Timeout time.Duration
-	// Concurrency is how many connections are kept idle.
-	Concurrency int
-	// RootCAs are the certificate authorities trusted; nil is the system's.
-	RootCAs *x509.CertPool
+	ConnectTimeout time.Duration  // of one TCP connect, and again of one TLS handshake
+	Timeout        time.Duration  // of a whole call
+	Concurrency    int            // how many connections are kept idle
+	RootCAs        *x509.CertPool // nil: the system's
 }
 
 // Client makes exchanges over kept connections. It is safe for concurrent use.

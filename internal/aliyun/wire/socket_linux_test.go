@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestAnAbandonedRequestIsNotDeliveredLater: a connection that is given up is reset,
+// TestAClosedRequestIsNotDeliveredLater: a connection that is given up is reset,
 // so that the kernel forgets what it had still to send. A connection that is closed
 // in order would end with EOF, after all that was written.
-func TestAnAbandonedRequestIsNotDeliveredLater(t *testing.T) {
+func TestAClosedRequestIsNotDeliveredLater(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
