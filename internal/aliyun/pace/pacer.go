@@ -76,7 +76,7 @@ func (p *pacer) wait(ctx context.Context) (release func(), err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if p.unbounded() {
+	if p.take(false) == 0 {
 		return p.release(), nil
 	}
 	select {
@@ -86,7 +86,7 @@ func (p *pacer) wait(ctx context.Context) (release func(), err error) {
 	}
 	defer func() { <-p.first }()
 	for {
-		delay := p.take()
+		delay := p.take(true)
 		if delay == 0 {
 			return p.release(), nil
 		}
@@ -102,27 +102,15 @@ func (p *pacer) wait(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// unbounded takes a call where the pace has no bound, past those who still wait
-// from the time when it had one.
-func (p *pacer) unbounded() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := p.now()
-	if !math.IsInf(p.settle(now), 1) {
-		return false
-	}
-	p.window.add(now, 1)
-	return true
-}
-
 // take takes a token, or returns how long until there will be one. It reserves
-// nothing ahead, so that a cut reaches also the one who waits.
-func (p *pacer) take() time.Duration {
+// nothing ahead, so that a cut reaches also the one who waits. Whoever isn't first
+// goes past those who wait, where the pace has no bound any more, and gets no token.
+func (p *pacer) take(first bool) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
 	if pace := p.settle(now); !math.IsInf(pace, 1) {
-		if p.tokens < 1 {
+		if !first || p.tokens < 1 {
 			return max(time.Duration((1-p.tokens)/pace*float64(time.Second)), time.Microsecond)
 		}
 		p.tokens--
