@@ -16,7 +16,11 @@ import (
 )
 
 // checked is one line of "worker check --json".
-type checked struct{ Status, Check, Name, Detail, Mend string }
+type checked struct {
+	Status, Check, Name, Detail string
+
+	Fix string `json:"mend"`
+}
 
 func (c checked) what() string { return strings.TrimSpace(c.Check + " " + c.Name) }
 
@@ -134,7 +138,7 @@ func TestCheck(t *testing.T) {
 				if c.Status == "fail" {
 					said += c.Detail
 					assert.Equal(t, test.fails, c.what())
-					assert.NotEmpty(t, c.Mend)
+					assert.NotEmpty(t, c.Fix)
 				}
 			}
 			assert.Contains(t, said, test.says)
