@@ -75,7 +75,7 @@ func (r *run) items(nc *nats.Conn, missing []broker.Right) {
 // stored reports whether the server still stores jobs in the jobs stream, and says so
 // where it doesn't. The buckets allow no such question.
 func (r *run) stored(js jetstream.JetStream, item broker.Item, missing []broker.Right) bool {
-	if item.Kind != broker.KindStream || r.role(item) != jobs || item.State == broker.StateMissing ||
+	if item.Kind != broker.KindStream || r.role(item) != jobs || item.State == "" || item.State == broker.StateMissing ||
 		hinder(missing, broker.StoreRight(item.Name).Subject) {
 		return true
 	}
