@@ -256,4 +256,7 @@ func (r *results) finals(n int, within time.Duration) map[passcode.Status]int {
 	return count
 }
 
-func TestMain(m *testing.M) { os.Exit(m.Run()) }
+func TestMain(m *testing.M) {
+	harness.Waiting(8)
+	os.Exit(m.Run())
+}
