@@ -73,6 +73,13 @@ func Build(target Target) (path string, err error) {
 		fmt.Errorf("go build took longer than %v", buildTimeout))
 	defer cancel()
 	fresh := filepath.Join(scratch, target.Name)
+	path = filepath.Join(dir, target.Name)
+	// The go command links nothing where the binary is of the same source already.
+	if before, err := os.ReadFile(path); err == nil {
+		if err := os.WriteFile(fresh, before, 0o755); err != nil {
+			return "", err
+		}
+	}
 	// Both flags are said either way. GOFLAGS may hold -race for the tests; and
 	// -trimpath would have every dependency compiled once more than the tests do.
 	args := []string{"build", fmt.Sprintf("-race=%t", target.Race), fmt.Sprintf("-trimpath=%t", target.Static), "-overlay=" + target.Overlay}
@@ -85,7 +92,6 @@ func Build(target Target) (path string, err error) {
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build %s: %w\n%s", target.Package, errors.Join(err, context.Cause(ctx)), output)
 	}
-	path = filepath.Join(dir, target.Name)
 	return path, os.Rename(fresh, path)
 }
 

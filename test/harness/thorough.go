@@ -1,0 +1,32 @@
+package harness
+
+import (
+	"flag"
+	"os"
+	"strconv"
+	"testing"
+)
+
+// Thorough skips a test that takes minutes, unless TEST_ALL is set, as the pipeline
+// does.
+func Thorough(t testing.TB) {
+	t.Helper()
+	if os.Getenv("TEST_ALL") == "" {
+		t.Skip("it takes minutes: TEST_ALL=1 runs it, and so does .ci/run")
+	}
+}
+
+// Waiting has more tests run at a time than there are processors, unless -parallel
+// says how many: those of a package that mostly wait for other processes. It is for
+// TestMain.
+func Waiting(tests int) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if given {
+		return
+	}
+	if err := flag.Set("test.parallel", strconv.Itoa(tests)); err != nil {
+		panic(err) // the testing package has that flag
+	}
+}
