@@ -17,7 +17,7 @@ import (
 // ago may be told of as it was before.
 func (s *Source) Waits(ctx context.Context, seq uint64, requestID string) (bool, error) {
 	var msg *jetstream.RawStreamMsg
-	err := retry.Default().Do(ctx, func(ctx context.Context) error {
+	err := retry.Do(ctx, func(ctx context.Context) error {
 		stream, err := s.js.Stream(ctx, s.opts.Stream)
 		if err != nil {
 			return err

@@ -70,9 +70,6 @@ var (
 	Inspect = Policy{Try: 2 * time.Second, Total: 5 * time.Second, First: 100 * time.Millisecond, Longest: time.Second}
 )
 
-// Default returns [Request]. It goes once its last caller has moved to [Do].
-func Default() Policy { return Request }
-
 // scope is what a context carries.
 type scope struct {
 	policy  *Policy // nil: Request
@@ -99,14 +96,13 @@ func (s scope) in(ctx context.Context) context.Context { return context.WithValu
 func (p Policy) Context(ctx context.Context, observe func(error)) (context.Context, context.CancelFunc) {
 	s := scopeOf(ctx)
 	s.policy, s.looping = &p, false
-	ctx = s.in(ctx)
 	if observe != nil {
-		ctx = Observe(ctx, observe)
+		s.observe = observe
 	}
 	if p.Total == 0 {
-		return context.WithCancel(ctx)
+		return context.WithCancel(s.in(ctx))
 	}
-	return Within(ctx, p.Total)
+	return context.WithTimeoutCause(s.in(ctx), p.Total, fmt.Errorf("%w after %s", ErrGaveUp, p.Total))
 }
 
 // Observe returns a context under which observe is told of each try that failed
@@ -131,7 +127,7 @@ func Bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if s := scopeOf(ctx); s.policy == nil && !s.looping {
 		return Request.Context(ctx, nil)
 	}
-	return context.WithCancel(ctx)
+	return ctx, func() {}
 }
 
 // Do calls op until it succeeds, fails for good or the context ends, under the
@@ -161,9 +157,8 @@ func (p Policy) run(ctx context.Context, bound time.Duration, op func(context.Co
 		return context.Cause(ctx)
 	}
 	s := scopeOf(ctx)
-	inner := s
-	inner.looping = true
-	loop := inner.in(ctx)
+	s.looping = true
+	loop := s.in(ctx)
 	var pauses *backoff.ExponentialBackOff // made at the first failure: most operations have none
 	var last error
 	for {
@@ -181,7 +176,7 @@ func (p Policy) run(ctx context.Context, bound time.Duration, op func(context.Co
 			s.observe(err)
 		}
 		if pauses == nil {
-			pauses = Pauses(p.First, p.Longest)
+			pauses = exponential(p.First, p.Longest, 2, 0.5)
 		}
 		select {
 		case <-ctx.Done():
@@ -205,36 +200,24 @@ func (p Policy) passes(err error) bool {
 	}
 }
 
-// Within bounds several operations together. The context's cause wraps [ErrGaveUp].
-func Within(ctx context.Context, total time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, total, fmt.Errorf("%w after %s", ErrGaveUp, total))
-}
-
-// Pauses returns the pauses between tries, which never end: see [Policy.First].
-func Pauses(first, longest time.Duration) *backoff.ExponentialBackOff {
-	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(first), backoff.WithMaxInterval(longest),
-		backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.5),
-		backoff.WithMaxElapsedTime(0), // the context bounds it
-	)
-}
-
 // Interval is the wait after a number of failures in a row, the first being 1:
 // initial, multiplied with each further one, up to longest. It does not vary.
 func Interval(initial time.Duration, multiplier float64, longest time.Duration, failures int) time.Duration {
-	b := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(initial), backoff.WithMaxInterval(longest),
-		backoff.WithMultiplier(multiplier), backoff.WithRandomizationFactor(0),
-		backoff.WithMaxElapsedTime(0),
-	)
+	b := exponential(initial, longest, multiplier, 0)
 	interval := b.NextBackOff()
-	for range failures - 1 {
-		if interval >= longest {
-			break
-		}
+	for n := 1; n < failures && interval < longest; n++ {
 		interval = b.NextBackOff()
 	}
 	return interval
+}
+
+// exponential never ends: whoever waits is bounded by a context.
+func exponential(first, longest time.Duration, multiplier, spread float64) *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(first), backoff.WithMaxInterval(longest),
+		backoff.WithMultiplier(multiplier), backoff.WithRandomizationFactor(spread),
+		backoff.WithMaxElapsedTime(0),
+	)
 }
 
 func endedBy(ctx context.Context, last error) error {
