@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
-	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
+	"github.com/passcode-worker/passcode-worker/test/buckettest"
 )
 
 func (r replica) holds(d time.Duration, reason string) Pause {

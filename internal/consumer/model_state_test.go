@@ -5,10 +5,10 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/ratelimit"
 	"github.com/passcode-worker/passcode-worker/passcode"
+	"github.com/passcode-worker/passcode-worker/test/buckettest"
 )
 
 // Times of the model, in seconds.

@@ -9,9 +9,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
-	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/passcode"
+	"github.com/passcode-worker/passcode-worker/test/buckettest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -35,23 +34,53 @@ var (
 // it.
 func encode(rec passcode.Result) ([]byte, passcode.Result, error) {
 	rec = normalise(rec)
-	switch {
-	case !passcode.ValidRequestID(rec.RequestID):
-		return nil, rec, fmt.Errorf("%w: its request id is not valid", ErrInvalid)
-	case !slices.Contains(passcode.Statuses(), rec.Status):
-		return nil, rec, fmt.Errorf("%w: its status is not a known one", ErrInvalid)
-	case rec.Attempts < 0 || rec.Replays < 0:
-		return nil, rec, fmt.Errorf("%w: a count is negative", ErrInvalid)
+	if what := wrong(rec); what != "" {
+		return nil, rec, fmt.Errorf("%w: %s", ErrInvalid, what)
 	}
 	data, err := json.Marshal(rec)
-	if err != nil {
-		// Only a time can fail: JSON has no year before 0 or after 9999.
-		return nil, rec, fmt.Errorf("%w: a time is out of range", ErrInvalid)
+	if err == nil && len(data) > MaxRecordBytes {
+		err = fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrInvalid, len(data), MaxRecordBytes)
 	}
-	if len(data) > MaxRecordBytes {
-		return nil, rec, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrInvalid, len(data), MaxRecordBytes)
+	return data, rec, err
+}
+
+// decode reads the stored bytes of a request. What it says of unreadable ones
+// quotes nothing of them, because they may hold anything.
+func decode(id string, data []byte) (passcode.Result, error) {
+	var rec passcode.Result
+	what := "it is no record"
+	switch err := json.Unmarshal(data, &rec); {
+	case len(data) > MaxRecordBytes:
+		what = fmt.Sprintf("%d bytes, at most %d are expected", len(data), MaxRecordBytes)
+	case err == nil && rec.RequestID != id:
+		what = "it names another request"
+	case err == nil:
+		rec = normalise(rec)
+		what = wrong(rec)
 	}
-	return data, rec, nil
+	if what != "" {
+		return passcode.Result{}, fmt.Errorf("%w: request %s: %s", ErrCorrupt, id, what)
+	}
+	return rec, nil
+}
+
+// wrong says why a record can't be stored, or was not stored by a ledger; empty
+// where nothing is wrong.
+func wrong(rec passcode.Result) string {
+	switch {
+	case !passcode.ValidRequestID(rec.RequestID):
+		return "its request id is not valid"
+	case !slices.Contains(passcode.Statuses(), rec.Status):
+		return "its status is not a known one"
+	case rec.Attempts < 0 || rec.Replays < 0:
+		return "a count is negative"
+	}
+	for _, t := range times(&rec) {
+		if year := t.Year(); year < 0 || year > 9999 { // JSON has no others
+			return "a time is out of range"
+		}
+	}
+	return ""
 }
 
 // normalise brings a record into the one form in which it is stored, so that
@@ -77,48 +106,5 @@ func times(rec *passcode.Result) []*time.Time {
 	return []*time.Time{
 		&rec.NextAttemptAt, &rec.DeliveredAt, &rec.QueuedAt, &rec.UpdatedAt, &rec.ExpiresAt, &rec.AttemptedAt,
 		&rec.LookupBeganAt,
-	}
-}
-
-// decode reads the stored bytes of a request. What it says of unreadable ones
-// quotes nothing of them, because they may hold anything.
-func decode(id string, data []byte) (passcode.Result, error) {
-	corrupt := func(what string) (passcode.Result, error) {
-		return passcode.Result{}, fmt.Errorf("%w: request %s: %s", ErrCorrupt, id, what)
-	}
-	if len(data) > MaxRecordBytes {
-		return corrupt(fmt.Sprintf("%d bytes, at most %d are expected", len(data), MaxRecordBytes))
-	}
-	var rec passcode.Result
-	if err := json.Unmarshal(data, &rec); err != nil {
-		return corrupt(whatBroke(err))
-	}
-	switch {
-	case rec.RequestID != id:
-		return corrupt("it names another request")
-	case !slices.Contains(passcode.Statuses(), rec.Status):
-		return corrupt("its status is not a known one")
-	case rec.Attempts < 0 || rec.Replays < 0:
-		return corrupt("a count is negative")
-	}
-	rec = normalise(rec)
-	for _, t := range times(&rec) {
-		if year := t.Year(); year < 0 || year > 9999 { // in UTC; it could not be written back
-			return corrupt("a time is out of range")
-		}
-	}
-	return rec, nil
-}
-
-func whatBroke(err error) string {
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &syntax):
-		return fmt.Sprintf("the JSON breaks at byte %d", syntax.Offset)
-	case errors.As(err, &kind):
-		return fmt.Sprintf("a member has the wrong type, at byte %d", kind.Offset)
-	default:
-		return "a time can't be read"
 	}
 }

@@ -76,6 +76,4 @@ func decodeDocument(data []byte) (document, error) {
 	return doc, nil
 }
 
-func (d document) encode() ([]byte, error) { return json.Marshal(d) }
-
 func byTime(a, b entry) int { return cmp.Compare(a.At, b.At) }

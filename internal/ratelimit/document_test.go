@@ -21,7 +21,7 @@ func TestDocumentRoundTrip(t *testing.T) {
 		Entries:     []entry{{"a", epoch.UnixNano(), 0}, {"b_-9", epoch.UnixNano() + 1, 7}},
 		ClosedUntil: epoch.UnixNano() + 5,
 	}
-	data, err := doc.encode()
+	data, err := json.Marshal(doc)
 	require.NoError(t, err)
 	again, err := decodeDocument(data)
 	require.NoError(t, err)
@@ -79,7 +79,7 @@ func TestLargestDocument(t *testing.T) {
 		doc, _, changed = doc.reserve(fmt.Sprintf("%064d", i), 1, now+int64(i), list)
 		require.True(t, changed)
 	}
-	data, err := doc.encode()
+	data, err := json.Marshal(doc)
 	require.NoError(t, err)
 	again, err := decodeDocument(data)
 	require.NoError(t, err)
@@ -136,7 +136,7 @@ func FuzzDecodeDocument(f *testing.F) {
 			require.ErrorIs(t, err, ErrCorrupt)
 			return
 		}
-		encoded, err := doc.encode()
+		encoded, err := json.Marshal(doc)
 		require.NoError(t, err)
 		again, err := decodeDocument(encoded)
 		require.NoError(t, err)

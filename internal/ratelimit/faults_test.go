@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,10 +15,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/passcode"
+	"github.com/passcode-worker/passcode-worker/test/buckettest"
 )
 
 type faults = map[buckettest.Op][]buckettest.Fault
@@ -126,7 +127,7 @@ func TestWhatIsGuessedOfAPhoneDecidesNothing(t *testing.T) {
 			key, err := l.keys.name(t.Context(), phoneA)
 			require.NoError(t, err)
 			if test.known.ClosedUntil != 0 || test.known.Entries != nil {
-				data, err := test.known.encode()
+				data, err := json.Marshal(test.known)
 				require.NoError(t, err)
 				f.Put(key, data)
 			}
@@ -178,33 +179,6 @@ func TestCallsAreBounded(t *testing.T) {
 		defer cancel()
 		_, err = l.Show(ctx, phoneA)
 		assert.ErrorContains(t, err, "the job's lease")
-	})
-}
-
-// TestQueueOnOnePhoneHonoursContext lets one call hang and others wait for it.
-func TestQueueOnOnePhoneHonoursContext(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		l, f := faked(t, rules(t, "9/1h"), nil)
-		release := make(chan struct{})
-		f.Inject(func(op buckettest.Op, _ string) buckettest.Fault {
-			if op == buckettest.Write {
-				<-release
-			}
-			return buckettest.None
-		})
-		first := make(chan error, 1)
-		go func() { _, err := l.Reserve(t.Context(), phoneA, "a", 1); first <- err }()
-		synctest.Wait()
-
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, err := l.Reserve(ctx, phoneA, "b", 1)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-
-		close(release)
-		require.NoError(t, <-first)
-		assert.Empty(t, l.locks.slots, "no lock is left behind")
 	})
 }
 

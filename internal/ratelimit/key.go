@@ -42,8 +42,9 @@ type keyring struct {
 	refresh time.Duration
 	now     func() time.Time
 
-	held  atomic.Pointer[heldKey]
-	locks keyLock
+	held atomic.Pointer[heldKey]
+	// renewing is held by the one that rewrites the key; the others wait for it.
+	renewing chan struct{}
 }
 
 type heldKey struct {
@@ -54,7 +55,7 @@ type heldKey struct {
 }
 
 func newKeyring(b *bucket.Bucket, own passcode.Secret, now func() time.Time) *keyring {
-	k := &keyring{bucket: b, refresh: keyCheck, now: now}
+	k := &keyring{bucket: b, refresh: keyCheck, now: now, renewing: make(chan struct{}, 1)}
 	if !own.IsZero() {
 		k.fixed = []byte(own.Reveal())
 	}
@@ -80,11 +81,12 @@ func (k *keyring) current(ctx context.Context) ([]byte, error) {
 	if held := k.held.Load(); k.fresh(held) {
 		return held.key, nil
 	}
-	unlock, err := k.locks.lock(ctx, hmacKeyName)
-	if err != nil {
-		return nil, err
+	select {
+	case k.renewing <- struct{}{}:
+		defer func() { <-k.renewing }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
-	defer unlock()
 	if held := k.held.Load(); k.fresh(held) { // somebody else did it meanwhile
 		return held.key, nil
 	}

@@ -15,8 +15,8 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
 	"github.com/passcode-worker/passcode-worker/internal/bucket"
-	"github.com/passcode-worker/passcode-worker/internal/bucket/buckettest"
 	"github.com/passcode-worker/passcode-worker/passcode"
+	"github.com/passcode-worker/passcode-worker/test/buckettest"
 )
 
 func ring(f *buckettest.Fake, c *clock) *keyring {

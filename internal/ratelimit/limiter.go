@@ -1,14 +1,10 @@
 // Package ratelimit keeps the limits per phone: at most so many SMS in so long a
 // window, shared by every replica of the worker.
 //
-// # Windows
-//
 // A window is a true sliding one. A reservation made at time t counts until t+w
 // exactly: with "5/1h" a sixth request is allowed the moment the first of five is
 // an hour old. No window is cut at a full hour or day, so twice the limit can't
 // pass around a boundary.
-//
-// # State
 //
 // Each phone has one JSON document in a key-value bucket, under the hex
 // HMAC-SHA256 of its E.164 number: no number is stored. The document lists the
@@ -16,15 +12,10 @@
 // changed by compare-and-swap alone, so two replicas can't both make the last
 // reservation. A denial writes nothing.
 //
-// # Clocks
-//
 // Times are those of the replicas' clocks. Where the document holds a newer time
 // than the local clock shows, that time counts as now, so a replica whose clock
 // is behind can't slip below a window. Windows are therefore exact up to the
-// difference between the replicas' clocks: keep them synchronised (Aliyun refuses
-// requests that are fifteen minutes off in any case).
-//
-// # What the key is worth
+// difference between the replicas' clocks.
 //
 // The HMAC key made by default lies in the same bucket as the documents. It keeps
 // numbers out of listings, backups and logs; it does not protect them from
@@ -34,6 +25,7 @@ package ratelimit
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -74,7 +66,6 @@ type Limiter struct {
 	rules  []domain.Rule
 	now    func() time.Time
 	log    *slog.Logger
-	locks  keyLock
 }
 
 // Open returns a limiter on an existing bucket. It fails where the bucket is
@@ -159,15 +150,15 @@ func (l *Limiter) CloseFor(ctx context.Context, phone passcode.Phone, d time.Dur
 // write of its own whose answer was lost is judged like any other, because the
 // reservation then moves to where it counts: now.
 func (l *Limiter) change(ctx context.Context, call string, phone passcode.Phone, step func(document, int64) (document, bool)) error {
-	return l.locked(ctx, call, phone, func(ctx context.Context, name string) error {
+	return l.on(ctx, call, phone, func(ctx context.Context, name string) error {
 		_, err := l.bucket.Change(ctx, name, &bucket.Entry{}, func(found bucket.Entry) ([]byte, error) {
 			// The clock is read after the document, never before: waiting for the
-			// lock and the broker takes time that windows must not lose.
+			// broker takes time that windows must not lose.
 			next, changed := step(l.read(name, found), l.now().UnixNano())
 			if !changed {
 				return nil, nil
 			}
-			return next.encode()
+			return json.Marshal(next)
 		})
 		return err
 	})
@@ -189,7 +180,7 @@ func (l *Limiter) read(name string, found bucket.Entry) document {
 // Show tells what is known of a phone. It changes nothing. Unlike Reserve it
 // reports a document that can't be read as an error.
 func (l *Limiter) Show(ctx context.Context, phone passcode.Phone) (state State, err error) {
-	err = l.locked(ctx, "show", phone, func(ctx context.Context, name string) error {
+	err = l.on(ctx, "show", phone, func(ctx context.Context, name string) error {
 		found, err := l.bucket.Get(ctx, name)
 		if err != nil {
 			return err
@@ -203,29 +194,20 @@ func (l *Limiter) Show(ctx context.Context, phone passcode.Phone) (state State, 
 
 // ResetPhone forgets all about a phone: its reservations and its closure.
 func (l *Limiter) ResetPhone(ctx context.Context, phone passcode.Phone) error {
-	return l.locked(ctx, "reset", phone, l.bucket.Remove)
+	return l.on(ctx, "reset", phone, l.bucket.Remove)
 }
 
-// locked runs use with the phone's bucket key, alone in this process for that
-// phone, all within one bound.
-func (l *Limiter) locked(ctx context.Context, call string, phone passcode.Phone, use func(ctx context.Context, name string) error) error {
+// on runs use with the phone's key in the bucket, all within one bound.
+func (l *Limiter) on(ctx context.Context, call string, phone passcode.Phone, use func(ctx context.Context, name string) error) error {
 	if !strings.HasPrefix(phone.Reveal(), "+") {
 		return errors.New("limits: the phone must be canonical E.164")
 	}
 	ctx, cancel := retry.Bound(ctx)
 	defer cancel()
-	err := func() error {
-		name, err := l.keys.name(ctx, phone)
-		if err != nil {
-			return err
-		}
-		unlock, err := l.locks.lock(ctx, name)
-		if err != nil {
-			return err
-		}
-		defer unlock()
-		return use(ctx, name)
-	}()
+	name, err := l.keys.name(ctx, phone)
+	if err == nil {
+		err = use(ctx, name)
+	}
 	if err != nil {
 		return fmt.Errorf("limits: %s: %w", call, err)
 	}
