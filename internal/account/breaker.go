@@ -2,8 +2,6 @@
 // no balance, arrears, a wrong key, a cap on the account. Each further call would
 // only fail too, and some failures count against the account.
 //
-// # What happens
-//
 // The replica that sees such an answer trips the breaker. The consumer is paused on
 // the server, so no replica is given a job. When the pause has run out the next
 // job is sent as the probe, one over all replicas. If it gets through, everything
@@ -15,15 +13,9 @@
 //	                     │    └──────── GiveBack ───────┘  │ └─ probe lost: Admit, after a time-out
 //	                     └───────── Trip, level + 1 ───────┘
 //
-// # Where the state is
-//
-// In the broker: one JSON document in a key-value bucket, changed by
-// compare-and-swap alone. Each breaker follows it with a watch and reads it again
-// every ten seconds, so it closes within milliseconds of another's discovery, and
-// [Breaker.Admit] costs one atomic load while calls are made. Without the broker the
-// last known state counts.
-//
-// # Crashes
+// The state is one JSON document in a key-value bucket, changed by compare-and-swap
+// alone. Each breaker follows it with a watch and reads it again every ten seconds.
+// Without the broker the last known state counts.
 //
 // The document is written first, the consumer paused second. A worker that dies
 // between the two leaves a breaker that is closed for every replica, while the server
@@ -32,19 +24,15 @@
 // worker that dies with the probe leaves it to the next one once its time is over.
 // One that dies before it resumes the consumer leaves a pause that ends by itself.
 //
-// # Old news
-//
 // A call that began before the breaker was tripped may end after. Its success opens
 // nothing, because only the probe's does; its failure neither lengthens a pause
 // nor disturbs another replica's probe. The first pause is longer than a call may
 // last, so that no such call is left when the breaker opens again.
 //
-// # Clocks
-//
 // A pause is kept by each replica's own clock, on the server by the server's. A
 // difference between clocks makes a probe that much earlier or later. No replica
-// waits longer than the longest pause after it learned of one, whatever time the
-// document names.
+// waits longer than the longest pause after it saw one, whatever time the document
+// names.
 package account
 
 import (
@@ -61,6 +49,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/bucket"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/retry"
+	"github.com/passcode-worker/passcode-worker/internal/telemetry/once"
 )
 
 const (
@@ -110,6 +99,7 @@ type Breaker struct {
 	changing chan struct{}
 	// look asks Run to see to it that the consumer is paused.
 	look chan struct{}
+	said once.States
 }
 
 // view is the newest state known, and what follows from it here.

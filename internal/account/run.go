@@ -72,17 +72,29 @@ func (b *Breaker) Run(ctx context.Context) error {
 
 // follow keeps a watch on the state, and starts it again when it fails.
 func (b *Breaker) follow(ctx context.Context) {
-	warned := retry.Observe(ctx, func(err error) {
-		b.log.Warn("the watch of the account's state failed and starts again", "error", err)
-	})
+	warned := retry.Observe(ctx, func(err error) { b.warn(watchFails, err) })
 	// It ends with ctx alone.
 	_ = retry.Follow.Do(warned, func(ctx context.Context) error {
 		return b.bucket.Watch(ctx, stateKey, b.told)
 	})
 }
 
+const watchFails = "the watch of the account's state failed and starts again"
+
+// warn says that something fails once, until it has worked again: err is nil then.
+func (b *Breaker) warn(what string, err error) {
+	state := ""
+	if err != nil {
+		state = "fails"
+	}
+	if b.said.Changed(what, state) && err != nil {
+		b.log.Warn(what, "error", err)
+	}
+}
+
 // told takes over a state that the broker announced.
 func (b *Breaker) told(found bucket.Entry) {
+	b.warn(watchFails, nil)
 	v := b.parse(found)
 	if b.observe(v) && v.Phase != PhaseProbing {
 		b.log.Info("the account's state changed", "state", v.Phase, "code", v.Code, "level", v.Level,
@@ -107,14 +119,17 @@ func (b *Breaker) tend(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-reload.C:
-			if err := b.reload(ctx); err != nil && ctx.Err() == nil {
-				b.log.Warn("the account's state can't be read", "error", err)
+			if err := b.reload(ctx); ctx.Err() == nil {
+				b.warn("the account's state can't be read", err)
 			}
 		case <-b.look:
 			look.Reset(lookAfter)
 		case <-look.C:
-			if err := b.ensurePaused(ctx); err != nil && ctx.Err() == nil {
-				b.log.Warn("the consumer can't be paused; jobs are requeued instead", "error", err)
+			err := b.ensurePaused(ctx)
+			if ctx.Err() == nil {
+				b.warn("the consumer can't be paused; jobs are requeued instead", err)
+			}
+			if err != nil {
 				look.Reset(lookAgain)
 			}
 		}
