@@ -95,8 +95,8 @@ type Breaker struct {
 
 	view  atomic.Pointer[view]   // never nil
 	probe atomic.Pointer[string] // the ID of the last probe that was given here
-	// changing lets one call at a time change the state.
-	changing chan struct{}
+	// claiming is true while somebody here asks for the probe.
+	claiming atomic.Bool
 	// look asks Run to see to it that the consumer is paused.
 	look chan struct{}
 	said once.States
@@ -131,8 +131,7 @@ func New(ctx context.Context, in *bucket.Bucket, consumer Consumer, o Options) (
 	b := &Breaker{
 		bucket: in, consumer: consumer, worker: o.Worker, log: o.Logger,
 		now:   func() time.Time { return o.Now().UTC() },
-		first: firstPause, longest: longestPause,
-		changing: make(chan struct{}, 1), look: make(chan struct{}, 1),
+		first: firstPause, longest: longestPause, look: make(chan struct{}, 1),
 	}
 	b.view.Store(&view{State: State{Phase: PhaseOpen}})
 	if err := b.reload(ctx); err != nil {
@@ -155,20 +154,18 @@ func (b *Breaker) Admit(ctx context.Context) (domain.Admission, error) {
 	if v := b.view.Load(); !v.Closed() || v.until.After(b.now()) {
 		return b.admission(v), nil
 	}
-	select {
-	case b.changing <- struct{}{}:
-	default: // somebody here is at it; one replica needs no more
+	if !b.claiming.CompareAndSwap(false, true) { // one replica needs no more
 		return domain.Admission{Wait: shortWait}, nil
 	}
-	defer func() { <-b.changing }()
+	defer b.claiming.Store(false)
 	bounded, cancel := retry.Probe.Context(ctx, nil)
 	defer cancel()
-	v, wrote, err := b.change(bounded, func(v *view) (State, bool) {
+	v, wrote, err := b.change(bounded, "admit", func(v *view) (State, bool) {
 		return v.probed(b.now(), probeTimeout), v.Closed() && !v.until.After(b.now())
 	})
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return domain.Admission{}, fmt.Errorf("account: admit: %w", context.Cause(ctx))
+		return domain.Admission{}, err
 	case err != nil:
 		b.log.Warn("the account can't be probed for now", "error", err)
 		return domain.Admission{Wait: shortWait}, nil
@@ -212,7 +209,7 @@ func (b *Breaker) Trip(ctx context.Context, code, message string) (time.Time, er
 	if known.Closed() && !probing { // one of many at once; the first has done it
 		return known.again(b.now()), nil
 	}
-	v, wrote, err := b.exclusively(ctx, "trip", func(v *view) (State, bool) {
+	v, wrote, err := b.change(ctx, "trip", func(v *view) (State, bool) {
 		// A probe that took so long that another one got through is old news.
 		trip := b.holds(v) || !v.Closed() && !probing
 		return v.tripped(b.now(), b.first, b.longest, code, message), trip
@@ -240,7 +237,7 @@ func (b *Breaker) Passed(ctx context.Context) error {
 	if !b.holds(before) {
 		return nil
 	}
-	v, wrote, err := b.exclusively(ctx, "open", func(v *view) (State, bool) { return opened(b.now()), b.holds(v) })
+	v, wrote, err := b.change(ctx, "open", func(v *view) (State, bool) { return opened(b.now()), b.holds(v) })
 	if err != nil || !wrote {
 		return err
 	}
@@ -255,7 +252,7 @@ func (b *Breaker) GiveBack(ctx context.Context) error {
 	if !b.holds(b.view.Load()) {
 		return nil
 	}
-	_, _, err := b.exclusively(ctx, "leave the probe", func(v *view) (State, bool) { return v.due(b.now()), b.holds(v) })
+	_, _, err := b.change(ctx, "leave the probe", func(v *view) (State, bool) { return v.due(b.now()), b.holds(v) })
 	return err
 }
 
@@ -264,7 +261,7 @@ func (b *Breaker) GiveBack(ctx context.Context) error {
 // longer. Where there is no pause it does nothing.
 func (b *Breaker) ProbeNow(ctx context.Context) error {
 	var before *view
-	_, wrote, err := b.exclusively(ctx, "probe now", func(v *view) (State, bool) {
+	_, wrote, err := b.change(ctx, "probe now", func(v *view) (State, bool) {
 		before = v
 		return v.due(b.now()), v.Phase == PhasePaused && v.until.After(b.now())
 	})
@@ -281,27 +278,9 @@ func (b *Breaker) holds(v *view) bool {
 	return v.Phase == PhaseProbing && probe != nil && *probe == v.ID
 }
 
-// exclusively changes the state, alone in this process.
-func (b *Breaker) exclusively(ctx context.Context, call string, next func(*view) (State, bool)) (*view, bool, error) {
-	ctx, cancel := retry.Bound(ctx)
-	defer cancel()
-	select {
-	case b.changing <- struct{}{}:
-	case <-ctx.Done():
-		return nil, false, fmt.Errorf("account: %s: %w", call, context.Cause(ctx))
-	}
-	defer func() { <-b.changing }()
-	v, wrote, err := b.change(ctx, next)
-	if err != nil {
-		return nil, false, fmt.Errorf("account: %s: %w", call, err)
-	}
-	return v, wrote, nil
-}
-
 // change changes the state. next gives the one to write, or false where there is
-// nothing to do. change returns the view after it and whether it wrote. Only the
-// holder of changing may call it.
-func (b *Breaker) change(ctx context.Context, next func(*view) (State, bool)) (after *view, wrote bool, err error) {
+// nothing to do. change returns the view after it and whether it wrote.
+func (b *Breaker) change(ctx context.Context, call string, next func(*view) (State, bool)) (after *view, wrote bool, err error) {
 	start := b.view.Load()
 	known := start
 	stored, err := b.bucket.Change(ctx, stateKey, &bucket.Entry{Revision: known.revision}, func(found bucket.Entry) ([]byte, error) {
@@ -324,13 +303,13 @@ func (b *Breaker) change(ctx context.Context, next func(*view) (State, bool)) (a
 	})
 	switch {
 	case err != nil:
-		return nil, false, err
+		return nil, false, fmt.Errorf("account: %s: %w", call, err)
 	case !wrote:
 		return known, false, nil
 	}
 	after = b.parse(stored)
 	if after.revision <= start.revision {
-		b.view.Store(after) // the bucket was recreated and counts from the start
+		b.view.CompareAndSwap(start, after) // the bucket was recreated and counts from the start
 	}
 	b.observe(after)
 	return after, true, nil

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/passcode-worker/passcode-worker/test/buckettest"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -13,7 +14,7 @@ import (
 func TestHistories(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		c := newClock()
+		c := buckettest.NewClock()
 		m := newBroker(c.Now)
 		breakers := make([]*Breaker, 3)
 		for i := range breakers {
@@ -25,7 +26,7 @@ func TestHistories(t *testing.T) {
 		truth := func() State { return m.state(t) }
 		prober, probeEnds := -1, time.Time{}
 		for range 60 {
-			c.move(rapid.SampledFrom([]time.Duration{
+			c.Move(rapid.SampledFrom([]time.Duration{
 				0, 0, time.Millisecond, time.Second, timeout - 1, timeout, initial, longest,
 			}).Draw(t, "step"))
 			i := rapid.IntRange(0, len(breakers)-1).Draw(t, "replica")

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/passcode-worker/passcode-worker/internal/brokertest"
 	"github.com/passcode-worker/passcode-worker/test/buckettest"
 )
 
@@ -35,7 +34,7 @@ func (r replica) knows(until time.Time) (Pause, bool) {
 
 func TestHoldAndResume(t *testing.T) {
 	t.Parallel()
-	c := newClock()
+	c := buckettest.NewClock()
 	m := newBroker(c.Now)
 	alice, worker := newReplica(t, m, "alice@desk"), newReplica(t, m, "w1")
 
@@ -79,7 +78,7 @@ func TestHoldAndResume(t *testing.T) {
 // them has the account probed.
 func TestHoldBesideAClosedAccount(t *testing.T) {
 	t.Parallel()
-	c := newClock()
+	c := buckettest.NewClock()
 	m := newBroker(c.Now)
 	a := newReplica(t, m, "a")
 	a.trips(initial)
@@ -90,7 +89,7 @@ func TestHoldBesideAClosedAccount(t *testing.T) {
 	assert.Equal(t, account, p.Until)
 
 	p = operator.holds(time.Hour, "long")
-	c.move(initial)
+	c.Move(initial)
 	a.admits(probe) // a job that was in hand already
 	a.passes()
 	assert.Equal(t, p.Until, m.pausedUntil())
@@ -110,7 +109,7 @@ func TestHoldBesideAClosedAccount(t *testing.T) {
 // nothing.
 func TestStaleNote(t *testing.T) {
 	t.Parallel()
-	c := newClock()
+	c := buckettest.NewClock()
 	m := newBroker(c.Now)
 	a := newReplica(t, m, "a")
 	a.holds(0, "weekend")
@@ -118,7 +117,7 @@ func TestStaleNote(t *testing.T) {
 	a.trips(initial)
 	_, ok := a.knows(m.pausedUntil())
 	assert.False(t, ok)
-	c.move(initial)
+	c.Move(initial)
 	a.admits(probe)
 	a.passes()
 	assert.Zero(t, m.pausedUntil())
@@ -136,16 +135,16 @@ func TestStaleNote(t *testing.T) {
 // TestNoteIsKept for longer than the bucket keeps what nobody writes.
 func TestNoteIsKept(t *testing.T) {
 	t.Parallel()
-	c := newClock()
+	c := buckettest.NewClock()
 	m := newBroker(c.Now)
 	m.Retain(24 * time.Hour)
 	a := newReplica(t, m, "a")
 	a.holds(0, "weekend")
 	written := m.Entry(noteKey).Revision
-	c.move(11 * time.Hour)
+	c.Move(11 * time.Hour)
 	a.knows(Forever)
 	assert.Equal(t, written, m.Entry(noteKey).Revision)
-	c.move(2 * time.Hour)
+	c.Move(2 * time.Hour)
 	p, ok := a.knows(Forever)
 	assert.True(t, ok)
 	assert.Equal(t, written+1, m.Entry(noteKey).Revision)
@@ -158,35 +157,11 @@ func TestNoteIsKept(t *testing.T) {
 // that is too long is cut.
 func TestHoldInTrouble(t *testing.T) {
 	t.Parallel()
-	c := newClock()
+	c := buckettest.NewClock()
 	m := newBroker(c.Now)
 	a := newReplica(t, m, "a")
 	m.Script(map[buckettest.Op][]buckettest.Fault{buckettest.Write: {buckettest.LoseAnswer, buckettest.LoseAnswer}})
 	p := a.holds(time.Minute, strings.Repeat("é", maxReasonBytes))
 	assert.Len(t, p.Reason, maxReasonBytes)
 	assert.Equal(t, p.Until, m.pausedUntil())
-}
-
-func TestServerHoldAndResume(t *testing.T) {
-	t.Parallel()
-	_, js := brokertest.Start(t)
-	provision(t, js)
-	a := onServer(t, js, "a")
-	p := a.holds(time.Hour, "reason")
-	assert.Greater(t, pauseLeft(t, js), 59*time.Minute)
-	left, now, err := a.consumer.Paused(t.Context())
-	require.NoError(t, err)
-	known, ok := a.knows(now.Add(left))
-	assert.True(t, ok, "the end is recognised from what the server tells")
-	assert.Equal(t, p.Reason, known.Reason)
-
-	p = a.holds(0, "")
-	assert.Greater(t, pauseLeft(t, js), 100*365*24*time.Hour)
-	left, now, err = a.consumer.Paused(t.Context())
-	require.NoError(t, err)
-	known, ok = a.knows(now.Add(left))
-	assert.True(t, ok)
-	assert.True(t, known.Endless())
-	assert.Equal(t, p, a.resumes().Pause)
-	assert.Zero(t, pauseLeft(t, js))
 }

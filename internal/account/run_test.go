@@ -35,6 +35,13 @@ func TestWatchCarriesEveryChange(t *testing.T) {
 		a.passes()
 		synctest.Wait()
 		b.admits(allowed)
+
+		a.trips(initial)
+		synctest.Wait()
+		b.waits(initial)
+		m.Delete(stateKey) // by an operator
+		synctest.Wait()
+		b.admits(allowed)
 	})
 }
 
@@ -73,7 +80,7 @@ func TestWorkerDiedBeforeThePause(t *testing.T) {
 // pause of the consumer, which must not bring it back.
 func TestPauseEndedMeanwhile(t *testing.T) {
 	t.Parallel()
-	c := newClock()
+	c := buckettest.NewClock()
 	m := newBroker(c.Now)
 	a, operator := newReplica(t, m, "a"), newReplica(t, m, "operator")
 	interrupt := func() {

@@ -2,8 +2,6 @@ package account
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"testing"
 	"time"
 
@@ -141,66 +139,6 @@ func TestServerKeepsTheStateOverRestarts(t *testing.T) {
 	a.getsProbe()
 }
 
-func TestServerPauseIsMadeUpFor(t *testing.T) {
-	t.Parallel()
-	_, js := brokertest.Start(t)
-	kv := provision(t, js)
-	state := State{Phase: PhasePaused, ID: "x", Level: 1, Until: time.Now().Add(time.Minute), Worker: "died"}
-	data, err := json.Marshal(state)
-	require.NoError(t, err)
-	_, err = kv.Put(t.Context(), stateKey, data)
-	require.NoError(t, err)
-	require.Zero(t, pauseLeft(t, js))
-	onServer(t, js, "b")
-	require.Eventually(t, func() bool { return pauseLeft(t, js) > 0 }, patientFor, 5*time.Millisecond)
-}
-
-func TestServerKeepsTheOperatorsPause(t *testing.T) {
-	t.Parallel()
-	_, js := brokertest.Start(t)
-	provision(t, js)
-	a := onServer(t, js, "a")
-	_, err := js.PauseConsumer(t.Context(), testStream, testConsumer, time.Now().Add(time.Hour))
-	require.NoError(t, err)
-	_, err = a.Trip(t.Context(), "code", "text")
-	require.NoError(t, err)
-	require.NoError(t, a.ProbeNow(t.Context()))
-	a.getsProbe()
-	require.NoError(t, a.Passed(t.Context()))
-	assert.Greater(t, pauseLeft(t, js), 59*time.Minute)
-}
-
-// TestServerDeletedKey: an operator who deletes the state opens the breaker.
-func TestServerDeletedKey(t *testing.T) {
-	t.Parallel()
-	_, js := brokertest.Start(t)
-	kv := provision(t, js)
-	a := onServer(t, js, "a")
-	for range 2 {
-		_, err := a.Trip(t.Context(), "code", "text")
-		require.NoError(t, err)
-		require.NoError(t, kv.Delete(t.Context(), stateKey))
-		a.becomes(PhaseOpen)
-		require.NoError(t, kv.Purge(t.Context(), stateKey))
-	}
-}
-
-// TestServerSharesTheBucket: other keys of the bucket don't concern the breaker.
-func TestServerSharesTheBucket(t *testing.T) {
-	t.Parallel()
-	_, js := brokertest.Start(t)
-	kv := provision(t, js)
-	a := onServer(t, js, "a")
-	for i := range 50 {
-		_, err := kv.Put(t.Context(), fmt.Sprintf("phone%d", i), []byte(`{"state":"paused"}`))
-		require.NoError(t, err)
-	}
-	_, err := a.Trip(t.Context(), "code", "text")
-	require.NoError(t, err)
-	a.becomes(PhasePaused)
-	assert.Equal(t, 1, a.State().Level)
-}
-
 func TestServerMissingThings(t *testing.T) {
 	t.Parallel()
 	nc, js := brokertest.Start(t)
@@ -241,4 +179,28 @@ func TestServerStopped(t *testing.T) {
 	_, err = Open(ctx, js, o)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	stop()
+}
+
+func TestServerHoldAndResume(t *testing.T) {
+	t.Parallel()
+	_, js := brokertest.Start(t)
+	provision(t, js)
+	a := onServer(t, js, "a")
+	p := a.holds(time.Hour, "reason")
+	assert.Greater(t, pauseLeft(t, js), 59*time.Minute)
+	left, now, err := a.consumer.Paused(t.Context())
+	require.NoError(t, err)
+	known, ok := a.knows(now.Add(left))
+	assert.True(t, ok, "the end is recognised from what the server tells")
+	assert.Equal(t, p.Reason, known.Reason)
+
+	p = a.holds(0, "")
+	assert.Greater(t, pauseLeft(t, js), 100*365*24*time.Hour)
+	left, now, err = a.consumer.Paused(t.Context())
+	require.NoError(t, err)
+	known, ok = a.knows(now.Add(left))
+	assert.True(t, ok)
+	assert.True(t, known.Endless())
+	assert.Equal(t, p, a.resumes().Pause)
+	assert.Zero(t, pauseLeft(t, js))
 }

@@ -8,13 +8,14 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/passcode-worker/passcode-worker/test/buckettest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 func TestStateRoundTrip(t *testing.T) {
 	t.Parallel()
-	now := newClock().Now()
+	now := buckettest.NewClock().Now()
 	tripped := State{Phase: PhaseOpen}.tripped(now, initial, longest, "code", "text")
 	for _, state := range []State{opened(now), tripped, tripped.probed(now, timeout), tripped.probed(now, timeout).due(now)} {
 		data, err := json.Marshal(state)
@@ -45,7 +46,7 @@ func TestStateRefuses(t *testing.T) {
 
 func TestPausesDouble(t *testing.T) {
 	t.Parallel()
-	now := newClock().Now()
+	now := buckettest.NewClock().Now()
 	for level, want := range map[int]time.Duration{
 		0: initial, 1: time.Minute, 2: 2 * time.Minute, 4: 8 * time.Minute, 5: longest, 6: longest, maxLevel: longest,
 	} {
@@ -67,7 +68,7 @@ func FuzzStored(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c := newClock()
+		c := buckettest.NewClock()
 		m := newBroker(c.Now)
 		m.Put(stateKey, data)
 		a := newReplica(t, m, "a")
@@ -86,7 +87,7 @@ func FuzzStored(f *testing.F) {
 			require.ErrorIs(t, err, errCorrupt)
 		}
 
-		c.move(longest)
+		c.Move(longest)
 		got, err := a.Admit(t.Context())
 		require.NoError(t, err)
 		require.True(t, got.Allowed)
@@ -117,7 +118,7 @@ func FuzzPauseNote(f *testing.F) {
 		f.Add([]byte(seed), int64(0))
 	}
 	f.Fuzz(func(t *testing.T, data []byte, offset int64) {
-		c := newClock()
+		c := buckettest.NewClock()
 		m := newBroker(c.Now)
 		m.Put(noteKey, data)
 		m.Retain(time.Hour)

@@ -47,32 +47,27 @@ func TestConformance(t *testing.T) {
 }
 
 func aNewRequestIsWon(t *testing.T, l subject) {
-	claim, err := l.Claim(t.Context(), record("r", 7, "w"))
-	require.NoError(t, err)
+	claim := l.claims(t, record("r", 7, "w"))
 	assert.Equal(t, domain.ClaimWon, claim.State)
 	assert.Equal(t, record("r", 7, "w"), claim.Record)
 
-	stored, revision, err := l.Get(t.Context(), "r")
-	require.NoError(t, err)
+	stored, revision := l.gets(t, "r")
 	assert.Equal(t, claim.Record, stored)
 	assert.Equal(t, claim.Revision, revision)
 }
 
 func aRedeliveryResumes(t *testing.T, l subject) {
-	first, err := l.Claim(t.Context(), record("r", 7, "w"))
-	require.NoError(t, err)
+	first := l.claims(t, record("r", 7, "w"))
 	for status, want := range map[passcode.Status]bool{
 		passcode.StatusSending: false, passcode.StatusRetrying: false, passcode.StatusInDoubt: false,
 		passcode.StatusSent: true, passcode.StatusDeadLettered: true, passcode.StatusUnknown: true,
 	} {
 		first.Record.Final = !want // whatever the caller left there
 		first.Record.Status = status
-		first.Revision, err = l.Update(t.Context(), first.Record, first.Revision)
-		require.NoError(t, err)
+		first.Revision = l.updates(t, first.Record, first.Revision)
 		// The same bytes again, too: the same worker with the same clock.
 		for _, again := range []passcode.Result{record("r", 7, "w"), record("r", 7, "x")} {
-			claim, err := l.Claim(t.Context(), again)
-			require.NoError(t, err)
+			claim := l.claims(t, again)
 			assert.Equal(t, domain.ClaimResumed, claim.State, status)
 			assert.Equal(t, status, claim.Record.Status)
 			assert.Equal(t, want, claim.Record.Final, status)
@@ -82,14 +77,11 @@ func aRedeliveryResumes(t *testing.T, l subject) {
 }
 
 func anotherJobIsADuplicate(t *testing.T, l subject) {
-	claim, err := l.Claim(t.Context(), record("r", 7, "w"))
-	require.NoError(t, err)
+	claim := l.claims(t, record("r", 7, "w"))
 	revision := claim.Revision
 	for _, status := range passcode.Statuses() {
-		revision, err = l.Update(t.Context(), record("r", 7, "w").In(status), revision)
-		require.NoError(t, err)
-		claim, err := l.Claim(t.Context(), record("r", 8, "w"))
-		require.NoError(t, err)
+		revision = l.updates(t, record("r", 7, "w").In(status), revision)
+		claim := l.claims(t, record("r", 8, "w"))
 		want := domain.ClaimInProgress
 		if status.Final() {
 			want = domain.ClaimDuplicate
@@ -102,8 +94,7 @@ func anotherJobIsADuplicate(t *testing.T, l subject) {
 }
 
 func aReplayReopens(t *testing.T, l subject) {
-	claim, err := l.Claim(t.Context(), record("r", 7, "w"))
-	require.NoError(t, err)
+	claim := l.claims(t, record("r", 7, "w"))
 	seq, replays, revision := uint64(7), 0, claim.Revision
 	for _, status := range passcode.Statuses() {
 		if !status.Final() {
@@ -111,16 +102,14 @@ func aReplayReopens(t *testing.T, l subject) {
 		}
 		before := record("r", seq, "w").In(status)
 		before.Replays, before.BizID = replays, "900619746936498440^0"
-		revision, err = l.Update(t.Context(), before, revision)
-		require.NoError(t, err)
+		revision = l.updates(t, before, revision)
 
 		replay := record("r", seq+1, "x")
 		if replays > 0 {
 			replay.StreamSeq = seq // the stream was made anew, and counts from the start
 		}
 		replay.Replays = replays + 1
-		claim, err := l.Claim(t.Context(), replay)
-		require.NoError(t, err)
+		claim := l.claims(t, replay)
 		if !status.Replayable() {
 			assert.Equal(t, domain.ClaimDuplicate, claim.State, status)
 			assert.Equal(t, before, claim.Record)
@@ -131,20 +120,16 @@ func aReplayReopens(t *testing.T, l subject) {
 		assert.Greater(t, claim.Revision, revision)
 		seq, replays, revision = replay.StreamSeq, replays+1, claim.Revision
 
-		again, err := l.Claim(t.Context(), replay)
-		require.NoError(t, err)
+		again := l.claims(t, replay)
 		assert.Equal(t, domain.ClaimResumed, again.State, "the replay's own redelivery")
-		revision, err = l.Update(t.Context(), replay.In(status), revision)
-		require.NoError(t, err)
+		revision = l.updates(t, replay.In(status), revision)
 		early := record("r", seq, "x")
 		early.Replays = replays - 1
-		again, err = l.Claim(t.Context(), early)
-		require.NoError(t, err)
+		again = l.claims(t, early)
 		assert.Equal(t, domain.ClaimDuplicate, again.State, "an earlier job in the same place of a stream made anew")
 		stale := record("r", seq+7, "x")
 		stale.Replays = replays
-		again, err = l.Claim(t.Context(), stale)
-		require.NoError(t, err)
+		again = l.claims(t, stale)
 		assert.Equal(t, domain.ClaimDuplicate, again.State, "the same replay published twice")
 	}
 	assert.Equal(t, 2, replays)
@@ -163,12 +148,10 @@ func aReplayOpensADoubt(t *testing.T, l subject) {
 		"poison":  {passcode.StatusDeadLettered, poison, true},
 		"refused": {passcode.StatusDeadLettered, refused, false},
 	} {
-		claim, err := l.Claim(t.Context(), record(id, 7, "w"))
-		require.NoError(t, err)
+		claim := l.claims(t, record(id, 7, "w"))
 		before := record(id, 7, "w").In(row.status)
 		before.AttemptedAt, before.Error = attempted, row.err
-		_, err = l.Update(t.Context(), before, claim.Revision)
-		require.NoError(t, err)
+		l.updates(t, before, claim.Revision)
 
 		replay := record(id, 8, "x")
 		replay.Replays, replay.AttemptedAt = 1, replay.UpdatedAt
@@ -176,8 +159,7 @@ func aReplayOpensADoubt(t *testing.T, l subject) {
 			replay = replay.In(passcode.StatusInDoubt)
 			replay.Attempts, replay.AttemptedAt, replay.Error = 0, attempted.Add(-time.Hour), poison
 		}
-		claim, err = l.Claim(t.Context(), replay)
-		require.NoError(t, err)
+		claim = l.claims(t, replay)
 		require.Equal(t, domain.ClaimReopened, claim.State, id)
 		want := replay.In(passcode.StatusSending)
 		want.Attempts, want.AttemptedAt, want.Error = 1, replay.UpdatedAt, nil
@@ -186,21 +168,18 @@ func aReplayOpensADoubt(t *testing.T, l subject) {
 			want.Attempts, want.AttemptedAt, want.Error = 0, attempted, row.err
 		}
 		assert.Equal(t, want, claim.Record, id)
-		stored, revision, err := l.Get(t.Context(), id)
-		require.NoError(t, err)
+		stored, revision := l.gets(t, id)
 		assert.Equal(t, want, stored, id)
 		assert.Equal(t, claim.Revision, revision, id)
 	}
 }
 
 func aReplayFindsItInProgress(t *testing.T, l subject) {
-	_, err := l.Claim(t.Context(), record("r", 7, "w"))
-	require.NoError(t, err)
+	l.claims(t, record("r", 7, "w"))
 	replay := record("r", 8, "w")
 	replay.Replays = 1
 	began := time.Now()
-	claim, err := l.Claim(t.Context(), replay)
-	require.NoError(t, err)
+	claim := l.claims(t, replay)
 	assert.Equal(t, domain.ClaimInProgress, claim.State)
 	assert.GreaterOrEqual(t, time.Since(began), time.Second, "it was read again before it was believed")
 }
@@ -208,35 +187,30 @@ func aReplayFindsItInProgress(t *testing.T, l subject) {
 func aRequestThatWentAwayIsNew(t *testing.T, l subject) {
 	for way, remove := range l.remove {
 		id := "r-" + way
-		first, err := l.Claim(t.Context(), record(id, 7, "w"))
-		require.NoError(t, err)
+		first := l.claims(t, record(id, 7, "w"))
 		remove(t, id)
-		_, _, err = l.Get(t.Context(), id)
+		_, _, err := l.Get(t.Context(), id)
 		require.ErrorIs(t, err, domain.ErrNotFound, way)
-		claim, err := l.Claim(t.Context(), record(id, 8, "w"))
-		require.NoError(t, err, way)
+		claim := l.claims(t, record(id, 8, "w"))
 		assert.Equal(t, domain.ClaimWon, claim.State, way)
 		assert.Greater(t, claim.Revision, first.Revision)
 	}
 }
 
 func anUpdateNeedsTheLatestRevision(t *testing.T, l subject) {
-	claim, err := l.Claim(t.Context(), record("r", 7, "w"))
-	require.NoError(t, err)
+	claim := l.claims(t, record("r", 7, "w"))
 	sent := claim.Record.In(passcode.StatusSent)
-	next, err := l.Update(t.Context(), sent, claim.Revision)
-	require.NoError(t, err)
+	next := l.updates(t, sent, claim.Revision)
 	assert.Greater(t, next, claim.Revision)
 
 	// Equal bytes are no excuse: nothing says that they are this caller's.
 	for _, rec := range []passcode.Result{sent, sent.In(passcode.StatusExpired)} {
-		_, err = l.Update(t.Context(), rec, claim.Revision)
+		_, err := l.Update(t.Context(), rec, claim.Revision)
 		require.ErrorIs(t, err, domain.ErrConflict)
 	}
-	_, err = l.Update(t.Context(), sent, next+100)
+	_, err := l.Update(t.Context(), sent, next+100)
 	require.ErrorIs(t, err, domain.ErrConflict)
-	stored, revision, err := l.Get(t.Context(), "r")
-	require.NoError(t, err)
+	stored, revision := l.gets(t, "r")
 	assert.Equal(t, sent, stored)
 	assert.Equal(t, next, revision)
 }
@@ -244,10 +218,9 @@ func anUpdateNeedsTheLatestRevision(t *testing.T, l subject) {
 func anUpdateOfWhatWentAwayIsRefused(t *testing.T, l subject) {
 	for way, remove := range l.remove {
 		id := "r-" + way
-		claim, err := l.Claim(t.Context(), record(id, 7, "w"))
-		require.NoError(t, err)
+		claim := l.claims(t, record(id, 7, "w"))
 		remove(t, id)
-		_, err = l.Update(t.Context(), claim.Record, claim.Revision)
+		_, err := l.Update(t.Context(), claim.Record, claim.Revision)
 		require.ErrorIs(t, err, domain.ErrConflict, way)
 	}
 }
@@ -265,10 +238,8 @@ func recordsKeepOneForm(t *testing.T, l subject) {
 	message := string(long)
 	rec.Error = &passcode.Error{Code: "c", Class: passcode.ClassConfig, Message: message}
 
-	claim, err := l.Claim(t.Context(), rec)
-	require.NoError(t, err)
-	stored, revision, err := l.Get(t.Context(), "r")
-	require.NoError(t, err)
+	claim := l.claims(t, rec)
+	stored, revision := l.gets(t, "r")
 	assert.Equal(t, stored, claim.Record, "what a claim returns is what is stored")
 	assert.False(t, stored.Final)
 	assert.False(t, stored.Duplicate)
@@ -277,10 +248,8 @@ func recordsKeepOneForm(t *testing.T, l subject) {
 	assert.LessOrEqual(t, len(stored.Error.Message), ledger.MaxMessageBytes)
 	assert.Equal(t, message, rec.Error.Message, "the caller's record is left alone")
 
-	_, err = l.Update(t.Context(), stored, revision)
-	require.NoError(t, err)
-	again, _, err := l.Get(t.Context(), "r")
-	require.NoError(t, err)
+	l.updates(t, stored, revision)
+	again, _ := l.gets(t, "r")
 	assert.Equal(t, stored, again)
 }
 
@@ -332,8 +301,7 @@ func corruptRecordsAreNamed(t *testing.T, l subject) {
 		}
 	}
 	l.put(t, "r", good)
-	claim, err := l.Claim(t.Context(), record("r", 7, "w"))
-	require.NoError(t, err)
+	claim := l.claims(t, record("r", 7, "w"))
 	assert.Equal(t, domain.ClaimResumed, claim.State)
 }
 
@@ -349,14 +317,11 @@ func nothingWhereNothingWas(t *testing.T, l subject) {
 }
 
 func historyIsOldestFirst(t *testing.T, l subject) {
-	claim, err := l.Claim(t.Context(), record("r", 7, "w"))
-	require.NoError(t, err)
-	_, err = l.Claim(t.Context(), record("other", 8, "w"))
-	require.NoError(t, err)
+	claim := l.claims(t, record("r", 7, "w"))
+	l.claims(t, record("other", 8, "w"))
 	revision := claim.Revision
 	for _, status := range []passcode.Status{passcode.StatusRetrying, passcode.StatusSending, passcode.StatusSent} {
-		revision, err = l.Update(t.Context(), claim.Record.In(status), revision)
-		require.NoError(t, err)
+		revision = l.updates(t, claim.Record.In(status), revision)
 	}
 	history, err := l.History(t.Context(), "r")
 	require.NoError(t, err)
@@ -389,8 +354,7 @@ func oneClaimOfManyWins(t *testing.T, l subject) {
 		}
 	}
 	assert.Equal(t, 1, won)
-	owner, _, err := l.Get(t.Context(), "r")
-	require.NoError(t, err)
+	owner, _ := l.gets(t, "r")
 	for i, claim := range claims {
 		if claim.State == domain.ClaimWon {
 			continue
@@ -404,8 +368,7 @@ func oneClaimOfManyWins(t *testing.T, l subject) {
 }
 
 func oneUpdateWins(t *testing.T, l subject) {
-	claim, err := l.Claim(t.Context(), record("r", 7, "w"))
-	require.NoError(t, err)
+	claim := l.claims(t, record("r", 7, "w"))
 	const workers, rounds = 8, 5
 	revision := claim.Revision
 	for round := range rounds {

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/buckettest"
@@ -21,6 +22,27 @@ type subject struct {
 	*ledger.Ledger
 	put    func(t *testing.T, key string, value []byte)
 	remove map[string]func(t *testing.T, key string) // every way for a key to go
+}
+
+func (s subject) claims(t *testing.T, first passcode.Result) domain.Claim {
+	t.Helper()
+	claim, err := s.Claim(t.Context(), first)
+	require.NoError(t, err)
+	return claim
+}
+
+func (s subject) updates(t *testing.T, rec passcode.Result, revision uint64) uint64 {
+	t.Helper()
+	next, err := s.Update(t.Context(), rec, revision)
+	require.NoError(t, err)
+	return next
+}
+
+func (s subject) gets(t *testing.T, id string) (passcode.Result, uint64) {
+	t.Helper()
+	rec, revision, err := s.Get(t.Context(), id)
+	require.NoError(t, err)
+	return rec, revision
 }
 
 // fake returns a ledger on a bucket in memory.

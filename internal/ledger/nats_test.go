@@ -1,11 +1,9 @@
 package ledger_test
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
@@ -23,49 +21,6 @@ func TestOpenNeedsTheBucket(t *testing.T) {
 	_, js := brokertest.Start(t)
 	_, err := ledger.Open(t.Context(), js, "requests")
 	require.ErrorIs(t, err, bucket.ErrMissing)
-}
-
-func TestOpenIsBoundedByItsContext(t *testing.T) {
-	t.Parallel()
-	srv := brokertest.Server(t)
-	_, js := srv.Connect()
-	srv.Stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err := ledger.Open(ctx, js, "requests")
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-}
-
-// A replica that is behind could say of a request that it is under way when it is
-// long settled, and the repeated job would be dropped without an answer; and one
-// that is cut off would not answer at all.
-func TestOnlyTheLeaderIsAsked(t *testing.T) {
-	t.Parallel()
-	nc, js := brokertest.Start(t)
-	kv := makeBucket(t, js)
-	l, err := ledger.Open(t.Context(), js, kv.Bucket())
-	require.NoError(t, err)
-	asked, err := nc.SubscribeSync("$JS.API.>")
-	require.NoError(t, err)
-
-	first, err := l.Claim(t.Context(), record("r", 1, "w"))
-	require.NoError(t, err)
-	_, _, err = l.Get(t.Context(), "r")
-	require.NoError(t, err)
-	_, err = l.Update(t.Context(), first.Record.In(passcode.StatusSent), first.Revision)
-	require.NoError(t, err)
-	duplicate, err := l.Claim(t.Context(), record("r", 2, "w"))
-	require.NoError(t, err)
-	assert.Equal(t, domain.ClaimDuplicate, duplicate.State)
-	require.NoError(t, nc.Flush())
-	requests, _, err := asked.Pending()
-	require.NoError(t, err)
-	assert.NotZero(t, requests)
-	for range requests {
-		msg, err := asked.NextMsgWithContext(t.Context())
-		require.NoError(t, err)
-		assert.Equal(t, "$JS.API.STREAM.MSG.GET.KV_requests", msg.Subject)
-	}
 }
 
 // Workers go on claiming and settling while the broker is restarted under them.

@@ -39,7 +39,7 @@ func TestLostAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				c := newClock()
+				c := buckettest.NewClock()
 				l, f := faked(t, rules(t, "1/1m", "2/1h"), c.Now)
 				left := test.faults
 				f.Inject(func(op buckettest.Op, _ string) buckettest.Fault {
@@ -49,7 +49,7 @@ func TestLostAnswers(t *testing.T) {
 					next := left[0]
 					left = left[1:]
 					if next != buckettest.None {
-						defer c.move(test.takes) // as long as a request waits
+						defer c.Move(test.takes) // as long as a request waits
 					}
 					return next
 				})
@@ -64,7 +64,7 @@ func TestLostAnswers(t *testing.T) {
 
 func TestLostAnswerOfARelease(t *testing.T) {
 	t.Parallel()
-	l, f := faked(t, rules(t, "1/1h"), newClock().Now)
+	l, f := faked(t, rules(t, "1/1h"), buckettest.NewClock().Now)
 	reserves(t, l, "a")
 	f.Script(faults{buckettest.Write: {buckettest.None, buckettest.LoseAnswer}})
 	require.NoError(t, l.Release(t.Context(), phoneA, "a", 1))
@@ -75,7 +75,7 @@ func TestLostAnswerOfARelease(t *testing.T) {
 // reading and writing.
 func TestConflictIsJudgedAgain(t *testing.T) {
 	t.Parallel()
-	l, f := faked(t, rules(t, "1/1h"), newClock().Now)
+	l, f := faked(t, rules(t, "1/1h"), buckettest.NewClock().Now)
 	var other sync.Once
 	f.Inject(func(op buckettest.Op, name string) buckettest.Fault {
 		if op == buckettest.Write {
@@ -123,7 +123,7 @@ func TestWhatIsGuessedOfAPhoneDecidesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l, f := faked(t, rules(t, "1/1h"), newClock().Now)
+			l, f := faked(t, rules(t, "1/1h"), buckettest.NewClock().Now)
 			key, err := l.keys.name(t.Context(), phoneA)
 			require.NoError(t, err)
 			if test.known.ClosedUntil != 0 || test.known.Entries != nil {
@@ -153,7 +153,7 @@ func TestWhatIsGuessedOfAPhoneDecidesNothing(t *testing.T) {
 
 func TestTroubleThatPasses(t *testing.T) {
 	t.Parallel()
-	l, f := faked(t, rules(t, "1/1h"), newClock().Now)
+	l, f := faked(t, rules(t, "1/1h"), buckettest.NewClock().Now)
 	f.Script(faults{
 		buckettest.Get:   {buckettest.Refuse, buckettest.LoseAnswer},
 		buckettest.Write: {buckettest.Conflict, buckettest.Conflict, buckettest.Refuse},
@@ -185,7 +185,7 @@ func TestCallsAreBounded(t *testing.T) {
 func TestCorruptDocumentStartsFromZeroAndIsLogged(t *testing.T) {
 	t.Parallel()
 	var logged strings.Builder
-	l, f := faked(t, rules(t, "1/1h"), newClock().Now)
+	l, f := faked(t, rules(t, "1/1h"), buckettest.NewClock().Now)
 	l.log = slog.New(slog.NewTextHandler(&logged, nil))
 	name, err := l.keys.name(t.Context(), phoneA)
 	require.NoError(t, err)
@@ -206,7 +206,7 @@ func TestCorruptDocumentStartsFromZeroAndIsLogged(t *testing.T) {
 
 func TestNoNumberIsStored(t *testing.T) {
 	t.Parallel()
-	l, f := faked(t, rules(t, "1/1h"), newClock().Now)
+	l, f := faked(t, rules(t, "1/1h"), buckettest.NewClock().Now)
 	reserves(t, l, "a")
 	require.Len(t, f.Keys(), 2)
 	for _, name := range f.Keys() {

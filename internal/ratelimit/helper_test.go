@@ -2,7 +2,6 @@ package ratelimit
 
 import (
 	"context"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,32 +17,12 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // epoch is where the tests' clocks start.
-var epoch = time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+var epoch = buckettest.NewClock().Now()
 
 var (
 	phoneA = passcode.NewPhone("+8613812345678")
 	phoneB = passcode.NewPhone("+8613912345678")
 )
-
-// clock is a clock that stands still until it is moved.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newClock() *clock { return &clock{now: epoch} }
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) move(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
 
 func rules(t testing.TB, texts ...string) []domain.Rule {
 	t.Helper()

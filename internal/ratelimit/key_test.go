@@ -19,7 +19,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/test/buckettest"
 )
 
-func ring(f *buckettest.Fake, c *clock) *keyring {
+func ring(f *buckettest.Fake, c *buckettest.Clock) *keyring {
 	k := newKeyring(f.Bucket(), passcode.Secret{}, c.Now)
 	k.refresh = KeyRefresh
 	return k
@@ -27,7 +27,7 @@ func ring(f *buckettest.Fake, c *clock) *keyring {
 
 func TestRacingReplicasAgreeOnTheKey(t *testing.T) {
 	t.Parallel()
-	s, c := buckettest.New(nil), newClock()
+	s, c := buckettest.New(nil), buckettest.NewClock()
 	const replicas = 16
 	keys := make([]string, replicas)
 	var wg sync.WaitGroup
@@ -47,21 +47,21 @@ func TestRacingReplicasAgreeOnTheKey(t *testing.T) {
 
 func TestKeyIsRewrittenOnceARefresh(t *testing.T) {
 	t.Parallel()
-	s, c := buckettest.New(nil), newClock()
+	s, c := buckettest.New(nil), buckettest.NewClock()
 	k := ring(s, c)
 	use := func() {
 		_, err := k.current(t.Context())
 		require.NoError(t, err)
 	}
 	use()
-	c.move(KeyRefresh - 1)
+	c.Move(KeyRefresh - 1)
 	use()
 	require.Equal(t, 1, s.Writes())
-	c.move(1)
+	c.Move(1)
 	use()
 	use()
 	require.Equal(t, 2, s.Writes())
-	c.move(-time.Minute) // how old the key is can't be told now
+	c.Move(-time.Minute) // how old the key is can't be told now
 	use()
 	require.Equal(t, 3, s.Writes())
 }
@@ -70,12 +70,12 @@ func TestKeyIsRewrittenOnceARefresh(t *testing.T) {
 // another one makes a new key.
 func TestKeyThatAgedOutIsReplaced(t *testing.T) {
 	t.Parallel()
-	s, c := buckettest.New(nil), newClock()
+	s, c := buckettest.New(nil), buckettest.NewClock()
 	sleeper, other := ring(s, c), ring(s, c)
 	old, err := sleeper.current(t.Context())
 	require.NoError(t, err)
 
-	c.move(BucketTTL(nil))
+	c.Move(BucketTTL(nil))
 	s.Drop(hmacKeyName)
 	made, err := other.current(t.Context())
 	require.NoError(t, err)
@@ -88,7 +88,7 @@ func TestKeyThatAgedOutIsReplaced(t *testing.T) {
 
 func TestLostAnswerOfTheKey(t *testing.T) {
 	t.Parallel()
-	s, c := buckettest.New(nil), newClock()
+	s, c := buckettest.New(nil), buckettest.NewClock()
 	s.Script(faults{buckettest.Write: {buckettest.LoseAnswer}})
 	key, err := ring(s, c).current(t.Context())
 	require.NoError(t, err)
@@ -153,15 +153,15 @@ func TestKeyOutlivesTheBucketsAge(t *testing.T) {
 // together.
 func TestKeyThatSomebodyPurgedIsPutBack(t *testing.T) {
 	t.Parallel()
-	s, c := buckettest.New(nil), newClock()
+	s, c := buckettest.New(nil), buckettest.NewClock()
 	a, b := ring(s, c), ring(s, c)
 	before, err := a.current(t.Context())
 	require.NoError(t, err)
-	c.move(KeyRefresh / 2)
+	c.Move(KeyRefresh / 2)
 	_, err = b.current(t.Context())
 	require.NoError(t, err)
 	s.Drop(hmacKeyName)
-	c.move(KeyRefresh / 2)
+	c.Move(KeyRefresh / 2)
 	after, err := a.current(t.Context()) // it looks; b's is young enough
 	require.NoError(t, err)
 	assert.Equal(t, before, after)
@@ -185,7 +185,7 @@ func FuzzStoredKey(f *testing.F) {
 		}
 		s := buckettest.New(nil)
 		s.Put(hmacKeyName, text)
-		k := ring(s, newClock())
+		k := ring(s, buckettest.NewClock())
 		key, err := k.current(t.Context())
 		require.Equal(t, text, s.Entry(hmacKeyName).Value)
 		if err != nil {

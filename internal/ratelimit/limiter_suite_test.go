@@ -11,6 +11,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
+	"github.com/passcode-worker/passcode-worker/test/buckettest"
 )
 
 // TestConformance holds the limiter to its word on a real bucket and on the one in
@@ -38,7 +39,7 @@ func TestConformance(t *testing.T) {
 type fixture struct {
 	*testing.T
 	*Limiter
-	*clock
+	*buckettest.Clock
 }
 
 // granted and denied reserve and check the answer.
@@ -61,28 +62,28 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 	each := func(name string, texts []string, check func(f fixture)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newClock()
+			c := buckettest.NewClock()
 			check(fixture{t, open(t, rules(t, texts...), c.Now), c})
 		})
 	}
 
 	each("slides and is exact to one", []string{"2/1m"}, func(f fixture) {
 		f.granted("a")
-		f.move(40 * time.Second)
+		f.Move(40 * time.Second)
 		f.granted("b")
 		f.denied("c", "2/1m", 20*time.Second)
-		f.move(20*time.Second - 1)
+		f.Move(20*time.Second - 1)
 		f.denied("c", "2/1m", 1)
-		f.move(1)
+		f.Move(1)
 		f.granted("c")
 		f.denied("d", "2/1m", 40*time.Second)
 	})
 	each("names the rule that binds longest", []string{"1/1m", "3/1h"}, func(f fixture) {
 		f.granted("a")
 		f.denied("b", "1/1m", time.Minute)
-		f.move(time.Minute)
+		f.Move(time.Minute)
 		f.granted("b")
-		f.move(time.Minute)
+		f.Move(time.Minute)
 		f.granted("c")
 		f.denied("d", "3/1h", 58*time.Minute)
 	})
@@ -96,29 +97,29 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 	})
 	each("moves the reservation of a later attempt", []string{"2/1m"}, func(f fixture) {
 		f.granted("a")
-		f.move(50 * time.Second)
+		f.Move(50 * time.Second)
 		f.granted("a")
-		f.move(30 * time.Second) // the first attempt's minute is over, the second's is not
+		f.Move(30 * time.Second) // the first attempt's minute is over, the second's is not
 		f.granted("b")
 		f.denied("c", "2/1m", 30*time.Second)
 	})
 	each("denies a move into a full window and keeps the reservation", []string{"1/1m", "2/1h"}, func(f fixture) {
 		f.granted("a")
-		f.move(time.Minute)
+		f.Move(time.Minute)
 		f.granted("b")
-		f.move(time.Second)
+		f.Move(time.Second)
 		f.denied("a", "1/1m", 59*time.Second)
-		f.move(59 * time.Second)
+		f.Move(59 * time.Second)
 		f.denied("c", "2/1h", 58*time.Minute) // a's counts still
 		require.NoError(f, f.Release(f.Context(), phoneA, "a", 1))
 		f.granted("c")
 	})
 	each("leaves it where it is for a repeat within a millisecond", []string{"1/1m"}, func(f fixture) {
 		f.granted("a")
-		f.move(time.Millisecond - 1)
+		f.Move(time.Millisecond - 1)
 		f.granted("a")
 		f.denied("b", "1/1m", time.Minute-time.Millisecond+1)
-		f.move(1)
+		f.Move(1)
 		f.granted("a")
 		f.denied("b", "1/1m", time.Minute)
 	})
@@ -140,7 +141,7 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 		attempt(2) // another worker's, at the very same time
 		require.NoError(f, f.Release(f.Context(), phoneA, "a", 1))
 		f.denied("b", "1/1m", time.Minute)
-		f.move(time.Second)
+		f.Move(time.Second)
 		attempt(1) // that first worker is late once more
 		require.NoError(f, f.Release(f.Context(), phoneA, "a", 1))
 		f.denied("b", "1/1m", time.Minute)
@@ -157,9 +158,9 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 		f.denied("b", "closed", time.Hour)
 		f.denied("a", "closed", time.Hour)
 		require.NoError(f, f.Release(ctx, phoneA, "a", 1))
-		f.move(time.Hour - 1)
+		f.Move(time.Hour - 1)
 		f.denied("b", "closed", 1)
-		f.move(1)
+		f.Move(1)
 		f.granted("b")
 	})
 	each("closes for a day at most", nil, func(f fixture) {
@@ -170,10 +171,10 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 	})
 	each("does not let a slow clock slip past", []string{"1/1m"}, func(f fixture) {
 		f.granted("a")
-		f.move(-10 * time.Minute)
+		f.Move(-10 * time.Minute)
 		f.denied("b", "1/1m", 11*time.Minute)
 		f.granted("a") // nothing to move
-		f.move(11 * time.Minute)
+		f.Move(11 * time.Minute)
 		f.granted("b")
 	})
 	each("keeps phones apart", []string{"1/1m"}, func(f fixture) {
@@ -195,9 +196,9 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 		}, empty)
 
 		f.granted("a")
-		f.move(time.Minute)
+		f.Move(time.Minute)
 		f.granted("b")
-		f.move(30 * time.Second)
+		f.Move(30 * time.Second)
 		require.NoError(f, f.CloseFor(ctx, phoneA, time.Second))
 		state, err := f.Show(ctx, phoneA)
 		require.NoError(f, err)
@@ -211,7 +212,7 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 			Entries:     []Entry{{"a", epoch, 1}, {"b", epoch.Add(time.Minute), 1}},
 		}, state)
 
-		f.move(time.Hour)
+		f.Move(time.Hour)
 		state, err = f.Show(ctx, phoneA)
 		require.NoError(f, err)
 		assert.Equal(f, empty, state)

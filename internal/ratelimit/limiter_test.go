@@ -1,15 +1,12 @@
 package ratelimit
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -17,8 +14,8 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
 	"github.com/passcode-worker/passcode-worker/internal/bucket"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
-	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/passcode"
+	"github.com/passcode-worker/passcode-worker/test/buckettest"
 )
 
 // replicas opens n limiters, each on a connection of its own.
@@ -123,61 +120,11 @@ func TestBrokerAgainstModel(t *testing.T) {
 	phone := 0
 	rapid.Check(t, func(r *rapid.T) {
 		phone++ // a phone of its own for each history
-		list, c := drawRules(r), newClock()
+		list, c := drawRules(r), buckettest.NewClock()
 		l, err := New(r.Context(), kv, Options{Rules: list, Now: c.Now})
 		require.NoError(r, err)
 		walk(r, 25, list, c, l, passcode.NewPhone(fmt.Sprintf("+86138%08d", phone)))
 	})
-}
-
-func TestRestartOfTheBroker(t *testing.T) {
-	t.Parallel()
-	h := brokertest.Server(t)
-	l := replicas(t, h, 1, rules(t, "1/1h"))[0]
-	got, err := l.Reserve(t.Context(), phoneA, "a", 1)
-	require.NoError(t, err)
-	require.True(t, got.Allowed)
-
-	h.Stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err = l.Reserve(ctx, phoneA, "b", 1)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-
-	h.Restart()
-	require.EventuallyWithT(t, func(t *assert.CollectT) {
-		got, err := l.Reserve(context.Background(), phoneA, "b", 1)
-		require.NoError(t, err)
-		assert.False(t, got.Allowed)
-	}, 30*time.Second, 20*time.Millisecond)
-}
-
-func TestOpenWaitsForTheBrokerWithinItsBound(t *testing.T) {
-	t.Parallel()
-	h := brokertest.Server(t)
-	_, js := h.Connect()
-	makeBucket(t, js, 0)
-	h.Stop()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errors.New("the start of the worker"))
-	defer cancel()
-	_, err := Open(ctx, js, Options{Bucket: testBucket})
-	assert.ErrorContains(t, err, "the start of the worker")
-
-	h.Restart()
-	_, err = Open(t.Context(), js, Options{Bucket: testBucket})
-	require.NoError(t, err)
-}
-
-func TestClosedConnectionFailsAtOnce(t *testing.T) {
-	t.Parallel()
-	nc, js := brokertest.Start(t)
-	makeBucket(t, js, 0)
-	l := openOn(t, js, rules(t, "1/1h"), nil)
-	nc.Close()
-	began := time.Now()
-	_, err := l.Reserve(t.Context(), phoneA, "a", 1)
-	require.ErrorIs(t, err, nats.ErrConnectionClosed)
-	assert.Less(t, time.Since(began), retry.Request.Total/2)
 }
 
 func TestOpenChecksTheBucket(t *testing.T) {
@@ -193,28 +140,6 @@ func TestOpenChecksTheBucket(t *testing.T) {
 	require.NoError(t, open("1/1m", "10/24h"))
 	err := open("1/1m", "10/48h")
 	assert.ErrorContains(t, err, "drops its values after 26h, the rules need 50h")
-}
-
-// TestPhoneThatAnOperatorDeleted: a deletion marker is no document.
-func TestPhoneThatAnOperatorDeleted(t *testing.T) {
-	t.Parallel()
-	_, js := brokertest.Start(t)
-	kv := makeBucket(t, js, 0)
-	l := openOn(t, js, rules(t, "1/1h"), nil)
-	for _, remove := range []func(name string) error{
-		func(name string) error { return kv.Delete(t.Context(), name) },
-		func(name string) error { return kv.Purge(t.Context(), name) },
-		func(string) error { return l.ResetPhone(t.Context(), phoneA) },
-	} {
-		for _, id := range []string{"a", "b"} {
-			got, err := l.Reserve(t.Context(), phoneA, id, 1)
-			require.NoError(t, err)
-			assert.Equal(t, id == "a", got.Allowed)
-		}
-		name, err := l.keys.name(t.Context(), phoneA)
-		require.NoError(t, err)
-		require.NoError(t, remove(name))
-	}
 }
 
 func BenchmarkReserve(b *testing.B) {

@@ -125,12 +125,12 @@ func drawStep(t *rapid.T) time.Duration {
 }
 
 // walk drives a limiter and the model through the same random history.
-func walk(t *rapid.T, length int, list []domain.Rule, c *clock, l *Limiter, phone passcode.Phone) {
+func walk(t *rapid.T, length int, list []domain.Rule, c *buckettest.Clock, l *Limiter, phone passcode.Phone) {
 	m := newModel(list)
 	ctx := t.Context()
 	id := rapid.Custom(func(t *rapid.T) string { return fmt.Sprintf("r%d", rapid.IntRange(0, 9).Draw(t, "id")) })
 	for range length {
-		c.move(drawStep(t))
+		c.Move(drawStep(t))
 		now := c.Now().UnixNano()
 		switch rapid.SampledFrom([]string{"reserve", "reserve", "reserve", "reserve", "release", "close", "reset"}).Draw(t, "do") {
 		case "reserve":
@@ -186,7 +186,7 @@ func TestAgainstModel(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // in which the pauses between tries take no time
 		rapid.Check(struct{ testing.TB }{t}, func(t *rapid.T) {
-			list, c := drawRules(t), newClock()
+			list, c := drawRules(t), buckettest.NewClock()
 			l, f := faked(t, list, c.Now)
 			faults := rapid.SliceOfN(rapid.SampledFrom([]buckettest.Fault{
 				buckettest.None, buckettest.None, buckettest.Refuse, buckettest.LoseRequest, buckettest.LoseAnswer, buckettest.Conflict,
@@ -203,11 +203,11 @@ func TestAgainstModel(t *testing.T) {
 func TestNoWindowHoldsTooMany(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		list, c := drawRules(t), newClock()
+		list, c := drawRules(t), buckettest.NewClock()
 		doc := document{}
 		held := make(map[string]int64) // every place not given back, also those the document has dropped
 		for i := range 80 {
-			c.move(max(drawStep(t), 0))
+			c.Move(max(drawStep(t), 0))
 			id := fmt.Sprintf("r%d", rapid.IntRange(0, i).Draw(t, "request"))
 			now := c.Now().UnixNano()
 			if rapid.IntRange(0, 9).Draw(t, "do") == 0 {
