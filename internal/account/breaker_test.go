@@ -28,9 +28,7 @@ func TestOpenLetsThrough(t *testing.T) {
 
 func TestTripStopsEverything(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
-	m := newBroker(c.Now)
-	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+	c, m, a, b := pair(t)
 	a.trips(initial)
 	assert.Equal(t, c.Now().Add(initial), m.pausedUntil())
 	a.waits(initial)
@@ -50,9 +48,7 @@ func TestTripStopsEverything(t *testing.T) {
 // TestBurst: many calls are in flight when the account fails; one pause comes of it.
 func TestBurst(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
-	m := newBroker(c.Now)
-	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+	c, m, a, b := pair(t)
 	a.trips(initial)
 	c.Move(5 * time.Second)
 	a.trips(initial - 5*time.Second)
@@ -64,9 +60,7 @@ func TestBurst(t *testing.T) {
 
 func TestOneProbeThenOpen(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
-	m := newBroker(c.Now)
-	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+	c, _, a, b := pair(t)
 	a.trips(initial)
 	b.syncs()
 	c.Move(initial)
@@ -109,9 +103,7 @@ func TestPausesGrowAndStartAgain(t *testing.T) {
 // TestAnotherFailureWhileProbing: only the probe's own failure begins a pause.
 func TestAnotherFailureWhileProbing(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
-	m := newBroker(c.Now)
-	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+	c, _, a, b := pair(t)
 	a.trips(initial)
 	c.Move(initial)
 	a.admits(probe)
@@ -123,9 +115,7 @@ func TestAnotherFailureWhileProbing(t *testing.T) {
 
 func TestProberThatDied(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
-	m := newBroker(c.Now)
-	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+	c, _, a, b := pair(t)
 	a.trips(initial)
 	c.Move(initial)
 	a.admits(probe)
@@ -147,9 +137,7 @@ func TestProberThatDied(t *testing.T) {
 
 func TestGiveBackLetsTheNextProbe(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
-	m := newBroker(c.Now)
-	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+	c, _, a, b := pair(t)
 	a.trips(initial)
 	c.Move(initial)
 	a.admits(probe)
@@ -168,9 +156,7 @@ func TestGiveBackLetsTheNextProbe(t *testing.T) {
 
 func TestProbeNow(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
-	m := newBroker(c.Now)
-	a, operator := newReplica(t, m, "a"), newReplica(t, m, "operator")
+	c, m, a, operator := pair(t)
 	require.NoError(t, operator.ProbeNow(t.Context())) // nothing to end
 	assert.Zero(t, m.Writes())
 
@@ -188,9 +174,7 @@ func TestProbeNow(t *testing.T) {
 
 func TestOperatorsPauseIsNotShortened(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
-	m := newBroker(c.Now)
-	a := newReplica(t, m, "a")
+	c, m, a, _ := pair(t)
 	night := c.Now().Add(8 * time.Hour)
 	m.pauseUntil(night)
 	a.trips(initial)
@@ -210,9 +194,7 @@ func TestOperatorsPauseIsNotShortened(t *testing.T) {
 // over, where its clock is behind.
 func TestPassedResumesEarly(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
-	m := newBroker(c.Now)
-	a := newReplica(t, m, "a")
+	c, m, a, _ := pair(t)
 	a.trips(initial)
 	c.Move(initial)
 	m.pauseUntil(c.Now().Add(slack / 2))

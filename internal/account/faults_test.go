@@ -113,9 +113,7 @@ func TestOneClaimAtATime(t *testing.T) {
 
 func TestLostRaces(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
-	m := newBroker(c.Now)
-	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+	c, m, a, b := pair(t)
 	// between lets b act between a's decision and a's write.
 	between := func(act func()) {
 		m.Inject(func(op buckettest.Op, _ string) buckettest.Fault {
@@ -158,9 +156,7 @@ func TestLostRaces(t *testing.T) {
 // that was closed and opened again meanwhile.
 func TestStaleOpen(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
-	m := newBroker(c.Now)
-	a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+	c, _, a, b := pair(t)
 	b.trips(initial)
 	c.Move(initial)
 	b.admits(probe)
@@ -172,9 +168,7 @@ func TestStaleOpen(t *testing.T) {
 // TestLostState: the bucket drops what is old, or is recreated.
 func TestLostState(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
-	m := newBroker(c.Now)
-	a := newReplica(t, m, "a")
+	c, m, a, _ := pair(t)
 
 	a.trips(initial)
 	c.Move(initial)
@@ -192,9 +186,7 @@ func TestLostState(t *testing.T) {
 // TestStaleReading: an answer that is older than what is known opens nothing.
 func TestStaleReading(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
-	m := newBroker(c.Now)
-	a := newReplica(t, m, "a")
+	c, m, a, _ := pair(t)
 	a.trips(initial)
 	m.Always(buckettest.Stale, buckettest.Get)
 	a.syncs()

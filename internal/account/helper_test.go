@@ -118,6 +118,14 @@ func newReplica(t testing.TB, m *broker, worker string) replica {
 	return replica{b, t}
 }
 
+// pair returns two replicas of one broker, and the clock of all three.
+func pair(t testing.TB) (c *buckettest.Clock, m *broker, a, b replica) {
+	t.Helper()
+	c = buckettest.NewClock()
+	m = newBroker(c.Now)
+	return c, m, newReplica(t, m, "a"), newReplica(t, m, "b")
+}
+
 func (r replica) admits(want domain.Admission) {
 	r.t.Helper()
 	got, err := r.Admit(r.t.Context())

@@ -78,9 +78,7 @@ func TestHoldAndResume(t *testing.T) {
 // them has the account probed.
 func TestHoldBesideAClosedAccount(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
-	m := newBroker(c.Now)
-	a := newReplica(t, m, "a")
+	c, m, a, _ := pair(t)
 	a.trips(initial)
 	operator := newReplica(t, m, "operator")
 	account := m.pausedUntil()
@@ -109,9 +107,7 @@ func TestHoldBesideAClosedAccount(t *testing.T) {
 // nothing.
 func TestStaleNote(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
-	m := newBroker(c.Now)
-	a := newReplica(t, m, "a")
+	c, m, a, _ := pair(t)
 	a.holds(0, "weekend")
 	m.pauseUntil(time.Time{}) // resumed by another tool
 	a.trips(initial)
@@ -157,9 +153,7 @@ func TestNoteIsKept(t *testing.T) {
 // that is too long is cut.
 func TestHoldInTrouble(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
-	m := newBroker(c.Now)
-	a := newReplica(t, m, "a")
+	_, m, a, _ := pair(t)
 	m.Script(map[buckettest.Op][]buckettest.Fault{buckettest.Write: {buckettest.LoseAnswer, buckettest.LoseAnswer}})
 	p := a.holds(time.Minute, strings.Repeat("é", maxReasonBytes))
 	assert.Len(t, p.Reason, maxReasonBytes)

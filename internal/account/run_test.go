@@ -80,9 +80,7 @@ func TestWorkerDiedBeforeThePause(t *testing.T) {
 // pause of the consumer, which must not bring it back.
 func TestPauseEndedMeanwhile(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
-	m := newBroker(c.Now)
-	a, operator := newReplica(t, m, "a"), newReplica(t, m, "operator")
+	_, m, a, operator := pair(t)
 	interrupt := func() {
 		m.onConsumer(func(op string) error {
 			if op == "pause" {

@@ -13,26 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestStateRoundTrip(t *testing.T) {
-	t.Parallel()
-	now := buckettest.NewClock().Now()
-	tripped := State{Phase: PhaseOpen}.tripped(now, initial, longest, "code", "text")
-	for _, state := range []State{opened(now), tripped, tripped.probed(now, timeout), tripped.probed(now, timeout).due(now)} {
-		data, err := json.Marshal(state)
-		require.NoError(t, err)
-		again, err := decode(data)
-		require.NoError(t, err)
-		assert.Equal(t, state, again)
-	}
-}
-
-func TestNothingStoredIsOpen(t *testing.T) {
-	t.Parallel()
-	state, err := decode(nil)
-	require.NoError(t, err)
-	assert.Equal(t, State{Phase: PhaseOpen}, state)
-}
-
 func TestStateRefuses(t *testing.T) {
 	t.Parallel()
 	for _, data := range []string{

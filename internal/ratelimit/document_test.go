@@ -15,19 +15,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
-func TestDocumentRoundTrip(t *testing.T) {
-	t.Parallel()
-	doc := document{
-		Entries:     []entry{{"a", epoch.UnixNano(), 0}, {"b_-9", epoch.UnixNano() + 1, 7}},
-		ClosedUntil: epoch.UnixNano() + 5,
-	}
-	data, err := json.Marshal(doc)
-	require.NoError(t, err)
-	again, err := decodeDocument(data)
-	require.NoError(t, err)
-	assert.Equal(t, doc, again)
-}
-
 func TestDocumentIsSortedOnReading(t *testing.T) {
 	t.Parallel()
 	doc, err := decodeDocument([]byte(`{"entries":[{"id":"late","at":9},{"id":"early","at":1}],"later_member":true}`))

@@ -2,19 +2,17 @@ package ratelimit
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
-	"errors"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/passcode-worker/passcode-worker/internal/brokertest"
-	"github.com/passcode-worker/passcode-worker/internal/bucket"
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/buckettest"
 )
@@ -109,44 +107,51 @@ func TestDamagedKeyIsAnErrorThatShowsNothingOfIt(t *testing.T) {
 	}
 }
 
-// TestKeyOutlivesTheBucketsAge runs on a real bucket that drops what is two
-// seconds old: used, the key stays; unused, it goes, and the limiters agree on the
-// next one.
+// TestKeyOutlivesTheBucketsAge: used, the key stays; unused, it goes, and the replicas
+// agree on the next one.
 func TestKeyOutlivesTheBucketsAge(t *testing.T) {
 	t.Parallel()
-	const ttl, refresh = 2 * time.Second, 200 * time.Millisecond
-	_, js := brokertest.Start(t)
-	kv := makeBucket(t, js, ttl)
-	replica := func() *Limiter {
-		b, err := bucket.Open(t.Context(), js, testBucket)
+	c := buckettest.NewClock()
+	s := buckettest.New(c.Now)
+	s.Retain(BucketTTL(nil))
+	a, b := ring(s, c), ring(s, c)
+	key := func(k *keyring) string {
+		key, err := k.current(t.Context())
 		require.NoError(t, err)
-		l, err := New(t.Context(), b, Options{Rules: rules(t, "1000/1s")})
-		require.NoError(t, err)
-		l.keys.refresh = refresh
-		return l
+		return string(key)
 	}
-	a, b := replica(), replica()
-	name := func(l *Limiter) string {
-		name, err := l.keys.name(t.Context(), phoneA)
-		require.NoError(t, err)
-		return name
+	first := key(a)
+	for range 100 {
+		c.Move(KeyRefresh)
+		require.Equal(t, first, key(a))
 	}
-	first := name(a)
-	for began := time.Now(); time.Since(began) < ttl*3/2; {
-		_, err := a.Reserve(t.Context(), phoneA, "a", 1)
-		require.NoError(t, err)
-	}
-	assert.Equal(t, first, name(a))
-	assert.Equal(t, first, name(b))
+	assert.Equal(t, first, key(b))
 
-	require.Eventually(t, func() bool {
-		_, err := kv.Get(t.Context(), hmacKeyName)
-		return errors.Is(err, jetstream.ErrKeyNotFound)
-	}, 10*ttl, 50*time.Millisecond)
-	second := name(b)
+	c.Move(BucketTTL(nil))
+	second := key(b)
 	assert.NotEqual(t, first, second)
-	assert.Equal(t, second, name(a))
-	assert.Equal(t, second, name(replica()))
+	assert.Equal(t, second, key(a))
+	assert.Equal(t, second, key(ring(s, c)))
+}
+
+// TestOneRewritesTheKey: the others wait for it, no longer than they have to.
+func TestOneRewritesTheKey(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, c := buckettest.New(nil), buckettest.NewClock()
+		k := ring(s, c)
+		release := make(chan struct{})
+		s.Inject(func(buckettest.Op, string) buckettest.Fault { <-release; return buckettest.None })
+		first := make(chan error, 1)
+		go func() { _, err := k.current(t.Context()); first <- err }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := k.current(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		close(release)
+		require.NoError(t, <-first)
+	})
 }
 
 // TestKeyThatSomebodyPurgedIsPutBack: replicas that hold it go on counting
