@@ -14,13 +14,13 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/aliyun"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
-	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/fault"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 func start(t *testing.T, o emulator.Options) (*emulator.Emulator, *aliyun.Sender) {
 	t.Helper()
-	service := emulator.New(o)
+	service, err := emulator.New(o)
+	require.NoError(t, err)
 	server := httptest.NewServer(service)
 	t.Cleanup(server.Close)
 	t.Cleanup(service.Close)
@@ -100,9 +100,7 @@ func TestDoubtIsSettledByALookup(t *testing.T) {
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			t.Parallel()
-			f, err := fault.Parse(test.fault)
-			require.NoError(t, err)
-			service, sender := start(t, emulator.Options{Faults: []fault.Fault{f}})
+			service, sender := start(t, emulator.Options{Faults: []string{test.fault}})
 			began := time.Now()
 			outcome := sender.Send(t.Context(), message("req-1", "+8613812345678"), time.Time{})
 			assert.Equal(t, test.class, outcome.Class)

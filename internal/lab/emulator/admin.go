@@ -6,8 +6,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-
-	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/fault"
 )
 
 // maxFaultsBody bounds the body of POST /_/faults.
@@ -70,15 +68,11 @@ func (e *Emulator) adminSetFaults(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the body must be at most 1 MiB", http.StatusBadRequest)
 		return
 	}
-	faults, err := fault.Decode(body)
-	if err == nil {
-		err = e.SetFaults(faults)
-	}
-	if err != nil {
+	if err := e.SetFaults(body); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	e.opts.Logger.Info("faults set", "faults", len(faults))
+	e.opts.Logger.Info("faults set")
 	e.writeFaults(w)
 }
 

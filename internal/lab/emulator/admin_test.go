@@ -52,7 +52,7 @@ func TestAdminSent(t *testing.T) {
 
 func TestAdminStats(t *testing.T) {
 	t.Parallel()
-	e, _ := newTest(t, Options{Faults: mustFaults(t, "throttle,count=2", "accept_code=InternalError,count=1")})
+	e, _ := newTest(t, Options{Faults: []string{"throttle,count=2", "accept_code=InternalError,count=1"}})
 	for range 4 {
 		do(t, e, gateway.ActionSendSms, sending())
 	}
@@ -77,7 +77,7 @@ func TestAdminStats(t *testing.T) {
 
 func TestAdminReset(t *testing.T) {
 	t.Parallel()
-	e, _ := newTest(t, Options{Limits: true, MaxQPS: 1, Faults: mustFaults(t, "latency=1ns")})
+	e, _ := newTest(t, Options{Limits: true, MaxQPS: 1, Faults: []string{"latency=1ns"}})
 	mustSend(t, e)
 	assert.Equal(t, http.StatusNoContent, admin(e, http.MethodPost, "/_/reset", "").Code)
 	assert.Empty(t, e.Sent())

@@ -48,7 +48,7 @@ type members map[string]any
 func (e *Emulator) served(c *gateway.Call, f *fault.Fault, m members) answer {
 	a := e.answer(http.StatusOK, codeOK, codeOK, m)
 	if f != nil {
-		a = e.spoil(a, *f, c.Host)
+		a = e.spoil(a, f, c.Host)
 	}
 	return a
 }
@@ -90,7 +90,7 @@ func encode(v any) []byte {
 }
 
 // spoil makes of the right answer what a fault makes of it.
-func (e *Emulator) spoil(a answer, f fault.Fault, host string) answer {
+func (e *Emulator) spoil(a answer, f *fault.Fault, host string) answer {
 	a.label = string(f.Kind)
 	if f.Accept {
 		a.label = "accept_" + a.label
@@ -192,13 +192,8 @@ func abort(w http.ResponseWriter, reset bool) {
 	if err != nil {
 		panic(http.ErrAbortHandler) // the way of net/http where there is no hijacking, as in HTTP/2
 	}
-	inner := conn
-	if wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		inner = wrapped.NetConn() // TLS would say goodbye
-	}
-	if tcp, ok := inner.(*net.TCPConn); ok && reset {
+	if tcp, ok := conn.(*net.TCPConn); ok && reset {
 		_ = tcp.SetLinger(0) // fails only on a connection that is gone already
-		_ = inner.Close()
 	}
 	_ = conn.Close()
 }

@@ -2,9 +2,7 @@ package emulator
 
 import (
 	"context"
-	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -66,7 +64,7 @@ func TestConnectionFaultsOnTheWire(t *testing.T) {
 	} {
 		t.Run(row.spec, func(t *testing.T) {
 			t.Parallel()
-			w := newWire(t, Options{Faults: mustFaults(t, row.spec+",count=1")})
+			w := newWire(t, Options{Faults: []string{row.spec + ",count=1"}})
 			resp, err := w.sms(t.Context()) //nolint:bodyclose // there is none
 			require.Error(t, err)
 			assert.Nil(t, resp)
@@ -100,7 +98,7 @@ func TestBrokenAnswersOnTheWire(t *testing.T) {
 	} {
 		t.Run(row.spec, func(t *testing.T) {
 			t.Parallel()
-			w := newWire(t, Options{Faults: mustFaults(t, row.spec)})
+			w := newWire(t, Options{Faults: []string{row.spec}})
 			resp, err := w.sms(t.Context())
 			require.NoError(t, err)
 			body, err := io.ReadAll(resp.Body)
@@ -121,7 +119,7 @@ func TestHangEndsWithTheClient(t *testing.T) {
 	for spec, accepted := range map[string]bool{"hang": false, "accept_hang": true} {
 		t.Run(spec, func(t *testing.T) {
 			t.Parallel()
-			w := newWire(t, Options{Faults: mustFaults(t, spec+",count=1")})
+			w := newWire(t, Options{Faults: []string{spec + ",count=1"}})
 			ctx, cancel := context.WithCancel(t.Context())
 			failed := make(chan error, 1)
 			go func() {
@@ -141,7 +139,7 @@ func TestHangEndsWithTheClient(t *testing.T) {
 // TestCloseEndsWhatHangs: Close returns, and the client sees the connection end.
 func TestCloseEndsWhatHangs(t *testing.T) {
 	t.Parallel()
-	w := newWire(t, Options{Faults: mustFaults(t, "hang")})
+	w := newWire(t, Options{Faults: []string{"hang"}})
 	failed := make(chan error, 1)
 	go func() {
 		_, err := w.sms(t.Context()) //nolint:bodyclose // there is none
@@ -209,10 +207,10 @@ func TestTimes(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			if row.spec != "" {
-				row.opts.Faults = mustFaults(t, row.spec)
+				row.opts.Faults = []string{row.spec}
 			}
 			row.opts.Now = time.Now
-			e := New(row.opts)
+			e := mustNew(t, row.opts)
 			defer e.Close()
 			params := sending()
 			if row.action == gateway.ActionQuerySendDetails {
@@ -233,7 +231,7 @@ func TestTimes(t *testing.T) {
 func TestSlowEndsWithTheClient(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		e := New(Options{Faults: mustFaults(t, "slow,duration=1h")})
+		e := mustNew(t, Options{Faults: []string{"slow,duration=1h"}})
 		defer e.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -247,24 +245,9 @@ func TestSlowEndsWithTheClient(t *testing.T) {
 // TestAbortWithoutHijacking covers servers that don't hand out connections.
 func TestAbortWithoutHijacking(t *testing.T) {
 	t.Parallel()
-	e, _ := newTest(t, Options{Faults: mustFaults(t, "drop")})
+	e, _ := newTest(t, Options{Faults: []string{"drop"}})
 	assert.PanicsWithValue(t, http.ErrAbortHandler, func() {
 		e.ServeHTTP(httptest.NewRecorder(), signed(e, gateway.ActionSendSms, sending()))
 	})
 	assert.Zero(t, e.Stats().InFlight)
-}
-
-func TestResetOverTLS(t *testing.T) {
-	t.Parallel()
-	e, _ := newTest(t, Options{Faults: mustFaults(t, "reset")})
-	server := httptest.NewTLSServer(e)
-	t.Cleanup(server.Close)
-	r := signed(e, gateway.ActionSendSms, sending())
-	r.RequestURI = ""
-	u, err := url.Parse(server.URL)
-	require.NoError(t, err)
-	r.URL.Scheme, r.URL.Host = u.Scheme, u.Host
-	_, err = server.Client().Do(r) //nolint:bodyclose // there is none
-	var op *net.OpError
-	assert.True(t, errors.Is(err, syscall.ECONNRESET) || errors.As(err, &op), "%v", err)
 }

@@ -127,12 +127,6 @@ type filingReason struct{ ReasonCode string }
 // awaiting verification, 2 lapsed, 0 failed, -1 in progress, -2 not filed.
 var isFiling = regexp.MustCompile(`^(mobile|unicom|telecom)=(-2|-1|0|1|2|3)(?::([A-Z_]{1,64}))?$`)
 
-// CheckFiling reports the rule that a filing breaks; see [Options.Filings].
-func CheckFiling(spec string) error {
-	_, err := readFilings([]string{spec})
-	return err
-}
-
 func readFilings(specs []string) ([]filing, error) {
 	filings := []filing{
 		{"mobile", auditDate, 3, []filingReason{}},

@@ -37,6 +37,7 @@ package emulator
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -76,8 +77,7 @@ type Options struct {
 	SignNames []string
 	// Filings are what the carriers have on file about every signature, as
 	// GetSmsSign tells it: CARRIER=STATUS or CARRIER=STATUS:REASON, such as
-	// "unicom=-2:UNBINDING_QUA". A carrier that is not named has filed it. New
-	// panics where [CheckFiling] finds one wrong.
+	// "unicom=-2:UNBINDING_QUA". A carrier that is not named has filed it.
 	Filings []string
 	// Templates are the codes of the approved templates; empty: any. Behind a
 	// code may stand the variables that the template has, with colons between:
@@ -85,7 +85,7 @@ type Options struct {
 	// "Params must be [a-zA-Z0-9] for verification sms"; without them only code
 	// is checked. A template is for verification codes unless its kind stands
 	// behind all that: "SMS_154950909=notification"; the others are promotion and
-	// international. New panics where [CheckTemplate] finds one wrong.
+	// international.
 	Templates []string
 	// Keep is for how long accepted messages are kept; 0: until [Emulator.Reset].
 	// Look-ups, too, find no message that was dropped.
@@ -103,8 +103,8 @@ type Options struct {
 	// Now is the clock of signatures, limits, messages and the Date header; nil:
 	// time.Now. Latencies and the pushing of reports go by the real one.
 	Now func() time.Time
-	// Faults are set from the start. New panics where one breaks a rule.
-	Faults []fault.Fault
+	// Faults are set from the start, each a SPEC; see [fault.Help].
+	Faults []string
 	// Logger gets neither phone numbers nor passcodes; nil: no log.
 	Logger *slog.Logger
 }
@@ -134,8 +134,9 @@ type Emulator struct {
 	stats  Stats
 }
 
-// New returns an emulator that serves at once.
-func New(opts Options) *Emulator {
+// New returns an emulator that serves at once. Its error names the option, as in
+// "template: ", and the rule that it breaks.
+func New(opts Options) (*Emulator, error) {
 	if opts.AccessKeyID == "" && opts.AccessKeySecret == "" {
 		opts.AccessKeyID, opts.AccessKeySecret = DefaultAccessKeyID, DefaultAccessKeySecret
 	}
@@ -151,16 +152,28 @@ func New(opts Options) *Emulator {
 	e := &Emulator{
 		opts:      opts,
 		templates: map[string]template{},
-		filings:   must(readFilings(opts.Filings)),
 		gateway:   gateway.New(opts.AccessKeyID, opts.AccessKeySecret, opts.Now),
 		store:     newStore(opts.Now(), opts.Keep),
 		limits:    newLimits(),
-		faults:    must(fault.NewSet(opts.Faults)),
 		stats:     newStats(),
 	}
+	var err error
+	if e.filings, err = readFilings(opts.Filings); err != nil {
+		return nil, fmt.Errorf("filing: %w", err)
+	}
 	for _, spec := range opts.Templates {
-		t := must(readTemplate(spec))
+		t, err := readTemplate(spec)
+		if err != nil {
+			return nil, fmt.Errorf("template: %w", err)
+		}
 		e.templates[t.code] = t
+	}
+	for _, spec := range opts.Faults {
+		f, err := fault.Parse(spec)
+		if err != nil {
+			return nil, err
+		}
+		e.faults = append(e.faults, f)
 	}
 	e.service = map[string]func(*gateway.Call) answer{
 		gateway.ActionSendSms:              e.sendSms,
@@ -178,15 +191,7 @@ func New(opts Options) *Emulator {
 	if opts.ReportURL != "" {
 		e.pusher = newPusher(httpPost(opts.ReportURL), opts.ReportWaits, opts.Logger)
 	}
-	return e
-}
-
-// must panics on options that the caller should have checked.
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic("emulator: " + err.Error())
-	}
-	return v
+	return e, nil
 }
 
 // ServeHTTP serves the API on "/" and the administration on "/_/".
@@ -246,10 +251,10 @@ func (e *Emulator) Close() {
 	}
 }
 
-// SetFaults replaces the faults, or leaves them as they are and returns the
-// first rule that is broken.
-func (e *Emulator) SetFaults(faults []fault.Fault) error {
-	set, err := fault.NewSet(faults)
+// SetFaults replaces the faults by those of a body of POST /_/faults, or leaves
+// them as they are and returns the first rule that is broken.
+func (e *Emulator) SetFaults(body []byte) error {
+	set, err := fault.Decode(body)
 	if err != nil {
 		return err
 	}

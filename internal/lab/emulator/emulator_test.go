@@ -19,7 +19,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/fault"
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
 )
 
@@ -57,7 +56,7 @@ func newTest(t *testing.T, opts Options) (*Emulator, *clock) {
 	if opts.Now == nil {
 		opts.Now = c.now
 	}
-	e := New(opts)
+	e := mustNew(t, opts)
 	t.Cleanup(e.Close)
 	return e, c
 }
@@ -156,15 +155,11 @@ func mustSend(t *testing.T, e *Emulator, changes ...string) reply {
 	return got
 }
 
-func mustFaults(t *testing.T, specs ...string) []fault.Fault {
+func mustNew(t testing.TB, opts Options) *Emulator {
 	t.Helper()
-	faults := make([]fault.Fault, len(specs))
-	for i, spec := range specs {
-		f, err := fault.Parse(spec)
-		require.NoError(t, err, spec)
-		faults[i] = f
-	}
-	return faults
+	e, err := New(opts)
+	require.NoError(t, err)
+	return e
 }
 
 // elapse lets the time of a synctest bubble go on.
@@ -172,14 +167,14 @@ func elapse(d time.Duration) { <-time.After(d) }
 
 func TestDefaults(t *testing.T) {
 	t.Parallel()
-	e := New(Options{})
+	e := mustNew(t, Options{})
 	t.Cleanup(e.Close)
 	assert.Equal(t, DefaultAccessKeyID, e.opts.AccessKeyID)
 	assert.Equal(t, DefaultAccessKeySecret, e.opts.AccessKeySecret)
 	assert.Equal(t, serviceWaits, e.opts.ReportWaits)
 	mustSend(t, e)
 
-	half := New(Options{AccessKeyID: "mine"})
+	half := mustNew(t, Options{AccessKeyID: "mine"})
 	t.Cleanup(half.Close)
 	assert.Empty(t, half.opts.AccessKeySecret, "a key of one's own is not completed with the default one")
 }
@@ -187,7 +182,7 @@ func TestDefaults(t *testing.T) {
 // TestConcurrentUse does everything at once, for the race detector, and counts.
 func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
-	e, _ := newTest(t, Options{Faults: mustFaults(t, "accept_code=InternalError,count=50")})
+	e, _ := newTest(t, Options{Faults: []string{"accept_code=InternalError,count=50"}})
 	const workers, each = 8, 50
 	var wg sync.WaitGroup
 	for i := range workers {
@@ -236,7 +231,7 @@ func TestResetDuringUse(t *testing.T) {
 // BenchmarkSendSms measures the handler alone: reading, checking, storing and
 // answering. The signing of the requests is left out.
 func BenchmarkSendSms(b *testing.B) {
-	e := New(Options{})
+	e := mustNew(b, Options{})
 	defer e.Close()
 	requests := make([]*http.Request, b.N)
 	for i := range requests {
@@ -264,7 +259,7 @@ func BenchmarkMemory(b *testing.B) {
 	const n = 50_000
 	b.ReportAllocs()
 	for range min(b.N, 1) { // it measures memory, and once is as good as often
-		e := New(Options{})
+		e := mustNew(b, Options{})
 		before := heap()
 		for i := range n {
 			e.ServeHTTP(httptest.NewRecorder(), signed(e, gateway.ActionSendSms, sending("PhoneNumbers", strconv.Itoa(13800000000+i), "OutId", strconv.Itoa(1e15+i))))

@@ -45,7 +45,7 @@ func TestEveryCodeCanBeProduced(t *testing.T) {
 	e, _ := newTest(t, Options{})
 	for status, list := range codes {
 		for _, code := range list {
-			require.NoError(t, e.SetFaults(mustFaults(t, "code="+code)))
+			require.NoError(t, e.SetFaults([]byte("code="+code)))
 			got := do(t, e, gateway.ActionSendSms, sending())
 			assert.Equal(t, code, got.Code)
 			assert.Equal(t, status, got.Status, code)
@@ -60,8 +60,7 @@ func TestEveryCodeCanBeProduced(t *testing.T) {
 
 func TestCodeOptions(t *testing.T) {
 	t.Parallel()
-	e, _ := newTest(t, Options{Faults: mustFaults(t,
-		"code=isv.BUSINESS_LIMIT_CONTROL,count=1,message="+dayMessage, "code=Odd,status=418,count=1", "code=OK,count=1")})
+	e, _ := newTest(t, Options{Faults: []string{"code=isv.BUSINESS_LIMIT_CONTROL,count=1,message=" + dayMessage, "code=Odd,status=418,count=1", "code=OK,count=1"}})
 	got := do(t, e, gateway.ActionSendSms, sending())
 	assert.Equal(t, dayMessage, got.Message)
 	assert.Equal(t, http.StatusTeapot, do(t, e, gateway.ActionSendSms, sending()).Status)
@@ -73,12 +72,11 @@ func TestCodeOptions(t *testing.T) {
 
 func TestFaultsByCountPhoneAndAction(t *testing.T) {
 	t.Parallel()
-	e, _ := newTest(t, Options{Faults: mustFaults(t,
-		"code=isp.SYSTEM_ERROR,count=2,phone=8613812345678",
+	e, _ := newTest(t, Options{Faults: []string{"code=isp.SYSTEM_ERROR,count=2,phone=8613812345678",
 		"code=Throttling,action=QuerySendDetails,count=1",
 		"code=Forbidden,action=QuerySmsSign", "code=NoPermission,action=QuerySmsTemplate",
 		"code=InternalError,action=QuerySendDetails,phone=85268326366",
-	)})
+	}})
 	send := func(phones string) string {
 		return do(t, e, gateway.ActionSendSms, sending("PhoneNumbers", phones)).Code
 	}
@@ -100,7 +98,7 @@ func TestFaultsByCountPhoneAndAction(t *testing.T) {
 // as ever, and uses up no count.
 func TestFaultsLeaveBadRequestsAlone(t *testing.T) {
 	t.Parallel()
-	e, _ := newTest(t, Options{Faults: mustFaults(t, "code=InternalError,count=1")})
+	e, _ := newTest(t, Options{Faults: []string{"code=InternalError,count=1"}})
 	assert.Equal(t, codeNumberIllegal, do(t, e, gateway.ActionSendSms, sending("PhoneNumbers", "1")).Code)
 	r := signed(e, gateway.ActionSendSms, sending())
 	r.URL.RawQuery = "More=1"
@@ -111,7 +109,7 @@ func TestFaultsLeaveBadRequestsAlone(t *testing.T) {
 
 func TestFaultsByShare(t *testing.T) {
 	t.Parallel()
-	e, _ := newTest(t, Options{Faults: mustFaults(t, "code=InternalError,share=0.25")})
+	e, _ := newTest(t, Options{Faults: []string{"code=InternalError,share=0.25"}})
 	for range 1000 {
 		do(t, e, gateway.ActionSendSms, sending())
 	}
@@ -120,7 +118,7 @@ func TestFaultsByShare(t *testing.T) {
 
 func TestFirstMatchingFaultFires(t *testing.T) {
 	t.Parallel()
-	e, _ := newTest(t, Options{Faults: mustFaults(t, "code=A,count=1", "code=B,count=1", "code=C,count=1")})
+	e, _ := newTest(t, Options{Faults: []string{"code=A,count=1", "code=B,count=1", "code=C,count=1"}})
 	for _, want := range []string{"A", "B", "C", "OK"} {
 		assert.Equal(t, want, do(t, e, gateway.ActionSendSms, sending()).Code)
 	}
@@ -132,9 +130,8 @@ func TestFirstMatchingFaultFires(t *testing.T) {
 
 func TestUndeliveredAndLagFaults(t *testing.T) {
 	t.Parallel()
-	e, c := newTest(t, Options{LookupLag: time.Minute, Faults: mustFaults(t,
-		"undelivered,count=1", "undelivered,err=USER_REJECT,count=1", "lag=1s,count=1",
-		"accept_code=InternalError,err=IS_CLOSE,lag=2s,count=1")})
+	e, c := newTest(t, Options{LookupLag: time.Minute, Faults: []string{"undelivered,count=1", "undelivered,err=USER_REJECT,count=1", "lag=1s,count=1",
+		"accept_code=InternalError,err=IS_CLOSE,lag=2s,count=1"}})
 	for _, out := range []string{"a", "b", "c"} {
 		mustSend(t, e, "OutId", out)
 	}
@@ -158,12 +155,11 @@ func TestUndeliveredAndLagFaults(t *testing.T) {
 
 func TestSetFaultsChecks(t *testing.T) {
 	t.Parallel()
-	e, _ := newTest(t, Options{Faults: mustFaults(t, "code=A")})
-	assert.ErrorContains(t, e.SetFaults([]fault.Fault{{Kind: fault.KindDrop}, {Kind: "snow"}}), "fault 2: fault: the kind")
+	e, _ := newTest(t, Options{Faults: []string{"code=A"}})
+	assert.ErrorContains(t, e.SetFaults([]byte("drop\nsnow")), "line 2: fault: the kind")
 	assert.Equal(t, "A", do(t, e, gateway.ActionSendSms, sending()).Code, "the old ones stay")
-	faults := mustFaults(t, "code=B")
-	require.NoError(t, e.SetFaults(faults))
-	faults[0].Code = "C"
-	assert.Equal(t, "B", do(t, e, gateway.ActionSendSms, sending()).Code, "the caller's slice is the caller's")
-	assert.PanicsWithValue(t, "emulator: fault 1: "+fault.Fault{}.Validate().Error(), func() { New(Options{Faults: []fault.Fault{{Kind: "snow"}}}) })
+	require.NoError(t, e.SetFaults([]byte("code=B")))
+	assert.Equal(t, "B", do(t, e, gateway.ActionSendSms, sending()).Code)
+	_, err := New(Options{Faults: []string{"snow"}})
+	require.ErrorContains(t, err, "fault: the kind")
 }

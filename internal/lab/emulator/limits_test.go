@@ -103,8 +103,7 @@ func TestLimitsOff(t *testing.T) {
 // permit, what it accepts does.
 func TestUnacceptedMessagesDoNotCount(t *testing.T) {
 	t.Parallel()
-	e, _ := newTest(t, Options{Limits: true, Faults: mustFaults(t,
-		"code=isp.SYSTEM_ERROR,count=2", "accept_code=InternalError")})
+	e, _ := newTest(t, Options{Limits: true, Faults: []string{"code=isp.SYSTEM_ERROR,count=2", "accept_code=InternalError"}})
 	for _, want := range []string{"isp.SYSTEM_ERROR", "isp.SYSTEM_ERROR", "InternalError", codeLimited, codeLimited} {
 		assert.Equal(t, want, do(t, e, gateway.ActionSendSms, sending()).Code)
 	}

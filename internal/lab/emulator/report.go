@@ -20,8 +20,6 @@ const (
 	reportTimeout = 700 * time.Millisecond
 	// maxReportBatch is how many reports one push holds at most.
 	maxReportBatch = 100
-	// reportPushes is how many pushes may be in progress at once.
-	reportPushes = 4
 )
 
 // report is one element of a push, as the service writes it.
@@ -49,7 +47,8 @@ func (m *message) report() report {
 // secret, nor a report.
 type post func(ctx context.Context, reports []report) error
 
-// pusher pushes delivery reports, each until it is answered or given up.
+// pusher pushes delivery reports, each until it is answered or given up. It makes
+// one push at a time; what is due meanwhile gathers into the next.
 type pusher struct {
 	post  post
 	waits []time.Duration
@@ -58,7 +57,6 @@ type pusher struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	work   sync.WaitGroup
-	slots  chan struct{} // one for each push in progress
 	wake   chan struct{} // holds one word: something is waiting
 
 	mu      sync.Mutex
@@ -75,10 +73,7 @@ type dueReport struct {
 }
 
 func newPusher(post post, waits []time.Duration, log *slog.Logger) *pusher {
-	p := &pusher{
-		post: post, waits: waits, log: log,
-		slots: make(chan struct{}, reportPushes), wake: make(chan struct{}, 1),
-	}
+	p := &pusher{post: post, waits: waits, log: log, wake: make(chan struct{}, 1)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.work.Go(p.run)
 	return p
@@ -101,45 +96,28 @@ func (p *pusher) add(r dueReport) {
 	}
 }
 
-// run hands out batches until the pusher is closed. It takes a slot first, so
-// that reports gather into one batch while every slot is taken.
+// run pushes what is due until the pusher is closed.
 func (p *pusher) run() {
 	for {
-		select {
-		case p.slots <- struct{}{}:
-		case <-p.ctx.Done():
-			return
-		}
-		batch, resets := p.nextBatch()
-		if batch == nil {
-			return
-		}
-		p.work.Go(func() {
-			reports := make([]report, len(batch))
-			for i, r := range batch {
-				reports[i] = r.message.report()
-			}
-			err := p.post(p.ctx, reports)
-			<-p.slots
-			p.settle(batch, resets, err)
-		})
-	}
-}
-
-// nextBatch waits for reports that are due. It returns none where the pusher is
-// closed.
-func (p *pusher) nextBatch() (batch []dueReport, resets int) {
-	for {
 		batch, resets, wait := p.takeDue(time.Now())
-		if batch != nil {
-			return batch, resets
+		if batch == nil {
+			select {
+			case <-p.wake:
+			case <-wait:
+			case <-p.ctx.Done():
+				return
+			}
+			continue
 		}
-		select {
-		case <-p.wake:
-		case <-wait:
-		case <-p.ctx.Done():
-			return nil, 0
+		reports := make([]report, len(batch))
+		for i, r := range batch {
+			reports[i] = r.message.report()
 		}
+		err := p.post(p.ctx, reports)
+		if p.ctx.Err() != nil {
+			return
+		}
+		p.settle(batch, resets, err)
 	}
 }
 
@@ -167,7 +145,7 @@ func (p *pusher) settle(batch []dueReport, resets int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.ctx.Err() != nil, resets != p.resets:
+	case resets != p.resets:
 		return
 	case err == nil:
 		p.counts.Delivered += int64(len(batch))

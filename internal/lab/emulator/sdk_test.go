@@ -185,7 +185,7 @@ func TestSDKSeesFaults(t *testing.T) {
 	} {
 		t.Run(spec, func(t *testing.T) {
 			t.Parallel()
-			sdk, _ := newSDK(t, Options{Faults: mustFaults(t, spec)}, defaultKey())
+			sdk, _ := newSDK(t, Options{Faults: []string{spec}}, defaultKey())
 			resp, err := sdk.SendSmsWithOptions(sdkSend("req-1"), &util.RuntimeOptions{})
 			check(t, resp, err)
 		})

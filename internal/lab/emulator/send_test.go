@@ -177,7 +177,7 @@ func TestSendBatchSms(t *testing.T) {
 		}
 	}
 	e, _ := newTest(t, Options{
-		SignNames: []string{"阿里云"}, Faults: mustFaults(t, "accept_drop,action=SendBatchSms,phone=85268326366"),
+		SignNames: []string{"阿里云"}, Faults: []string{"accept_drop,action=SendBatchSms,phone=85268326366"},
 	})
 	assert.Equal(t, codeSignUnknown, do(t, e, gateway.ActionSendBatchSms, batch()).Code, "each signature is checked")
 	assert.Panics(t, func() { do(t, e, gateway.ActionSendBatchSms, batch("SignNameJson", `["阿里云","阿里云"]`)) }, "it is dropped")

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/number"
 )
@@ -76,7 +77,6 @@ type store struct {
 	keep    time.Duration // 0: for ever
 	swept   time.Time
 	byPhone map[string][]*message
-	names   map[string]string
 	lastBiz int64
 }
 
@@ -92,7 +92,6 @@ func newStore(now time.Time, keep time.Duration) *store {
 func (s *store) reset() {
 	s.all, s.dropped, s.swept = nil, 0, time.Time{}
 	s.byPhone = map[string][]*message{}
-	s.names = map[string]string{}
 }
 
 // nextBizID returns an id in the service's form.
@@ -108,20 +107,11 @@ func (s *store) add(m *message) {
 	m.number.Key = strings.Clone(m.number.Key)
 	m.outID = strings.Clone(m.outID)
 	m.param = strings.Clone(m.param)
-	m.template = s.name(m.template)
-	m.sign = s.name(m.sign)
+	m.template = unique.Make(m.template).Value()
+	m.sign = unique.Make(m.sign).Value()
 	s.sweep(m.at)
 	s.all = append(s.all, m)
 	s.byPhone[m.number.Key] = append(s.byPhone[m.number.Key], m)
-}
-
-func (s *store) name(name string) string {
-	if known, ok := s.names[name]; ok {
-		return known
-	}
-	name = strings.Clone(name)
-	s.names[name] = name
-	return name
 }
 
 // sweepEvery is how often messages are looked at that might be dropped.

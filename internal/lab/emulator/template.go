@@ -31,13 +31,6 @@ type template struct {
 	variables []string // nil for any
 }
 
-// CheckTemplate reports the rule that a specification of a template breaks; see
-// [Options.Templates].
-func CheckTemplate(spec string) error {
-	_, err := readTemplate(spec)
-	return err
-}
-
 // readTemplate reads CODE, CODE:variable:variable, and both with =KIND behind.
 func readTemplate(spec string) (t template, err error) {
 	names, kind, given := strings.Cut(spec, "=")

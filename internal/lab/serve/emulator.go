@@ -47,31 +47,17 @@ func (c *Cmd) Run(e *command.Env) error {
 	if c.Latency < 0 || c.LookupLag < 0 || c.MaxQPS < 0 {
 		return command.Usagef("worker emulator: --latency, --lookup-lag and --max-qps must not be negative")
 	}
-	faults := make([]fault.Fault, len(c.Fault))
-	for i, spec := range c.Fault {
-		var err error
-		if faults[i], err = fault.Parse(spec); err != nil {
-			return command.Usagef("worker emulator: --fault: %w", err)
-		}
-	}
-	for _, spec := range c.Template {
-		if err := emulator.CheckTemplate(spec); err != nil {
-			return command.Usagef("worker emulator: --template: %w", err)
-		}
-	}
-	for _, spec := range c.Filing {
-		if err := emulator.CheckFiling(spec); err != nil {
-			return command.Usagef("worker emulator: --filing: %w", err)
-		}
-	}
-	em := emulator.New(emulator.Options{
+	em, err := emulator.New(emulator.Options{
 		AccessKeyID: c.AccessKeyID, AccessKeySecret: c.AccessKeySecret,
-		Latency: c.Latency, Limits: c.Limits, MaxQPS: c.MaxQPS, Faults: faults,
+		Latency: c.Latency, Limits: c.Limits, MaxQPS: c.MaxQPS, Faults: c.Fault,
 		SignNames: c.SignName, Filings: c.Filing, Templates: c.Template,
 		LookupLag: c.LookupLag, Keep: c.Keep, ReportURL: c.ReportURL,
 		Now:    func() time.Time { return time.Now().Add(c.ClockOffset) },
 		Logger: slog.New(slog.NewTextHandler(e.Stderr, nil)),
 	})
+	if err != nil {
+		return command.Usagef("worker emulator: --%w", err) // it begins with the option
+	}
 	defer em.Close()
 
 	listener, err := (&net.ListenConfig{}).Listen(e.Stop, "tcp", c.Listen)
@@ -79,14 +65,14 @@ func (c *Cmd) Run(e *command.Env) error {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	show.Say(e.Stderr, "listening on http://%s", listener.Addr())
-	return Serve(e.Stop, em, listener)
+	return serve(e.Stop, em, listener)
 }
 
 // closeTimeout bounds how long the requests in progress may take at the end.
 const closeTimeout = 5 * time.Second
 
-// Serve serves until ctx ends, then lets the requests in progress go.
-func Serve(ctx context.Context, em *emulator.Emulator, listener net.Listener) error {
+// serve serves until ctx ends, then lets the requests in progress go.
+func serve(ctx context.Context, em *emulator.Emulator, listener net.Listener) error {
 	server := &http.Server{Handler: em, ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()

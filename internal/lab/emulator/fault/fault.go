@@ -2,12 +2,9 @@
 package fault
 
 import (
-	"cmp"
 	_ "embed" // the help
 	"slices"
 	"time"
-
-	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
 )
 
 // Kind is what a fault does.
@@ -38,8 +35,9 @@ var (
 	harmless = []Kind{KindSlow, KindLatency, KindLag, KindUndelivered}
 )
 
-// Fault is one way to misbehave, and when to.
+// Fault is one way to misbehave, and when to. [Parse] makes it.
 type Fault struct {
+	Spec string
 	Kind Kind
 	// Accept makes a kind that would leave the message unaccepted accept it.
 	Accept bool
@@ -48,38 +46,23 @@ type Fault struct {
 	Code    string
 	Status  int
 	Message string
-	// Count is how often it fires; 0 is without end.
-	Count int
-	// Share is the part of the matching requests that it meets, above 0 and at
-	// most 1; 0 is all of them.
-	Share float64
-	// Phone restricts it to one number, however that is written.
-	Phone string
-	// Action is the action that it meets; empty is SendSms.
-	Action string
 	// Err is the carrier's report code of the message that was accepted.
 	Err string
 	// Duration is how long [KindSlow] takes; 0 is 5 seconds.
 	Duration time.Duration
-	// Latency replaces the emulator's own latency.
-	Latency time.Duration
-	// Lag replaces the emulator's own time until look-ups find the message.
-	Lag time.Duration
+	// Latency replaces the emulator's own latency, Lag its time until look-ups find
+	// the message.
+	Latency, Lag time.Duration
+
+	action string
+	phone  string  // the number's key; empty is any
+	share  float64 // of the matching requests; 0 is all
+	count  int     // 0 is without end
+	fired  int
 }
 
 // Accepts reports whether a message that meets the fault is accepted.
-func (f Fault) Accepts() bool { return f.Accept || !slices.Contains(refusing, f.Kind) }
-
-// action is the action that the fault meets.
-func (f Fault) action() string { return cmp.Or(f.Action, gateway.ActionSendSms) }
-
-// String returns the SPEC with the phone masked, for logs.
-func (f Fault) String() string {
-	if f.Phone != "" {
-		f.Phone = "****"
-	}
-	return f.Spec()
-}
+func (f *Fault) Accepts() bool { return f.Accept || !slices.Contains(refusing, f.Kind) }
 
 // Help describes the SPEC of a fault for a command's help.
 //

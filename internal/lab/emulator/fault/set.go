@@ -2,6 +2,7 @@ package fault
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,52 +17,29 @@ import (
 // at each of them.
 const maxFaults = 1000
 
-// Set picks the fault that meets a request. It must not be used concurrently.
-type Set []*armed
-
-// armed is a fault that waits for its request.
-type armed struct {
-	Fault
-	phone string // the number's key
-	fired int
-}
-
-// NewSet checks faults and arms them.
-func NewSet(faults []Fault) (Set, error) {
-	if len(faults) > maxFaults {
-		return nil, fmt.Errorf("at most %d faults, not %d", maxFaults, len(faults))
-	}
-	set := make(Set, 0, len(faults))
-	for i, f := range faults {
-		if err := f.Validate(); err != nil {
-			return nil, fmt.Errorf("fault %d: %w", i+1, err)
-		}
-		n, _ := number.Parse(f.Phone)
-		set = append(set, &armed{Fault: f, phone: n.Key})
-	}
-	return set, nil
-}
-
-func (a *armed) gone() bool { return a.Count > 0 && a.fired >= a.Count }
+// Set is the faults that wait for their requests. It must not be used concurrently.
+type Set []*Fault
 
 // Pick returns the first fault that meets a request to these numbers, and counts
 // it as fired. limited says that the limits refuse the message: then no fault
 // that accepts it fires. dice gives a number from 0 up to 1.
 func (s Set) Pick(action string, numbers []number.Number, limited bool, dice func() float64) *Fault {
-	for _, a := range s {
+	for _, f := range s {
 		switch {
-		case a.gone(),
-			action != a.action(),
-			limited && a.Accepts(),
-			a.phone != "" && !slices.ContainsFunc(numbers, func(n number.Number) bool { return n.Key == a.phone }),
-			a.Share > 0 && dice() >= a.Share:
+		case f.gone(),
+			action != f.action,
+			limited && f.Accepts(),
+			f.phone != "" && !slices.ContainsFunc(numbers, func(n number.Number) bool { return n.Key == f.phone }),
+			f.share > 0 && dice() >= f.share:
 			continue
 		}
-		a.fired++
-		return &a.Fault
+		f.fired++
+		return f
 	}
 	return nil
 }
+
+func (f *Fault) gone() bool { return f.count > 0 && f.fired >= f.count }
 
 // Listed is a fault as GET /_/faults shows it.
 type Listed struct {
@@ -74,89 +52,98 @@ type Listed struct {
 // List shows the faults in their order.
 func (s Set) List() []Listed {
 	listed := make([]Listed, 0, len(s))
-	for _, a := range s {
-		listed = append(listed, Listed{Spec: a.Spec(), Fired: a.fired, Gone: a.gone()})
+	for _, f := range s {
+		listed = append(listed, Listed{Spec: f.Spec, Fired: f.fired, Gone: f.gone()})
 	}
 	return listed
 }
 
 // Decode reads the body of POST /_/faults: JSON, or one SPEC a line. Its error
 // names the line or element and the rule.
-func Decode(body []byte) ([]Fault, error) {
-	text := strings.TrimSpace(string(body))
-	if text != "" && (strings.ContainsAny(text[:1], `[{`) || json.Valid([]byte(text))) {
-		return decodeJSON([]byte(text))
+func Decode(body []byte) (Set, error) {
+	specs, where, err := split(bytes.TrimSpace(body))
+	if err != nil {
+		return nil, err
 	}
-	var faults []Fault
-	line := 0
-	for spec := range strings.SplitSeq(text, "\n") {
-		line++
-		if spec = strings.TrimSpace(spec); spec == "" {
+	var set Set
+	for i, spec := range specs {
+		if strings.TrimSpace(spec) == "" && where == "line" {
 			continue
 		}
 		f, err := Parse(spec)
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", line, err)
+			return nil, fmt.Errorf("%s %d: %w", where, i+1, err)
 		}
-		faults = append(faults, f)
+		set = append(set, f)
 	}
-	return faults, nil
+	if len(set) > maxFaults {
+		return nil, fmt.Errorf("at most %d faults, not %d", maxFaults, len(set))
+	}
+	return set, nil
 }
 
-func decodeJSON(data []byte) ([]Fault, error) {
-	if data[0] != '[' {
-		data = slices.Concat([]byte("["), data, []byte("]"))
+// split returns the SPECs of a body, and what each of them is there.
+func split(body []byte) (specs []string, where string, err error) {
+	if !json.Valid(body) {
+		if bytes.HasPrefix(body, []byte("[")) || bytes.HasPrefix(body, []byte("{")) {
+			return nil, "", errors.New("must be one JSON value, or text with one SPEC a line")
+		}
+		return strings.Split(string(body), "\n"), "line", nil
 	}
-	var elements []any
-	decoder := json.NewDecoder(bytes.NewReader(data))
+	var value any
+	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber() // so that a number keeps its text
-	if !json.Valid(data) || decoder.Decode(&elements) != nil {
-		return nil, errors.New("must be one JSON value, or text with one SPEC a line")
+	if err := decoder.Decode(&value); err != nil {
+		return nil, "", err // it is valid
 	}
-	var faults []Fault
+	elements, ok := value.([]any)
+	if !ok {
+		elements = []any{value}
+	}
 	for i, element := range elements {
-		f, err := decodeElement(element)
+		spec, err := specOf(element)
 		if err != nil {
-			return nil, fmt.Errorf("fault %d: %w", i+1, err)
+			return nil, "", fmt.Errorf("fault %d: %w", i+1, err)
 		}
-		faults = append(faults, f)
+		specs = append(specs, spec)
 	}
-	return faults, nil
+	return specs, "fault", nil
 }
 
-// decodeElement reads a SPEC in a string, or an object of a SPEC's items.
-func decodeElement(element any) (Fault, error) {
+// specOf returns the SPEC of a JSON value: a text, or an object of its items.
+func specOf(element any) (string, error) {
 	members, isObject := element.(map[string]any)
 	if spec, isText := element.(string); isText {
-		members, isObject = map[string]any{"spec": spec}, true
+		return spec, nil
 	}
 	if !isObject {
-		return Fault{}, errors.New("must be an object, or a SPEC in a string")
+		return "", errors.New("must be an object, or a SPEC in a string")
 	}
 	// What GET /_/faults shows can be set again as it is.
 	delete(members, "fired")
 	delete(members, "gone")
 	items := []string{""}
 	for _, key := range slices.Sorted(maps.Keys(members)) {
-		var text string
-		switch value := members[key].(type) {
-		case string:
-			text = value
-		case json.Number:
-			text = value.String()
+		switch members[key].(type) {
+		case string, json.Number:
 		default:
-			return Fault{}, errors.New("fault: every value must be a string or a number")
+			return "", errors.New("fault: every value must be a string or a number")
 		}
+		text := fmt.Sprint(members[key])
 		switch {
 		case key == "spec" && len(members) > 1:
-			return Fault{}, errors.New("fault: spec goes with no other option")
+			return "", errors.New("fault: spec goes with no other option")
 		case key == "spec":
-			return Parse(text)
+			return text, nil
 		case key == "kind":
 			items[0] = text
 		default:
 			items = append(items, key+"="+text)
 		}
 	}
-	return build(items)
+	var b strings.Builder
+	w := csv.NewWriter(&b)
+	_ = w.Write(items) // a strings.Builder takes everything
+	w.Flush()
+	return b.String(), nil
 }
