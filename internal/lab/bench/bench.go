@@ -2,7 +2,7 @@
 // on what became of each, and holds them against what the emulated Aliyun
 // accepted.
 //
-// A run may last for days. Of a job that is done a few bits are kept, and
+// A run may last for days. Of a job that is done a byte is kept, and
 // latencies go into histograms of a fixed size.
 package bench
 

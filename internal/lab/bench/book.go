@@ -1,9 +1,7 @@
 package bench
 
 import (
-	"encoding/json"
 	"maps"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -11,27 +9,48 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// Book says of each job whether it was published and what became of it. It is
-// safe for concurrent use.
+// Book says of each job of a run whether it was published, what became of it and
+// whether the emulator accepted it. It is safe for concurrent use.
 type Book struct {
+	Requests
 	began time.Time
 
-	mu        sync.Mutex
+	mu    sync.Mutex
+	jobs  []jobState            // a byte for each
+	open  map[int]time.Duration // when each job was published that is not final
+	final int
+	audit Audit
+
 	published int
-	final     int
 	statuses  map[passcode.Status]int
-	// open holds when each job was published that is not final.
-	open map[int]time.Duration
-	// done are the jobs that are final, sent those of them that were sent, and
-	// perhaps those of which nobody knows.
-	done, sent, perhaps bits
-	total               histogram
-	recent              histogram
+	total     histogram
+	recent    histogram
 }
 
+// jobState is what is known of one job.
+type jobState uint8
+
+const (
+	jobPublished jobState = 1 << iota
+	jobFinal
+	jobSent
+	jobUnknown // nobody knows whether it was sent
+	jobAccepted
+)
+
 // NewBook returns an empty book of a run that begins now.
-func NewBook(began time.Time) *Book {
-	return &Book{began: began, statuses: map[passcode.Status]int{}, open: map[int]time.Duration{}}
+func NewBook(r Requests, began time.Time) *Book {
+	return &Book{Requests: r, began: began, statuses: map[passcode.Status]int{}, open: map[int]time.Duration{}}
+}
+
+// add notes something of a job, and reports whether it is news.
+func (b *Book) add(i int, state jobState) bool {
+	if missing := i + 1 - len(b.jobs); missing > 0 {
+		b.jobs = append(b.jobs, make([]jobState, missing)...)
+	}
+	known := b.jobs[i]&state == state
+	b.jobs[i] |= state
+	return !known
 }
 
 // Publishing notes that a job is being published. at is when it should have
@@ -40,6 +59,7 @@ func (b *Book) Publishing(i int, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.published++
+	b.add(i, jobPublished)
 	b.open[i] = at.Sub(b.began)
 }
 
@@ -49,6 +69,7 @@ func (b *Book) NotPublished(i int) {
 	defer b.mu.Unlock()
 	if _, open := b.open[i]; open {
 		delete(b.open, i)
+		b.jobs[i] &^= jobPublished
 		b.published--
 	}
 }
@@ -63,14 +84,14 @@ func (b *Book) Ended(i int, status passcode.Status, at time.Time) bool {
 		return false
 	}
 	delete(b.open, i)
-	b.done.set(i)
+	b.add(i, jobFinal)
 	b.final++
 	b.statuses[status]++
 	switch status {
 	case passcode.StatusSent, passcode.StatusDelivered, passcode.StatusUndelivered:
-		b.sent.set(i)
+		b.add(i, jobSent)
 	case passcode.StatusUnknown:
-		b.perhaps.set(i)
+		b.add(i, jobUnknown)
 	}
 	latency := at.Sub(b.began) - published
 	b.total.add(latency)
@@ -121,68 +142,58 @@ func (b *Book) progress(l Latency) Progress {
 	return Progress{Published: b.published, Final: b.final, Statuses: maps.Clone(b.statuses), Latency: l}
 }
 
-// resolution is by how much one bucket's upper bound exceeds the one's before:
-// a percentile is at most so much too high.
-const resolution = 1.02
-
-// buckets reach from 10 µs, which is less than any job takes, to days.
-const (
-	firstBucket = 10 * time.Microsecond
-	buckets     = 1200
-)
-
-// histogram counts latencies, whatever their number, in a fixed space.
-type histogram struct {
-	counts [buckets]int64
-	count  int64
-	max    time.Duration
+// Audit holds what the emulator accepted against the book.
+type Audit struct {
+	// Accepted is how many messages the emulator accepted.
+	Accepted int `json:"accepted"`
+	// Doubled is how many of them were one too many for their request.
+	Doubled int `json:"doubled"`
+	// Lost is how many jobs were published and have no final result.
+	Lost int `json:"lost"`
+	// NotAccepted is how many requests ended as sent without a message that the
+	// emulator accepted.
+	NotAccepted int `json:"not_accepted"`
+	// Denied is how many requests ended otherwise than as sent although the
+	// emulator accepted a message.
+	Denied int `json:"denied"`
+	// Strange is how many messages belong to no job of the run.
+	Strange int `json:"strange"`
 }
 
-func (h *histogram) add(d time.Duration) {
-	i := 0
-	if d > firstBucket {
-		i = int(math.Ceil(math.Log(float64(d)/float64(firstBucket)) / math.Log(resolution)))
+// Accepted notes a message that the emulator accepted, by the request id that it bears.
+func (b *Book) Accepted(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.audit.Accepted++
+	i, ours := b.Index(id)
+	switch {
+	case !ours:
+		b.audit.Strange++
+	case !b.add(i, jobAccepted):
+		b.audit.Doubled++
 	}
-	h.counts[min(i, buckets-1)]++
-	h.count++
-	h.max = max(h.max, d)
 }
 
-// quantile is the latency that a share q of all did not exceed; 0 where there
-// were none.
-func (h *histogram) quantile(q float64) time.Duration {
-	rank := int64(math.Ceil(q * float64(h.count)))
-	var seen int64
-	for i, n := range h.counts {
-		seen += n
-		if n > 0 && seen >= rank {
-			bound := time.Duration(float64(firstBucket) * math.Pow(resolution, float64(i)))
-			return min(bound, h.max)
+// Audit compares, when nothing is in progress any more.
+func (b *Book) Audit() Audit {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	audit := b.audit
+	audit.Lost = len(b.open)
+	for _, s := range b.jobs {
+		switch {
+		case s&jobSent != 0 && s&jobAccepted == 0:
+			audit.NotAccepted++
+		case s&jobAccepted != 0 && s&jobFinal != 0 && s&(jobSent|jobUnknown) == 0:
+			audit.Denied++
+		case s&jobAccepted != 0 && s&jobPublished == 0:
+			audit.Strange++
 		}
 	}
-	return 0
+	return audit
 }
 
-// Latency is how long jobs took from their publication, or the moment at which
-// they should have been published, to the news of their final result.
-type Latency struct {
-	P50 time.Duration
-	P95 time.Duration
-	P99 time.Duration
-	Max time.Duration
-}
-
-// MarshalJSON writes seconds, to a tenth of a millisecond.
-func (l Latency) MarshalJSON() ([]byte, error) {
-	seconds := func(d time.Duration) float64 { return d.Round(100 * time.Microsecond).Seconds() }
-	return json.Marshal(struct {
-		P50 float64 `json:"p50"`
-		P95 float64 `json:"p95"`
-		P99 float64 `json:"p99"`
-		Max float64 `json:"max"`
-	}{seconds(l.P50), seconds(l.P95), seconds(l.P99), seconds(l.Max)})
-}
-
-func (h *histogram) latency() Latency {
-	return Latency{P50: h.quantile(.50), P95: h.quantile(.95), P99: h.quantile(.99), Max: h.max}
+// Clean reports whether every job is final, and everything sent exactly once.
+func (a Audit) Clean() bool {
+	return a.Doubled+a.Lost+a.NotAccepted+a.Denied+a.Strange == 0
 }

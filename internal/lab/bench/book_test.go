@@ -15,7 +15,7 @@ func after(d time.Duration) time.Time { return began.Add(d) }
 
 func TestBookFollowsEachJob(t *testing.T) {
 	t.Parallel()
-	b := NewBook(began)
+	b := NewBook(Requests{}, began)
 	for i := range 4 {
 		b.Publishing(i, after(time.Duration(i)*time.Second))
 	}
@@ -38,17 +38,46 @@ func TestBookFollowsEachJob(t *testing.T) {
 	assert.Equal(t, 2*time.Second, b.Total().Latency.Max)
 }
 
-func TestBitsKeepEachIndexOnce(t *testing.T) {
+func TestAudit(t *testing.T) {
 	t.Parallel()
-	var b bits
-	assert.False(t, b.has(1_000_000))
-	for _, i := range []int{0, 63, 64, 1_000_000} {
-		assert.True(t, b.set(i))
-		assert.False(t, b.set(i))
-		assert.True(t, b.has(i))
-		assert.False(t, b.has(i+1))
+	r := Requests{Run: "t3st"}
+	sent, expired, unknown := passcode.StatusSent, passcode.StatusExpired, passcode.StatusUnknown
+	rows := []struct {
+		name     string
+		ends     []passcode.Status // of the jobs from 0 on; "" is not final
+		accepted []string
+		want     Audit
+	}{
+		{"nothing", nil, nil, Audit{}},
+		{"each sent once", []passcode.Status{sent, sent}, []string{r.ID(1), r.ID(0)}, Audit{Accepted: 2}},
+		{"expired, and not accepted", []passcode.Status{expired}, nil, Audit{}},
+		{"sent twice", []passcode.Status{sent}, []string{r.ID(0), r.ID(0), r.ID(0)}, Audit{Accepted: 3, Doubled: 2}},
+		{"no end", []passcode.Status{sent, ""}, []string{r.ID(0)}, Audit{Accepted: 1, Lost: 1}},
+		{"no end, but accepted", []passcode.Status{""}, []string{r.ID(0)}, Audit{Accepted: 1, Lost: 1}},
+		{"sent, says the worker alone", []passcode.Status{sent, sent}, []string{r.ID(0)}, Audit{Accepted: 1, NotAccepted: 1}},
+		{"expired, says the worker alone", []passcode.Status{expired}, []string{r.ID(0)}, Audit{Accepted: 1, Denied: 1}},
+		{"unknown may be either", []passcode.Status{unknown, unknown}, []string{r.ID(0)}, Audit{Accepted: 1}},
+		{"somebody else's", nil, []string{"other"}, Audit{Accepted: 1, Strange: 1}},
+		{"a job that was never published", nil, []string{r.ID(70)}, Audit{Accepted: 1, Strange: 1}},
 	}
-	assert.LessOrEqual(t, len(b.words)*8, 125_008+8, "a million jobs take 125 KB")
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			b := NewBook(r, began)
+			for i, status := range row.ends {
+				b.Publishing(i, began)
+				if status != "" {
+					b.Ended(i, status, began)
+				}
+			}
+			for _, id := range row.accepted {
+				b.Accepted(id)
+			}
+			got := b.Audit()
+			assert.Equal(t, row.want, got)
+			assert.Equal(t, got == Audit{Accepted: got.Accepted}, got.Clean())
+		})
+	}
 }
 
 // TestQuantiles are right to within two percent, whatever the latencies are.

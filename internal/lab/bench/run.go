@@ -49,15 +49,15 @@ type run struct {
 	workers []*system.Worker
 	screen  *screen
 
-	requests Requests
-	book     *Book
-	began    time.Time
-	trend    Trend
-	audit    *Auditor
-	audited  time.Time // when what the emulator accepted was last read
+	book    *Book
+	began   time.Time
+	trend   Trend
+	audited int       // how many messages of the emulator were read
+	readAt  time.Time // and when
 	// first is what the processes had used when the run began.
 	first, last Sample
-	moved       time.Time // when a job last became final, or none was in progress
+	nextLook    time.Duration // after the run began
+	moved       time.Time     // when a job last became final, or none was in progress
 }
 
 // measure drives the system and tells what came of it.
@@ -68,14 +68,13 @@ func (r *run) measure() error {
 		return command.Stopped(r.e.Stop, err)
 	}
 	r.began = time.Now()
-	r.moved, r.audited = r.began, r.began
-	r.requests = Requests{Run: strconv.FormatInt(r.began.Unix(), 36)}
-	r.book, r.audit = NewBook(r.began), NewAuditor(r.requests)
+	r.moved, r.readAt, r.nextLook = r.began, r.began, time.Second
+	r.book = NewBook(Requests{Run: strconv.FormatInt(r.began.Unix(), 36)}, r.began)
 	r.trend.After = min(earlyJobs, r.b.jobs()/10)
 	r.first.Worker, r.first.Emulator, r.first.Rest = r.usage(r.e.Stop)
 	drive, deaf, err := r.drive(Load{
 		Jobs: r.b.jobs(), For: r.b.For, Rate: float64(r.b.Rate), Window: window * r.Settings.Worker.Concurrency * r.b.Workers,
-	}, r.requests, r.book)
+	}, r.book)
 	if err != nil {
 		return err
 	}
@@ -108,11 +107,11 @@ func (r *run) measure() error {
 }
 
 // drive prepares a load, whose results are noted in the book until deaf is called.
-func (r *run) drive(load Load, requests Requests, book *Book) (d *Drive, deaf func(), err error) {
-	load.Publish = func(ctx context.Context, i int) error { return r.publish(ctx, requests.Job(i)) }
+func (r *run) drive(load Load, book *Book) (d *Drive, deaf func(), err error) {
+	load.Publish = func(ctx context.Context, i int) error { return r.publish(ctx, book.Job(i)) }
 	d = NewDrive(load, book)
 	subscription, err := r.NC.Subscribe(r.Settings.Results.Subject+".>", func(msg *nats.Msg) {
-		if noteResult(requests, book, msg.Data) {
+		if noteResult(book, msg.Data) {
 			d.Freed()
 		}
 	})
@@ -126,7 +125,7 @@ func (r *run) drive(load Load, requests Requests, book *Book) (d *Drive, deaf fu
 }
 
 // noteResult notes a result in the book, and reports whether it was news.
-func noteResult(requests Requests, book *Book, data []byte) bool {
+func noteResult(book *Book, data []byte) bool {
 	var result struct {
 		RequestID string          `json:"request_id"`
 		Status    passcode.Status `json:"status"`
@@ -135,7 +134,7 @@ func noteResult(requests Requests, book *Book, data []byte) bool {
 	if json.Unmarshal(data, &result) != nil || !result.Final {
 		return false
 	}
-	i, ours := requests.Index(result.RequestID)
+	i, ours := book.Index(result.RequestID)
 	return ours && book.Ended(i, result.Status, time.Now())
 }
 
@@ -170,8 +169,8 @@ func (r *run) warmUp(n int) error {
 	ctx, cancel := context.WithTimeoutCause(r.e.Stop, warmUpWithin,
 		fmt.Errorf("the warm-up did not end within %s", show.Roughly(warmUpWithin)))
 	defer cancel()
-	book := NewBook(time.Now())
-	drive, deaf, err := r.drive(Load{Jobs: n, Window: n}, Requests{Run: "0", WarmUp: true}, book)
+	book := NewBook(Requests{Run: "0", WarmUp: true}, time.Now())
+	drive, deaf, err := r.drive(Load{Jobs: n, Window: n}, book)
 	if err != nil {
 		return err
 	}
@@ -179,76 +178,72 @@ func (r *run) warmUp(n int) error {
 	if err := drive.Run(ctx); err != nil {
 		return err
 	}
-	if err := r.settle(ctx, book); err != nil {
+	if err := r.wait(ctx, book.Settled); err != nil {
 		return err
 	}
 	return r.Admin.Reset(ctx)
 }
 
-// settle waits until every job is final, as long as every process runs.
-func (r *run) settle(ctx context.Context, book *Book) error {
+// wait waits until it is done, ctx ends, or nothing more can be expected. Once the
+// run has begun it looks at it each second.
+func (r *run) wait(ctx context.Context, done func() bool) error {
 	tick := time.NewTicker(soon)
 	defer tick.Stop()
-	for !book.Settled() {
+	for !done() {
 		select {
 		case <-tick.C:
-			if err := r.Ended(); err != nil {
-				return err
-			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		}
+		if r.book != nil && time.Since(r.began) >= r.nextLook {
+			r.look()
+		}
+		if err := r.Ended(); err != nil {
+			return err
+		}
+		if r.book != nil && time.Since(r.moved) > stillAfter {
+			return fmt.Errorf("no job became final for %s", stillAfter)
 		}
 	}
 	return nil
 }
 
-// watch looks at the run until everything is published and final, somebody stops
-// it, or nothing more can be expected. It returns why the run broke off, nil where
-// it did not.
+// watch waits until everything is published and final, or somebody stops it. It
+// returns why the run broke off, nil where it did not.
 func (r *run) watch(published <-chan error) error {
-	tick, quick := time.NewTicker(time.Second), time.NewTicker(soon)
-	defer tick.Stop()
-	defer quick.Stop()
-	defer r.look() // a run may be shorter than a tick
+	defer r.look() // a run may be shorter than a second
+	var failure error
 	over := false
-	for {
+	err := r.wait(r.e.Force, func() bool {
 		select {
-		case err := <-published: // also where the run was stopped
-			if err != nil {
-				return err
-			}
+		case failure = <-published: // also where the run was stopped
 			over = true
-		case <-quick.C:
-			if over && (r.book.Settled() || r.e.Stop.Err() != nil) {
-				return nil
-			}
-		case <-tick.C:
-			r.look()
-			if err := r.Ended(); err != nil {
-				return err
-			}
-			if time.Since(r.moved) > stillAfter {
-				return fmt.Errorf("no job became final for %s", stillAfter)
-			}
+		default:
 		}
+		return failure != nil || over && (r.book.Settled() || r.e.Stop.Err() != nil)
+	})
+	if failure != nil {
+		return failure
 	}
+	return err
 }
 
 // look takes a sample.
 func (r *run) look() {
 	ctx, cancel := context.WithTimeout(r.e.Force, time.Second)
 	defer cancel()
+	r.nextLook = time.Since(r.began).Truncate(time.Second) + time.Second
 	s := r.sample(ctx, r.book.Progress(), r.last)
 	if s.Final > r.last.Final || s.Final == s.Published {
 		r.moved = time.Now()
 	}
 	r.screen.sample(s, r.last)
 	r.last = s
-	if time.Since(r.audited) >= auditEvery {
+	if time.Since(r.readAt) >= auditEvery {
 		reading, cancel := context.WithTimeout(r.e.Force, auditEvery)
 		defer cancel()
 		_ = r.readAccepted(reading) // what is not read now is read the next time
-		r.audited = time.Now()
+		r.readAt = time.Now()
 	}
 }
 
@@ -283,7 +278,10 @@ func (r *run) usage(ctx context.Context) (workers, emulator, rest Usage) {
 
 // readAccepted reads what the emulator accepted since it was last read.
 func (r *run) readAccepted(ctx context.Context) error {
-	return r.Admin.Each(ctx, r.audit.Accepted(), func(s emulator.Sent) { r.audit.Add(s.OutID) })
+	return r.Admin.Each(ctx, r.audited, func(s emulator.Sent) {
+		r.audited++
+		r.book.Accepted(s.OutID)
+	})
 }
 
 // drain waits for the jobs in progress, where the run was told to stop.
@@ -294,7 +292,7 @@ func (r *run) drain() {
 	r.screen.draining()
 	ctx, cancel := context.WithTimeout(r.e.Force, drainWithin)
 	defer cancel()
-	_ = r.settle(ctx, r.book) // what is not final then, the summary tells
+	_ = r.wait(ctx, r.book.Settled) // what is not final then, the summary tells
 	r.look()
 }
 
@@ -306,12 +304,12 @@ func (r *run) lookUp(ctx context.Context) {
 		return // those jobs count as lost, which is as much as is known
 	}
 	for _, i := range r.book.Open() {
-		entry, err := bucket.Get(ctx, r.requests.ID(i))
+		entry, err := bucket.Get(ctx, r.book.ID(i))
 		if ctx.Err() != nil {
 			return
 		}
 		if err == nil {
-			noteResult(r.requests, r.book, entry.Value())
+			noteResult(r.book, entry.Value())
 		}
 	}
 }
@@ -322,5 +320,5 @@ func (r *run) summary(ctx context.Context) (Summary, error) {
 	if err := r.readAccepted(ctx); err != nil {
 		return Summary{}, err
 	}
-	return summarise(r.first, last, &r.trend, r.audit.Close(r.book)), nil
+	return summarise(r.first, last, &r.trend, r.book.Audit()), nil
 }
