@@ -19,6 +19,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/jobs"
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
 	"github.com/passcode-worker/passcode-worker/internal/lab/system"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -36,9 +37,9 @@ const (
 	// pendingResults bounds how many results wait to be read, in messages and in
 	// bytes. What comes beyond is dropped, and found at the end in the records.
 	pendingResults = 1 << 20
-	// publishes is how often a job is published until the stream has said that it
-	// has it. It drops a repeat by its message id.
-	publishes = 5
+	// publishWithin bounds the tries to publish a job. The stream drops a repeat by
+	// its message id.
+	publishWithin = time.Minute
 )
 
 // run is one measurement. It looks at the system each second and shows it.
@@ -139,16 +140,13 @@ func noteResult(book *Book, data []byte) bool {
 }
 
 // publish has the stream take a job, as a careful producer does.
-func (r *run) publish(ctx context.Context, job passcode.Job) (err error) {
-	for range publishes {
-		bounded, cancel := context.WithTimeoutCause(ctx, command.Patience, fmt.Errorf("no answer within %s", command.Patience))
-		_, err = jobs.Publish(bounded, r.JS, r.Settings.Jobs.Subject, job)
-		cancel()
-		if err == nil || !errors.Is(err, context.DeadlineExceeded) {
-			return err
-		}
-	}
-	return err
+func (r *run) publish(ctx context.Context, job passcode.Job) error {
+	patient := retry.Request
+	patient.Total = publishWithin
+	return patient.Do(ctx, func(ctx context.Context) error {
+		_, err := jobs.Publish(ctx, r.JS, r.Settings.Jobs.Subject, job)
+		return err
+	})
 }
 
 // warmUpJobs is how many jobs warm the workers up: as many as have all of their

@@ -57,56 +57,39 @@ const (
 	DefaultAccessKeySecret = "EmulatorKeySecret"
 )
 
-// Options are an emulator's settings. The zero value serves the default access
-// key, approves every signature and template, and has no limits.
+// Options are an emulator's settings, and the flags of "worker emulator". The zero
+// value serves the default access key, approves every signature and template, and
+// has no limits.
+//
+// With temporary credentials the access key is the temporary one, and any security
+// token will do. A message is accepted before the latency. A template that is
+// given with its variables (SMS_154950909:code) draws the service's refusal of
+// another variable: "Params must be [a-zA-Z0-9] for verification sms".
 type Options struct {
-	// AccessKeyID and AccessKeySecret are the one access key that is known;
-	// where both are empty, the default one. With temporary credentials they are
-	// the temporary key, and any security token will do.
-	AccessKeyID     string
-	AccessKeySecret string
-	// Latency is waited before each answer. A message is accepted before it.
-	Latency time.Duration
-	// Limits turns on the windows for each phone: 1 a minute, 5 an hour and 10 a
-	// day for a signature, 40 a day over all signatures.
-	Limits bool
-	// MaxQPS answers Throttling.User to what exceeds so many sends in one second
-	// of the clock; 0 is no limit.
-	MaxQPS int
-	// SignNames are the approved signatures; empty: any.
-	SignNames []string
-	// Filings are what the carriers have on file about every signature, as
-	// GetSmsSign tells it: CARRIER=STATUS or CARRIER=STATUS:REASON, such as
-	// "unicom=-2:UNBINDING_QUA". A carrier that is not named has filed it.
-	Filings []string
-	// Templates are the codes of the approved templates; empty: any. Behind a
-	// code may stand the variables that the template has, with colons between:
-	// "SMS_154950909:code". Then another variable draws the service's refusal
-	// "Params must be [a-zA-Z0-9] for verification sms"; without them only code
-	// is checked. A template is for verification codes unless its kind stands
-	// behind all that: "SMS_154950909=notification"; the others are promotion and
-	// international.
-	Templates []string
-	// Keep is for how long accepted messages are kept; 0: until [Emulator.Reset].
-	// Look-ups, too, find no message that was dropped.
-	Keep time.Duration
-	// LookupLag is how long QuerySendDetails does not find a message that was
-	// accepted.
-	LookupLag time.Duration
+	AccessKeyID     string        `name:"access-key-id" help:"The one access key that is known (${default_key_id} where left out)." placeholder:"ID"`
+	AccessKeySecret string        `name:"access-key-secret" help:"Its secret (${default_key_secret} where left out)." placeholder:"SECRET"`
+	Latency         time.Duration `help:"How long each answer takes." placeholder:"50ms"`
+	Limits          bool          `help:"Enforce Aliyun's own limits for each phone: 1 a minute, 5 an hour, 10 a day, 40 a day over all signatures."`
+	MaxQPS          int           `name:"max-qps" help:"Throttle what exceeds so many sends a second." placeholder:"N"`
+	Faults          []string      `name:"fault" sep:"none" placeholder:"SPEC" help:"A fault from the start; may be repeated. See below."`
+	SignNames       []string      `name:"sign-name" sep:"none" help:"An approved signature name; any where left out."`
+	Filings         []string      `name:"filing" sep:"none" placeholder:"SPEC" help:"What a carrier has on file about every signature, for GetSmsSign: CARRIER=STATUS or CARRIER=STATUS:REASON, the carrier mobile, unicom or telecom. The status is 3 (filed) where left out, 2 lapsed, 1 filed and awaiting verification, 0 failed, -1 in progress, -2 not filed."`
+	Templates       []string      `name:"template" sep:"none" placeholder:"CODE" help:"An approved template, CODE or CODE:variable:… ; any where left out. One that is not for passcodes has =notification, =promotion or =international behind it."`
+	ClockOffset     time.Duration `name:"clock-offset" help:"How far the clock is ahead of this machine's, in the Date header and where signatures are checked; --clock-offset=-20m is behind." placeholder:"20m"`
+	Keep            time.Duration `help:"Drop messages after so long; left out: never." placeholder:"10m"`
+	LookupLag       time.Duration `name:"lookup-lag" help:"How long look-ups don't find a message." placeholder:"2s"`
+	ReportURL       string        `name:"report-url" help:"Where delivery reports are pushed."`
+
 	// DeliveryLag is how long a message waits for the carrier's report.
-	DeliveryLag time.Duration
-	// ReportURL is where delivery reports are pushed; empty: nowhere.
-	ReportURL string
+	DeliveryLag time.Duration `kong:"-"`
 	// ReportWaits is how long to wait before each repetition of a push that
 	// failed; nil: 1, 5 and 10 minutes, like the service.
-	ReportWaits []time.Duration
+	ReportWaits []time.Duration `kong:"-"`
 	// Now is the clock of signatures, limits, messages and the Date header; nil:
 	// time.Now. Latencies and the pushing of reports go by the real one.
-	Now func() time.Time
-	// Faults are set from the start, each a SPEC; see [fault.Help].
-	Faults []string
+	Now func() time.Time `kong:"-"`
 	// Logger gets neither phone numbers nor passcodes; nil: no log.
-	Logger *slog.Logger
+	Logger *slog.Logger `kong:"-"`
 }
 
 // Emulator is a local Dysmsapi. It is an [http.Handler], safe for concurrent
@@ -141,7 +124,7 @@ func New(opts Options) (*Emulator, error) {
 		opts.AccessKeyID, opts.AccessKeySecret = DefaultAccessKeyID, DefaultAccessKeySecret
 	}
 	if opts.Now == nil {
-		opts.Now = time.Now
+		opts.Now = func() time.Time { return time.Now().Add(opts.ClockOffset) }
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)

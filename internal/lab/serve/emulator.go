@@ -17,20 +17,8 @@ import (
 
 // Cmd is "worker emulator".
 type Cmd struct {
-	Listen          string        `default:"127.0.0.1:9080" help:"Address to serve on; port 0 takes a free one."`
-	AccessKeyID     string        `name:"access-key-id" help:"The one access key that is known (${default_key_id} where left out)." placeholder:"ID"`
-	AccessKeySecret string        `name:"access-key-secret" help:"Its secret (${default_key_secret} where left out)." placeholder:"SECRET"`
-	Latency         time.Duration `help:"How long each answer takes." placeholder:"50ms"`
-	Limits          bool          `help:"Enforce Aliyun's own limits for each phone: 1 a minute, 5 an hour, 10 a day, 40 a day over all signatures."`
-	MaxQPS          int           `name:"max-qps" help:"Throttle what exceeds so many sends a second." placeholder:"N"`
-	Fault           []string      `sep:"none" placeholder:"SPEC" help:"A fault from the start; may be repeated. See below."`
-	SignName        []string      `name:"sign-name" sep:"none" help:"An approved signature name; any where left out."`
-	Filing          []string      `sep:"none" placeholder:"SPEC" help:"What a carrier has on file about every signature, for GetSmsSign: CARRIER=STATUS or CARRIER=STATUS:REASON, the carrier mobile, unicom or telecom. The status is 3 (filed) where left out, 2 lapsed, 1 filed and awaiting verification, 0 failed, -1 in progress, -2 not filed."`
-	Template        []string      `sep:"none" placeholder:"CODE" help:"An approved template, CODE or CODE:variable:… ; any where left out. One that is not for passcodes has =notification, =promotion or =international behind it."`
-	ClockOffset     time.Duration `name:"clock-offset" help:"How far the clock is ahead of this machine's, in the Date header and where signatures are checked; --clock-offset=-20m is behind." placeholder:"20m"`
-	Keep            time.Duration `help:"Forget messages after so long; left out: never." placeholder:"10m"`
-	LookupLag       time.Duration `name:"lookup-lag" help:"How long look-ups don't find a message." placeholder:"2s"`
-	ReportURL       string        `name:"report-url" help:"Where delivery reports are pushed."`
+	Listen           string `default:"127.0.0.1:9080" help:"Address to serve on; port 0 takes a free one."`
+	emulator.Options `embed:""`
 }
 
 // Help is the text below the flags.
@@ -47,14 +35,8 @@ func (c *Cmd) Run(e *command.Env) error {
 	if c.Latency < 0 || c.LookupLag < 0 || c.MaxQPS < 0 {
 		return command.Usagef("worker emulator: --latency, --lookup-lag and --max-qps must not be negative")
 	}
-	em, err := emulator.New(emulator.Options{
-		AccessKeyID: c.AccessKeyID, AccessKeySecret: c.AccessKeySecret,
-		Latency: c.Latency, Limits: c.Limits, MaxQPS: c.MaxQPS, Faults: c.Fault,
-		SignNames: c.SignName, Filings: c.Filing, Templates: c.Template,
-		LookupLag: c.LookupLag, Keep: c.Keep, ReportURL: c.ReportURL,
-		Now:    func() time.Time { return time.Now().Add(c.ClockOffset) },
-		Logger: slog.New(slog.NewTextHandler(e.Stderr, nil)),
-	})
+	c.Logger = slog.New(slog.NewTextHandler(e.Stderr, nil))
+	em, err := emulator.New(c.Options)
 	if err != nil {
 		return command.Usagef("worker emulator: --%w", err) // it begins with the option
 	}
