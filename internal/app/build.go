@@ -2,9 +2,6 @@ package app
 
 import (
 	"context"
-	"time"
-
-	"github.com/cenkalti/backoff/v4"
 
 	"github.com/passcode-worker/passcode-worker/internal/account"
 	"github.com/passcode-worker/passcode-worker/internal/aliyun"
@@ -17,11 +14,12 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/internal/phone"
 	"github.com/passcode-worker/passcode-worker/internal/ratelimit"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/internal/telemetry"
 )
 
 // prepare waits for the broker and has everything there that the worker needs.
-func (a *app) prepare(ctx context.Context) error {
+func (a *App) prepare(ctx context.Context) error {
 	if !a.link.NC.IsConnected() {
 		a.log.Info("waiting for the broker", "url", a.cfg.NATS.URL)
 	}
@@ -32,39 +30,34 @@ func (a *app) prepare(ctx context.Context) error {
 		return err
 	}
 	a.starting.Store(new("provisioning streams and buckets"))
-	return a.insist(ctx, "provisioning", func() error { return a.provision(ctx) })
+	return a.untilDone(ctx, "provisioning", a.provision)
 }
 
-// insist tries until f succeeds or ctx ends: a worker started before its broker
-// is whole waits for it.
-func (a *app) insist(ctx context.Context, what string, f func() error) error {
-	b := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(200*time.Millisecond),
-		backoff.WithMaxInterval(10*time.Second),
-		backoff.WithMaxElapsedTime(0), // ctx bounds it
-	)
-	return backoff.RetryNotify(f, backoff.WithContext(b, ctx), func(err error, wait time.Duration) {
-		a.log.Warn(what+" failed; trying again", "error", err, "wait", wait.Round(time.Millisecond))
-	})
+// untilDone tries until f succeeds or ctx ends: a worker that was started before
+// its broker is whole waits for it.
+func (a *App) untilDone(ctx context.Context, what string, f func(context.Context) error) error {
+	return retry.Start.Do(retry.Observe(ctx, func(err error) {
+		a.log.Warn(what+" failed; trying again", "error", err)
+	}), f)
 }
 
 // build joins the parts of the pipeline.
-func (a *app) build(ctx context.Context) (*consumer.Consumer, error) {
+func (a *App) build(ctx context.Context) error {
 	cfg := a.cfg
 	options := SenderOptions(cfg)
 	options.Logger = a.log
 	sender, err := aliyun.New(options)
 	if err != nil {
-		return nil, SettingsError{err}
+		return SettingsError{err}
 	}
-	a.breaker.Store(sender.Breaker())
+	a.outage.Store(sender.Breaker())
 	a.later("sender", func(context.Context) error { sender.Close(); return nil })
 	a.metrics.Gauge("send_rate_limit", "Calls a second that this worker allows itself; +Inf without limit, 0 while it makes none but probes.", sender.Rate)
 
 	var records *ledger.Ledger
 	var limiter *ratelimit.Limiter
 	var breaker *account.Breaker
-	err = a.insist(ctx, "opening the buckets", func() (err error) {
+	err = a.untilDone(ctx, "opening the buckets", func(ctx context.Context) (err error) {
 		if records, err = ledger.Open(ctx, a.link.JS, cfg.Results.Bucket); err != nil {
 			return err
 		}
@@ -81,12 +74,12 @@ func (a *app) build(ctx context.Context) (*consumer.Consumer, error) {
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	a.gate.Store(breaker)
-	a.background("account gate", func(ctx context.Context) {
+	a.account.Store(breaker)
+	a.background("account breaker", func(ctx context.Context) {
 		if err := breaker.Run(ctx); err != nil && ctx.Err() == nil {
-			a.log.Error("account gate ended", "error", err)
+			a.log.Error("account breaker ended", "error", err)
 		}
 	})
 
@@ -124,12 +117,13 @@ func (a *app) build(ctx context.Context) (*consumer.Consumer, error) {
 		CallFence:       cfg.Aliyun.Timeout,
 		ShutdownTimeout: cfg.Worker.ShutdownTimeout,
 	})
-	a.running.Store(&pipeline{source: source, consumer: c})
-	a.background("watch for abandoned jobs", jobs.NewWatch(a.link.JS, c, jobs.WatchOptions{
+	a.source.Store(source)
+	a.consumer.Store(c)
+	a.background("watch for undeliverable jobs", jobs.NewWatch(a.link.JS, c, jobs.WatchOptions{
 		Stream: cfg.Jobs.Stream, Consumer: cfg.Jobs.Consumer, Subject: cfg.Jobs.Subject,
 		Scrub: telemetry.Scrub, Logger: a.log,
 	}).Run)
-	return c, nil
+	return nil
 }
 
 // maxPrefetch is how many jobs may wait in the worker for a free slot. At 5,000
@@ -137,7 +131,7 @@ func (a *app) build(ctx context.Context) (*consumer.Consumer, error) {
 const maxPrefetch = 64
 
 // prefetch is how many jobs to ask for ahead. A job is leased while it waits for
-// its turn, so at the lowest pace, that of the settings or of a sender that is
+// its permit, so at the lowest pace, that of the settings or of a sender that is
 // throttled, all of them are taken up within two thirds of the lease.
 func prefetch(cfg config.Config) int {
 	lowest := float64(pace.Min)

@@ -7,38 +7,22 @@ import (
 	"sync"
 
 	"github.com/passcode-worker/passcode-worker/internal/broker"
+	"github.com/passcode-worker/passcode-worker/internal/telemetry/once"
 )
 
-// errMissing says what mends it, too.
+// errMissing says how to fix it, too.
 var errMissing = errors.New(`nats.provision is off; create it with "worker provision"`)
 
-// repairs is what the worker has told of the things it needs in the broker, so
-// that it tells each change once however often it looks.
-type repairs struct {
+// items are the things that a worker needs in the broker, and how each was found
+// last. One goroutine at a time provisions them.
+type items struct {
 	mu   sync.Mutex
-	told map[string]broker.State
+	told once.States
 }
 
-// standing says what in the broker fails while jobs are handled.
-func (a *app) standing() []error {
-	var all []error
-	if p := a.running.Load(); p != nil {
-		all = p.consumer.Standing()
-		if why := p.source.Trouble(); why != "" {
-			all = append(all, errors.New(why))
-		}
-	}
-	if a.link.NC.IsConnected() {
-		if err := broker.CheckServer(a.link.NC); err != nil {
-			all = append(all, err)
-		}
-	}
-	return all
-}
-
-// repair makes what somebody has deleted under the running worker, as far as the
-// settings allow it. The start has its own way: until it is over this does nothing.
-func (a *app) repair(ctx context.Context) error {
+// repair creates what somebody has deleted under the running worker, as far as the
+// settings allow it. The start provisions by itself: until it is over this does nothing.
+func (a *App) repair(ctx context.Context) error {
 	if a.starting.Load() != nil {
 		return nil
 	}
@@ -46,9 +30,9 @@ func (a *app) repair(ctx context.Context) error {
 }
 
 // provision creates what is missing and tells what differs, and what was lost.
-func (a *app) provision(ctx context.Context) error {
-	a.repairs.mu.Lock()
-	defer a.repairs.mu.Unlock()
+func (a *App) provision(ctx context.Context) error {
+	a.items.mu.Lock()
+	defer a.items.mu.Unlock()
 	report, err := broker.Provision(ctx, a.link.JS, Topology(a.cfg), a.cfg.NATS.Provision)
 	for _, item := range report.Items {
 		a.tell(item)
@@ -60,31 +44,22 @@ func (a *app) provision(ctx context.Context) error {
 }
 
 // tell logs how an item was found, where that is news.
-func (a *app) tell(item broker.Item) {
-	if a.repairs.told == nil {
-		a.repairs.told = map[string]broker.State{}
-	}
-	name := fmt.Sprint(item.Kind, " ", item.Name)
-	before, known := a.repairs.told[name]
-	a.repairs.told[name] = item.State
-	switch item.State {
-	case broker.StateCreated:
-		if known && before != broker.StateMissing {
-			a.log.Error("somebody deleted it, and what was in it is lost; made again", "kind", item.Kind, "name", item.Name)
-			return
-		}
-		a.log.Info("created", "kind", item.Kind, "name", item.Name)
-	case broker.StateDiffers:
-		if before != item.State {
-			a.log.Warn("not as the settings want it; left as it is", "kind", item.Kind, "name", item.Name, "differences", fmt.Sprint(item.Differences))
-		}
-	case broker.StateMissing:
-		if before != item.State {
-			a.log.Error("missing, and nats.provision is off; create it with \"worker provision\"", "kind", item.Kind, "name", item.Name)
-		}
-	case broker.StateEqual:
-		if before == broker.StateMissing {
-			a.log.Info("there again", "kind", item.Kind, "name", item.Name)
-		}
+func (a *App) tell(item broker.Item) {
+	log := a.log.With("kind", item.Kind, "name", item.Name)
+	thing := fmt.Sprint(item.Kind, " ", item.Name)
+	before := broker.State(a.items.told.Last(thing))
+	changed := a.items.told.Changed(thing, string(item.State))
+	switch {
+	case item.State == broker.StateCreated && (before == "" || before == broker.StateMissing):
+		log.Info("created")
+	case item.State == broker.StateCreated: // also twice in a row
+		log.Error("somebody deleted it, and what was in it is lost; made again")
+	case !changed:
+	case item.State == broker.StateDiffers:
+		log.Warn("not as the settings want it; left as it is", "differences", fmt.Sprint(item.Differences))
+	case item.State == broker.StateMissing:
+		log.Error(`missing, and nats.provision is off; create it with "worker provision"`)
+	case before == broker.StateMissing:
+		log.Info("there again")
 	}
 }

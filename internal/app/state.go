@@ -2,39 +2,41 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/account"
+	"github.com/passcode-worker/passcode-worker/internal/broker"
 )
 
 // notReady is what keeps the worker from doing its job.
-func (a *app) notReady() []string {
+func (a *App) notReady() []string {
 	if why := a.starting.Load(); why != nil {
 		return []string{"starting: " + *why}
 	}
-	return append(a.monitor.NotReady(), a.outage()...)
+	return append(a.monitor.NotReady(), a.aliyunDown()...)
 }
 
-// account says why nothing can be sent for the account, empty where it can.
-func (a *app) account() string {
-	g := a.gate.Load()
-	if g == nil {
-		return ""
+// accountClosed says why nothing can be sent for the account, empty where it can.
+func (a *App) accountClosed() string {
+	breaker := a.account.Load()
+	if breaker == nil {
+		return "" // starting
 	}
-	state := g.State()
+	state := breaker.State()
 	if !state.Closed() {
 		return ""
 	}
 	return fmt.Sprintf("closed %s; next probe at %s", AccountText(state), state.Until.Format(time.RFC3339))
 }
 
-// outage is the reason not to be ready where Aliyun answers none of this worker's
-// calls; none where it does.
-func (a *app) outage() []string {
-	breaker := a.breaker.Load()
+// aliyunDown is the reason not to be ready where Aliyun answers none of this
+// worker's calls.
+func (a *App) aliyunDown() []string {
+	breaker := a.outage.Load()
 	if breaker == nil {
-		return nil
+		return nil // starting
 	}
 	state := breaker.State()
 	if !state.Open {
@@ -42,6 +44,45 @@ func (a *app) outage() []string {
 	}
 	return []string{fmt.Sprintf("aliyun: down since %s (%s: %s); next probe at %s",
 		state.Since.UTC().Format(time.RFC3339), state.Code, state.Message, state.NextProbe.UTC().Format(time.RFC3339))}
+}
+
+// standing says what in the broker fails while jobs are handled.
+func (a *App) standing() []error {
+	var all []error
+	if c := a.consumer.Load(); c != nil {
+		all = c.Standing()
+	}
+	if source := a.source.Load(); source != nil {
+		if why := source.Trouble(); why != "" {
+			all = append(all, errors.New(why))
+		}
+	}
+	if a.link.NC.IsConnected() {
+		if err := broker.CheckServer(a.link.NC); err != nil {
+			all = append(all, err)
+		}
+	}
+	return all
+}
+
+// pause explains a pause of the consumer, for readiness and the log. The
+// account's own is told of elsewhere.
+func (a *App) pause(ctx context.Context, until time.Time) (string, error) {
+	breaker := a.account.Load()
+	if breaker == nil {
+		return "", nil // starting
+	}
+	note, known, err := breaker.Holder(ctx, until)
+	switch {
+	case err != nil:
+		return "", err
+	case known:
+		return PauseText(note), nil
+	case breaker.State().Closed():
+		return "", nil
+	default:
+		return PauseText(account.Pause{Until: until}), nil
+	}
 }
 
 // PauseText says until when a pause lasts, whose it is and why.
@@ -67,24 +108,4 @@ func AccountText(s account.State) string {
 		text += " (" + s.Message + ")"
 	}
 	return text
-}
-
-// pause explains a pause of the consumer, for readiness and the log. The
-// account's own is told of elsewhere.
-func (a *app) pause(ctx context.Context, until time.Time) (string, error) {
-	g := a.gate.Load()
-	if g == nil {
-		return "", nil // starting
-	}
-	note, known, err := g.Holder(ctx, until)
-	switch {
-	case err != nil:
-		return "", err
-	case known:
-		return PauseText(note), nil
-	case g.State().Closed():
-		return "", nil
-	default:
-		return PauseText(account.Pause{Until: until}), nil
-	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
 	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
 // checkCmd is "worker check".
@@ -24,7 +25,6 @@ type checkCmd struct {
 	JSON bool `name:"json" help:"One JSON object a line: status, check, name, detail, mend."`
 }
 
-// Help is the text below the flags.
 func (*checkCmd) Help() string {
 	return `Asks the broker and Aliyun what a worker with these settings would meet, on the machine and as the user that it runs as. It changes nothing and sends no SMS.
 
@@ -43,7 +43,7 @@ One line a check:
     signature    each is approved
     template     each is approved, and for verification codes
 
-"ok" is in order, "warn" is for you to judge, "fail" keeps a worker from its job or its promises. What can't be checked before something else is mended says so.
+"ok" is in order, "warn" is worth a look, or could not be checked, "fail" keeps a worker from its job or its promises. What can't be checked before something else is fixed says so.
 
 Exit status: 0 nothing failed, 1 something did (a wrong setting too), 2 the command line is wrong.`
 }
@@ -79,14 +79,18 @@ func (k *checkCmd) Run(e *command.Env) error {
 		}()
 	}
 
-	tell, count := k.printer(e), map[check.Status]int{}
+	tell, count, unchecked := k.printer(e), map[check.Status]int{}, 0
 	if err := plan.Run(e.Stop, func(r check.Result) {
-		count[r.Status]++
+		if strings.HasPrefix(r.Detail, "not checked: ") {
+			unchecked++
+		} else {
+			count[r.Status]++
+		}
 		tell(r)
 	}); err != nil {
 		return err
 	}
-	show.Say(e.Stderr, "%d ok, %d to be judged, %d failed", count[check.OK], count[check.Warn], count[check.Fail])
+	e.Note("%d ok, %s, %d not checked, %d failed", count[check.OK], show.CountOf(count[check.Warn], "warning"), unchecked, count[check.Fail])
 	if count[check.Fail] > 0 {
 		return command.ErrSaid
 	}
@@ -125,31 +129,28 @@ func (k *checkCmd) printer(e *command.Env) func(check.Result) {
 		out := show.JSONLines(e.Stdout)
 		return func(r check.Result) { _ = out.Encode(r) } // a pipe that is gone has no reader left
 	}
-	s := show.NewScreen(e.Stdout)
-	if s.Terminal {
+	if s := show.NewScreen(e.Stdout); s.Terminal {
 		return func(r check.Result) { printFolded(s, r) }
 	}
 	return func(r check.Result) {
-		text := found(r)
+		line := found(r)
 		if r.Fix != "" {
-			text += "; mend: " + show.OneLine(r.Fix)
+			line += "; fix: " + oneLine(r.Fix)
 		}
-		s.Line("%-4s  %-11s  %s", r.Status, r.Check, text)
+		e.Print("%-4s  %-11s  %s", r.Status, r.Check, line)
 	}
 }
 
-// printFolded breaks the text into lines that fit, with the mend on lines of its
+// printFolded breaks the text into lines that fit, with the fix on lines of its
 // own.
 func printFolded(s *show.Screen, r check.Result) {
 	const indent = 4 + 2 + 11 + 2
 	lines := show.Wrapped(found(r), show.Width-indent)
 	if r.Fix != "" {
-		for i, line := range show.Wrapped(show.OneLine(r.Fix), show.Width-indent-2) {
-			lead := "  "
-			if i == 0 {
-				lead = "→ "
-			}
+		lead := "→ "
+		for _, line := range show.Wrapped(oneLine(r.Fix), show.Width-indent-2) {
 			lines = append(lines, s.Paint(show.Dim, lead+line))
+			lead = "  "
 		}
 	}
 	// Padded before it is painted, for colours take no room.
@@ -163,9 +164,13 @@ func printFolded(s *show.Screen, r check.Result) {
 // found is what a result says, and of what.
 func found(r check.Result) string {
 	if r.Name == "" {
-		return show.OneLine(r.Detail)
+		return oneLine(r.Detail)
 	}
-	return show.OneLine(r.Name + ": " + r.Detail)
+	return oneLine(r.Name + ": " + r.Detail)
+}
+
+func oneLine(several string) string {
+	return text.Printable(strings.ReplaceAll(several, "\n", "; "))
 }
 
 var statusColours = map[check.Status]string{check.OK: show.Green, check.Warn: show.Yellow, check.Fail: show.Red}

@@ -35,7 +35,7 @@ func TestCheckPrintsALineAResult(t *testing.T) {
 	assert.Equal(t, 1, strings.Count(text, "\n"))
 	assert.NotContains(t, text, "\x1b")
 	assert.Contains(t, text, "fail  rights       publish $JS.API")
-	assert.Contains(t, text, "; mend: add it to")
+	assert.Contains(t, text, "; fix: add it to")
 	assert.Equal(t, "ok    broker       connected\n", printed(&checkCmd{}, check.Result{Status: check.OK, Check: "broker", Detail: "connected"}))
 
 	text = printed(&checkCmd{JSON: true}, long)

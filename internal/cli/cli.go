@@ -4,9 +4,12 @@ package cli
 import (
 	"errors"
 	"io"
+	"reflect"
+	"time"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/passcode-worker/passcode-worker/internal/app"
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/dlq"
 	"github.com/passcode-worker/passcode-worker/internal/cli/request"
@@ -31,7 +34,7 @@ type cli struct {
 	Limits    limitsCmd    `cmd:"" help:"Show or reset what counts against a phone's limits."`
 	Pause     pauseCmd     `cmd:"" help:"Stop all workers from taking jobs, for a while or until \"worker resume\"."`
 	Resume    resumeCmd    `cmd:"" help:"Have all workers take jobs again."`
-	Check     checkCmd     `cmd:"" help:"Check settings, broker and Aliyun account; say what to mend."`
+	Check     checkCmd     `cmd:"" help:"Check settings, broker and Aliyun account; say what to fix."`
 	Provision provisionCmd `cmd:"" help:"Create the streams, buckets and the consumer that are missing."`
 	ConfigCmd configCmd    `cmd:"" name:"config" help:"Work with the settings."`
 	Emulator  serve.Cmd    `cmd:"" help:"Serve a local Aliyun SMS for tests and trials."`
@@ -46,54 +49,46 @@ Settings come from a file, then the environment (PASSCODE_NATS__URL for nats.url
 
 Exit status: 0 done, 1 it failed, 2 the command line or the settings are wrong.`
 
-// exitCode leaves the parser after it has printed help.
-type exitCode int
-
 // Execute runs one command and returns its exit status.
-func Execute(e *command.Env) (status int) {
+func Execute(e *command.Env) int {
 	var c cli
-	parser := newParser(&c, e.Stdout, e.Stderr)
-	defer func() {
-		if p := recover(); p != nil {
-			code, ok := p.(exitCode)
-			if !ok {
-				panic(p)
-			}
-			status = int(code)
-		}
-	}()
-
-	ctx, err := parser.Parse(e.Args)
-	if err != nil {
-		show.Say(e.Stderr, "worker: %s\nTry \"worker --help\".", refusedLine(err))
+	helped := false
+	ctx, err := newParser(&c, e.Stdout, e.Stderr, func(int) { helped = true }).Parse(e.Args)
+	switch {
+	case helped:
+		return command.ExitDone
+	case err != nil:
+		e.Note("worker: %s\nTry \"worker --help\".", refusedLine(err))
 		return command.ExitUsage
 	}
 	e.Flags = c.Flags
 	err = ctx.Run(e)
 	var settings *config.Errors
 	var usage command.UsageError
+	var refused app.SettingsError
 	switch {
 	case err == nil:
 		return command.ExitDone
 	case errors.Is(err, command.ErrSaid):
 		return command.ExitFailed
-	case errors.As(err, &settings), errors.As(err, &usage):
-		show.Say(e.Stderr, "%v", err)
+	case errors.As(err, &settings), errors.As(err, &usage), errors.As(err, &refused):
+		show.Lines(e.Stderr, err.Error())
 		return command.ExitUsage
 	default:
-		show.Say(e.Stderr, "worker: %s", telemetry.Scrub(err.Error()))
+		show.Lines(e.Stderr, "worker: "+telemetry.Scrub(err.Error()))
 		return command.ExitFailed
 	}
 }
 
-// newParser knows the command line. After it has printed help it leaves with a
-// panic that holds an exitCode.
-func newParser(c *cli, stdout, stderr io.Writer) *kong.Kong {
+// newParser knows the command line. It calls helped after it has printed help, and
+// then goes on parsing.
+func newParser(c *cli, stdout, stderr io.Writer, helped func(int)) *kong.Kong {
 	parser, err := kong.New(c,
 		kong.Name("worker"),
 		kong.Description(description),
 		kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { panic(exitCode(code)) }),
+		kong.Exit(helped),
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(decodeDuration)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 		kong.Vars{
 			"reasons":            dlq.Reasons(),
@@ -110,3 +105,18 @@ func newParser(c *cli, stdout, stderr io.Writer) *kong.Kong {
 // refusedLine is what is wrong with a command line. What was typed in the wrong
 // place may be a phone number.
 func refusedLine(err error) string { return telemetry.Scrub(err.Error()) }
+
+// decodeDuration reads a duration. What is wrong may be a phone number, so it is
+// not repeated.
+func decodeDuration(ctx *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := ctx.Scan.PopValueInto("duration", &text); err != nil {
+		return err
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return errors.New("must be a duration with its unit, such as 10m, 90s or 1h30m")
+	}
+	target.SetInt(int64(d))
+	return nil
+}

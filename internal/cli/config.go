@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
-	"github.com/passcode-worker/passcode-worker/internal/cli/show"
 	"github.com/passcode-worker/passcode-worker/internal/config"
 )
 
@@ -21,11 +20,11 @@ type configPrintCmd struct{}
 func (*configPrintCmd) Run(e *command.Env) error {
 	cfg, err := e.Settings(true)
 	var problems *config.Errors
-	if err != nil && !(errors.As(err, &problems) && problems.OnlyToRun()) {
+	if err != nil && (!errors.As(err, &problems) || !problems.OnlyToRun()) {
 		return err
 	}
 	for _, w := range cfg.Warnings {
-		show.Say(e.Stderr, "warning: %s", w)
+		e.Note("warning: %s", w)
 	}
 	return errors.Join(config.Print(e.Stdout, cfg), err)
 }

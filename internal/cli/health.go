@@ -6,11 +6,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
+	"github.com/passcode-worker/passcode-worker/internal/telemetry"
 )
 
 // healthTimeout bounds the question to the running worker.
@@ -20,6 +22,7 @@ const healthTimeout = 5 * time.Second
 // shell and no curl.
 type healthCmd struct {
 	Live bool `help:"Ask only whether the process serves, not whether it is ready."`
+	PID  int  `name:"pid" placeholder:"PID" help:"Fail where another process than this one answers, such as a second worker with the same http.listen."`
 }
 
 // Run asks the worker that listens where the settings say.
@@ -51,7 +54,12 @@ func (h *healthCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	show.Say(e.Stdout, "%s", strings.TrimSpace(string(body)))
+	worker := response.Header.Get(telemetry.WorkerHeader)
+	if h.PID != 0 && !strings.HasSuffix(worker, "-"+strconv.Itoa(h.PID)) {
+		return fmt.Errorf("worker %s answers at %s, not process %d: give each worker its own http.listen", worker, cfg.HTTP.Listen, h.PID)
+	}
+	show.Lines(e.Stdout, string(body))
+	e.Note("worker %s answers at %s", worker, cfg.HTTP.Listen)
 	if response.StatusCode != http.StatusOK {
 		return command.ErrSaid
 	}

@@ -50,24 +50,24 @@ func (s *limitsShowCmd) Run(e *command.Env) error {
 				ratelimit.State
 			}{number.Masked(), state})
 		}
-		showLimits(e, number, state, time.Now())
-		return nil
+		return showLimits(e, number, state, time.Now())
 	})
 }
 
 // showLimits prints a page for people.
-func showLimits(e *command.Env, number passcode.Phone, state ratelimit.State, now time.Time) {
-	page := func(format string, args ...any) { show.Say(e.Stdout, format, args...) }
-	page("phone        %s", number.Masked())
+func showLimits(e *command.Env, number passcode.Phone, state ratelimit.State, now time.Time) error {
+	page := show.Page{W: e.Stdout, Names: 12}
+	page.Line("phone", "%s", number.Masked())
 	if state.NextAllowed.IsZero() {
-		page("next SMS     allowed now")
+		page.Line("next SMS", "allowed now")
 	} else {
-		page("next SMS     allowed %s", show.Moment(state.NextAllowed, now))
+		page.Line("next SMS", "allowed %s", show.Moment(state.NextAllowed, now))
 	}
 	if !state.ClosedUntil.IsZero() {
-		page("closed       by Aliyun's own limit until %s", show.Moment(state.ClosedUntil, now))
+		page.Line("closed", "by Aliyun's own limit until %s", show.Moment(state.ClosedUntil, now))
 	}
-	page("\n%-10s %9s  %s", "RULE", "USED", "NEXT PLACE FREE")
+	e.Print("")
+	rules := show.NewListing(e.Stdout, false, "RULE", "USED", "ONE MORE ALLOWED")
 	for _, w := range state.Windows {
 		free := "now"
 		if w.Used >= w.Max {
@@ -75,18 +75,25 @@ func showLimits(e *command.Env, number passcode.Phone, state ratelimit.State, no
 		} else if w.Used > 0 {
 			free = "now; one more " + show.Moment(w.NextFree, now)
 		}
-		page("%-10s %4d of %-2d  %s", w.Rule, w.Used, w.Max, free)
+		rules.Row(w.Rule, fmt.Sprintf("%d of %d", w.Used, w.Max), free)
 	}
+	if err := rules.Flush(); err != nil {
+		return err
+	}
+	e.Print("")
 	if len(state.Entries) == 0 {
-		page("\nNothing counts against this phone. The workers' own limits.key and")
-		page("limits.phone are needed to see what they see.")
-		return
+		e.Print("Nothing counts against this phone. The workers' own limits.key and\nlimits.phone are needed to see what they see.")
+		return nil
 	}
-	page("\n%-26s %s", "SENT OR BEING SENT", "REQUEST")
+	sent := show.NewListing(e.Stdout, false, "SENT OR BEING SENT", "REQUEST")
 	for _, entry := range state.Entries {
-		page("%-26s %s", show.Stamp(entry.At), entry.RequestID)
+		sent.Row(show.Stamp(entry.At), entry.RequestID)
 	}
-	page("\n\"worker request ID\" shows one of them, \"worker limits reset PHONE\" forgets them all")
+	if err := sent.Flush(); err != nil {
+		return err
+	}
+	e.Print("\n\"worker request ID\" shows one of them, \"worker limits reset PHONE\" forgets them all")
+	return nil
 }
 
 // Run forgets the phone, once that is confirmed.
@@ -104,7 +111,7 @@ func (r *limitsResetCmd) Run(e *command.Env) error {
 			what += ", and Aliyun's closure until " + show.Stamp(state.ClosedUntil)
 		}
 		if err == nil && len(state.Entries) == 0 && state.ClosedUntil.IsZero() {
-			show.Say(e.Stderr, "nothing counts against %s: nothing to reset", number.Masked())
+			e.Note("nothing counts against %s: nothing to reset", number.Masked())
 			return nil
 		}
 		if err := e.Confirm(r.Yes, fmt.Sprintf("Forget what counts against %s (%s)?", number.Masked(), what)); err != nil {
@@ -113,9 +120,9 @@ func (r *limitsResetCmd) Run(e *command.Env) error {
 		if err := l.ResetPhone(e.Stop, number); err != nil {
 			return err
 		}
-		show.Say(e.Stderr, "forgotten for %s: %s; the next SMS is allowed now", number.Masked(), what)
+		e.Note("reset for %s: %s; the next SMS is allowed now", number.Masked(), what)
 		if !state.ClosedUntil.IsZero() {
-			show.Say(e.Stderr, "Aliyun's own limit may still refuse it, and then closes the phone again")
+			e.Note("Aliyun's own limit may still refuse it, and then closes the phone again")
 		}
 		return nil
 	})
@@ -131,16 +138,15 @@ func (p *limitsPhone) with(e *command.Env, use func(*ratelimit.Limiter, passcode
 	if err != nil {
 		return command.Usagef("worker limits: %s", strings.TrimPrefix(err.Error(), "invalid job: "))
 	}
-	cfg, link, err := e.Connect()
-	if err != nil {
+	if err := e.Connect(); err != nil {
 		return err
 	}
-	defer link.NC.Close()
-	limiter, err := ratelimit.Open(e.Stop, link.JS, ratelimit.Options{
+	defer e.NC.Close()
+	limiter, err := ratelimit.Open(e.Stop, e.JS, ratelimit.Options{
 		Bucket: cfg.Limits.Bucket, Rules: cfg.Limits.Phone, Key: cfg.Limits.Key,
 	})
 	if err == nil {
 		err = use(limiter, number)
 	}
-	return command.NeverRun(cfg, err)
+	return e.NeverRun(err)
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
-	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/internal/jobs"
 	"github.com/passcode-worker/passcode-worker/internal/telemetry"
 )
@@ -28,17 +27,17 @@ func (p *pauseCmd) Run(e *command.Env) error {
 			return command.Usagef("worker pause: the duration must be longer than nothing; \"worker resume\" ends a pause")
 		}
 	}
-	return withAccount(e, func(_ config.Config, _ *app.Link, g *account.Breaker) error {
-		pause, err := g.Hold(e.Stop, d, telemetry.Scrub(p.Reason))
+	return withAccount(e, func(b *account.Breaker) error {
+		pause, err := b.Hold(e.Stop, d, telemetry.Scrub(p.Reason))
 		if err != nil {
 			return err
 		}
-		show.Say(e.Stderr, "paused %s", app.PauseText(pause))
-		show.Say(e.Stderr, "jobs wait in the stream; workers finish those they have in hand")
-		if state := g.State(); state.Closed() {
-			show.Say(e.Stderr, "the account is closed as well, %s", app.AccountText(state))
+		e.Note("paused %s", app.PauseText(pause))
+		e.Note("jobs wait in the stream; workers finish those they have in hand")
+		if state := b.State(); state.Closed() {
+			e.Note("the account is closed as well, %s", app.AccountText(state))
 		}
-		show.Say(e.Stderr, "\"worker resume\" ends the pause, \"worker pause\" again changes its end")
+		e.Note("\"worker resume\" ends the pause, \"worker pause\" again changes its end")
 		return nil
 	})
 }
@@ -48,51 +47,50 @@ type resumeCmd struct{}
 
 // Run ends the consumer's pause, and the account's.
 func (*resumeCmd) Run(e *command.Env) error {
-	return withAccount(e, func(cfg config.Config, l *app.Link, g *account.Breaker) error {
-		// Looked at first: afterwards jobs are on their way already.
-		info, err := l.JS.Consumer(e.Stop, cfg.Jobs.Stream, cfg.Jobs.Consumer)
+	return withAccount(e, func(b *account.Breaker) error {
+		// Looked at first: afterwards workers take jobs already.
+		info, err := e.JS.Consumer(e.Stop, e.Cfg.Jobs.Stream, e.Cfg.Jobs.Consumer)
 		if err != nil {
 			return fmt.Errorf("look at the consumer: %w", err)
 		}
-		found, err := g.Resume(e.Stop)
+		found, err := b.Resume(e.Stop)
 		if err != nil {
 			return err
 		}
 		switch {
 		case found.Paused && found.Pause.At.IsZero() && found.Account.Closed():
-			show.Say(e.Stderr, "resumed: the consumer was paused because the account is closed")
+			e.Note("resumed: the consumer was paused because the account is closed")
 		case found.Paused:
-			show.Say(e.Stderr, "resumed: the consumer was paused %s", app.PauseText(found.Pause))
+			e.Note("resumed: the consumer was paused %s", app.PauseText(found.Pause))
 		default:
-			show.Say(e.Stderr, "the consumer was not paused")
+			e.Note("the consumer was not paused")
 		}
 		if found.Account.Closed() {
-			show.Say(e.Stderr, "the account is closed, %s: the next job is sent as the probe", app.AccountText(found.Account))
+			e.Note("the account is closed, %s: the next job is sent as the probe", app.AccountText(found.Account))
 		}
 		now := info.CachedInfo()
-		show.Say(e.Stderr, "%d jobs wait; workers take them up within %s", now.NumPending, jobs.ResumedWithin)
+		e.Note("%s; workers take them up within %s", show.JobsWait(now.NumPending), jobs.ResumedWithin)
 		if now.NumWaiting == 0 && !found.Paused {
-			show.Say(e.Stderr, "no worker asks for jobs at the moment: is one running?")
+			e.Note("no worker asks for jobs at the moment: is one running?")
 		}
 		return nil
 	})
 }
 
-// withAccount runs use with the account gate of the workers, under an operator's name.
-func withAccount(e *command.Env, use func(config.Config, *app.Link, *account.Breaker) error) error {
-	cfg, l, err := e.Connect()
-	if err != nil {
+// withAccount runs use with the workers' account breaker, under an operator's name.
+func withAccount(e *command.Env, use func(*account.Breaker) error) error {
+	if err := e.Connect(); err != nil {
 		return err
 	}
-	defer l.NC.Close()
-	if err := broker.CheckServer(l.NC); err != nil {
+	defer e.NC.Close()
+	if err := broker.CheckServer(e.NC); err != nil {
 		return err
 	}
-	g, err := account.Open(e.Stop, l.JS, account.Options{
-		Bucket: cfg.Limits.Bucket, Stream: cfg.Jobs.Stream, Consumer: cfg.Jobs.Consumer, Worker: command.Operator(),
+	breaker, err := account.Open(e.Stop, e.JS, account.Options{
+		Bucket: e.Cfg.Limits.Bucket, Stream: e.Cfg.Jobs.Stream, Consumer: e.Cfg.Jobs.Consumer, Worker: command.Operator(),
 	})
 	if err == nil {
-		err = use(cfg, l, g)
+		err = use(breaker)
 	}
-	return command.NeverRun(cfg, err)
+	return e.NeverRun(err)
 }

@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"fmt"
+	"errors"
 
 	"github.com/passcode-worker/passcode-worker/internal/app"
 	"github.com/passcode-worker/passcode-worker/internal/broker"
@@ -18,43 +18,28 @@ type provisionCmd struct {
 // Run creates what is missing and lists every stream, bucket and consumer.
 // It fails where something is missing afterwards, or differs from the settings.
 func (p *provisionCmd) Run(e *command.Env) error {
-	cfg, l, err := e.Connect()
-	if err != nil {
+	if err := e.Connect(); err != nil {
 		return err
 	}
-	defer l.NC.Close()
-	if err := broker.CheckServer(l.NC); err != nil {
+	defer e.NC.Close()
+	if err := broker.CheckServer(e.NC); err != nil {
 		return err
 	}
-	report, err := broker.Provision(e.Stop, l.JS, app.Topology(cfg), !p.DryRun)
-	good := true
+	report, err := broker.Provision(e.Stop, e.JS, app.Topology(e.Cfg), !p.DryRun)
+	good, list := true, show.NewListing(e.Stdout, p.JSON)
 	for _, item := range report.Items {
 		good = good && (item.State == broker.StateCreated || item.State == broker.StateEqual)
-		if err := p.list(e, item); err != nil {
-			return err
+		list.Add(item, item.Kind, item.Name, item.State)
+		for _, d := range item.Differences {
+			list.Row("", d)
 		}
 	}
-	if err != nil {
+	if err := errors.Join(list.Flush(), err); err != nil {
 		return err
 	}
 	if !good {
-		show.Say(e.Stderr, "what differs was left as it is: change it with the nats tool, or the settings")
+		e.Note("what differs was left as it is: change it with the nats tool, or the settings")
 		return command.ErrSaid
-	}
-	return nil
-}
-
-func (p *provisionCmd) list(e *command.Env, item broker.Item) error {
-	if p.JSON {
-		return show.JSONLines(e.Stdout).Encode(item)
-	}
-	if _, err := fmt.Fprintf(e.Stdout, "%-9s %-20s %s\n", item.Kind, item.Name, item.State); err != nil {
-		return err
-	}
-	for _, d := range item.Differences {
-		if _, err := fmt.Fprintf(e.Stdout, "          %s\n", d); err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -19,5 +19,5 @@ func (*runCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	return app.Run(e.Stop, e.Force, cfg, telemetry.Bounded(log))
+	return app.New(cfg, telemetry.Bounded(log)).Run(e.Stop, e.Force)
 }

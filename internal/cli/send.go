@@ -12,10 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/passcode-worker/passcode-worker/internal/app"
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
-	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/internal/jobs"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
@@ -37,15 +35,14 @@ func (s *sendCmd) Run(e *command.Env) error {
 	if err != nil {
 		return command.Usagef("worker send: %w", err)
 	}
-	cfg, l, err := e.Connect()
-	if err != nil {
+	if err := e.Connect(); err != nil {
 		return err
 	}
-	defer l.NC.Close()
+	defer e.NC.Close()
 
 	ctx, cancel := context.WithTimeoutCause(e.Stop, s.Wait, errWaited)
 	defer cancel()
-	result, err := s.await(ctx, e, l, cfg, job)
+	result, err := s.await(ctx, e, job)
 	if err != nil {
 		return err
 	}
@@ -58,7 +55,7 @@ func (s *sendCmd) Run(e *command.Env) error {
 	case passcode.StatusSent, passcode.StatusDelivered:
 		return nil
 	default:
-		show.Say(e.Stderr, "not sent: %s", why(result))
+		e.Note("not sent: %s", why(result))
 		return command.ErrSaid
 	}
 }
@@ -85,32 +82,29 @@ func (s *sendCmd) job() (passcode.Job, error) {
 }
 
 // await publishes the job and waits for its final result.
-func (s *sendCmd) await(ctx context.Context, e *command.Env, l *app.Link, cfg config.Config, job passcode.Job) (passcode.Result, error) {
+func (s *sendCmd) await(ctx context.Context, e *command.Env, job passcode.Job) (passcode.Result, error) {
 	// Listening first: the result may be there before the publisher knows that
 	// its job is stored.
 	results := make(chan *nats.Msg, 64)
-	subject := cfg.Results.Subject + "." + job.RequestID
-	subscription, err := l.NC.ChanSubscribe(subject, results)
+	subject := e.Cfg.Results.Subject + "." + job.RequestID
+	subscription, err := e.Subscribe(ctx, subject, results)
 	if err != nil {
-		return passcode.Result{}, fmt.Errorf("subscribe to %s: %w", subject, err)
+		return passcode.Result{}, err
 	}
 	defer subscription.Unsubscribe() //nolint:errcheck // the connection closes right after
-	if err := l.NC.FlushWithContext(ctx); err != nil {
-		return passcode.Result{}, fmt.Errorf("subscribe to %s: %w", subject, err)
-	}
 
-	dropped, err := jobs.Publish(ctx, l.JS, cfg.Jobs.Subject, job)
+	dropped, err := jobs.Publish(ctx, e.JS, e.Cfg.Jobs.Subject, job)
 	switch {
 	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
-		return passcode.Result{}, fmt.Errorf("no stream takes %s: start a worker, or run \"worker provision\"", cfg.Jobs.Subject)
+		return passcode.Result{}, fmt.Errorf("no stream takes %s: start a worker, or run \"worker provision\"", e.Cfg.Jobs.Subject)
 	case err != nil:
 		return passcode.Result{}, err
 	case dropped:
 		return passcode.Result{}, fmt.Errorf(
 			"the stream dropped the job: request %s was published within the last %s; see \"worker request %s\"",
-			job.RequestID, cfg.Jobs.DuplicateWindow, job.RequestID)
+			job.RequestID, e.Cfg.Jobs.DuplicateWindow, job.RequestID)
 	}
-	show.Say(e.Stderr, "request %s is queued", job.RequestID)
+	e.Note("request %s is queued", job.RequestID)
 
 	last := passcode.Status("")
 	for {
@@ -124,7 +118,7 @@ func (s *sendCmd) await(ctx context.Context, e *command.Env, l *app.Link, cfg co
 				return result, nil
 			}
 			if result.Status != last {
-				show.Say(e.Stderr, "%s", why(result))
+				e.Note("%s", why(result))
 			}
 			last = result.Status
 		case <-ctx.Done():
@@ -144,7 +138,7 @@ func (s *sendCmd) await(ctx context.Context, e *command.Env, l *app.Link, cfg co
 func why(r passcode.Result) string {
 	text := string(r.Status)
 	if r.Error != nil {
-		text += " (" + r.Error.Code + ": " + r.Error.Message + ")"
+		text += " (" + r.Error.Code + ": " + show.Glossed(r.Error.Message) + ")"
 	}
 	if r.RetryAfterSeconds > 0 {
 		text += fmt.Sprintf("; try again after %s", time.Duration(r.RetryAfterSeconds)*time.Second)

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"runtime"
 	"runtime/debug"
 
@@ -13,8 +12,8 @@ type versionCmd struct{}
 
 // Run prints the version, the commit where it is known, and Go's.
 func (*versionCmd) Run(e *command.Env) error {
-	_, err := fmt.Fprintf(e.Stdout, "worker %s%s %s %s/%s\n", e.Version, commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return err
+	e.Print("worker %s%s %s %s/%s", e.Version, commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return nil
 }
 
 func commit() string {

@@ -7,11 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
 // Server serves /livez, /readyz and /metrics.
@@ -21,12 +22,20 @@ type Server struct {
 	done     sync.WaitGroup
 }
 
+// WorkerHeader names the worker that answers: another may have the address that
+// somebody meant to ask.
+const WorkerHeader = "Passcode-Worker"
+
 // Serve listens on the address and serves until Close. ready returns what keeps
 // the worker from doing its job, nothing where it does; it must return at once.
-func Serve(ctx context.Context, address string, m *Metrics, ready func() []string, log *slog.Logger) (*Server, error) {
+func Serve(ctx context.Context, address, worker string, m *Metrics, ready func() []string, log *slog.Logger) (*Server, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("http.listen: %w", err)
+	}
+	answer := func(w http.ResponseWriter, reasons []string) {
+		w.Header().Set(WorkerHeader, worker)
+		answer(w, reasons)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
@@ -58,7 +67,9 @@ func answer(w http.ResponseWriter, reasons []string) {
 		return
 	}
 	w.WriteHeader(http.StatusServiceUnavailable)
-	_, _ = fmt.Fprintln(w, Scrub(strings.Join(reasons, "\n")))
+	for _, reason := range reasons {
+		_, _ = fmt.Fprintln(w, Scrub(text.Printable(reason)))
+	}
 }
 
 // Address is where the server listens, with the port that was chosen.

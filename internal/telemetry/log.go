@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
 // NewLogger returns the worker's logger. level is one of slog's (debug, info,
@@ -28,7 +30,7 @@ func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	options := &slog.HandlerOptions{Level: l, ReplaceAttr: scrubAttr}
 	switch format {
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, options)), nil
+		return slog.New(slog.NewJSONHandler(text.EscapeJSON(w), options)), nil
 	case "text":
 		return slog.New(slog.NewTextHandler(w, options)), nil
 	default:
@@ -44,8 +46,8 @@ func scrubAttr(_ []string, a slog.Attr) slog.Attr {
 		return slog.String(a.Key, Scrub(value.Error()))
 	case []string:
 		scrubbed := make([]string, len(value))
-		for i, text := range value {
-			scrubbed[i] = Scrub(text)
+		for i, one := range value {
+			scrubbed[i] = Scrub(one)
 		}
 		return slog.Any(a.Key, scrubbed)
 	case string:

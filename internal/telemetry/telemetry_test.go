@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/passcode-worker/passcode-worker/internal/text"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -47,6 +48,10 @@ func TestNothingLeaksIntoTheLog(t *testing.T) {
 		}
 		assert.Contains(t, out.String(), "+86138****5678")
 		assert.Contains(t, out.String(), "EOF", "what went wrong stays")
+		log.Info("a\u009bb", "usage_type", "Sign\u202eIn\u200b", "error", errors.New("c\x1b[31m"))
+		for line := range strings.Lines(out.String()) {
+			assert.False(t, strings.ContainsFunc(strings.TrimSuffix(line, "\n"), text.Hidden), "%q", line)
+		}
 	}
 }
 
@@ -62,8 +67,8 @@ func TestScrub(t *testing.T) {
 		"/path?PhoneNumbers=138 and more? c=d":          "/path?**** and more? c=d",
 		"isv.BUSINESS_LIMIT_CONTROL 触发小时级流控Permits:5":   "isv.BUSINESS_LIMIT_CONTROL 触发小时级流控Permits:5",
 	}
-	for text, want := range rows {
-		assert.Equal(t, want, Scrub(text))
+	for raw, want := range rows {
+		assert.Equal(t, want, Scrub(raw))
 	}
 }
 
@@ -91,7 +96,7 @@ func TestEveryLabelIsThereFromTheStart(t *testing.T) {
 	m.Trouble("claim")
 
 	var notReady []string
-	server, err := Serve(t.Context(), "127.0.0.1:0", m, func() []string { return notReady }, slog.New(slog.DiscardHandler))
+	server, err := Serve(t.Context(), "127.0.0.1:0", "vm-1", m, func() []string { return notReady }, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	get := func(path string) (int, string) {
@@ -144,6 +149,6 @@ func TestEveryLabelIsThereFromTheStart(t *testing.T) {
 	assert.Equal(t, http.StatusOK, status, "a worker that waits for its broker is not to be restarted")
 
 	require.NoError(t, server.Close(t.Context()))
-	_, err = Serve(t.Context(), "256.0.0.1:1", m, nil, slog.New(slog.DiscardHandler))
+	_, err = Serve(t.Context(), "256.0.0.1:1", "vm-1", m, nil, slog.New(slog.DiscardHandler))
 	require.ErrorContains(t, err, "http.listen")
 }

@@ -12,11 +12,13 @@ import (
 	"os/user"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/passcode-worker/passcode-worker/internal/app"
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/internal/bucket"
+	"github.com/passcode-worker/passcode-worker/internal/cli/show"
 	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/internal/telemetry"
 )
@@ -43,6 +45,10 @@ type Env struct {
 	Stdout      io.Writer
 	Stderr      io.Writer
 	Version     string // of the program
+
+	// What Connect has read and opened.
+	Cfg config.Config
+	*app.Link
 }
 
 // Flags are the flags of every command.
@@ -73,6 +79,17 @@ func Stopped(ctx context.Context, err error) error {
 	return err
 }
 
+// Print writes a line to standard output.
+func (e *Env) Print(format string, args ...any) { show.Line(e.Stdout, format, args...) }
+
+// Note writes a line of prose to standard error.
+func (e *Env) Note(format string, args ...any) { show.Line(e.Stderr, format, args...) }
+
+// Bounded bounds a question to the broker.
+func Bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, Patience, fmt.Errorf("no answer from the broker within %s", Patience))
+}
+
 // Settings reads the settings of a command.
 func (e *Env) Settings(toRun bool) (config.Config, error) {
 	return config.Load(config.Source{File: e.Config, Env: e.Environ, Set: e.Set, ToRun: toRun})
@@ -80,28 +97,39 @@ func (e *Env) Settings(toRun bool) (config.Config, error) {
 
 // Connect reads the settings of a command that talks to the broker, and
 // connects. The caller closes the connection.
-func (e *Env) Connect() (config.Config, *app.Link, error) {
-	cfg, err := e.Settings(false)
-	if err != nil {
-		return cfg, nil, err
+func (e *Env) Connect() (err error) {
+	if e.Cfg, err = e.Settings(false); err != nil {
+		return err
 	}
 	// A command speaks for itself; the connection only in trouble.
 	log, err := telemetry.NewLogger(e.Stderr, "warn", "text")
 	if err != nil {
-		return cfg, nil, err
+		return err
 	}
-	link, err := app.Dial(e.Stop, cfg.NATS, cfg.NATS.URL.Reveal(), "worker command", broker.CommandInbox, log)
-	if err != nil {
-		return cfg, nil, err
+	url := e.Cfg.NATS.URL
+	if e.Link, err = app.Dial(e.Stop, e.Cfg.NATS, url.Reveal(), "worker command", broker.CommandInbox, log); err != nil {
+		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(e.Stop, Patience,
-		fmt.Errorf("not connected to %s within %s", cfg.NATS.URL, Patience))
+	ctx, cancel := context.WithTimeoutCause(e.Stop, Patience, fmt.Errorf("not connected to %s within %s", url, Patience))
 	defer cancel()
-	if err := broker.WaitConnected(ctx, link.NC); err != nil {
-		link.NC.Close()
-		return cfg, nil, err
+	if err := broker.WaitConnected(ctx, e.NC); err != nil {
+		e.NC.Close()
+		return err
 	}
-	return cfg, link, nil
+	return nil
+}
+
+// Subscribe has the messages on a subject sent to a channel. It returns when the
+// broker knows of it, so that nothing is missed from then on.
+func (e *Env) Subscribe(ctx context.Context, subject string, heard chan *nats.Msg) (*nats.Subscription, error) {
+	subscription, err := e.NC.ChanSubscribe(subject, heard)
+	if err == nil {
+		err = e.NC.FlushWithContext(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	return subscription, nil
 }
 
 // Logger returns the worker's logger, on standard error, and logs the warnings
@@ -118,17 +146,14 @@ func (e *Env) Logger(cfg config.Config) (*slog.Logger, error) {
 }
 
 // NeverRun words the error of a command that finds nothing to work on.
-func NeverRun(cfg config.Config, err error) error {
-	for _, missing := range []struct {
-		err  error
-		what string
-	}{
-		{bucket.ErrMissing, "bucket " + cfg.Limits.Bucket},
-		{jetstream.ErrStreamNotFound, "stream " + cfg.Jobs.Stream},
-		{jetstream.ErrConsumerNotFound, "consumer " + cfg.Jobs.Consumer + " on stream " + cfg.Jobs.Stream},
+func (e *Env) NeverRun(err error) error {
+	for missing, what := range map[error]string{
+		bucket.ErrMissing:             "bucket " + e.Cfg.Limits.Bucket,
+		jetstream.ErrStreamNotFound:   "stream " + e.Cfg.Jobs.Stream,
+		jetstream.ErrConsumerNotFound: "consumer " + e.Cfg.Jobs.Consumer + " on stream " + e.Cfg.Jobs.Stream,
 	} {
-		if errors.Is(err, missing.err) {
-			return fmt.Errorf("there is no %s: no worker has run on this broker yet; \"worker provision\" creates what it needs", missing.what)
+		if errors.Is(err, missing) {
+			return fmt.Errorf("there is no %s: no worker has run on this broker yet; \"worker provision\" creates what it needs", what)
 		}
 	}
 	return err

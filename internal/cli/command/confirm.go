@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
+	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
 // Confirm has a person say yes before something is done that can't be undone.
@@ -24,7 +25,7 @@ func (e *Env) Confirm(yes bool, question string) error {
 
 // ask puts the question. Only y or yes confirms.
 func ask(e *Env, question string) error {
-	_, _ = fmt.Fprintf(e.Stderr, "%s [y/N] ", question)
+	_, _ = fmt.Fprintf(e.Stderr, "%s [y/N] ", text.Printable(question))
 	answer := make(chan string, 1)
 	go func() { // ends with the process: a read from a terminal can't be called off
 		line, err := bufio.NewReader(e.Stdin).ReadString('\n')
@@ -43,8 +44,8 @@ func ask(e *Env, question string) error {
 		return nil
 	}
 	if line == "" {
-		show.Say(e.Stderr, "") // the cursor still stands behind the question
+		e.Note("") // the cursor still stands behind the question
 	}
-	show.Say(e.Stderr, "nothing was done")
+	e.Note("nothing was done")
 	return ErrSaid
 }

@@ -8,41 +8,30 @@ import (
 )
 
 // TimeFlag is a point in time on the command line: RFC 3339, or how long ago.
-type TimeFlag struct {
-	time time.Time
-	ago  time.Duration
-	set  bool
-}
+type TimeFlag struct{ at func(now time.Time) time.Time }
 
 // UnmarshalText reads a time.
 func (m *TimeFlag) UnmarshalText(text []byte) error {
-	if d, err := time.ParseDuration(string(text)); err == nil {
-		if d < 0 {
-			return errors.New("must be a time, or how long ago without a sign")
-		}
-		*m = TimeFlag{ago: d, set: true}
+	if ago, err := time.ParseDuration(string(text)); err == nil && ago >= 0 {
+		m.at = func(now time.Time) time.Time { return now.Add(-ago) }
 		return nil
 	}
 	t, err := time.Parse(time.RFC3339, string(text))
 	// The first moment of the year 1 would stand for no time given, which picks
 	// everything.
 	if err != nil || t.IsZero() {
-		return errors.New("must be a time as RFC 3339 writes it (2026-11-22T03:04:05Z), or how long ago (2h)")
+		return errors.New("must be a time as RFC 3339 writes it (2026-11-22T03:04:05Z), or how long ago, without a sign (2h)")
 	}
-	*m = TimeFlag{time: t, set: true}
+	m.at = func(time.Time) time.Time { return t }
 	return nil
 }
 
 // At is the time meant, zero where none was given.
 func (m TimeFlag) At(now time.Time) time.Time {
-	switch {
-	case !m.set:
+	if m.at == nil {
 		return time.Time{}
-	case m.time.IsZero():
-		return now.Add(-m.ago)
-	default:
-		return m.time
 	}
+	return m.at(now)
 }
 
 // Pace is a rate on the command line: 500/s, 30/m, 1000/h.

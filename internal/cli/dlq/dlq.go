@@ -2,16 +2,12 @@
 package dlq
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/passcode-worker/passcode-worker/internal/app"
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
-	"github.com/passcode-worker/passcode-worker/internal/cli/show"
-	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/internal/deadletter"
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -82,8 +78,7 @@ func (f choiceFlags) filter(now time.Time) (deadletter.Filter, error) {
 
 // session is what a command on dead letters works with.
 type session struct {
-	cfg     config.Config
-	link    *app.Link
+	*command.Env
 	letters *deadletter.Browser
 	// filter picks dead letters, by the time that the command began.
 	filter deadletter.Filter
@@ -92,56 +87,65 @@ type session struct {
 
 // open checks what a command is to pick, connects and opens the dead-letter
 // stream. The caller closes the connection.
-func open(e *command.Env, picks func(now time.Time) (deadletter.Filter, error)) (*session, error) {
-	now := time.Now()
-	filter, err := picks(now)
-	if err != nil {
+func open(e *command.Env, picks func(now time.Time) (deadletter.Filter, error)) (s *session, err error) {
+	s = &session{Env: e, now: time.Now()}
+	if s.filter, err = picks(s.now); err != nil {
 		return nil, err
 	}
-	cfg, l, err := e.Connect()
-	if err != nil {
+	if err = e.Connect(); err != nil {
 		return nil, err
 	}
-	letters, err := deadletter.Browse(e.Stop, l.JS, cfg.DeadLetters.Stream, cfg.DeadLetters.Subject)
+	s.letters, err = deadletter.Browse(e.Stop, e.JS, e.Cfg.DeadLetters.Stream, e.Cfg.DeadLetters.Subject)
+	if err != nil {
+		e.NC.Close()
+	}
 	if errors.Is(err, deadletter.ErrNoStream) {
 		err = fmt.Errorf("%w: start a worker, or run \"worker provision\"", err)
 	}
-	if err != nil {
-		l.NC.Close()
-		return nil, err
-	}
-	return &session{cfg: cfg, link: l, letters: letters, filter: filter, now: now}, nil
+	return s, err
 }
 
 // replayer returns what replays dead letters, and the records that it asks.
-func (d *session) replayer(ctx context.Context, ttl time.Duration) (*deadletter.Replayer, *ledger.Ledger, error) {
-	records, err := ledger.Open(ctx, d.link.JS, d.cfg.Results.Bucket)
+func (s *session) replayer(ttl time.Duration) (*deadletter.Replayer, *ledger.Ledger, error) {
+	records, err := ledger.Open(s.Stop, s.JS, s.Cfg.Results.Bucket)
 	if err != nil {
 		return nil, nil, fmt.Errorf("the requests' records: %w", err)
 	}
 	return &deadletter.Replayer{
-		Browser: d.letters, Records: records,
-		Stream: d.cfg.Jobs.Stream, Subject: d.cfg.Jobs.Subject,
-		Life: deadletter.Life{TTL: ttl, PasscodeTTL: d.cfg.Worker.PasscodeTTL}, Now: time.Now,
+		Browser: s.letters, Records: records,
+		Stream: s.Cfg.Jobs.Stream, Subject: s.Cfg.Jobs.Subject,
+		Life: deadletter.Life{TTL: ttl, PasscodeTTL: s.Cfg.Worker.PasscodeTTL}, Now: time.Now,
 	}, records, nil
+}
+
+// sequences returns where the picked dead letters stand, oldest first: eight bytes
+// each, so that a million fit into memory. each is called with every one.
+func (s *session) sequences(each func(deadletter.Stored)) ([]uint64, error) {
+	var all []uint64
+	for letter, err := range s.letters.OldestFirst(s.Stop, s.filter) {
+		if err != nil {
+			return nil, command.Stopped(s.Stop, err)
+		}
+		all = append(all, letter.Seq)
+		each(letter)
+	}
+	return all, nil
 }
 
 // nonePicked says that there is nothing to do. Who names a request expects it to be
 // there, so then it is a failure.
-func (d *session) nonePicked(e *command.Env) error {
-	show.Say(e.Stderr, "no dead letters%s", picked(d.filter))
-	if len(d.filter.IDs) > 0 {
+func (s *session) nonePicked() error {
+	s.Note("no dead letters%s", s.picked())
+	if len(s.filter.IDs) > 0 {
 		return command.ErrSaid
 	}
 	return nil
 }
 
-// picked says that a filter was in the way.
-func picked(f deadletter.Filter) string {
-	if f.Empty() {
+// picked says that filters left something out.
+func (s *session) picked() string {
+	if s.filter.Empty() {
 		return ""
 	}
 	return " that the filters pick"
 }
-
-func (d *session) close() { d.link.NC.Close() }

@@ -31,7 +31,7 @@ func TestReplaysKeepThePace(t *testing.T) {
 	for _, test := range []struct {
 		pace   command.Pace
 		n      int
-		effort time.Duration // of one replay, besides its turn
+		effort time.Duration // of one replay, besides its permit
 	}{
 		{500, 2500, 0},
 		{500, 2500, 20 * time.Millisecond},
@@ -43,20 +43,20 @@ func TestReplaysKeepThePace(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
-				var turns []time.Time
+				var permits []time.Time
 				failure := paced(t.Context(), test.pace, seqs(test.n),
-					func(ctx context.Context, _ uint64, turn func(context.Context) error) replayStep {
+					func(ctx context.Context, _ uint64, permit func(context.Context) error) replayStep {
 						<-time.After(time.Duration(rand.Int64N(int64(test.effort) + 1))) // as long as the broker's answer takes
-						err := turn(ctx)
+						err := permit(ctx)
 						return replayStep{Action: deadletter.Replayed, err: err, ExpiresAt: time.Now()}
 					},
-					func(one replayStep) error { turns = append(turns, one.ExpiresAt); return one.err })
+					func(one replayStep) error { permits = append(permits, one.ExpiresAt); return one.err })
 				require.NoError(t, failure)
-				require.Len(t, turns, test.n)
+				require.Len(t, permits, test.n)
 				planned := time.Duration(float64(test.n) / float64(test.pace) * float64(time.Second))
 				assert.InEpsilon(t, planned.Seconds(), time.Since(began).Seconds()+1/float64(test.pace), 0.03)
-				slices.SortFunc(turns, time.Time.Compare)
-				for i, at := range turns { // never ahead of the pace by more than it may catch up
+				slices.SortFunc(permits, time.Time.Compare)
+				for i, at := range permits { // never ahead of the pace by more than it may catch up
 					due := time.Duration(float64(i)/float64(test.pace)*float64(time.Second)) - catchUp - time.Millisecond
 					assert.GreaterOrEqual(t, at.Sub(began), due, i)
 				}
@@ -65,7 +65,7 @@ func TestReplaysKeepThePace(t *testing.T) {
 	}
 }
 
-func TestRefusalsTakeNoTurn(t *testing.T) {
+func TestRefusalsTakeNoPermit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -99,8 +99,8 @@ func TestAReplayThatIsStoppedTellsOfWhatWasBegun(t *testing.T) {
 		stop, cancel := context.WithCancel(t.Context())
 		var begun atomic.Int64
 		told := 0
-		require.NoError(t, paced(stop, 100, seqs(1000), func(ctx context.Context, _ uint64, turn func(context.Context) error) replayStep {
-			if err := turn(ctx); err != nil {
+		require.NoError(t, paced(stop, 100, seqs(1000), func(ctx context.Context, _ uint64, permit func(context.Context) error) replayStep {
+			if err := permit(ctx); err != nil {
 				return replayStep{err: err}
 			}
 			if begun.Add(1) == 50 {

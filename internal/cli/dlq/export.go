@@ -1,8 +1,6 @@
 package dlq
 
 import (
-	"bufio"
-
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
 )
@@ -14,7 +12,6 @@ type exportCmd struct {
 	Yes    bool `help:"Don't ask."`
 }
 
-// Help is shown below the flags' own.
 func (exportCmd) Help() string {
 	return `Writes one JSON object a line, oldest first. With --reveal "body" is the job as the producer wrote it ("body_base64" where it is not UTF-8).
 
@@ -22,26 +19,30 @@ func (exportCmd) Help() string {
 }
 
 // Run writes dead letters as JSON lines.
-func (x *exportCmd) Run(e *command.Env) error {
-	d, err := open(e, x.filter)
+func (c *exportCmd) Run(e *command.Env) error {
+	s, err := open(e, c.filter)
 	if err != nil {
 		return err
 	}
-	defer d.close()
-	if x.Reveal {
-		if err := reveal(e, d.cfg, x.Yes, "the passcodes of the dead letters"+picked(d.filter)); err != nil {
+	defer s.NC.Close()
+	if c.Reveal {
+		if err := s.reveal(c.Yes, "the passcodes of the dead letters"+s.picked()); err != nil {
 			return err
 		}
 	}
-	out := bufio.NewWriter(e.Stdout)
-	n, err := x.write(e, d, out)
-	if err != nil {
+	list, n := show.NewListing(e.Stdout, true), 0
+	for stored, err := range s.letters.OldestFirst(e.Stop, s.filter) {
+		if err != nil {
+			return command.Stopped(e.Stop, err)
+		}
+		one := s.letter(stored)
+		list.Add(exportedLetter{one, viewJob(one.job, stored, c.Reveal)})
+		n++
+	}
+	if err := list.Flush(); err != nil {
 		return err
 	}
-	if err := out.Flush(); err != nil {
-		return err
-	}
-	show.Say(e.Stderr, "%s exported", show.CountOf(n, "dead letter"))
+	e.Note("%s exported", show.CountOf(n, "dead letter"))
 	return nil
 }
 
@@ -49,20 +50,4 @@ func (x *exportCmd) Run(e *command.Env) error {
 type exportedLetter struct {
 	letter
 	jobView
-}
-
-func (x *exportCmd) write(e *command.Env, d *session, out *bufio.Writer) (n int, err error) {
-	lines := show.JSONLines(out)
-	for s, err := range d.letters.OldestFirst(e.Stop, d.filter) {
-		if err != nil {
-			return n, command.Stopped(e.Stop, err)
-		}
-		one := exportedLetter{letter: d.letter(s)}
-		one.jobView = viewJob(one.job, s, x.Reveal)
-		if err := lines.Encode(one); err != nil {
-			return n, err
-		}
-		n++
-	}
-	return n, nil
 }

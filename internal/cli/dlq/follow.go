@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -24,38 +23,32 @@ const askEvery = 5 * time.Second
 
 // follower waits for the final results of replayed requests.
 type follower struct {
-	e            *command.Env
+	*command.Env
 	records      *ledger.Ledger
 	subscription *nats.Subscription
 	heard        chan *nats.Msg
 
-	awaited map[string]int // request id to the replay that it must have come from
-	early   map[string]passcode.Result
+	awaited map[string]int             // request id to the replay that it must have come from
+	finals  map[string]passcode.Result // the latest that was heard of each request
 	counts  map[string]int
 	unsent  int
 	lines   *json.Encoder // nil without --json
 }
 
 // follow begins to listen, so that nothing is missed that is replayed afterwards.
-func follow(e *command.Env, d *session, records *ledger.Ledger, asJSON bool) (*follower, error) {
+func follow(s *session, records *ledger.Ledger, asJSON bool) (*follower, error) {
 	f := &follower{
-		e: e, records: records, heard: make(chan *nats.Msg, 64<<10),
-		awaited: map[string]int{}, early: map[string]passcode.Result{}, counts: map[string]int{},
+		Env: s.Env, records: records, heard: make(chan *nats.Msg, 64<<10),
+		awaited: map[string]int{}, finals: map[string]passcode.Result{}, counts: map[string]int{},
 	}
 	if asJSON {
-		f.lines = show.JSONLines(e.Stdout)
+		f.lines = show.JSONLines(s.Stdout)
 	}
-	subject := d.cfg.Results.Subject + ".>"
-	var err error
-	if f.subscription, err = d.link.NC.ChanSubscribe(subject, f.heard); err != nil {
-		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
-	}
-	ctx, cancel := context.WithTimeoutCause(e.Stop, command.Patience, fmt.Errorf("no answer from the broker within %s", command.Patience))
+	ctx, cancel := command.Bounded(s.Stop)
 	defer cancel()
-	if err := d.link.NC.FlushWithContext(ctx); err != nil {
-		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
-	}
-	return f, nil
+	var err error
+	f.subscription, err = s.Subscribe(ctx, s.Cfg.Results.Subject+".>", f.heard)
+	return f, err
 }
 
 func (f *follower) close() { _ = f.subscription.Unsubscribe() } // the connection closes right after
@@ -64,10 +57,7 @@ func (f *follower) close() { _ = f.subscription.Unsubscribe() } // the connectio
 // the channel doesn't fill up.
 func (f *follower) expect(id string, replay int) {
 	f.awaited[id] = replay
-	if r, ok := f.early[id]; ok {
-		delete(f.early, id)
-		f.take(r)
-	}
+	f.take(f.finals[id]) // it may be faster than the word that it was replayed
 	for {
 		select {
 		case msg := <-f.heard:
@@ -80,14 +70,10 @@ func (f *follower) expect(id string, replay int) {
 
 func (f *follower) hear(msg *nats.Msg) {
 	var r passcode.Result
-	if err := json.Unmarshal(msg.Data, &r); err != nil || !r.Final || r.Replays == 0 {
-		return
+	if err := json.Unmarshal(msg.Data, &r); err == nil && r.Final && r.Replays > 0 {
+		f.finals[r.RequestID] = r
+		f.take(r)
 	}
-	if _, ok := f.awaited[r.RequestID]; !ok {
-		f.early[r.RequestID] = r // the result may be faster than the word that it was replayed
-		return
-	}
-	f.take(r)
 }
 
 // take notes a result where it is the one awaited.
@@ -97,6 +83,7 @@ func (f *follower) take(r passcode.Result) {
 		return
 	}
 	delete(f.awaited, r.RequestID)
+	delete(f.finals, r.RequestID)
 	word := string(r.Status)
 	if r.Error != nil {
 		word += " (" + r.Error.Code + ")"
@@ -113,9 +100,9 @@ func (f *follower) take(r passcode.Result) {
 // wait waits until all are final, and sums up. It fails where one was not sent.
 func (f *follower) wait(patience time.Duration) error {
 	if len(f.awaited) > 0 {
-		show.Say(f.e.Stderr, "waiting for the results of %s, at most %s", show.CountOf(len(f.awaited), "request"), domain.FormatDuration(patience))
+		f.Note("waiting for the results of %s, at most %s", show.CountOf(len(f.awaited), "request"), domain.FormatDuration(patience))
 	}
-	ctx, cancel := context.WithTimeout(f.e.Stop, patience)
+	ctx, cancel := context.WithTimeout(f.Stop, patience)
 	defer cancel()
 	ask := time.NewTicker(askEvery)
 	defer ask.Stop()
@@ -128,18 +115,17 @@ func (f *follower) wait(patience time.Duration) error {
 		case <-ctx.Done():
 		}
 	}
-	out := f.e.Stdout
+	say := f.Print
 	if f.lines != nil {
-		out = f.e.Stderr
+		say = f.Note
 	}
 	for _, word := range slices.Sorted(maps.Keys(f.counts)) {
-		show.Say(out, "became %s: %d", word, f.counts[word])
+		say("became %s: %d", word, f.counts[word])
 	}
 	if n := len(f.awaited); n > 0 {
-		show.Say(out, "not final yet: %d; \"worker request ID\" shows how one stands", n)
-		return command.ErrSaid
+		say("not final yet: %d; \"worker request ID\" shows how one stands", n)
 	}
-	if f.unsent > 0 {
+	if f.unsent+len(f.awaited) > 0 {
 		return command.ErrSaid
 	}
 	return nil

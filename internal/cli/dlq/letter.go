@@ -54,7 +54,7 @@ func (d *session) letter(s deadletter.Stored) letter {
 		Phone: d.masked(job.Phone), UsageType: job.UsageType,
 		Attempts: s.Entry.Attempts, Replays: s.Entry.Replays,
 		QueuedAt: s.Entry.Origin.QueuedAt, AttemptedAt: s.Entry.AttemptedAt, DeadAt: s.DiedAt().UTC(),
-		ExpiresAt:    s.ExpiresAt(job, d.cfg.Worker.PasscodeTTL),
+		ExpiresAt:    s.ExpiresAt(job, d.Cfg.Worker.PasscodeTTL),
 		OriginStream: s.Entry.Origin.Stream, OriginSeq: s.Entry.Origin.Seq, Subject: s.Entry.Origin.Subject,
 		Worker: s.Entry.Worker, TraceParent: s.Entry.TraceParent,
 		BodySize: s.Entry.BodySize, Truncated: s.Entry.Truncated,
@@ -73,7 +73,7 @@ func (d *session) masked(number passcode.Phone) string {
 	if strings.HasPrefix(number.Reveal(), "+") { // most are E.164, and reading one takes long
 		return number.Masked()
 	}
-	if canonical, err := (phone.Parser{Strict: d.cfg.Aliyun.StrictPhoneRegionNumberCheck}).Parse(number); err == nil {
+	if canonical, err := (phone.Parser{Strict: d.Cfg.Aliyun.StrictPhoneRegionNumberCheck}).Parse(number); err == nil {
 		return canonical.Masked()
 	}
 	return number.Masked()
@@ -93,14 +93,10 @@ func (l letter) expiry(now time.Time) string {
 
 // codeOf is the error code, or that the message is no dead letter.
 func codeOf(s deadletter.Stored) string {
-	switch {
-	case s.Err != nil:
+	if s.Err != nil {
 		return "(not a dead letter)"
-	case s.Entry.ErrorCode == "":
-		return "-"
-	default:
-		return s.Entry.ErrorCode
 	}
+	return show.OrDash(s.Entry.ErrorCode)
 }
 
 func expired(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }

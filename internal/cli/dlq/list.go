@@ -1,17 +1,25 @@
 package dlq
 
 import (
-	"bufio"
-	"errors"
+	"cmp"
 	"fmt"
-	"text/tabwriter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
+	"github.com/passcode-worker/passcode-worker/internal/deadletter"
+	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// screenful is how many dead letters a terminal is given unasked.
-const screenful = 50
+const (
+	// screenful is how many dead letters a terminal is given unasked.
+	screenful = 50
+	// shownCodes is how many error codes of a reason a summary names.
+	shownCodes = 3
+)
 
 // listCmd is "worker dlq list".
 type listCmd struct {
@@ -21,7 +29,6 @@ type listCmd struct {
 	JSON    bool `name:"json" help:"One JSON object a line."`
 }
 
-// Help is shown below the flags' own.
 func (listCmd) Help() string {
 	return `Looking takes nothing away. Passcodes are never shown, phone numbers masked.
 
@@ -30,31 +37,22 @@ func (listCmd) Help() string {
 }
 
 // Run lists dead letters.
-func (l *listCmd) Run(e *command.Env) error {
-	d, err := open(e, l.filter)
+func (c *listCmd) Run(e *command.Env) error {
+	s, err := open(e, c.filter)
 	if err != nil {
 		return err
 	}
-	defer d.close()
-	if l.Summary {
-		return l.summarise(e, d)
+	defer s.NC.Close()
+	if c.Summary {
+		return c.summarise(s)
 	}
-	limit := l.Limit
-	if limit < 0 && !l.JSON && show.IsTerminal(e.Stdout) {
+	limit := c.Limit
+	if limit < 0 && !c.JSON && show.IsTerminal(e.Stdout) {
 		limit = screenful
 	}
-	return l.list(e, d, limit)
-}
-
-// alignedRows is how many rows of a table are aligned with one another.
-const alignedRows = 512
-
-func (l *listCmd) list(e *command.Env, d *session, limit int) error {
-	out := bufio.NewWriter(e.Stdout)
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	lines := show.JSONLines(out)
+	list := show.NewListing(e.Stdout, c.JSON, "AGE", "REQUEST", "REASON", "ERROR CODE", "PHONE", "ATTEMPTS", "REPLAYS", "EXPIRES")
 	shown, more := 0, false
-	for s, err := range d.letters.NewestFirst(e.Stop, d.filter) {
+	for stored, err := range s.letters.NewestFirst(e.Stop, s.filter) {
 		if err != nil {
 			return command.Stopped(e.Stop, err)
 		}
@@ -62,35 +60,102 @@ func (l *listCmd) list(e *command.Env, d *session, limit int) error {
 			more = true
 			break
 		}
-		one := d.letter(s)
-		if l.JSON {
-			err = lines.Encode(one)
-		} else {
-			if shown == 0 {
-				fmt.Fprintln(table, "AGE\tREQUEST\tREASON\tERROR CODE\tPHONE\tATTEMPTS\tREPLAYS\tEXPIRES")
-			}
-			_, err = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", show.Span(d.now.Sub(one.DeadAt)),
-				one.ID, one.Reason, codeOf(s), show.OrDash(one.Phone), one.Attempts, one.Replays, one.expiry(d.now))
-		}
 		shown++
-		if err == nil && shown%alignedRows == 0 {
-			err = errors.Join(table.Flush(), out.Flush())
-		}
-		if err != nil {
-			return err
-		}
+		one := s.letter(stored)
+		list.Add(one, show.Span(s.now.Sub(one.DeadAt)), one.ID, one.Reason, codeOf(stored), show.OrDash(one.Phone),
+			one.Attempts, one.Replays, one.expiry(s.now))
 	}
-	if err := errors.Join(table.Flush(), out.Flush()); err != nil {
+	if err := list.Flush(); err != nil {
 		return err
 	}
 	switch {
-	case l.JSON:
+	case c.JSON:
 	case shown == 0:
-		show.Say(e.Stderr, "no dead letters%s", picked(d.filter))
+		e.Note("no dead letters%s", s.picked())
 	case more:
-		show.Say(e.Stderr, "the newest %d; --limit 0 lists all, --summary counts them", shown)
+		e.Note("the newest %d; --limit 0 lists all, --summary counts them", shown)
 	default:
-		show.Say(e.Stderr, "%s; \"worker dlq show REQUEST\" tells all about one", show.CountOf(shown, "dead letter"))
+		e.Note("%s; \"worker dlq show REQUEST\" tells all about one", show.CountOf(shown, "dead letter"))
+	}
+	return nil
+}
+
+// tally counts the dead letters of one reason.
+type tally struct {
+	Reason     passcode.Reason `json:"reason"`
+	Count      int             `json:"count"`
+	Expired    int             `json:"expired"`
+	Oldest     time.Time       `json:"oldest"`
+	Newest     time.Time       `json:"newest"`
+	ErrorCodes map[string]int  `json:"error_codes"`
+}
+
+func (t *tally) add(stored deadletter.Stored, expired bool) {
+	t.Count++
+	if expired {
+		t.Expired++
+	}
+	at := stored.DiedAt().UTC()
+	if t.Count == 1 || at.Before(t.Oldest) {
+		t.Oldest = at
+	}
+	if at.After(t.Newest) {
+		t.Newest = at
+	}
+	t.ErrorCodes[codeOf(stored)]++
+}
+
+// codes names the most frequent codes.
+func (t *tally) codes() string {
+	codes := slices.SortedFunc(maps.Keys(t.ErrorCodes), func(a, b string) int {
+		return cmp.Or(t.ErrorCodes[b]-t.ErrorCodes[a], strings.Compare(a, b))
+	})
+	var texts []string
+	for _, code := range codes[:min(len(codes), shownCodes)] {
+		texts = append(texts, fmt.Sprintf("%s %d", code, t.ErrorCodes[code]))
+	}
+	if more := len(codes) - shownCodes; more > 0 {
+		texts = append(texts, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(texts, ", ")
+}
+
+// summarise counts the dead letters by reason.
+func (c *listCmd) summarise(s *session) error {
+	byReason := map[passcode.Reason]*tally{}
+	total := 0
+	for stored, err := range s.letters.OldestFirst(s.Stop, s.filter) {
+		if err != nil {
+			return command.Stopped(s.Stop, err)
+		}
+		t := byReason[stored.Reason()]
+		if t == nil {
+			t = &tally{Reason: stored.Reason(), ErrorCodes: map[string]int{}}
+			byReason[t.Reason] = t
+		}
+		job, _ := stored.Job() // what can be read of it
+		t.add(stored, expired(stored.ExpiresAt(job, s.Cfg.Worker.PasscodeTTL), s.now))
+		total++
+	}
+	tallies := slices.SortedFunc(maps.Values(byReason), func(a, b *tally) int {
+		return cmp.Or(b.Count-a.Count, cmp.Compare(a.Reason, b.Reason))
+	})
+	list := show.NewListing(s.Stdout, c.JSON, "REASON", "COUNT", "EXPIRED", "OLDEST", "NEWEST", "ERROR CODES")
+	for _, t := range tallies {
+		list.Add(t, t.Reason, t.Count, t.Expired, show.Span(s.now.Sub(t.Oldest)), show.Span(s.now.Sub(t.Newest)), t.codes())
+	}
+	if total > 0 {
+		list.Row("total", total)
+	}
+	if err := list.Flush(); err != nil {
+		return err
+	}
+	switch {
+	case c.JSON:
+	case total == 0:
+		s.Note("no dead letters%s", s.picked())
+	default:
+		s.Note("next: \"worker dlq replay --reason %s --dry-run\" says what a replay would do", tallies[0].Reason)
 	}
 	return nil
 }

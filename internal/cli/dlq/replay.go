@@ -9,7 +9,6 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
-	"github.com/passcode-worker/passcode-worker/internal/cli/show"
 	"github.com/passcode-worker/passcode-worker/internal/deadletter"
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -19,9 +18,9 @@ const (
 	// maxReplayers is how many dead letters are in hand at once; each takes four
 	// round trips to the broker, one after the other.
 	maxReplayers = 32
-	// replayTurns is how many replays a second one of them makes at least, so
-	// that at a low rate none is read long before its turn.
-	replayTurns = 10
+	// replaysEach is how many replays a second one of them makes at least, so
+	// that at a low rate none is read long before its permit.
+	replaysEach = 10
 	// catchUp is how much of its pace a replay that fell behind may make up for
 	// at once.
 	catchUp = 100 * time.Millisecond
@@ -38,7 +37,6 @@ type replayCmd struct {
 	JSON   bool          `name:"json" help:"One JSON object a line for each dead letter, and with --follow-results for each final result."`
 }
 
-// Help is shown below the flags' own.
 func (replayCmd) Help() string {
 	return `Replays the oldest first. A request is opened again only while it is dead-lettered, unknown or without a record: what was sent is never sent again, and the same replay run twice, or by two people at once, sends once. A request that may have been sent is looked up at Aliyun first. Ctrl-C stops after those in hand; run it again to go on.
 
@@ -57,19 +55,19 @@ func (r *replayCmd) Run(e *command.Env) error {
 	case r.DryRun && r.Follow:
 		return command.Usagef("--follow-results: a dry run replays nothing to follow")
 	}
-	d, err := open(e, r.filter)
+	s, err := open(e, r.filter)
 	if err != nil {
 		return err
 	}
-	defer d.close()
-	replayer, records, err := d.replayer(e.Stop, r.TTL)
+	defer s.NC.Close()
+	replayer, records, err := s.replayer(r.TTL)
 	if err != nil {
 		return err
 	}
 	if r.DryRun {
-		return r.dryRun(e, d, replayer)
+		return r.dryRun(s, replayer)
 	}
-	return r.replay(e, d, replayer, records)
+	return r.replay(s, replayer, records)
 }
 
 // replayStep is what became, or would become, of one dead letter.
@@ -104,54 +102,49 @@ func newReplayStep(s deadletter.Stored, plan deadletter.Plan, err error) replayS
 }
 
 // dryRun says of each dead letter what a replay would do.
-func (r *replayCmd) dryRun(e *command.Env, d *session, replayer *deadletter.Replayer) error {
-	report := newReplayReport(e, r.JSON, true)
-	plans := inOrder(e.Stop, maxReplayers, d.letters.OldestFirst(e.Stop, d.filter), func(s deadletter.Stored) replayStep {
-		plan, err := replayer.Plan(e.Stop, s)
-		return newReplayStep(s, plan, err)
+func (r *replayCmd) dryRun(s *session, replayer *deadletter.Replayer) error {
+	report := newReplayReport(s.Env, r.JSON, true, 0)
+	plans := inOrder(s.Stop, maxReplayers, s.letters.OldestFirst(s.Stop, s.filter), func(stored deadletter.Stored) replayStep {
+		plan, err := replayer.Plan(s.Stop, stored)
+		return newReplayStep(stored, plan, err)
 	})
 	for one, err := range plans {
 		if err == nil {
 			err = one.err
 		}
 		if err != nil {
-			return command.Stopped(e.Stop, err)
+			return command.Stopped(s.Stop, err)
 		}
 		if err := report.add(one); err != nil {
 			return err
 		}
 	}
 	if report.done == 0 {
-		return d.nonePicked(e)
+		return s.nonePicked()
 	}
 	return report.end()
 }
 
 // replay replays what the filter picks now. What dies again meanwhile is not
 // replayed again by the same run.
-func (r *replayCmd) replay(e *command.Env, d *session, replayer *deadletter.Replayer, records *ledger.Ledger) error {
-	var picked []uint64 // eight bytes each, so also a million fit into memory
-	for s, err := range d.letters.OldestFirst(e.Stop, d.filter) {
-		if err != nil {
-			return command.Stopped(e.Stop, err)
-		}
-		picked = append(picked, s.Seq)
+func (r *replayCmd) replay(s *session, replayer *deadletter.Replayer, records *ledger.Ledger) error {
+	picked, err := s.sequences(func(deadletter.Stored) {})
+	if err != nil {
+		return err
 	}
 	if len(picked) == 0 {
-		return d.nonePicked(e)
+		return s.nonePicked()
 	}
 	var followed *follower
 	if r.Follow {
-		var err error
-		if followed, err = follow(e, d, records, r.JSON); err != nil {
+		if followed, err = follow(s, records, r.JSON); err != nil {
 			return err
 		}
 		defer followed.close()
 	}
-	report := newReplayReport(e, r.JSON, false)
-	report.expect(len(picked))
+	report := newReplayReport(s.Env, r.JSON, false, len(picked))
 	began := time.Now()
-	failure := r.each(e, replayer, picked, func(one replayStep) error {
+	failure := r.each(s.Env, replayer, picked, func(one replayStep) error {
 		if followed != nil && one.Action == deadletter.Replayed {
 			followed.expect(one.request, one.Replay)
 		}
@@ -159,12 +152,12 @@ func (r *replayCmd) replay(e *command.Env, d *session, replayer *deadletter.Repl
 	})
 	report.took = time.Since(began)
 	ended := report.end()
+	if failure != nil && s.Stop.Err() == nil {
+		s.Note("worker: %v", failure)
+	}
 	switch {
-	case e.Stop.Err() != nil:
-		show.Say(e.Stderr, "stopped: %d of %d done; run it again to go on", report.done, len(picked))
-		return command.ErrSaid
-	case failure != nil:
-		show.Say(e.Stderr, "worker: %v\nstopped: %d of %d done; run it again to go on", failure, report.done, len(picked))
+	case failure != nil || s.Stop.Err() != nil:
+		s.Note("stopped: %d of %d done; run it again to go on", report.done, len(picked))
 		return command.ErrSaid
 	case followed == nil:
 		return ended
@@ -176,8 +169,8 @@ func (r *replayCmd) replay(e *command.Env, d *session, replayer *deadletter.Repl
 // tells tell of each in their order. The first that fails for the broker's sake
 // ends it.
 func (r *replayCmd) each(e *command.Env, replayer *deadletter.Replayer, picked []uint64, tell func(replayStep) error) error {
-	return paced(e.Stop, r.Rate, picked, func(stopping context.Context, seq uint64, turn func(context.Context) error) replayStep {
-		s, plan, err := replayer.Replay(e.Force, stopping, seq, turn)
+	return paced(e.Stop, r.Rate, picked, func(stopping context.Context, seq uint64, permit func(context.Context) error) replayStep {
+		s, plan, err := replayer.Replay(e.Force, stopping, seq, permit)
 		if plan.Action == deadletter.Gone {
 			s.Seq = seq
 		}
@@ -185,16 +178,16 @@ func (r *replayCmd) each(e *command.Env, replayer *deadletter.Replayer, picked [
 	}, tell)
 }
 
-// paced does one step for each sequence, of which those that ask for a turn keep
+// paced does one step for each sequence, of which those that ask for a permit keep
 // the pace.
 func paced(stop context.Context, pace command.Pace, picked []uint64,
-	do func(stopping context.Context, seq uint64, turn func(context.Context) error) replayStep, tell func(replayStep) error,
+	do func(stopping context.Context, seq uint64, permit func(context.Context) error) replayStep, tell func(replayStep) error,
 ) error {
 	stopping, cancel := context.WithCancel(stop)
 	defer cancel()
 	limiter := rate.NewLimiter(rate.Limit(pace), max(int(float64(pace)*catchUp.Seconds()), 1))
 	limiter.AllowN(time.Now(), limiter.Burst()-1) // it is for catching up, not for the start
-	workers := min(max(int(float64(pace)/replayTurns), 1), maxReplayers)
+	workers := min(max(int(float64(pace)/replaysEach), 1), maxReplayers)
 
 	var failure error
 	for one, err := range inOrder(stopping, workers, sequence(picked), func(seq uint64) replayStep {

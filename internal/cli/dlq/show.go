@@ -1,14 +1,15 @@
 package dlq
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
-	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/internal/deadletter"
 	"github.com/passcode-worker/passcode-worker/internal/telemetry"
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -36,48 +37,61 @@ type shownLetter struct {
 }
 
 // Run shows the dead letters of a request.
-func (w *showCmd) Run(e *command.Env) error {
-	d, err := open(e, filterFlags{ID: []string{w.ID}}.filter)
+func (c *showCmd) Run(e *command.Env) error {
+	s, err := open(e, filterFlags{ID: []string{c.ID}}.filter)
 	if err != nil {
 		return err
 	}
-	defer d.close()
-	replayer, _, err := d.replayer(e.Stop, 0)
+	defer s.NC.Close()
+	replayer, _, err := s.replayer(0)
 	if err != nil {
 		return err
 	}
 	var found []shownLetter
-	for s, err := range d.letters.NewestFirst(e.Stop, d.filter) {
+	for stored, err := range s.letters.NewestFirst(e.Stop, s.filter) {
 		if err != nil {
 			return command.Stopped(e.Stop, err)
 		}
-		plan, err := replayer.Plan(e.Stop, s)
+		plan, err := replayer.Plan(e.Stop, stored)
 		if err != nil {
 			return err
 		}
-		one := shownLetter{letter: d.letter(s), RequestNow: plan.Stands, Replay: plan.Action, Cause: plan.Cause, Why: plan.Why, Asks: plan.Asks}
-		one.jobView = viewJob(one.job, s, w.Reveal)
+		one := shownLetter{letter: s.letter(stored), RequestNow: plan.Stands, Replay: plan.Action, Cause: plan.Cause, Why: plan.Why, Asks: plan.Asks}
+		one.jobView = viewJob(one.job, stored, c.Reveal)
 		found = append(found, one)
 	}
 	if len(found) == 0 {
-		show.Say(e.Stderr, "no dead letter of request %s; \"worker request %s\" shows how it stands", w.ID, w.ID)
+		e.Note("no dead letter of request %s; \"worker request %s\" shows how it stands", c.ID, c.ID)
 		return command.ErrSaid
 	}
-	if w.Reveal {
-		if err := reveal(e, d.cfg, w.Yes, "the passcode of "+w.ID); err != nil {
+	if c.Reveal {
+		if err := s.reveal(c.Yes, "the passcode of "+c.ID); err != nil {
 			return err
 		}
 	}
-	return w.print(e, found, d.now)
+	lines := show.JSONLines(e.Stdout)
+	for i, one := range found {
+		switch {
+		case c.JSON:
+			if err := lines.Encode(one); err != nil {
+				return err
+			}
+			continue
+		case i > 0:
+			e.Print("")
+		}
+		one.page(e.Stdout, s.now)
+	}
+	return nil
 }
 
 // reveal asks whether something confidential is to be shown, and logs that it
 // was, and by whom.
-func reveal(e *command.Env, cfg config.Config, yes bool, what string) error {
-	if err := e.Confirm(yes, "Show "+what+" in clear?"); err != nil {
+func (s *session) reveal(yes bool, what string) error {
+	if err := s.Confirm(yes, "Show "+what+" in clear?"); err != nil {
 		return err
 	}
-	log, err := telemetry.NewLogger(e.Stderr, "info", cfg.Log.Format)
+	log, err := telemetry.NewLogger(s.Stderr, "info", s.Cfg.Log.Format)
 	if err != nil {
 		return command.UsageError{Err: err}
 	}
@@ -85,47 +99,26 @@ func reveal(e *command.Env, cfg config.Config, yes bool, what string) error {
 	return nil
 }
 
-func (w *showCmd) print(e *command.Env, found []shownLetter, now time.Time) error {
-	if w.JSON {
-		lines := show.JSONLines(e.Stdout)
-		for _, one := range found {
-			if err := lines.Encode(one); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	for i, one := range found {
-		if i > 0 {
-			fmt.Fprintln(e.Stdout)
-		}
-		if _, err := fmt.Fprint(e.Stdout, one.page(now)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// page is a dead letter for people.
-func (l *shownLetter) page(now time.Time) string {
-	var b strings.Builder
+// page shows a dead letter to people.
+func (l *shownLetter) page(w io.Writer, now time.Time) {
+	page := show.Page{W: w, Names: 12}
 	line := func(name, text string) {
 		if text != "" {
-			fmt.Fprintf(&b, "%-12s %s\n", name, text)
+			page.Line(name, "%s", text)
 		}
 	}
-	line("request", l.ID)
-	line("reason", string(l.Reason)+": "+meaning(l.Reason))
-	line("error", strings.TrimSpace(l.ErrorCode+"  "+l.ErrorMessage))
-	line("corrupt", l.Corrupt)
-	line("phone", l.Phone)
-	line("usage type", l.UsageType)
-	line("attempts", fmt.Sprintf("%d, after %s", l.Attempts, show.CountOf(l.Replays, "replay")))
 	at := func(name string, t time.Time, more string) {
 		if !t.IsZero() {
 			line(name, show.Moment(t, now)+more)
 		}
 	}
+	line("request", l.ID)
+	line("reason", string(l.Reason)+": "+cmp.Or(meanings[l.Reason], "not a reason of this program"))
+	line("error", strings.TrimSpace(l.ErrorCode+"  "+show.Glossed(l.ErrorMessage)))
+	line("corrupt", l.Corrupt)
+	line("phone", l.Phone)
+	line("usage type", l.UsageType)
+	line("attempts", fmt.Sprintf("%d, after %s", l.Attempts, show.CountOf(l.Replays, "replay")))
 	at("queued", l.QueuedAt, "")
 	at("last attempt", l.AttemptedAt, "")
 	at("died", l.DeadAt, ", on "+show.OrDash(l.Worker))
@@ -136,16 +129,14 @@ func (l *shownLetter) page(now time.Time) string {
 	line("client ip", l.ClientIP)
 	line("params", strings.Join(l.Params, ", "))
 	if len(l.Metadata) > 0 {
-		text, err := json.Marshal(l.Metadata)
-		if err == nil { // it came out of JSON
+		if text, err := json.Marshal(l.Metadata); err == nil { // it came out of JSON
 			line("metadata", string(text))
 		}
 	}
 	line("job", l.jobText())
 	line("request now", show.OrDash(string(l.RequestNow)))
-	line("a replay", l.verdict())
+	line("a replay", l.replayText())
 	line("next", l.next())
-	return b.String()
 }
 
 // jobText is the job itself where it is revealed, otherwise its size.
@@ -162,7 +153,7 @@ func (l *shownLetter) jobText() string {
 	}
 }
 
-func (l *shownLetter) verdict() string {
+func (l *shownLetter) replayText() string {
 	switch {
 	case l.Replay == deadletter.Replayed && l.Asks:
 		return "would have Aliyun asked, and send it where Aliyun knows nothing of it"
@@ -186,26 +177,17 @@ func (l *shownLetter) next() string {
 	case l.Replay == deadletter.Refused:
 		return "worker dlq discard --id " + l.ID
 	case l.Reason == passcode.ReasonConfig:
-		return "worker check, mend what it names, then: " + replay
+		return "worker check, fix what it names, then: " + replay
 	default:
 		return replay
 	}
 }
 
-// meaning is a reason in a few words.
-func meaning(r passcode.Reason) string {
-	switch r {
-	case passcode.ReasonInvalid:
-		return "the job breaks the rules for jobs"
-	case passcode.ReasonConfig:
-		return "template, signature or parameters are wrong"
-	case passcode.ReasonExhausted:
-		return "every attempt failed"
-	case passcode.ReasonUnknown:
-		return "it may have been sent, and nobody could tell"
-	case passcode.ReasonPoison:
-		return "it took its worker down, or the server gave it up"
-	default:
-		return "not a reason of this program"
-	}
+// meanings are the reasons in a few words.
+var meanings = map[passcode.Reason]string{
+	passcode.ReasonInvalid:   "the job breaks the rules for jobs",
+	passcode.ReasonConfig:    "template, signature or parameters are wrong",
+	passcode.ReasonExhausted: "every attempt failed",
+	passcode.ReasonUnknown:   "it may have been sent, and nobody could tell",
+	passcode.ReasonPoison:    "it took its worker down, or the server gave it up",
 }

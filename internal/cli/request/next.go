@@ -13,7 +13,7 @@ func nextCommand(rec passcode.Result, letters []passcode.Reason, now time.Time) 
 	const again = "Look again in a moment."
 	switch rec.Status {
 	case passcode.StatusSending:
-		return "A call to Aliyun may be under way. Where its worker is gone, another takes the job up when the lease (worker.ack_wait) runs out. " + again
+		return "A call to Aliyun may be in progress. Where its worker is gone, another takes the job up when the lease (worker.ack_wait) runs out. " + again
 	case passcode.StatusRetrying:
 		if rec.Error != nil && rec.Error.Class == passcode.ClassAccount {
 			return "Aliyun refuses the whole account. Once that is in order, \"worker resume\" has it tried at once."
@@ -59,7 +59,7 @@ func deadText(rec passcode.Result, letters []passcode.Reason, now time.Time) str
 	}
 	switch {
 	case class == passcode.ClassConfig:
-		text += "Mend the template, signature or parameters, then " + replay + " sends it."
+		text += "Fix the template, signature or parameters, then " + replay + " sends it."
 	case class == passcode.ClassPoison || rec.Status == passcode.StatusUnknown:
 		text += "It may have been sent: " + replay + " asks Aliyun first, and sends only what it doesn't find."
 	default:

@@ -12,41 +12,37 @@ import (
 )
 
 // showRequest prints a page for people: how the request stands, what next has to
-// say of it, and the way it went, oldest first.
-func showRequest(w io.Writer, way []passcode.Result, now time.Time, next []string) {
-	rec := way[len(way)-1]
-	line := func(name, format string, args ...any) {
-		show.Say(w, "%-14s %s", name, show.Printable(fmt.Sprintf(format, args...)))
-	}
-	line("request", "%s", rec.RequestID)
+// say of it, and its history, oldest first.
+func showRequest(w io.Writer, history []passcode.Result, now time.Time, next []string) error {
+	rec := history[len(history)-1]
+	page := show.Page{W: w, Names: 14}
+	page.Line("request", "%s", rec.RequestID)
 	state := "not final"
 	if rec.Final {
 		state = "final"
 	}
-	line("status", "%s (%s)", rec.Status, state)
-	line("phone", "%s", show.OrDash(rec.Phone))
-	line("usage type", "%s", show.OrDash(rec.UsageType))
-	line("attempts", "%d", rec.Attempts)
+	page.Line("status", "%s (%s)", rec.Status, state)
+	page.Line("phone", "%s", show.OrDash(rec.Phone))
+	page.Line("usage type", "%s", show.OrDash(rec.UsageType))
+	page.Line("attempts", "%d", rec.Attempts)
 	if rec.Interruptions > 0 {
-		line("interruptions", "%d (workers that went away while they held it)", rec.Interruptions)
+		page.Line("interruptions", "%d (workers that went away while they held it)", rec.Interruptions)
 	}
 	if rec.Replays > 0 {
-		line("replays", "%d", rec.Replays)
+		page.Line("replays", "%d", rec.Replays)
 	}
 	if rec.BizID != "" {
-		line("biz_id", "%s", rec.BizID)
+		page.Line("biz_id", "%s", rec.BizID)
 	}
 	if rec.Recovered {
-		line("recovered", "a look-up settled a doubtful send")
+		page.Line("recovered", "a look-up settled a doubtful send")
 	}
 	if rec.Error != nil {
-		line("error", "%s (class %s)", rec.Error.Code, rec.Error.Class)
-		for _, text := range show.Wrapped(rec.Error.Message, show.Width-15) {
-			line("", "%s", text)
-		}
+		page.Line("error", "%s (class %s)", rec.Error.Code, rec.Error.Class)
+		page.Wrapped("", show.Glossed(rec.Error.Message))
 	}
 	if rec.RetryAfterSeconds > 0 {
-		line("retry after", "%s", show.Roughly(time.Duration(rec.RetryAfterSeconds)*time.Second))
+		page.Line("retry after", "%s", show.Roughly(time.Duration(rec.RetryAfterSeconds)*time.Second))
 	}
 	for _, t := range []struct {
 		name string
@@ -56,38 +52,43 @@ func showRequest(w io.Writer, way []passcode.Result, now time.Time, next []strin
 		{"delivered", rec.DeliveredAt}, {"expires", rec.ExpiresAt},
 	} {
 		if !t.at.IsZero() {
-			line(t.name, "%s", show.Moment(t.at, now))
+			page.Line(t.name, "%s", show.Moment(t.at, now))
 		}
 	}
-	line("job", "stream sequence %d", rec.StreamSeq)
-	line("worker", "%s", rec.Worker)
-	show.Say(w, "")
+	page.Line("job", "stream sequence %d", rec.StreamSeq)
+	page.Line("worker", "%s", rec.Worker)
+	show.Line(w, "")
 	for _, paragraph := range next {
-		for _, text := range show.Wrapped(paragraph, show.Width) {
-			show.Say(w, "%s", text)
+		for _, line := range show.Wrapped(paragraph, show.Width) {
+			show.Line(w, "%s", line)
 		}
 	}
-	showWay(w, way)
+	show.Line(w, "")
+	return showHistory(w, history)
 }
 
-// showWay prints one line for each state. The first gap is the time that the job
-// waited in the stream.
-func showWay(w io.Writer, way []passcode.Result) {
-	show.Say(w, "\n%-23s %8s  %-13s %7s  %s", "TIME (UTC)", "GAP", "STATUS", "ATTEMPT", "WHAT, BY WHOM")
-	cut := len(way) >= broker.ResultHistory
-	if cut {
-		show.Say(w, "(what came before is not kept)")
-	}
-	before := way[0].QueuedAt
-	for i, rec := range way {
+// showHistory prints one line for each state. The first gap is the time that the
+// job waited in the stream.
+func showHistory(w io.Writer, history []passcode.Result) error {
+	cut := len(history) >= broker.ResultHistory
+	table := show.NewListing(w, false, "TIME (UTC)", "GAP", "STATUS", "ATTEMPT", "WHAT, BY WHOM")
+	before := history[0].QueuedAt
+	for i, rec := range history {
 		gap := "+" + show.Roughly(max(rec.UpdatedAt.Sub(before), 0))
 		if i == 0 && cut {
 			gap = ""
 		}
 		before = rec.UpdatedAt
-		show.Say(w, "%-23s %8s  %-13s %7d  %s", rec.UpdatedAt.UTC().Format("2006-01-02 15:04:05.000"), gap, rec.Status, rec.Attempts,
-			show.Printable(strings.Join(append(stateWords(rec), rec.Worker), ", ")))
+		table.Row(rec.UpdatedAt.UTC().Format("2006-01-02 15:04:05.000"), gap, rec.Status, rec.Attempts,
+			strings.Join(append(stateWords(rec), rec.Worker), ", "))
 	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if cut {
+		show.Line(w, "(what came before is not kept)")
+	}
+	return nil
 }
 
 // stateWords are what a state says besides its name.
@@ -102,7 +103,7 @@ func stateWords(rec passcode.Result) []string {
 		words = append(words, "accepted")
 	}
 	if rec.Error != nil {
-		words = append(words, string(rec.Error.Class)+" "+rec.Error.Code)
+		words = append(words, fmt.Sprintf("%s %s", rec.Error.Class, rec.Error.Code))
 	}
 	if !rec.NextAttemptAt.IsZero() {
 		words = append(words, "again in "+show.Roughly(max(rec.NextAttemptAt.Sub(rec.UpdatedAt), 0)))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -29,7 +30,7 @@ func TestNextCommand(t *testing.T) {
 		expired bool
 		says    []string
 	}{
-		{status: passcode.StatusSending, says: []string{"may be under way", "worker.ack_wait"}},
+		{status: passcode.StatusSending, says: []string{"may be in progress", "worker.ack_wait"}},
 		{status: passcode.StatusRetrying, err: failed(passcode.ClassThrottled), says: []string{"Another attempt follows"}},
 		{status: passcode.StatusRetrying, err: failed(passcode.ClassAccount), says: []string{"whole account", `"worker resume"`}},
 		{status: passcode.StatusInDoubt, says: []string{"being asked"}},
@@ -42,7 +43,7 @@ func TestNextCommand(t *testing.T) {
 		{status: passcode.StatusRejected, letters: letter(passcode.ReasonInvalid), says: []string{`"worker dlq show r1"`}},
 		{
 			status: passcode.StatusDeadLettered, err: failed(passcode.ClassConfig), letters: letter(passcode.ReasonConfig),
-			says: []string{`"worker dlq show r1"`, "Mend the template", `"worker dlq replay --id r1"`},
+			says: []string{`"worker dlq show r1"`, "Fix the template", `"worker dlq replay --id r1"`},
 		},
 		{
 			status: passcode.StatusDeadLettered, err: failed(passcode.ClassTransient), letters: letter(passcode.ReasonExhausted), expired: true,
@@ -82,7 +83,7 @@ func TestShowRequest(t *testing.T) {
 	t.Parallel()
 	at := func(ms int) time.Time { return pageTime.Add(time.Duration(ms) * time.Millisecond) }
 	base := passcode.Result{
-		RequestID: "r1", Phone: "+852****6366", UsageType: "SignIn", QueuedAt: at(0), ExpiresAt: at(600_000), StreamSeq: 42, Worker: "vm-1",
+		RequestID: "r1", Phone: "+852****6366", UsageType: "Sign\u202eIn\u200b", QueuedAt: at(0), ExpiresAt: at(600_000), StreamSeq: 42, Worker: "vm-1",
 	}
 	state := func(ms int, status passcode.Status, attempts int, change func(*passcode.Result)) passcode.Result {
 		rec := base
@@ -90,7 +91,7 @@ func TestShowRequest(t *testing.T) {
 		change(&rec)
 		return rec.In(status)
 	}
-	way := []passcode.Result{
+	history := []passcode.Result{
 		state(12, passcode.StatusSending, 1, func(*passcode.Result) {}),
 		state(80, passcode.StatusRetrying, 1, func(r *passcode.Result) {
 			r.Error = &passcode.Error{Code: "Throttling.User", Class: passcode.ClassThrottled}
@@ -106,7 +107,7 @@ func TestShowRequest(t *testing.T) {
 		}),
 	}
 	var out bytes.Buffer
-	showRequest(&out, way, at(70_650), []string{"Nothing is left to do."})
+	require.NoError(t, showRequest(&out, history, at(70_650), []string{"Nothing is left to do."}))
 	assert.Equal(t, `request        r1
 status         sent (final)
 phone          +852****6366
@@ -122,19 +123,19 @@ worker         vm-2 [31m
 
 Nothing is left to do.
 
-TIME (UTC)                   GAP  STATUS        ATTEMPT  WHAT, BY WHOM
-2026-11-22 12:00:00.012    +12ms  sending             1  vm-1
-2026-11-22 12:00:00.080    +68ms  retrying            1  throttled Throttling.User, again in 500ms, vm-1
-2026-11-22 12:00:00.600   +520ms  sending             2  vm-1
-2026-11-22 12:00:05.600      +5s  in_doubt            2  in_doubt timeout, vm-1
-2026-11-22 12:00:10.601      +5s  in_doubt            2  asking Aliyun, vm-2
-2026-11-22 12:00:10.650    +49ms  sent                2  found by look-up, vm-2 [31m
+TIME (UTC)               GAP     STATUS    ATTEMPT  WHAT, BY WHOM
+2026-11-22 12:00:00.012  +12ms   sending   1        vm-1
+2026-11-22 12:00:00.080  +68ms   retrying  1        throttled Throttling.User, again in 500ms, vm-1
+2026-11-22 12:00:00.600  +520ms  sending   2        vm-1
+2026-11-22 12:00:05.600  +5s     in_doubt  2        in_doubt timeout, vm-1
+2026-11-22 12:00:10.601  +5s     in_doubt  2        asking Aliyun, vm-2
+2026-11-22 12:00:10.650  +49ms   sent      2        found by look-up, vm-2 [31m
 `, out.String())
 
 	out.Reset()
-	for len(way) < broker.ResultHistory {
-		way = append(way, way[len(way)-1])
+	for len(history) < broker.ResultHistory {
+		history = append(history, history[len(history)-1])
 	}
-	showRequest(&out, way, at(70_650), nil)
+	require.NoError(t, showRequest(&out, history, at(70_650), nil))
 	assert.Contains(t, out.String(), "what came before is not kept")
 }

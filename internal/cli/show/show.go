@@ -1,32 +1,138 @@
-// Package show is how commands show things to people: lines, tables, times and
-// colours.
+// Package show is how commands show things to people: lines, pages, tables, times,
+// progress and colours. What it is given may come from outside, so all of it is
+// made printable on its way.
 package show
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
-	"unicode"
+	"text/tabwriter"
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
 // Width is what texts keep to, so that they fit the usual 80 columns.
 const Width = 78
 
-// Say writes a line of prose. Where it can't be written nobody is there to be
-// told.
+// Say writes a line as it is. Where it can't be written nobody is there to be told.
 func Say(w io.Writer, format string, args ...any) {
 	_, _ = fmt.Fprintf(w, format+"\n", args...)
 }
 
-// JSONLines writes one object a line.
+// Line writes a line. Only the format may break it.
+func Line(w io.Writer, format string, args ...any) { Say(w, format, printable(args)...) }
+
+// Lines writes a text of several lines.
+func Lines(w io.Writer, text string) {
+	for line := range strings.Lines(text) {
+		Line(w, "%s", strings.TrimRight(line, "\r\n"))
+	}
+}
+
+// printable makes what is or has a text printable.
+func printable(args []any) []any {
+	clean := make([]any, len(args))
+	for i, arg := range args {
+		clean[i] = arg
+		switch arg.(type) {
+		case error, fmt.Stringer:
+			clean[i] = text.Printable(fmt.Sprint(arg))
+		default:
+			if reflect.ValueOf(arg).Kind() == reflect.String {
+				clean[i] = text.Printable(fmt.Sprint(arg))
+			}
+		}
+	}
+	return clean
+}
+
+// Page writes lines that begin with a name, with the texts in one column.
+type Page struct {
+	W     io.Writer
+	Names int // how wide the column of the names is
+}
+
+// Line writes a line.
+func (p Page) Line(name, format string, args ...any) {
+	Line(p.W, "%-*s "+format, append([]any{p.Names, name}, args...)...)
+}
+
+// Wrapped writes a text on as many lines as it needs.
+func (p Page) Wrapped(name, text string) {
+	for _, line := range Wrapped(text, Width-p.Names-1) {
+		p.Line(name, "%s", line)
+		name = ""
+	}
+}
+
+// alignedRows is how many rows of a table are aligned with one another, so that a
+// long one needn't be held in memory.
+const alignedRows = 512
+
+// Listing lists things, each as a row of a table or, for programs, as one JSON
+// object a line.
+type Listing struct {
+	out      *bufio.Writer
+	json     *json.Encoder // nil: a table
+	table    *tabwriter.Writer
+	headings []any
+	rows     int
+	err      error
+}
+
+// NewListing returns a listing; its headings are written before the first row.
+func NewListing(w io.Writer, asJSON bool, headings ...any) *Listing {
+	l := &Listing{out: bufio.NewWriter(w), headings: headings}
+	l.table = tabwriter.NewWriter(l.out, 0, 0, 2, ' ', 0)
+	if asJSON {
+		l.json = JSONLines(l.out)
+	}
+	return l
+}
+
+// Add lists an object, whose row has these cells.
+func (l *Listing) Add(object any, cells ...any) {
+	if l.json == nil {
+		l.Row(cells...)
+	} else if l.err == nil {
+		l.err = l.json.Encode(object)
+	}
+}
+
+// Row adds a row to a table, nothing to JSON.
+func (l *Listing) Row(cells ...any) {
+	if l.json != nil {
+		return
+	}
+	if l.rows == 0 && len(l.headings) > 0 {
+		l.row(l.headings)
+	}
+	l.row(cells)
+	if l.rows++; l.rows%alignedRows == 0 && l.err == nil {
+		l.err = l.table.Flush()
+	}
+}
+
+func (l *Listing) row(cells []any) {
+	fmt.Fprintln(l.table, strings.TrimSuffix(fmt.Sprintf(strings.Repeat("%v\t", len(cells)), printable(cells)...), "\t"))
+}
+
+// Flush writes what is left. It fails where something could not be written.
+func (l *Listing) Flush() error { return errors.Join(l.err, l.table.Flush(), l.out.Flush()) }
+
+// JSONLines writes one object a line. What a terminal would act upon is escaped.
 func JSONLines(w io.Writer) *json.Encoder {
-	out := json.NewEncoder(w)
+	out := json.NewEncoder(text.EscapeJSON(w))
 	out.SetEscapeHTML(false)
 	return out
 }
@@ -62,30 +168,18 @@ func OrDash(text string) string {
 	return text
 }
 
-// Printable keeps what came from outside from writing on the terminal at will.
-func Printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, text)
-}
-
-// OneLine keeps a text from taking more than a line, or from moving the cursor.
-func OneLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, strings.ReplaceAll(text, "\n", "; "))
-}
-
 // CountOf is a number of things: "1 dead letter", "2500 dead letters".
 func CountOf(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}
 	return strconv.Itoa(n) + " " + thing + "s"
+}
+
+// JobsWait is how many jobs wait.
+func JobsWait(n uint64) string {
+	if n == 1 {
+		return "1 job waits"
+	}
+	return strconv.FormatUint(n, 10) + " jobs wait"
 }
