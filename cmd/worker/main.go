@@ -11,11 +11,17 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/alecthomas/kong"
+
 	// For an image without a root certificate of its own.
 	_ "golang.org/x/crypto/x509roots/fallback"
 
 	"github.com/passcode-worker/passcode-worker/internal/cli"
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
+	"github.com/passcode-worker/passcode-worker/internal/lab/bench"
+	"github.com/passcode-worker/passcode-worker/internal/lab/demo"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
+	"github.com/passcode-worker/passcode-worker/internal/lab/serve"
 )
 
 // version is set by the release build with -ldflags "-X main.version=v1.2.3".
@@ -54,5 +60,11 @@ func run() int {
 		Stdout:  os.Stdout,
 		Stderr:  os.Stderr,
 		Version: version,
-	})
+	},
+		// What only tries and measures is no part of what runs in production.
+		kong.DynamicCommand("demo", "Show every path a job can take. Needs nothing installed.", "", &demo.Cmd{}),
+		kong.DynamicCommand("emulator", "Serve a local Aliyun SMS for tests and trials.", "", &serve.Cmd{}),
+		kong.DynamicCommand("bench", "Measure how many jobs a second this machine does. Needs nothing installed.", "", &bench.Cmd{}),
+		kong.Vars{"default_key_id": emulator.DefaultAccessKeyID, "default_key_secret": emulator.DefaultAccessKeySecret},
+	)
 }

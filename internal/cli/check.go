@@ -22,7 +22,7 @@ import (
 
 // checkCmd is "worker check".
 type checkCmd struct {
-	JSON bool `name:"json" help:"One JSON object a line: status, check, name, detail, mend."`
+	JSON bool `name:"json" help:"One JSON object a line."`
 }
 
 func (*checkCmd) Help() string {

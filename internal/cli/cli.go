@@ -15,10 +15,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/cli/request"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
 	"github.com/passcode-worker/passcode-worker/internal/config"
-	"github.com/passcode-worker/passcode-worker/internal/lab/bench"
-	"github.com/passcode-worker/passcode-worker/internal/lab/demo"
-	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
-	"github.com/passcode-worker/passcode-worker/internal/lab/serve"
 	"github.com/passcode-worker/passcode-worker/internal/telemetry"
 )
 
@@ -27,7 +23,6 @@ type cli struct {
 	command.Flags
 
 	Run       runCmd       `cmd:"" help:"Take jobs from the stream and send them, until stopped."`
-	Demo      demo.Cmd     `cmd:"" help:"Show every path a job can take. Needs nothing installed."`
 	Send      sendCmd      `cmd:"" help:"Send one passcode and print the result."`
 	Request   request.Cmd  `cmd:"" help:"Show the record of one request."`
 	DLQ       dlq.Cmd      `cmd:"" name:"dlq" help:"Look through the dead letters and replay them."`
@@ -37,8 +32,6 @@ type cli struct {
 	Check     checkCmd     `cmd:"" help:"Check settings, broker and Aliyun account; say what to fix."`
 	Provision provisionCmd `cmd:"" help:"Create the streams, buckets and the consumer that are missing."`
 	ConfigCmd configCmd    `cmd:"" name:"config" help:"Work with the settings."`
-	Emulator  serve.Cmd    `cmd:"" help:"Serve a local Aliyun SMS for tests and trials."`
-	Bench     bench.Cmd    `cmd:"" help:"Measure how many jobs a second this machine does. Needs nothing installed."`
 	Health    healthCmd    `cmd:"" help:"Ask a running worker whether it is ready."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
@@ -49,11 +42,11 @@ Settings come from a file, then the environment (PASSCODE_NATS__URL for nats.url
 
 Exit status: 0 done, 1 it failed, 2 the command line or the settings are wrong.`
 
-// Execute runs one command and returns its exit status.
-func Execute(e *command.Env) int {
+// Execute runs one command and returns its exit status. The options add commands.
+func Execute(e *command.Env, options ...kong.Option) int {
 	var c cli
 	helped := false
-	ctx, err := newParser(&c, e.Stdout, e.Stderr, func(int) { helped = true }).Parse(e.Args)
+	ctx, err := newParser(&c, e.Stdout, e.Stderr, func(int) { helped = true }, options).Parse(e.Args)
 	switch {
 	case helped:
 		return command.ExitDone
@@ -82,20 +75,16 @@ func Execute(e *command.Env) int {
 
 // newParser knows the command line. It calls helped after it has printed help, and
 // then goes on parsing.
-func newParser(c *cli, stdout, stderr io.Writer, helped func(int)) *kong.Kong {
-	parser, err := kong.New(c,
+func newParser(c *cli, stdout, stderr io.Writer, helped func(int), more []kong.Option) *kong.Kong {
+	parser, err := kong.New(c, append([]kong.Option{
 		kong.Name("worker"),
 		kong.Description(description),
 		kong.Writers(stdout, stderr),
 		kong.Exit(helped),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(decodeDuration)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
-		kong.Vars{
-			"reasons":            dlq.Reasons(),
-			"default_key_id":     emulator.DefaultAccessKeyID,
-			"default_key_secret": emulator.DefaultAccessKeySecret,
-		},
-	)
+		kong.Vars{"reasons": dlq.Reasons()},
+	}, more...)...)
 	if err != nil { // the grammar itself is wrong: a bug
 		panic(err)
 	}

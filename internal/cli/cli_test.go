@@ -1,14 +1,11 @@
 package cli
 
 import (
-	"context"
 	"io"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 )
 
 // FuzzArguments gives the command line anything. It is understood, or refused with
@@ -16,7 +13,7 @@ import (
 func FuzzArguments(f *testing.F) {
 	for _, seed := range []string{
 		"send PHONE", "send --phone PHONE --code pq7z9x --wait PHONE", "limits show PHONE PHONE", "dlq replay --since PHONE --rate PHONE --reason PHONE",
-		"dlq list --until 2h --json", "pause PHONE", "--set PHONE", "--PHONE", "-PHONE", "emulator --latency PHONE --max-qps PHONE --clock-offset=-20m", "PHONE", "", "help", "request", "dlq",
+		"dlq list --until 2h --json", "pause PHONE", "--set PHONE", "--PHONE", "-PHONE", "PHONE", "", "help", "request", "dlq",
 		"dlq show a b", "--config=PHONE run", "dlq replay --id PHONE --all --dry-run --ttl 5m", "send --help", "-- PHONE", "dlq export --reveal=PHONE",
 	} {
 		f.Add(seed)
@@ -24,7 +21,7 @@ func FuzzArguments(f *testing.F) {
 	const phone = "+8613800000001"
 	f.Fuzz(func(t *testing.T, line string) {
 		var c cli
-		parser := newParser(&c, io.Discard, io.Discard, func(int) {})
+		parser := newParser(&c, io.Discard, io.Discard, func(int) {}, nil)
 		_, err := parser.Parse(strings.Fields(strings.ReplaceAll(line, "PHONE", phone)))
 		if err != nil {
 			require.NotContains(t, refusedLine(err), phone[1:])
@@ -32,16 +29,4 @@ func FuzzArguments(f *testing.F) {
 		}
 		require.GreaterOrEqual(t, float64(c.DLQ.Replay.Rate), 0.0)
 	})
-}
-
-func TestEmulatorRefusesNegativeFlags(t *testing.T) {
-	t.Parallel()
-	stop, cancel := context.WithCancel(t.Context())
-	cancel() // where it is not refused it must not serve either
-	for _, flag := range []string{"--latency=-1s", "--lookup-lag=-1ns", "--max-qps=-1"} {
-		var out strings.Builder
-		e := &command.Env{Stop: stop, Force: stop, Args: []string{"emulator", "--listen=127.0.0.1:0", flag}, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out}
-		require.Equal(t, command.ExitUsage, Execute(e), flag)
-		require.Contains(t, out.String(), "must not be negative", flag)
-	}
 }
