@@ -48,7 +48,7 @@ func (a *App) build(ctx context.Context) error {
 	options.Logger = a.log
 	sender, err := aliyun.New(options)
 	if err != nil {
-		return SettingsError{err}
+		return UsageError{err}
 	}
 	a.outage.Store(sender.Breaker())
 	a.later("sender", func(context.Context) error { sender.Close(); return nil })

@@ -14,11 +14,14 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/ratelimit"
 )
 
-// SettingsError is a setting that only the part it concerns can refuse.
-type SettingsError struct{ error }
+// UsageError is a mistake in the settings, or the command line, that only the part
+// it concerns can find.
+type UsageError struct{ Err error }
 
-// Unwrap returns the reason.
-func (e SettingsError) Unwrap() error { return e.error }
+func (e UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the mistake.
+func (e UsageError) Unwrap() error { return e.Err }
 
 // Link is a connection to the broker.
 type Link struct {
@@ -30,7 +33,7 @@ type Link struct {
 func Dial(ctx context.Context, n config.NATS, url, name, inbox string, log *slog.Logger) (*Link, error) {
 	nc, err := broker.Connect(ctx, BrokerOptions(n, url, name, inbox), log)
 	if err != nil {
-		return nil, SettingsError{err}
+		return nil, UsageError{err}
 	}
 	js, err := jetstream.New(nc)
 	if err != nil {

@@ -57,14 +57,13 @@ func Execute(e *command.Env, options ...kong.Option) int {
 	e.Flags = c.Flags
 	err = ctx.Run(e)
 	var settings *config.Errors
-	var usage command.UsageError
-	var refused app.SettingsError
+	var usage app.UsageError
 	switch {
 	case err == nil:
 		return command.ExitDone
 	case errors.Is(err, command.ErrSaid):
 		return command.ExitFailed
-	case errors.As(err, &settings), errors.As(err, &usage), errors.As(err, &refused):
+	case errors.As(err, &settings), errors.As(err, &usage):
 		show.Lines(e.Stderr, err.Error())
 		return command.ExitUsage
 	default:

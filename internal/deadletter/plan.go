@@ -35,18 +35,19 @@ const (
 
 // Plan is what a replay would do with a dead letter, and why.
 type Plan struct {
-	Action Action
-	Cause  string          // one word: why it is refused
-	Why    string          // the same for people, without any value of the job
-	Stands passcode.Status // how the request stands; empty where there is no record of it
+	Action Action          `json:"action"`
+	Cause  string          `json:"cause,omitempty"` // one word: why it is refused
+	Why    string          `json:"why,omitempty"`   // the same for people, without any value of the job
+	Stands passcode.Status `json:"-"`               // how the request stands; empty where there is no record of it
 
-	// Number counts the replays of the request, this one included. Body is the
-	// job to publish, ExpiresAt when its passcode runs out. All with Replayed.
-	Number    int
-	Body      []byte
-	ExpiresAt time.Time
+	// ExpiresAt is when the replayed passcode runs out, Number counts the replays of
+	// the request, this one included, and Body is the job to publish. All with
+	// Replayed.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	Number    int       `json:"replay,omitempty"`
+	Body      []byte    `json:"-"`
 	// Asks: Aliyun is asked about an earlier attempt before anything is sent.
-	Asks bool
+	Asks bool `json:"-"`
 }
 
 // Life says how long a replayed passcode lives.

@@ -57,16 +57,10 @@ type Flags struct {
 	Set    []string `placeholder:"KEY=VALUE" sep:"none" help:"One setting, such as --set nats.url=nats://10.0.0.5:4222. May be repeated; a list or an object is written as JSON."`
 }
 
-// UsageError is a command line that is wrong in a way the parser can't see.
-type UsageError struct{ Err error }
-
-func (e UsageError) Error() string { return e.Err.Error() }
-
-// Unwrap returns the reason.
-func (e UsageError) Unwrap() error { return e.Err }
-
-// Usagef words a UsageError.
-func Usagef(format string, args ...any) error { return UsageError{Err: fmt.Errorf(format, args...)} }
+// Usagef words a mistake in the command line.
+func Usagef(format string, args ...any) error {
+	return app.UsageError{Err: fmt.Errorf(format, args...)}
+}
 
 // ErrSaid is a failure that the command has already told of.
 var ErrSaid = errors.New("failed")
@@ -137,7 +131,7 @@ func (e *Env) Subscribe(ctx context.Context, subject string, heard chan *nats.Ms
 func (e *Env) Logger(cfg config.Config) (*slog.Logger, error) {
 	log, err := telemetry.NewLogger(e.Stderr, cfg.Log.Level, cfg.Log.Format)
 	if err != nil {
-		return nil, UsageError{Err: err}
+		return nil, app.UsageError{Err: err}
 	}
 	for _, w := range cfg.Warnings {
 		log.Warn("settings: " + w)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/app"
 )
 
 func TestAsk(t *testing.T) {
@@ -60,7 +62,7 @@ func TestConfirmWithoutTerminal(t *testing.T) {
 	for _, stdin := range []io.Reader{null, strings.NewReader("y\n"), nil} {
 		var stderr bytes.Buffer
 		e := &Env{Stop: t.Context(), Stdin: stdin, Stderr: &stderr}
-		var usage UsageError
+		var usage app.UsageError
 		err := e.Confirm(false, "Forget it all?")
 		require.ErrorAs(t, err, &usage)
 		assert.ErrorContains(t, err, "add --yes")

@@ -48,7 +48,7 @@ func TestReplaysKeepThePace(t *testing.T) {
 					func(ctx context.Context, _ uint64, permit func(context.Context) error) replayStep {
 						<-time.After(time.Duration(rand.Int64N(int64(test.effort) + 1))) // as long as the broker's answer takes
 						err := permit(ctx)
-						return replayStep{Action: deadletter.Replayed, err: err, ExpiresAt: time.Now()}
+						return replayStep{Plan: deadletter.Plan{Action: deadletter.Replayed, ExpiresAt: time.Now()}, err: err}
 					},
 					func(one replayStep) error { permits = append(permits, one.ExpiresAt); return one.err })
 				require.NoError(t, failure)
@@ -71,7 +71,7 @@ func TestRefusalsTakeNoPermit(t *testing.T) {
 		began := time.Now()
 		n := 0
 		require.NoError(t, paced(t.Context(), 1, seqs(1000), func(context.Context, uint64, func(context.Context) error) replayStep {
-			return replayStep{Action: deadletter.Refused}
+			return replayStep{Plan: deadletter.Plan{Action: deadletter.Refused}}
 		}, func(replayStep) error { n++; return nil }))
 		assert.Equal(t, 1000, n)
 		assert.Zero(t, time.Since(began))
@@ -106,7 +106,7 @@ func TestAReplayThatIsStoppedTellsOfWhatWasBegun(t *testing.T) {
 			if begun.Add(1) == 50 {
 				cancel()
 			}
-			return replayStep{Action: deadletter.Replayed}
+			return replayStep{Plan: deadletter.Plan{Action: deadletter.Replayed}}
 		}, func(one replayStep) error { told++; return one.err }))
 		assert.Less(t, begun.Load(), int64(100))
 		assert.EqualValues(t, begun.Load(), told)
@@ -120,9 +120,9 @@ func TestTheFirstFailureEndsAReplay(t *testing.T) {
 	err := paced(t.Context(), 1, seqs(1000), func(_ context.Context, seq uint64, _ func(context.Context) error) replayStep {
 		tried++
 		if seq == 3 {
-			return replayStep{Action: deadletter.Failed, err: broken}
+			return replayStep{Plan: deadletter.Plan{Action: deadletter.Failed}, err: broken}
 		}
-		return replayStep{Action: deadletter.Refused}
+		return replayStep{Plan: deadletter.Plan{Action: deadletter.Refused}}
 	}, func(replayStep) error { return nil })
 	require.ErrorIs(t, err, broken)
 	assert.Less(t, tried, 10)

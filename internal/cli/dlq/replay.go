@@ -72,33 +72,19 @@ func (r *replayCmd) Run(e *command.Env) error {
 
 // replayStep is what became, or would become, of one dead letter.
 type replayStep struct {
-	ID     string            `json:"id"`
-	Seq    uint64            `json:"seq"`
-	Reason passcode.Reason   `json:"reason"`
-	Action deadletter.Action `json:"action"`
-	Cause  string            `json:"cause,omitempty"`
-	Why    string            `json:"why,omitempty"`
-	// ExpiresAt is when the replayed passcode runs out.
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
-	// Replay counts the replays of the request, this one included.
-	Replay int `json:"replay,omitempty"`
-
+	ID     string          `json:"id"`
+	Seq    uint64          `json:"seq"`
+	Reason passcode.Reason `json:"reason"`
+	deadletter.Plan
 	request string
-	stands  passcode.Status // of the request
-	// asks: Aliyun is asked before the replay is sent.
-	asks bool
-	err  error
+	err     error
 }
 
 func newReplayStep(s deadletter.Stored, plan deadletter.Plan, err error) replayStep {
-	one := replayStep{
-		ID: s.ID(), Seq: s.Seq, Reason: s.Reason(), Action: plan.Action, Cause: plan.Cause, Why: plan.Why,
-		ExpiresAt: plan.ExpiresAt, Replay: plan.Number, request: s.RequestID(), stands: plan.Stands, asks: plan.Asks, err: err,
-	}
 	if err != nil {
-		one.Action, one.Cause, one.Why = deadletter.Failed, "broker", err.Error()
+		plan.Action, plan.Cause, plan.Why = deadletter.Failed, "broker", err.Error()
 	}
-	return one
+	return replayStep{ID: s.ID(), Seq: s.Seq, Reason: s.Reason(), Plan: plan, request: s.RequestID(), err: err}
 }
 
 // dryRun says of each dead letter what a replay would do.
@@ -146,7 +132,7 @@ func (r *replayCmd) replay(s *session, replayer *deadletter.Replayer, records *l
 	began := time.Now()
 	failure := r.each(s.Env, replayer, picked, func(one replayStep) error {
 		if followed != nil && one.Action == deadletter.Replayed {
-			followed.expect(one.request, one.Replay)
+			followed.expect(one.request, one.Number)
 		}
 		return report.add(one)
 	})

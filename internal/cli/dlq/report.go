@@ -53,7 +53,7 @@ func (r *replayReport) add(one replayStep) error {
 	r.done++
 	cause := one.Cause
 	if one.Action == deadletter.Already {
-		cause = string(one.stands) // what came of the replay that was cut off
+		cause = string(one.Stands) // what came of the replay that was cut off
 	}
 	r.counts[outcome{one.Action, cause}]++
 	if one.Action == deadletter.Refused || one.Action == deadletter.Failed {
@@ -83,7 +83,7 @@ func (r *replayReport) line(one replayStep) {
 	case r.dryRun && one.Action == deadletter.Replayed:
 		what = "would be replayed"
 		one.Why = "it expires in " + show.Span(time.Until(one.ExpiresAt))
-		if one.asks {
+		if one.Asks {
 			one.Why += "; Aliyun is asked first"
 		}
 	case r.dryRun && one.Action == deadletter.Already:

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/passcode-worker/passcode-worker/internal/app"
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
 	"github.com/passcode-worker/passcode-worker/internal/deadletter"
@@ -93,7 +94,7 @@ func (s *session) reveal(yes bool, what string) error {
 	}
 	log, err := telemetry.NewLogger(s.Stderr, "info", s.Cfg.Log.Format)
 	if err != nil {
-		return command.UsageError{Err: err}
+		return app.UsageError{Err: err}
 	}
 	log.Warn("passcodes revealed", "what", what, "by", command.Operator())
 	return nil

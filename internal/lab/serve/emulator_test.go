@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"github.com/passcode-worker/passcode-worker/internal/app"
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 )
 
@@ -18,7 +19,7 @@ func TestNegativeFlagsAreRefused(t *testing.T) {
 	for _, c := range []Cmd{{Latency: -time.Second}, {LookupLag: -1}, {MaxQPS: -1}} {
 		var out strings.Builder
 		c.Listen = "127.0.0.1:0"
-		var usage command.UsageError
+		var usage app.UsageError
 		err := c.Run(&command.Env{Stop: stop, Force: stop, Stdout: &out, Stderr: &out})
 		assert.ErrorAs(t, err, &usage, c)
 		assert.ErrorContains(t, err, "must not be negative", c)
