@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -54,7 +55,7 @@ func (h *healthCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	worker := response.Header.Get(telemetry.WorkerHeader)
+	worker := cmp.Or(response.Header.Get(telemetry.WorkerHeader), "without a name")
 	if h.PID != 0 && !strings.HasSuffix(worker, "-"+strconv.Itoa(h.PID)) {
 		return fmt.Errorf("worker %s answers at %s, not process %d: give each worker its own http.listen", worker, cfg.HTTP.Listen, h.PID)
 	}

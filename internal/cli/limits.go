@@ -34,7 +34,6 @@ type limitsResetCmd struct {
 	Yes bool `short:"y" help:"Don't ask for confirmation."`
 }
 
-// Run shows what the limiter knows of the phone.
 func (s *limitsShowCmd) Run(e *command.Env) error {
 	return s.with(e, func(l *ratelimit.Limiter, number passcode.Phone) error {
 		state, err := l.Show(e.Stop, number)
@@ -96,7 +95,6 @@ func showLimits(e *command.Env, number passcode.Phone, state ratelimit.State, no
 	return nil
 }
 
-// Run forgets the phone, once that is confirmed.
 func (r *limitsResetCmd) Run(e *command.Env) error {
 	return r.with(e, func(l *ratelimit.Limiter, number passcode.Phone) error {
 		state, err := l.Show(e.Stop, number)

@@ -19,7 +19,6 @@ type pauseCmd struct {
 	Reason   string         `placeholder:"TEXT" help:"Why, for whoever finds the workers paused."`
 }
 
-// Run pauses the consumer on the server.
 func (p *pauseCmd) Run(e *command.Env) error {
 	var d time.Duration
 	if p.Duration != nil {

@@ -9,7 +9,6 @@ import (
 // runCmd is "worker run".
 type runCmd struct{}
 
-// Run runs the worker until it is stopped.
 func (*runCmd) Run(e *command.Env) error {
 	cfg, err := e.Settings(true)
 	if err != nil {

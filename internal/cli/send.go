@@ -62,7 +62,6 @@ func (s *sendCmd) Run(e *command.Env) error {
 
 var errWaited = errors.New("no final result in time")
 
-// job builds the job that the flags describe, and checks it.
 func (s *sendCmd) job() (passcode.Job, error) {
 	if s.TTL <= 0 || s.Wait <= 0 {
 		return passcode.Job{}, errors.New("--ttl and --wait must be longer than nothing")

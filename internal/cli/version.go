@@ -10,7 +10,6 @@ import (
 // versionCmd is "worker version".
 type versionCmd struct{}
 
-// Run prints the version, the commit where it is known, and Go's.
 func (*versionCmd) Run(e *command.Env) error {
 	e.Print("worker %s%s %s %s/%s", e.Version, commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil

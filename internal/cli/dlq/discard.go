@@ -20,7 +20,6 @@ func (discardCmd) Help() string {
 	return `Discarded dead letters can't be brought back; "worker dlq export --reveal" keeps a copy. The records of their requests stay.`
 }
 
-// Run removes what the filter picks, after asking.
 func (c *discardCmd) Run(e *command.Env) error {
 	s, err := open(e, c.filter)
 	if err != nil {

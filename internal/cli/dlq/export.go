@@ -18,7 +18,6 @@ func (exportCmd) Help() string {
   worker dlq export --since 24h > dead.jsonl`
 }
 
-// Run writes dead letters as JSON lines.
 func (c *exportCmd) Run(e *command.Env) error {
 	s, err := open(e, c.filter)
 	if err != nil {

@@ -45,7 +45,6 @@ type letter struct {
 	job passcode.Job
 }
 
-// letter reads a dead letter for showing.
 func (d *session) letter(s deadletter.Stored) letter {
 	job, _ := s.Job() // what can be read of it
 	l := letter{

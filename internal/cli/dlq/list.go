@@ -36,7 +36,6 @@ func (listCmd) Help() string {
   worker dlq list --reason config --since 2h`
 }
 
-// Run lists dead letters.
 func (c *listCmd) Run(e *command.Env) error {
 	s, err := open(e, c.filter)
 	if err != nil {
@@ -120,7 +119,6 @@ func (t *tally) codes() string {
 	return strings.Join(texts, ", ")
 }
 
-// summarise counts the dead letters by reason.
 func (c *listCmd) summarise(s *session) error {
 	byReason := map[passcode.Reason]*tally{}
 	total := 0

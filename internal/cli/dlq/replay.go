@@ -47,7 +47,6 @@ Exit status 1 where something was refused or failed, or a followed request was n
   worker dlq replay --id 01JD3V7S4N --ttl 5m --follow-results`
 }
 
-// Run replays dead letters, or says what it would do.
 func (r *replayCmd) Run(e *command.Env) error {
 	switch {
 	case r.TTL < 0 || r.Wait <= 0:
@@ -87,7 +86,6 @@ func newReplayStep(s deadletter.Stored, plan deadletter.Plan, err error) replayS
 	return replayStep{ID: s.ID(), Seq: s.Seq, Reason: s.Reason(), Plan: plan, request: s.RequestID(), err: err}
 }
 
-// dryRun says of each dead letter what a replay would do.
 func (r *replayCmd) dryRun(s *session, replayer *deadletter.Replayer) error {
 	report := newReplayReport(s.Env, r.JSON, true, 0)
 	plans := inOrder(s.Stop, maxReplayers, s.letters.OldestFirst(s.Stop, s.filter), func(stored deadletter.Stored) replayStep {

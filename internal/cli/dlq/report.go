@@ -48,7 +48,6 @@ func newReplayReport(e *command.Env, asJSON, dryRun bool, all int) *replayReport
 	return r
 }
 
-// add tells of one dead letter.
 func (r *replayReport) add(one replayStep) error {
 	r.done++
 	cause := one.Cause
@@ -116,7 +115,6 @@ var actions = []deadletter.Action{
 	deadletter.Replayed, deadletter.Already, deadletter.Gone, deadletter.Refused, deadletter.Failed,
 }
 
-// sum is the summary's line for one outcome.
 func (r *replayReport) sum(o outcome) string {
 	n := r.counts[o]
 	switch o.action {

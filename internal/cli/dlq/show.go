@@ -37,7 +37,6 @@ type shownLetter struct {
 	jobView
 }
 
-// Run shows the dead letters of a request.
 func (c *showCmd) Run(e *command.Env) error {
 	s, err := open(e, filterFlags{ID: []string{c.ID}}.filter)
 	if err != nil {
@@ -100,7 +99,6 @@ func (s *session) reveal(yes bool, what string) error {
 	return nil
 }
 
-// page shows a dead letter to people.
 func (l *shownLetter) page(w io.Writer, now time.Time) {
 	page := show.Page{W: w, Names: 12}
 	line := func(name, text string) {
