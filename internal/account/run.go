@@ -140,9 +140,6 @@ func (b *Breaker) tend(ctx context.Context) {
 // It reads the state first: a watch that lags could make it bring back a pause that
 // was ended.
 func (b *Breaker) ensurePaused(ctx context.Context) error {
-	if b.view.Load().Phase != PhasePaused {
-		return nil
-	}
 	if err := b.reload(ctx); err != nil {
 		return err
 	}

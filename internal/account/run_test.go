@@ -167,7 +167,6 @@ func TestSilentWatch(t *testing.T) {
 		m := newBroker(time.Now)
 		a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
 		ended := make(chan struct{})
-		b.trips(initial)
 		m.Inject(func(op buckettest.Op, _ string) buckettest.Fault {
 			if op == buckettest.Watch {
 				<-ended
@@ -175,6 +174,8 @@ func TestSilentWatch(t *testing.T) {
 			return buckettest.None
 		})
 		stop := running(t, a.Breaker)
+		synctest.Wait() // for its first look
+		b.trips(initial)
 		elapse(reloadEvery - 1)
 		synctest.Wait()
 		a.admits(allowed)

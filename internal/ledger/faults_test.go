@@ -97,45 +97,6 @@ func TestAReplayOutlastsAStaleReading(t *testing.T) {
 	})
 }
 
-func TestAnUpdateWhoseAnswerIsLost(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]struct {
-		faults faults
-		rival  bool // somebody else updates between the first try and the second
-		want   error
-	}{
-		"is found to be stored":       {faults: faults{"write": {buckettest.LoseAnswer}}},
-		"is found after a stale get":  {faults: faults{"write": {buckettest.LoseAnswer}, "get": {buckettest.Stale}}},
-		"is repeated if it was not":   {faults: faults{"write": {buckettest.Refuse}}},
-		"is repeated many times":      {faults: faults{"write": {buckettest.Refuse, buckettest.Refuse, buckettest.LoseAnswer, buckettest.Refuse}}},
-		"is a conflict after a rival": {faults: faults{"write": {buckettest.Refuse}}, rival: true, want: domain.ErrConflict},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				l, f := fake()
-				claim, err := l.Claim(t.Context(), record("r", 7, "w"))
-				require.NoError(t, err)
-				f.Script(test.faults)
-				if test.rival {
-					time.AfterFunc(time.Millisecond, func() { f.Put("r", []byte(`{"request_id":"r","status":"expired"}`)) })
-				}
-				next, err := l.Update(t.Context(), claim.Record.In(passcode.StatusSent), claim.Revision)
-				if test.want != nil {
-					require.ErrorIs(t, err, test.want)
-					return
-				}
-				require.NoError(t, err)
-				stored, revision, err := l.Get(t.Context(), "r")
-				require.NoError(t, err)
-				assert.Equal(t, passcode.StatusSent, stored.Status)
-				assert.Equal(t, revision, next)
-				assert.Equal(t, claim.Revision+1, next, "stored once")
-			})
-		})
-	}
-}
-
 // A record whose answer was lost may have lost its announcement as well: the
 // leader that had stored it died. Announced from here, it may come twice.
 func TestARecordWhoseAnswerIsLostIsAnnounced(t *testing.T) {

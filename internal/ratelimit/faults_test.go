@@ -62,15 +62,6 @@ func TestLostAnswers(t *testing.T) {
 	}
 }
 
-func TestLostAnswerOfARelease(t *testing.T) {
-	t.Parallel()
-	l, f := faked(t, rules(t, "1/1h"), buckettest.NewClock().Now)
-	reserves(t, l, "a")
-	f.Script(faults{buckettest.Write: {buckettest.None, buckettest.LoseAnswer}})
-	require.NoError(t, l.Release(t.Context(), phoneA, "a", 1))
-	reserves(t, l, "b")
-}
-
 // TestConflictIsJudgedAgain lets another request make the last reservation between
 // reading and writing.
 func TestConflictIsJudgedAgain(t *testing.T) {
@@ -149,16 +140,6 @@ func TestWhatIsGuessedOfAPhoneDecidesNothing(t *testing.T) {
 			assert.ElementsMatch(t, test.left.Entries, left.Entries)
 		})
 	}
-}
-
-func TestTroubleThatPasses(t *testing.T) {
-	t.Parallel()
-	l, f := faked(t, rules(t, "1/1h"), buckettest.NewClock().Now)
-	f.Script(faults{
-		buckettest.Get:   {buckettest.Refuse, buckettest.LoseAnswer},
-		buckettest.Write: {buckettest.Conflict, buckettest.Conflict, buckettest.Refuse},
-	})
-	reserves(t, l, "a")
 }
 
 func TestCallsAreBounded(t *testing.T) {
