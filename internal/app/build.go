@@ -89,7 +89,7 @@ func (a *App) build(ctx context.Context) error {
 	})
 	c := consumer.New(consumer.Options{
 		Source: source, Jobs: source,
-		Ledger: records, Limiter: limiter, Sender: sender, Breaker: sender.Breaker(), Gate: breaker,
+		Ledger: records, Limiter: limiter, Sender: sender, Outage: sender.Breaker(), Account: breaker,
 		DeadLetters: deadletter.New(a.link.JS, deadletter.Options{
 			Stream: cfg.DeadLetters.Stream, Subject: cfg.DeadLetters.Subject, Worker: a.worker,
 			MaxPayload: a.link.NC.MaxPayload,
@@ -116,6 +116,7 @@ func (a *App) build(ctx context.Context) error {
 		AckWait:         cfg.Worker.AckWait,
 		CallFence:       cfg.Aliyun.Timeout,
 		ShutdownTimeout: cfg.Worker.ShutdownTimeout,
+		Now:             func() time.Time { return time.Now().UTC() },
 	})
 	a.source.Store(source)
 	a.consumer.Store(c)

@@ -1,12 +1,15 @@
 // Package consumer takes passcode jobs from the stream and sees each through to
-// its one outcome: decode, admit, claim, reserve, send, settle.
+// its one outcome.
 //
-// What becomes of a job is decided by pure functions (settle.go) and carried out
-// in one fixed order (apply.go). No state lives in the worker: a record in the
-// ledger says how far a request has come, so that any worker can go on with a
-// job that another left behind. The claim is written before the send and settled
-// after it; a worker that dies in between leaves a record that says sending, and
-// the job's next delivery asks Aliyun instead of sending blindly.
+// A job goes through the stages of stages.go. What happens to it there is an event
+// (event.go). One pure function decides what becomes of the job (decide.go), and the
+// decision is carried out in one fixed order (execute.go), until the message is disposed
+// of.
+//
+// No state lives in the worker: a record in the ledger says how far a request has come,
+// so that any worker can go on with a job that another left behind. The claim is written
+// before the send and settled after it. A worker that dies in between leaves a record
+// that says sending, and the job's next delivery asks Aliyun instead of sending blindly.
 package consumer
 
 import (
@@ -15,8 +18,6 @@ import (
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/cenkalti/backoff/v4"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
@@ -29,8 +30,8 @@ type Options struct {
 	Limiter     Limiter
 	Sender      Sender
 	DeadLetters DeadLetters
-	Gate        Gate
-	Breaker     Breaker // nil: calls are made whatever became of those before
+	Account     AccountBreaker
+	Outage      OutageBreaker
 	Numbers     Numbers
 	Announcer   Announcer
 	Metrics     Metrics
@@ -51,96 +52,33 @@ type Options struct {
 	CallFence time.Duration
 	// ShutdownTimeout bounds how long jobs in flight may take to finish.
 	ShutdownTimeout time.Duration
-	// Now is the clock; the system's, in UTC, where nil.
+	// Now is the clock, in UTC.
 	Now func() time.Time
 }
 
 // Consumer handles jobs. Create it with New and run it with Run.
-type Consumer struct {
-	source        Source
-	jobs          Jobs
-	ledger        Ledger
-	limiter       Limiter
-	sender        Sender
-	deadLetters   DeadLetters
-	gate          Gate
-	breaker       Breaker
-	numbers       Numbers
-	announcer     Announcer
-	metrics       Metrics
-	log           *slog.Logger
-	policy        Policy
-	worker        string
-	resultSubject string
-	replySubjects []string
-	concurrency   int
-	callFence     time.Duration
-	shutdown      time.Duration
-	leases        *leases
-	now           func() time.Time
-	standing      *standing
-	// alone is held by the suspect whose call is under way; see suspect.
-	alone sync.Mutex
-	// effects are effectsInOrder, but in a test that swaps them.
-	effects []effect
-	// newTimer makes the timer between two tries at the broker, nil: the system's.
-	newTimer func() backoff.Timer
-}
+type Consumer struct{ *Handler }
 
 // New returns a Consumer.
-func New(o Options) *Consumer {
-	now := o.Now
-	if now == nil {
-		now = func() time.Time { return time.Now().UTC() }
-	}
-	breaker := o.Breaker
-	if breaker == nil {
-		breaker = noBreaker{}
-	}
-	return &Consumer{
-		source:        o.Source,
-		jobs:          o.Jobs,
-		ledger:        o.Ledger,
-		limiter:       o.Limiter,
-		sender:        o.Sender,
-		deadLetters:   o.DeadLetters,
-		gate:          o.Gate,
-		breaker:       breaker,
-		numbers:       o.Numbers,
-		announcer:     o.Announcer,
-		metrics:       o.Metrics,
-		log:           o.Logger,
-		policy:        o.Policy,
-		worker:        o.Worker,
-		resultSubject: o.ResultSubject,
-		replySubjects: o.ReplySubjects,
-		concurrency:   o.Concurrency,
-		callFence:     o.CallFence,
-		shutdown:      o.ShutdownTimeout,
-		leases:        newLeases(o.AckWait, now, o.Logger),
-		standing:      &standing{now: now, of: map[string]failure{}},
-		now:           now,
-		effects:       effectsInOrder,
-	}
-}
+func New(o Options) *Consumer { return &Consumer{NewHandler(o, EffectsInOrder)} }
 
 // ErrForced means that the worker left with jobs still in flight. They come
 // again when their leases run out, and none is lost.
 var ErrForced = errors.New("left with jobs still in flight")
 
 // Run handles jobs until ctx ends, then stops: it asks for no more jobs,
-// finishes those in flight and hands back the rest at once. It returns nil when
-// every job was finished or handed back, ErrForced when the shutdown timeout, or
+// finishes those in flight and requeues the rest at once. It returns nil when
+// every job was finished or requeued, ErrForced when the shutdown timeout, or
 // force, ended it before that.
 func (c *Consumer) Run(ctx, force context.Context) error {
 	// Handlers outlive ctx: what has begun is finished.
-	work, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer abandon(nil)
+	work, leave := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer leave(nil)
 
 	var keeper sync.WaitGroup
 	keeper.Go(func() { c.leases.run(work) })
 	defer keeper.Wait()
-	defer abandon(nil)
+	defer leave(nil)
 
 	done := make(chan error, 1)
 	go func() { done <- c.dispatch(work, ctx) }()
@@ -150,18 +88,18 @@ func (c *Consumer) Run(ctx, force context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
-	c.log.Info("stopping: finishing the jobs in flight", "at_most", c.shutdown)
-	c.source.Drain()
+	c.Logger.Info("stopping: finishing the jobs in flight", "at_most", c.ShutdownTimeout)
+	c.Source.Drain()
 
-	timer := time.NewTimer(c.shutdown)
+	timer := time.NewTimer(c.ShutdownTimeout)
 	defer timer.Stop()
 	select {
 	case err := <-done:
 		return err
 	case <-timer.C:
-		abandon(ErrForced)
+		leave(ErrForced)
 	case <-force.Done():
-		abandon(ErrForced)
+		leave(ErrForced)
 	}
 	// Every wait of a handler ends with work, so this is short.
 	<-done
@@ -173,43 +111,34 @@ func (c *Consumer) Run(ctx, force context.Context) error {
 func (c *Consumer) dispatch(work, stopping context.Context) error {
 	var handlers sync.WaitGroup
 	defer handlers.Wait()
-	slots := make(chan struct{}, c.concurrency)
+	slots := make(chan struct{}, c.Concurrency)
 	for {
-		// A slot and a turn first, so that a job taken from the source is handled
+		// A slot and a permit first, so that a job taken from the source is handled
 		// at once, and waits in the stream, not here, where the pace is low. Once
 		// the worker stops neither is needed: jobs only go back.
 		select {
 		case slots <- struct{}{}:
 		case <-stopping.Done():
 		}
-		giveBack, err := c.sender.Pace(stopping)
+		returnPermit, err := c.Sender.Pace(stopping)
 		if err != nil {
-			giveBack = func() {} // stopping, the only reason there is
+			returnPermit = func() {} // stopping, the only reason there is
 		}
-		d, err := c.source.Next(work)
+		d, err := c.Source.Next(work)
 		if err != nil {
-			giveBack()
+			returnPermit()
 			if errors.Is(err, domain.ErrDrained) {
 				return nil
 			}
 			return err
 		}
 		if stopping.Err() != nil {
-			c.handBackUntouched(d)
+			c.requeue(work, c.newTask(d), errStopping)
 			continue
 		}
 		handlers.Go(func() {
 			defer func() { <-slots }()
-			c.handle(work, stopping, d, giveBack)
+			c.Handle(work, stopping, d, returnPermit)
 		})
-	}
-}
-
-// handBackUntouched returns a job that came while the worker was stopping.
-func (c *Consumer) handBackUntouched(d domain.Delivery) {
-	c.metrics.Delivery("handed_back")
-	if err := d.Nak(0); err != nil {
-		c.log.Warn("job could not be handed back; it comes again when its lease runs out",
-			"stream_seq", d.Origin().Seq, "error", err)
 	}
 }

@@ -42,7 +42,7 @@ type story struct {
 	want    passcode.Status
 	dead    passcode.Reason
 	sent    int  // messages that Aliyun took in the end
-	place   bool // the phone's place stays taken
+	place   bool // the reservation stays
 	// orUnlike: a death in the middle may lead to this status too, where what
 	// the dead worker knew is gone and asking again is all that is left.
 	orUnlike []passcode.Status
@@ -74,12 +74,12 @@ func stories() []story {
 		},
 		{
 			name: "a repeat whose first job is gone", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, place: true,
-			prepare: func(w *world) { w.orphaned(passcode.StatusRetrying) },
+			prepare: func(w *world) { w.ownerless(passcode.StatusRetrying) },
 		},
 		{
 			name: "a repeat whose first job is gone, and that was sent", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1,
 			prepare: func(w *world) {
-				w.orphaned(passcode.StatusInDoubt)
+				w.ownerless(passcode.StatusInDoubt)
 				w.accepted, w.acceptedAt = []string{"r1"}, w.now
 			},
 		},
@@ -147,9 +147,9 @@ func (w *world) replayed(recorded bool) {
 	}
 }
 
-// orphaned leaves the request as it stands, with one attempt made, and its job gone
+// ownerless leaves the request as it stands, with one attempt made, and its job gone
 // from the stream.
-func (w *world) orphaned(status passcode.Status) {
+func (w *world) ownerless(status passcode.Status) {
 	rec := sending(1).In(status)
 	rec.Phone, rec.StreamSeq = "+86138****5678", 99
 	w.records["r1"] = stored{rec, 5}
@@ -178,10 +178,10 @@ func (s story) check(t *testing.T, w *world, died bool) {
 	require.True(t, rec.Final)
 	require.Len(t, w.accepted, s.sent, "messages that Aliyun took; effects: %v", w.effects)
 	if !died {
-		require.Equal(t, s.place, w.places["r1"], "place in the limits")
+		require.Equal(t, s.place, w.places["r1"], "reservation")
 	}
 	if s.sent == 0 && rec.Status != passcode.StatusUnknown {
-		require.False(t, w.places["r1"], "the place is given back")
+		require.False(t, w.places["r1"], "the reservation is given up")
 	}
 	replies := w.announced["_INBOX.x"]
 	if s.dead != passcode.ReasonInvalid { // an invalid job's reply subject is not trusted
@@ -261,12 +261,6 @@ func TestOrderOfEffects(t *testing.T) {
 	}
 }
 
-// TestDuplicates: a repeated request never sends twice.
-// TestFinalAndDeliveredAgain: the acknowledgement was lost, and the announcement
-// perhaps with it, as when the broker's leader dies. The result is announced again,
-// as what it is, and nothing is sent.
-// TestDuplicateOfARequestUnderWay is dropped; its owner goes on.
-// TestReplayOfASentRequest is refused by the worker too, whatever the tool says.
 // TestUnreadable: a job without a readable request id leaves a dead letter and
 // no record.
 func TestUnreadable(t *testing.T) {
@@ -312,15 +306,6 @@ func TestInvalidJobLeavesAnotherJobsRecordAlone(t *testing.T) {
 	assert.Equal(t, passcode.StatusSent, w.announced["passcode.result.r1"][0].Status)
 }
 
-// TestPoison: a job that takes its workers down is given up after exactly so
-// many, whichever call it is that does it.
-// TestSuspectsAreHandledOneAtATime, so that the one to blame doesn't make poison
-// of the others.
-// TestLostAnswerToTheNoteOfALookup is no interruption: the worker knows its own
-// write again.
-// TestPanicBeforeTheClaim is a dead letter at once, and the worker lives.
-// TestUnusableRecord: a job whose record can't be read or written is a dead
-// letter, not an endless round.
 // TestLookupsThatFail are asked again and count for none.
 func TestLookupsThatFail(t *testing.T) {
 	t.Parallel()
@@ -334,19 +319,19 @@ func TestLookupsThatFail(t *testing.T) {
 	assert.Equal(t, 1, w.calls)
 }
 
-// TestGateShut: the job goes back untouched, before anything is claimed.
-func TestGateShut(t *testing.T) {
+// TestAccountClosed: the job goes back untouched, before anything is claimed.
+func TestAccountClosed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, answerOK)
 	w.shut = true
 	w.publish(job("r1"), nil)
 	w.deliver(1)
 	assert.Equal(t, []string{"nak"}, w.effects)
-	assert.LessOrEqual(t, w.jobs[1].due.Sub(w.now), 6*time.Second, "soon enough to notice that the gate opened early")
+	assert.LessOrEqual(t, w.jobs[1].due.Sub(w.now), 6*time.Second, "soon enough to notice that the account is open again early")
 }
 
-// TestProbe: what a probe learns is told to the gate, and a probe that made no
-// call is given back.
+// TestProbe: what a probe learns is told to the account breaker, and a probe that
+// made no call is returned.
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, answerAccount, answerOK)

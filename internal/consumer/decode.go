@@ -1,8 +1,10 @@
 package consumer
 
 import (
+	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -10,58 +12,75 @@ import (
 )
 
 // decode reads the job and checks the rules that need settings.
-func (c *Consumer) decode(t *task) (passcode.Job, *passcode.InvalidError) {
+func (t *task) decode(context.Context, decision) (event, error) {
 	t.replays = replaysOf(t.Header(domain.HeaderReplay))
-	t.attempted = c.attemptedOf(t)
+	t.attempted = attemptedOf(t.replays, t.Header(domain.HeaderAttemptedAt), t.h.Now())
 
 	job, err := passcode.Decode(t.Body())
-	var invalid *passcode.InvalidError
-	if err != nil && !errors.As(err, &invalid) {
-		invalid = passcode.Invalid("job", "can't be read")
-	}
 	var problems []passcode.Problem
-	if invalid != nil {
-		problems = invalid.Problems
+	if err != nil {
+		problems = problemsOf(err, "job")
 	}
 	if !job.Phone.IsZero() {
-		phone, err := c.numbers.Parse(job.Phone)
-		if err != nil {
+		if t.phone, err = t.h.Numbers.Parse(job.Phone); err != nil {
 			problems = append(problems, problemsOf(err, "phone")...)
 		}
-		t.phone = phone
 	}
-	if job.ReplyTo != "" && !matchesAny(c.replySubjects, job.ReplyTo) {
-		problems = append(problems, passcode.Problem{
-			Field: "reply_to",
-			Rule:  "must match one of results.reply_subjects",
-		})
+	if job.ReplyTo != "" && !matchesAny(t.h.ReplySubjects, job.ReplyTo) {
+		problems = append(problems, passcode.Problem{Field: "reply_to", Rule: "must match one of results.reply_subjects"})
 		job.ReplyTo = "" // nothing may be published there
 	}
-	if len(problems) > 0 {
-		return job, &passcode.InvalidError{Problems: problems}
+	t.job = job
+	t.rec = t.firstRecord()
+	if job.RequestID != "" {
+		t.log = t.log.With("request_id", job.RequestID)
 	}
-	return job, nil
+	if trace := traceID(t.Header(headerTraceParent)); trace != "" {
+		t.log = t.log.With("trace_id", trace)
+	}
+	if len(problems) > 0 {
+		return refused{&passcode.InvalidError{Problems: problems}}, nil
+	}
+	return passed{}, nil
 }
 
-// attemptedOf reads the header of a replayed job that had an attempt. What no clock
-// of ours can have said is none, as below.
-func (c *Consumer) attemptedOf(t *task) time.Time {
-	at, err := time.Parse(time.RFC3339Nano, t.Header(domain.HeaderAttemptedAt))
-	if err != nil || t.replays == 0 || at.UTC().Year() < 2000 {
+// firstRecord is the request's record before anything has happened.
+func (t *task) firstRecord() passcode.Result {
+	rec := passcode.Result{
+		RequestID: t.job.RequestID,
+		Phone:     t.phone.Masked(),
+		UsageType: t.job.UsageType,
+		Replays:   t.replays,
+		Metadata:  t.job.Metadata,
+		QueuedAt:  t.origin.QueuedAt.UTC(),
+		UpdatedAt: t.h.Now(),
+		ExpiresAt: t.job.ExpiresAt,
+		StreamSeq: t.origin.Seq,
+		Worker:    t.h.Worker,
+		// Of a replay that comes to no attempt of its own, it stays.
+		AttemptedAt: t.attempted,
+	}
+	if rec.ExpiresAt.IsZero() {
+		rec.ExpiresAt = rec.QueuedAt.Add(t.h.Policy.PasscodeTTL)
+	}
+	if rec.Metadata == nil {
+		rec.Metadata = map[string]string{}
+	}
+	return rec
+}
+
+// attemptedOf reads the header of a replayed job that had an attempt. Implausible times
+// are ignored.
+func attemptedOf(replays int, header string, now time.Time) time.Time {
+	at, err := time.Parse(time.RFC3339Nano, header)
+	if err != nil || replays == 0 || at.UTC().Year() < 2000 {
 		return time.Time{}
 	}
-	return earlier(at.UTC(), c.now())
+	return earlier(at.UTC(), now)
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}
-
-// replaysOf reads the header of a replayed job. Producers can write headers too:
-// what no replay would write is none.
+// replaysOf reads the header of a replayed job. Producers can write headers too, so what
+// no replay would write is ignored.
 func replaysOf(header string) int {
 	n, err := strconv.Atoi(header)
 	if err != nil || n < 0 || n > domain.MaxReplays {
@@ -78,27 +97,40 @@ func problemsOf(err error, field string) []passcode.Problem {
 	return []passcode.Problem{{Field: field, Rule: "can't be read"}}
 }
 
-// newRecord is the request's record before anything has happened.
-func (c *Consumer) newRecord(t *task) passcode.Result {
-	rec := passcode.Result{
-		RequestID: t.job.RequestID,
-		Phone:     t.phone.Masked(),
-		UsageType: t.job.UsageType,
-		Replays:   t.replays,
-		Metadata:  t.job.Metadata,
-		QueuedAt:  t.origin.QueuedAt.UTC(),
-		UpdatedAt: c.now(),
-		ExpiresAt: t.job.ExpiresAt,
-		StreamSeq: t.origin.Seq,
-		Worker:    c.worker,
-		// Of a replay that comes to no attempt of its own, it stays.
-		AttemptedAt: t.attempted,
+// matchesAny reports whether one of the patterns covers the subject.
+func matchesAny(patterns []string, subject string) bool {
+	for _, p := range patterns {
+		if matches(p, subject) {
+			return true
+		}
 	}
-	if rec.ExpiresAt.IsZero() {
-		rec.ExpiresAt = rec.QueuedAt.Add(c.policy.PasscodeTTL)
+	return false
+}
+
+// matches reports whether a pattern covers a subject, by the rules of NATS: "*"
+// stands for one token, a closing ">" for one or more.
+func matches(pattern, subject string) bool {
+	for {
+		p, patternRest, morePattern := strings.Cut(pattern, ".")
+		s, subjectRest, moreSubject := strings.Cut(subject, ".")
+		switch {
+		case p == ">" && !morePattern:
+			return s != ""
+		case p != "*" && p != s:
+			return false
+		case !morePattern || !moreSubject:
+			return morePattern == moreSubject
+		}
+		pattern, subject = patternRest, subjectRest
 	}
-	if rec.Metadata == nil {
-		rec.Metadata = map[string]string{}
+}
+
+// traceID returns the trace id of a W3C traceparent header, for logs; empty
+// where the header is absent or not of version 00.
+func traceID(traceParent string) string {
+	parts := strings.Split(traceParent, "-")
+	if len(parts) != 4 || parts[0] != "00" || len(parts[1]) != 32 || strings.Trim(parts[1], "0123456789abcdef") != "" {
+		return ""
 	}
-	return rec
+	return parts[1]
 }

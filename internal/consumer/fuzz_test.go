@@ -3,9 +3,11 @@ package consumer
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -85,4 +87,63 @@ func requireHidden(t *testing.T, text, code, phone string) {
 	t.Helper()
 	require.NotContains(t, text, code)
 	require.NotContains(t, text, phone[3:])
+}
+
+// A producer's header, which could end the count of replays: its dead letter would
+// then pass as replayed before, and be removed.
+func TestReplaysOf(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]int{
+		"": 0, "1": 1, "1000000": domain.MaxReplays, "1000001": 0, "-1": 0, "x": 0, "1.5": 0, " 1": 0,
+		"9223372036854775807": 0, "99999999999999999999": 0, "-99999999999999999999": 0,
+	} {
+		assert.Equal(t, want, replaysOf(header), header)
+	}
+}
+
+func FuzzReplaysOf(f *testing.F) {
+	f.Add("1")
+	f.Add("99999999999999999999")
+	f.Fuzz(func(t *testing.T, header string) {
+		n := replaysOf(header)
+		if n < 0 || n > domain.MaxReplays {
+			t.Fatal(n)
+		}
+		if n > 0 && replaysOf(strconv.Itoa(n)) != n {
+			t.Fatalf("%d is not read back", n)
+		}
+	})
+}
+
+func TestMatches(t *testing.T) {
+	t.Parallel()
+	rows := []struct {
+		pattern, subject string
+		want             bool
+	}{
+		{"passcode.result.>", "passcode.result.a", true},
+		{"passcode.result.>", "passcode.result.a.b", true},
+		{"passcode.result.>", "passcode.result", false},
+		{"passcode.result.>", "passcode.send", false},
+		{"_INBOX.>", "_INBOX.abc.1", true},
+		{"app.*.done", "app.x.done", true},
+		{"app.*.done", "app.x.y.done", false},
+		{"app.*", "app", false},
+		{"app", "app.x", false},
+		{"app", "app", true},
+		{">", "anything.at.all", true},
+		{"a.>.c", "a.>.c", true}, // ">" in the middle is an ordinary token
+		{"a.>.c", "a.b.c", false},
+	}
+	for _, row := range rows {
+		assert.Equal(t, row.want, matches(row.pattern, row.subject), "%s on %s", row.pattern, row.subject)
+	}
+}
+
+func TestTraceID(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, "0af7651916cd43dd8448eb211c80319c", traceID("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
+	for _, bad := range []string{"", "00-short-b7ad6b7169203331-01", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-ZZf7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"} {
+		assert.Empty(t, traceID(bad))
+	}
 }

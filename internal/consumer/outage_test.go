@@ -35,9 +35,9 @@ func (b *breaker) GiveBack(id string) { b.givenBack = append(b.givenBack, id) }
 // handled is what became of one delivery, with a breaker.
 func (w *world) handled(seq uint64, b *breaker) (effects []string) {
 	before := len(w.effects)
+	w.outage = b
 	w.as(func(c *Consumer, d *worldDelivery) {
-		c.breaker = b
-		c.handle(w.ctx, w.ctx, d, func() { w.turnsBack++ })
+		c.Handle(w.ctx, w.ctx, d, func() { w.unused++ })
 	}, seq)
 	return w.effects[before:]
 }
@@ -55,7 +55,7 @@ func TestHeldJobs(t *testing.T) {
 		ttl     time.Duration
 		effects []string
 		waits   [2]time.Duration // at least and at most
-		turns   int              // given back
+		unused  int              // permits
 	}{
 		{name: "new", effects: []string{"nak"}, waits: [2]time.Duration{maxHold, maxHold + time.Second}},
 		{name: "new, and expires soon", ttl: time.Second, effects: []string{"nak"}, waits: [2]time.Duration{time.Second, time.Second}},
@@ -70,20 +70,20 @@ func TestHeldJobs(t *testing.T) {
 		{name: "in doubt, and found by its look-up", stored: func(r passcode.Result) passcode.Result {
 			r.AttemptedAt = noon.Add(-5 * time.Second)
 			return r.In(passcode.StatusInDoubt)
-		}, effects: []string{"record in_doubt", "announce", "look up", "record sent", "announce", "ack"}, turns: 1},
+		}, effects: []string{"record in_doubt", "announce", "look up", "record sent", "announce", "ack"}, unused: 1},
 		{name: "its worker went away", stored: func(r passcode.Result) passcode.Result {
 			r.AttemptedAt = noon
 			return r.In(passcode.StatusSending)
-		}, effects: []string{"record in_doubt", "announce", "nak"}, waits: [2]time.Duration{5 * time.Second, 5 * time.Second}, turns: 1},
+		}, effects: []string{"record in_doubt", "announce", "nak"}, waits: [2]time.Duration{5 * time.Second, 5 * time.Second}, unused: 1},
 		{name: "sent, and the ack was lost", stored: func(r passcode.Result) passcode.Result {
 			return r.In(passcode.StatusSent)
-		}, effects: []string{"announce", "announce", "ack"}, turns: 1},
+		}, effects: []string{"announce", "announce", "ack"}, unused: 1},
 		{name: "repeats one that was sent", other: true, stored: func(r passcode.Result) passcode.Result {
 			return r.In(passcode.StatusSent)
-		}, effects: []string{"announce", "announce", "ack"}, turns: 1},
-		{name: "repeats one under way", other: true, stored: func(r passcode.Result) passcode.Result {
+		}, effects: []string{"announce", "announce", "ack"}, unused: 1},
+		{name: "repeats one in progress", other: true, stored: func(r passcode.Result) passcode.Result {
 			return r.In(passcode.StatusRetrying)
-		}, effects: []string{"ack"}, turns: 1},
+		}, effects: []string{"ack"}, unused: 1},
 		{name: "replays a dead letter", other: true, header: map[string]string{domain.HeaderReplay: "1"}, stored: func(r passcode.Result) passcode.Result {
 			return r.In(passcode.StatusDeadLettered)
 		}, effects: []string{"nak"}, waits: [2]time.Duration{maxHold, maxHold + time.Second}},
@@ -110,7 +110,7 @@ func TestHeldJobs(t *testing.T) {
 			b := &breaker{admission: domain.Admission{Wait: wait}}
 			assert.Equal(t, row.effects, w.handled(seq, b))
 			assert.Zero(t, w.calls)
-			assert.Equal(t, row.turns, w.turnsBack, "a job that waits uses its turn up")
+			assert.Equal(t, row.unused, w.unused, "a job that waits uses its permit up")
 			assert.Empty(t, b.givenBack)
 			if row.waits[1] > 0 {
 				delay := w.jobs[seq].due.Sub(noon)
@@ -187,7 +187,7 @@ func TestAProbeAsksFirst(t *testing.T) {
 	assert.Empty(t, b.givenBack, "that was its end")
 	assert.Empty(t, w.records)
 	assert.GreaterOrEqual(t, w.jobs[seq].due.Sub(w.now), maxHold)
-	assert.Zero(t, w.turnsBack, "a job that waits uses its turn up")
+	assert.Zero(t, w.unused, "a job that waits uses its permit up")
 
 	assert.Equal(t, []string{"look up", "claim", "announce", "reserve", "send", "record sent", "announce", "ack"}, w.handled(seq, b))
 	assert.Equal(t, 1, w.calls)
@@ -249,12 +249,12 @@ func TestALookUpIsAsOldAsItsQuestion(t *testing.T) {
 	assert.Equal(t, 1, w.calls)
 }
 
-// TestHeldJobsMeetTrouble with the broker: they are handed back.
+// TestHeldJobsMeetTrouble with the broker: they are requeued.
 func TestHeldJobsMeetTrouble(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, answerOK)
 	w.unusable = errTrouble
 	seq := w.publish(job("r1"), nil)
 	assert.Equal(t, []string{"nak"}, w.handled(seq, &breaker{admission: domain.Admission{Wait: time.Second}}))
-	assert.Equal(t, 1, w.turnsBack)
+	assert.Equal(t, 1, w.unused)
 }

@@ -14,7 +14,7 @@ type Source interface {
 	// drained and has no buffered job left, and ctx's cause when ctx ends first.
 	Next(ctx context.Context) (domain.Delivery, error)
 	// Drain stops asking for jobs. Those that have already arrived still come
-	// out of Next, so that they can be handed back.
+	// out of Next, so that they can be requeued.
 	Drain()
 }
 
@@ -41,19 +41,19 @@ type Ledger interface {
 
 // Limiter holds the limits of each phone, shared by all replicas.
 type Limiter interface {
-	// Reserve takes a place for the request, one however often it is called. attempt
-	// grows with each attempt of the request.
-	Reserve(ctx context.Context, phone passcode.Phone, requestID string, attempt uint64) (domain.Reservation, error)
-	// Release gives the request's place back, unless a later attempt holds it.
-	Release(ctx context.Context, phone passcode.Phone, requestID string, attempt uint64) error
+	// Reserve makes a reservation for the request, one however often it is called.
+	// revision is the record's, as a fencing token: it grows with each attempt.
+	Reserve(ctx context.Context, phone passcode.Phone, requestID string, revision uint64) (domain.Reservation, error)
+	// Release gives the request's reservation up, unless a later attempt holds it.
+	Release(ctx context.Context, phone passcode.Phone, requestID string, revision uint64) error
 	// CloseFor closes the phone for d.
 	CloseFor(ctx context.Context, phone passcode.Phone, d time.Duration) error
 }
 
 // Sender calls Aliyun.
 type Sender interface {
-	// Pace waits until a call may be made. giveBack returns a turn not used.
-	Pace(ctx context.Context) (giveBack func(), err error)
+	// Pace waits until a call may be made. returnPermit is for one that isn't used.
+	Pace(ctx context.Context) (returnPermit func(), err error)
 	// Send makes one call. Nothing is written to the network after notAfter.
 	Send(ctx context.Context, msg domain.Message, notAfter time.Time) domain.Outcome
 	// Lookup asks what became of the request's sends, of which none was made before
@@ -67,12 +67,12 @@ type DeadLetters interface {
 	Write(ctx context.Context, letter domain.DeadLetter) error
 }
 
-// Gate stops all replicas while nothing can be sent for the account.
-type Gate interface {
+// AccountBreaker stops all replicas while nothing can be sent for the account.
+type AccountBreaker interface {
 	// Admit says whether a call may be made now. A permitted call is a probe
 	// where the account was closed until now.
 	Admit(ctx context.Context) (domain.Admission, error)
-	// Trip closes the gate, until the time returned.
+	// Trip stops the calls, until the time returned.
 	Trip(ctx context.Context, code, message string) (time.Time, error)
 	// Passed says that a call did get through to the account.
 	Passed(ctx context.Context) error
@@ -80,8 +80,8 @@ type Gate interface {
 	GiveBack(ctx context.Context) error
 }
 
-// Breaker stops this worker's calls while Aliyun answers none of them.
-type Breaker interface {
+// OutageBreaker stops this worker's calls while Aliyun answers none of them.
+type OutageBreaker interface {
 	// Admit says whether a call may be made for the request now. A permitted call
 	// is a probe where none was until now.
 	Admit(requestID string) domain.Admission
@@ -124,9 +124,9 @@ type Metrics interface {
 	DeadLetter(reason passcode.Reason)
 	// Denied: our own limit, named by its rule, refused a request.
 	Denied(rule string)
-	// Abandoned: the server gave up on a job, with code "max_deliveries" or
+	// Undeliverable: the server no longer delivers a job, with code "max_deliveries" or
 	// "terminated".
-	Abandoned(code string)
+	Undeliverable(code string)
 	// Trouble: an operation on the broker failed and is tried again.
 	Trouble(operation string)
 }

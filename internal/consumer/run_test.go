@@ -3,7 +3,6 @@ package consumer
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -99,7 +98,7 @@ func jobsQueued(n int) []*queued {
 // slowSender takes its time for each call.
 type slowSender struct {
 	takes      time.Duration
-	pace       chan struct{} // nil: no pacing; else a turn is taken from it
+	pace       chan struct{} // nil: no pacing; else a permit is taken from it
 	calls      atomic.Int32
 	atOnce     atomic.Int32
 	mostAtOnce atomic.Int32
@@ -138,15 +137,9 @@ func (s *slowSender) Lookup(context.Context, passcode.Phone, string, time.Time) 
 // runner is a consumer over a queue, on a world for all the rest.
 func runner(t *testing.T, source Source, sender Sender, concurrency int) *Consumer {
 	t.Helper()
-	w := newWorld(t, answerOK)
-	return New(Options{
-		Source: source, Sender: sender,
-		Jobs: worldJobs{w}, Ledger: worldLedger{w}, Limiter: worldLimiter{w}, DeadLetters: worldDead{w}, Gate: worldGate{w},
-		Numbers: worldNumbers{}, Announcer: worldAnnouncer{w}, Metrics: nopMetrics{},
-		Logger: slog.New(slog.DiscardHandler), Policy: testPolicy(), Worker: "w1",
-		ResultSubject: "passcode.result", ReplySubjects: []string{"_INBOX.>"},
-		Concurrency: concurrency, AckWait: 30 * time.Second, CallFence: 5 * time.Second, ShutdownTimeout: 20 * time.Second,
-	})
+	o := newWorld(t, answerOK).options()
+	o.Source, o.Sender, o.Concurrency = source, sender, concurrency
+	return New(o)
 }
 
 func TestConcurrencyIsBoundedAndUsed(t *testing.T) {
@@ -193,14 +186,14 @@ func TestShutdown(t *testing.T) {
 				continue
 			}
 			assert.Equal(t, "nak 0s", end)
-			assert.Equal(t, time.Second, at.Sub(began), "handed back at once")
+			assert.Equal(t, time.Second, at.Sub(began), "requeued at once")
 		}
 		assert.EqualValues(t, 8, sender.calls.Load())
 	})
 }
 
-// TestShutdownWhileWaitingForATurn: a job that was not begun goes back at once.
-func TestShutdownWhileWaitingForATurn(t *testing.T) {
+// TestShutdownWhileWaitingForAPermit: a job that was not begun goes back at once.
+func TestShutdownWhileWaitingForAPermit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		jobs := jobsQueued(3)
@@ -251,7 +244,7 @@ func TestShutdownIsBounded(t *testing.T) {
 	}
 }
 
-// TestLeaseIsRenewed while a call is under way, and no longer.
+// TestLeaseIsRenewed while a call is in progress, and no longer.
 func TestLeaseIsRenewed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

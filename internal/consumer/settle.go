@@ -1,21 +1,37 @@
 package consumer
 
 import (
+	"cmp"
 	"fmt"
+	"hash/fnv"
+	"log/slog"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// finish is what becomes of the message, after all else is stored.
-type finish int
-
-const (
-	finishAck  finish = iota // the job is done
-	finishTerm               // the job is given up; an operator has it
-	finishNak                // the job is to come again after a delay
-)
+// Policy is what the settings say about the life of a request.
+type Policy struct {
+	// PasscodeTTL is how long a code without expires_at is worth sending.
+	PasscodeTTL time.Duration
+	// MaxAttempts is how many calls are made before a job is given up.
+	MaxAttempts int
+	// MaxInterruptions is how many workers a job may take down with it.
+	MaxInterruptions int
+	// Backoff says how long to wait after a failed attempt, the first being 1.
+	Backoff func(requestID string, attempt int) time.Duration
+	// Lookups are the times after a doubtful attempt at which Aliyun is asked
+	// what became of it, ascending.
+	Lookups []time.Duration
+	// CallBound is how long after its claim an attempt may still be in progress,
+	// wherever it is made. Another worker's attempt is not followed by one of
+	// ours before that.
+	CallBound time.Duration
+	// Resend says whether to attempt again when no look-up found anything.
+	Resend bool
+}
 
 // signal is what an outcome tells about the whole account.
 type signal int
@@ -26,221 +42,159 @@ const (
 	signalTrip                  // nothing can be sent for this account now
 )
 
-// verdict is what is to be done about a job. It is decided here, by pure
-// functions of what happened, the record, the clock and the policy, and carried
-// out elsewhere (see apply).
-type verdict struct {
-	// record is the request's next state.
-	record passcode.Result
-	// dead is the reason for a dead letter, empty for none.
-	dead passcode.Reason
-	// release gives the request's place in the phone's limits back.
-	release bool
-	// closeFor closes the phone in our limiter, because Aliyun did.
-	closeFor time.Duration
-	// certain is true where it is known what became of the last attempt.
-	certain bool
-	signal  signal
-	finish  finish
-	// delay is how long to wait with finishNak.
-	delay time.Duration
+func signalOf(out domain.Outcome) signal {
+	switch {
+	case out.Class == passcode.ClassAccount:
+		return signalTrip
+	case out.ProviderRequestID == "":
+		return signalNothing
+	case out.Class == passcode.ClassTransient, out.Class == passcode.ClassThrottled, out.Class == passcode.ClassInDoubt:
+		return signalNothing
+	default:
+		return signalPassed
+	}
 }
 
-// Words of ours where an error's code is not Aliyun's.
-const (
-	codeInvalid     = "invalid_job"
-	codePhoneLimit  = "phone_limit"
-	codeExpired     = "expired"
-	codeInterrupted = "worker_interrupted"
-	codeNotFound    = "not_found"
-	codeUndelivered = "undelivered"
-	codePanic       = "panic"
-	codeCorrupt     = "record_corrupt"
-	codeForgotten   = "record_lost"
-	codeUnrecorded  = "record_expired"
-)
-
-// settleOutcome decides after a call to Aliyun. rec is the record as it stood
-// during the call: sending, with the attempt counted.
-func (p Policy) settleOutcome(rec passcode.Result, out domain.Outcome, now time.Time) verdict {
-	rec.UpdatedAt = now
-	rec.NextAttemptAt = time.Time{}
+// settle decides after a call to Aliyun. rec is the record as it stood during the call:
+// sending, with the attempt counted.
+func (p Policy) settle(rec passcode.Result, out domain.Outcome, until, now time.Time) decision {
 	rec.ProviderRequestID = out.ProviderRequestID
-	rec.Error = &passcode.Error{Code: out.Code, Class: out.Class, Message: out.Message}
-	v := verdict{certain: true}
-	if out.ProviderRequestID != "" {
-		v.signal = signalPassed
-	}
+	rec.Error = failure(out.Code, out.Class, out.Message)
+	d := settled(decision{certain: true})
 
 	switch out.Class {
 	case passcode.ClassOK:
 		rec.Error = nil
 		rec.BizID = out.BizID
-		v.record, v.finish = rec.In(passcode.StatusSent), finishAck
+		d.record = rec.In(passcode.StatusSent)
 
 	case passcode.ClassTransient, passcode.ClassThrottled:
-		v.signal = signalNothing
 		if out.NotMade {
 			rec.Attempts-- // trouble of ours costs the job no attempt
 		}
-		return p.again(v, rec, p.Backoff(rec.RequestID, rec.Attempts), now)
+		return p.tryAgain(d, rec, now)
 
 	case passcode.ClassPhoneLimited:
 		rec.RetryAfterSeconds = seconds(out.Window)
-		v.release, v.closeFor = true, out.Window
-		v.record, v.finish = rec.In(passcode.StatusRateLimited), finishAck
+		d.release, d.closeFor = true, out.Window
+		d.record = rec.In(passcode.StatusRateLimited)
 
 	case passcode.ClassRecipient:
-		v.release = true
-		v.record, v.finish = rec.In(passcode.StatusRejected), finishAck
+		d.release = true
+		d.record = rec.In(passcode.StatusRejected)
 
 	case passcode.ClassAccount:
-		// The call reached nobody's phone and will be made again, however long
-		// the account stays closed: it is no attempt.
+		// The call reached nobody's phone and will be made again, however long the
+		// account stays closed: it is no attempt.
 		rec.Attempts--
-		v.signal = signalTrip
-		v.record, v.finish = rec.In(passcode.StatusRetrying), finishNak
+		rec.NextAttemptAt = until
+		d.record, d.disposition, d.delay = rec.In(passcode.StatusRetrying), nak, requeueDelay
 
 	case passcode.ClassInDoubt:
-		v.signal, v.certain = signalNothing, false
+		d.certain = false
 		rec.Lookups = 0
-		v.record, v.finish = rec.In(passcode.StatusInDoubt), finishNak
-		v.delay = p.untilLookup(rec, now)
+		d.record, d.disposition, d.delay = rec.In(passcode.StatusInDoubt), nak, p.untilLookup(rec, now)
 
 	default: // config, and any class nobody thought of: a person must look
-		v.release = true
-		v.dead = passcode.ReasonConfig
-		v.record, v.finish = rec.In(passcode.StatusDeadLettered), finishTerm
+		d.release, d.letter = true, passcode.ReasonConfig
+		d.record, d.disposition = rec.In(passcode.StatusDeadLettered), term
 	}
-	return v
+	return d
 }
 
-// again decides on a further attempt after one that surely sent nothing.
-func (p Policy) again(v verdict, rec passcode.Result, wait time.Duration, now time.Time) verdict {
+// tryAgain decides on a further attempt after one that surely sent nothing.
+func (p Policy) tryAgain(d decision, rec passcode.Result, now time.Time) decision {
+	wait := p.Backoff(rec.RequestID, rec.Attempts)
 	next := now.Add(wait)
 	switch {
 	case rec.Attempts >= p.MaxAttempts:
-		v.release = true
-		v.dead = passcode.ReasonExhausted
-		v.record, v.finish = rec.In(passcode.StatusDeadLettered), finishTerm
+		d.release, d.letter = true, passcode.ReasonExhausted
+		d.record, d.disposition = rec.In(passcode.StatusDeadLettered), term
 	case !next.Before(rec.ExpiresAt):
-		v.release = true
-		v.record, v.finish = rec.In(passcode.StatusExpired), finishAck
+		d.release = true
+		d.record = rec.In(passcode.StatusExpired)
 	default:
 		rec.NextAttemptAt = next
-		v.record, v.finish, v.delay = rec.In(passcode.StatusRetrying), finishNak, wait
+		d.record, d.disposition, d.delay = rec.In(passcode.StatusRetrying), nak, wait
 	}
-	return v
+	return d
 }
 
-// settleDenied decides where our own limit refused the request. The attempt
-// that the claim counted was not made.
-func (p Policy) settleDenied(rec passcode.Result, res domain.Reservation, now time.Time) verdict {
-	rec.UpdatedAt = now
-	rec.NextAttemptAt = time.Time{}
+// deny decides where our own limit refused the request. The attempt that the claim
+// counted was not made.
+func (p Policy) deny(rec passcode.Result, res domain.Reservation) decision {
 	rec.Attempts--
 	rec.RetryAfterSeconds = seconds(res.RetryAfter)
-	rec.Error = &passcode.Error{
-		Code:    codePhoneLimit,
-		Class:   passcode.ClassPhoneLimited,
-		Message: "the limit " + res.Rule + " of this phone is used up",
-	}
+	rec.Error = failure(codePhoneLimit, passcode.ClassPhoneLimited, "the limit "+res.Rule+" of this phone is used up")
 	if res.Rule == domain.RuleClosed {
 		rec.Error.Message = "Aliyun closed this phone for a while"
 	}
-	return verdict{
-		record:  rec.In(passcode.StatusRateLimited),
-		release: true, // an earlier attempt of the same request may hold a place
-		certain: true,
-		finish:  finishAck,
-	}
+	// An earlier attempt of the same request may hold a reservation.
+	return settled(decision{record: rec.In(passcode.StatusRateLimited), release: true, certain: true})
 }
 
-// settleExpired decides where the code ran out before an attempt, with nothing
-// in doubt.
-func (p Policy) settleExpired(rec passcode.Result, now time.Time) verdict {
-	rec.UpdatedAt = now
-	rec.NextAttemptAt = time.Time{}
-	rec.Error = expiredError(rec)
-	return verdict{record: rec.In(passcode.StatusExpired), release: true, certain: true, finish: finishAck}
+// expire decides where the code ran out before an attempt, with nothing in doubt. The
+// last attempt's error stays: it says why the code could not be sent in time.
+func (p Policy) expire(rec passcode.Result) decision {
+	if rec.Error == nil {
+		rec.Error = failure(codeExpired, passcode.ClassExpired, "the passcode expired before it could be sent")
+	}
+	return settled(decision{record: rec.In(passcode.StatusExpired), release: true, certain: true})
 }
 
-// expiredError keeps the last attempt's error, which says why the code could
-// not be sent in time.
-func expiredError(rec passcode.Result) *passcode.Error {
-	if rec.Error != nil {
-		return rec.Error
-	}
-	return &passcode.Error{
-		Code:    codeExpired,
-		Class:   passcode.ClassExpired,
-		Message: "the passcode expired before it could be sent",
-	}
-}
-
-// interrupted reports whether a redelivered job's record tells of a worker that
-// went away with a call to Aliyun under way: an attempt, or a look-up.
+// interrupted reports whether a redelivered job's record tells of a worker that went away
+// with a call to Aliyun in progress: an attempt, or a look-up.
 func interrupted(rec passcode.Result) bool {
 	return rec.Status == passcode.StatusSending ||
 		rec.Status == passcode.StatusInDoubt && !rec.LookupBeganAt.IsZero()
 }
 
-// settleInterrupted decides on such a job. An attempt may have been made, and is
-// in doubt from now on; a look-up is made again.
-func (p Policy) settleInterrupted(rec passcode.Result, now time.Time) verdict {
-	rec.UpdatedAt = now
-	rec.NextAttemptAt, rec.LookupBeganAt = time.Time{}, time.Time{}
+// settleInterrupted decides on such a job. An attempt may have been made, and is in doubt
+// from now on; a look-up is made again.
+func (p Policy) settleInterrupted(rec passcode.Result, now time.Time) decision {
+	rec.LookupBeganAt = time.Time{}
 	rec.Interruptions++
+	d := settled(decision{level: slog.LevelWarn, note: "a worker went away while it held this job"})
 	if rec.Interruptions >= p.MaxInterruptions {
-		rec.Error = &passcode.Error{
-			Code:    codeInterrupted,
-			Class:   passcode.ClassPoison,
-			Message: fmt.Sprintf("%d workers went away while they held this job", rec.Interruptions),
-		}
-		return verdict{
-			dead:   passcode.ReasonPoison,
-			record: rec.In(passcode.StatusDeadLettered),
-			finish: finishTerm,
-		}
+		rec.Error = failure(codeInterrupted, passcode.ClassPoison, fmt.Sprintf("%d workers went away while they held this job", rec.Interruptions))
+		d.letter, d.record, d.disposition = passcode.ReasonPoison, rec.In(passcode.StatusDeadLettered), term
+		return d
 	}
 	if rec.Status == passcode.StatusSending {
 		rec.Lookups = 0
-		rec.Error = &passcode.Error{
-			Code:    codeInterrupted,
-			Class:   passcode.ClassInDoubt,
-			Message: "the worker went away while a call may have been under way",
-		}
+		rec.Error = failure(codeInterrupted, passcode.ClassInDoubt, "the worker went away while a call may have been in progress")
 	}
-	return verdict{
-		record: rec.In(passcode.StatusInDoubt),
-		finish: finishNak,
-		delay:  p.untilLookup(rec, now),
+	d.record, d.disposition, d.delay = rec.In(passcode.StatusInDoubt), nak, p.untilLookup(rec, now)
+	return d
+}
+
+// lookUpWhenDue has Aliyun asked what became of a doubtful attempt, if it is time.
+func (p Policy) lookUpWhenDue(rec passcode.Result, now time.Time) decision {
+	if wait := p.untilLookup(rec, now); wait > earlyBy {
+		return requeue(wait)
 	}
+	return decision{next: stageLookUp}
 }
 
 // settleFinding decides after a look-up that was answered.
-func (p Policy) settleFinding(rec passcode.Result, found domain.Finding, now time.Time) verdict {
+func (p Policy) settleFinding(rec passcode.Result, found domain.Finding, now time.Time) decision {
 	// The answer is as old as the question: a worker may have been frozen with it in
 	// its hands, and what Aliyun lists since then is not in it.
 	asked := now
 	if !rec.LookupBeganAt.IsZero() {
 		asked = rec.LookupBeganAt
 	}
-	rec.UpdatedAt = now
-	rec.NextAttemptAt, rec.LookupBeganAt = time.Time{}, time.Time{}
+	rec.LookupBeganAt = time.Time{}
 	switch found.State {
 	case domain.Accepted:
 		rec.Error = nil
 		rec.Recovered = true
-		return verdict{record: rec.In(passcode.StatusSent), certain: true, finish: finishAck}
+		return settled(decision{record: rec.In(passcode.StatusSent), certain: true})
 	case domain.Undelivered:
 		rec.Recovered = true
-		rec.Error = &passcode.Error{
-			Code:    orElse(found.ErrorCode, codeUndelivered),
-			Class:   passcode.ClassRecipient,
-			Message: "Aliyun accepted the message and the carrier could not deliver it",
-		}
-		return verdict{record: rec.In(passcode.StatusUndelivered), certain: true, finish: finishAck}
+		rec.Error = failure(cmp.Or(found.ErrorCode, codeUndelivered), passcode.ClassRecipient,
+			"Aliyun accepted the message and the carrier could not deliver it")
+		return settled(decision{record: rec.In(passcode.StatusUndelivered), certain: true})
 	}
 
 	// One look-up stands for all whose time has come.
@@ -250,62 +204,56 @@ func (p Policy) settleFinding(rec passcode.Result, found domain.Finding, now tim
 		rec.Lookups++
 	}
 	if rec.Lookups < len(p.Lookups) {
-		return verdict{record: rec, finish: finishNak, delay: p.untilLookup(rec, now)}
+		return settled(decision{record: rec, disposition: nak, delay: p.untilLookup(rec, now)})
 	}
 	if interrupted := rec.Error != nil && rec.Error.Code == codeInterrupted; interrupted && sinceAttempt < p.CallBound {
-		// The worker that made the attempt may not be gone but frozen, and its
-		// call may still go out.
-		return verdict{record: rec, finish: finishNak, delay: p.CallBound - max(sinceAttempt, 0)}
+		// The worker that made the attempt may not be gone but frozen, and its call may
+		// still go out.
+		return settled(decision{record: rec, disposition: nak, delay: p.CallBound - max(sinceAttempt, 0)})
 	}
-	// Without an attempt of its own the doubt is about the life before, and an
-	// operator has asked for this one: that is no sending again by ourselves. Of a
-	// life whose record was lost we know only that nobody has asked.
-	resend := p.Resend || rec.Attempts == 0 && !lost(rec)
+	// Without an attempt of its own the doubt is about the previous replay, and an
+	// operator has asked for this one: that is no sending again by ourselves. Of an
+	// attempt whose record was lost we know only that nobody has asked.
+	lost := rec.Error != nil && rec.Error.Code == codeLost
+	resend := p.Resend || rec.Attempts == 0 && !lost
 	if !resend || !now.Before(rec.ExpiresAt) || rec.Attempts >= p.MaxAttempts {
-		return p.unknown(rec)
+		return p.giveUpDoubt(rec)
 	}
-	// Nothing reached Aliyun that it knows of: like a transient failure, with a
-	// wait of its own already behind it.
+	// Nothing reached Aliyun that it knows of: like a transient failure, with a wait of
+	// its own already behind it.
 	rec.NextAttemptAt = now
-	return verdict{record: rec.In(passcode.StatusRetrying), finish: finishNak}
+	return settled(decision{record: rec.In(passcode.StatusRetrying), disposition: nak})
 }
 
-// lost reports whether the doubt is about what stood in a record that is gone.
-func lost(rec passcode.Result) bool { return rec.Error != nil && rec.Error.Code == codeForgotten }
-
-// settleLookupFailed decides where a look-up got no answer. It is asked again
-// until the code expires and the last planned look-up is past; a failed look-up
-// counts for none of the planned ones, because it told nothing.
-func (p Policy) settleLookupFailed(rec passcode.Result, now time.Time) verdict {
-	rec.UpdatedAt, rec.LookupBeganAt = now, time.Time{}
+// settleNoAnswer decides where a look-up failed. It is made again until the code expires
+// and the last planned look-up is past. It counts for none of the planned ones, because
+// it told nothing.
+func (p Policy) settleNoAnswer(rec passcode.Result, now time.Time) decision {
+	rec.LookupBeganAt = time.Time{}
 	last := rec.AttemptedAt
 	if n := len(p.Lookups); n > 0 {
 		last = last.Add(p.Lookups[n-1])
 	}
 	if !now.Before(rec.ExpiresAt) && !now.Before(last) {
-		return p.unknown(rec)
+		return p.giveUpDoubt(rec)
 	}
-	// Doubled for each planned look-up's worth of time that has gone by.
-	return verdict{record: rec, finish: finishNak, delay: p.Backoff(rec.RequestID, 1+int(now.Sub(rec.AttemptedAt)/(5*time.Second)))}
+	// Longer with each planned look-up's worth of time that has gone by.
+	delay := p.Backoff(rec.RequestID, 1+int(now.Sub(rec.AttemptedAt)/(5*time.Second)))
+	return settled(decision{record: rec, disposition: nak, delay: delay})
 }
 
-// unknown gives a doubtful request up. The place in the limits stays taken,
-// because the message may have gone out.
-func (p Policy) unknown(rec passcode.Result) verdict {
-	rec.NextAttemptAt = time.Time{}
+// giveUpDoubt ends a doubtful request. Its reservation stays, because the message may
+// have gone out.
+func (p Policy) giveUpDoubt(rec passcode.Result) decision {
 	if rec.Error == nil {
-		rec.Error = &passcode.Error{
-			Code:    codeNotFound,
-			Class:   passcode.ClassInDoubt,
-			Message: "no look-up found the message",
-		}
+		rec.Error = failure(codeNotFound, passcode.ClassInDoubt, "no look-up found the message")
 	}
-	return verdict{dead: passcode.ReasonUnknown, record: rec.In(passcode.StatusUnknown), finish: finishTerm}
+	return settled(decision{letter: passcode.ReasonUnknown, record: rec.In(passcode.StatusUnknown), disposition: term})
 }
 
-// untilLookup is how long until the record's next planned look-up. It is never
-// longer than planned from now on, should the clock of the worker that made the
-// attempt run ahead of ours.
+// untilLookup is how long until the record's next planned look-up. It is never longer
+// than planned from now on, should the clock of the worker that made the attempt run
+// ahead of ours.
 func (p Policy) untilLookup(rec passcode.Result, now time.Time) time.Duration {
 	if rec.Lookups >= len(p.Lookups) {
 		return 0
@@ -314,14 +262,70 @@ func (p Policy) untilLookup(rec passcode.Result, now time.Time) time.Duration {
 	return min(max(rec.AttemptedAt.Add(planned).Sub(now), 0), planned)
 }
 
+// endUndeliverable decides on a request whose job the server no longer delivers. The
+// worker that is at it, if one is, may still write down what becomes of its call, which
+// is worth more than giving up.
+func (p Policy) endUndeliverable(rec passcode.Result, why domain.Undeliverable, now time.Time) decision {
+	if interrupted(rec) {
+		began := rec.AttemptedAt
+		if rec.LookupBeganAt.After(began) {
+			began = rec.LookupBeganAt
+		}
+		if left := began.Add(p.CallBound).Sub(now); left > 0 {
+			return requeue(min(left, p.CallBound))
+		}
+	}
+	// After any other state a message may have been sent, and the reservation stays.
+	surelyNotSent := rec.Status == passcode.StatusRetrying
+	rec.LookupBeganAt = time.Time{}
+	rec.Error = undeliverableError(why)
+	return settled(decision{
+		letter: passcode.ReasonPoison, record: rec.In(passcode.StatusDeadLettered), release: surelyNotSent, disposition: term,
+		undeliverable: rec.Error.Code, level: slog.LevelError, note: "the server no longer delivers a job: it becomes a dead letter",
+	})
+}
+
+// undeliverableError says why a job was given up, and how to fix it.
+func undeliverableError(why domain.Undeliverable) *passcode.Error {
+	if why.Terminated {
+		message := "somebody other than a worker took the job out of the stream"
+		if why.Reason != "" {
+			message += " (" + why.Reason + ")"
+		}
+		return failure(codeTerminated, passcode.ClassPoison, message)
+	}
+	times := ""
+	if why.Deliveries > 0 {
+		times = fmt.Sprintf(" after %d deliveries", why.Deliveries)
+	}
+	return failure(codeMaxDeliveries, passcode.ClassPoison, "the server stopped delivering the job"+times+
+		", because the consumer's max_deliver is set: set it back to -1, then replay the job")
+}
+
 // seconds rounds up, so that a producer that waits as told is not refused again.
 func seconds(d time.Duration) int64 {
 	return int64((d + time.Second - 1) / time.Second)
 }
 
-func orElse(s, otherwise string) string {
-	if s == "" {
-		return otherwise
+// Backoff returns the wait after each attempt: exponential, and spread by up to factor
+// either way.
+//
+// The spread is drawn from the request id and not for each attempt. So requests that
+// failed together still come back apart, while the gaps of one request always grow, and
+// every replica computes the same.
+func Backoff(initial time.Duration, multiplier, factor float64, maxInterval time.Duration) func(string, int) time.Duration {
+	return func(requestID string, attempt int) time.Duration {
+		interval := retry.Interval(initial, multiplier, maxInterval, attempt)
+		return time.Duration(float64(interval) * (1 + factor*spread(requestID)))
 	}
-	return s
+}
+
+// spread maps a request id evenly onto [-1, 1).
+func spread(requestID string) float64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(requestID)) // a hash never fails
+	// FNV mixes its last bytes badly upwards; ids that count up differ only
+	// there, so one more multiplication spreads them.
+	x := h.Sum64() * 0x9E3779B97F4A7C15
+	return float64(x>>11)/(1<<52) - 1
 }

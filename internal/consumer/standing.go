@@ -12,21 +12,40 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
-// The things in the broker that jobs need.
+// thing is what jobs need in the broker.
+type thing string
+
 const (
-	recordsOf = "the records"
-	limitsOf  = "the limits"
-	lettersOf = "the dead letters"
-	jobsOf    = "the jobs"
+	nothing thing = "" // whose trouble holds up no job
+	records thing = "the records"
+	limits  thing = "the limits"
+	letters thing = "the dead letters"
+	jobs    thing = "the jobs"
 )
 
-// thingOf is what an operation works on; the operations are those of the metric.
-var thingOf = map[string]string{
-	"claim": recordsOf, "count attempt": recordsOf, "look up": recordsOf,
-	"record": recordsOf, "abandoned": recordsOf, "recover": recordsOf,
-	"reserve": limitsOf, "close phone": limitsOf, "release": limitsOf,
-	"dead letter": lettersOf, "find owner": jobsOf,
+// operation is one on the broker, by its name in the metrics, and what it works on.
+type operation struct {
+	name string
+	on   thing
 }
+
+var (
+	opAdmit         = operation{"admit", nothing}
+	opAccount       = operation{"gate", nothing}
+	opAnnounce      = operation{"announce", nothing}
+	opReply         = operation{"reply", nothing}
+	opClaim         = operation{"claim", records}
+	opCount         = operation{"count attempt", records}
+	opLookUp        = operation{"look up", records}
+	opRecord        = operation{"record", records}
+	opUndeliverable = operation{"abandoned", records}
+	opRecover       = operation{"recover", records}
+	opReserve       = operation{"reserve", limits}
+	opClosePhone    = operation{"close phone", limits}
+	opRelease       = operation{"release", limits}
+	opDeadLetter    = operation{"dead letter", letters}
+	opFindOwner     = operation{"find owner", jobs}
+)
 
 // standing is trouble with the broker that stands: since when each thing has
 // failed and not worked again. A single operation that fails is tried again, and
@@ -37,12 +56,12 @@ type standing struct {
 	// any spares those for whom all is well the lock.
 	any atomic.Bool
 	mu  sync.Mutex
-	of  map[string]failure
+	of  map[thing]failing
 }
 
-type failure struct {
+type failing struct {
 	since, last time.Time
-	operation   string
+	operation   operation
 	err         error
 }
 
@@ -55,31 +74,30 @@ const (
 )
 
 // failed takes note of an operation that failed, for a reason that is the broker's.
-func (s *standing) failed(operation string, err error) {
-	thing, ok := thingOf[operation]
-	if !ok || errors.Is(err, domain.ErrConflict) || errors.Is(err, domain.ErrCorrupt) || errors.Is(err, domain.ErrUnstorable) {
+func (s *standing) failed(op operation, err error) {
+	if op.on == nothing || errors.Is(err, domain.ErrConflict) || errors.Is(err, domain.ErrCorrupt) || errors.Is(err, domain.ErrUnstorable) {
 		return
 	}
 	now := s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f, ok := s.of[thing]
+	f, ok := s.of[op.on]
 	if !ok {
 		f.since = now
 	}
-	f.last, f.operation, f.err = now, operation, err
-	s.of[thing] = f
+	f.last, f.operation, f.err = now, op, err
+	s.of[op.on] = f
 	s.any.Store(true)
 }
 
 // worked takes note of an operation that succeeded.
-func (s *standing) worked(operation string) {
+func (s *standing) worked(op operation) {
 	if !s.any.Load() {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.of, thingOf[operation])
+	delete(s.of, op.on)
 	s.any.Store(len(s.of) > 0)
 }
 
@@ -94,7 +112,7 @@ func (s *standing) list() []error {
 		case now.Sub(f.last) > forgetAfter:
 			delete(s.of, thing)
 		case now.Sub(f.since) >= standsAfter:
-			all = append(all, fmt.Errorf("%s fail since %s (%s: %w)", thing, f.since.Format(time.RFC3339), f.operation, f.err))
+			all = append(all, fmt.Errorf("%s fail since %s (%s: %w)", thing, f.since.Format(time.RFC3339), f.operation.name, f.err))
 		}
 	}
 	s.any.Store(len(s.of) > 0)
@@ -103,4 +121,4 @@ func (s *standing) list() []error {
 }
 
 // Standing says what in the broker has failed for a while, so that jobs wait.
-func (c *Consumer) Standing() []error { return c.standing.list() }
+func (h *Handler) Standing() []error { return h.standing.list() }

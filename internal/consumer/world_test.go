@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
-	"github.com/passcode-worker/passcode-worker/internal/ledger"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
+	"github.com/passcode-worker/passcode-worker/internal/telemetry"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -52,10 +52,12 @@ type world struct {
 	tripped    int
 	passed     int
 	givenBack  int
-	turnsBack  int
+	unused     int // permits
+	outage     OutageBreaker
+	accounts   AccountBreaker
 	unusable   error // what every claim ends with
 	noResend   bool  // doubtful requests become unknown
-	shut       bool  // the gate lets nobody through
+	shut       bool  // the account breaker lets nobody through
 
 	effects   []string
 	dieAt     int      // the effect at which the worker dies; -1 never
@@ -101,11 +103,14 @@ var errDied = errors.New("the worker died")
 
 func newWorld(t *testing.T, answers ...answer) *world {
 	t.Helper()
-	return &world{
+	w := &world{
 		t: t, now: noon, dieAt: -1,
 		jobs: map[uint64]*message{}, records: map[string]stored{}, places: map[string]bool{},
 		announced: map[string][]passcode.Result{}, answers: answers,
+		outage: &breaker{admission: domain.Admission{Allowed: true}},
 	}
+	w.accounts = worldAccount{w}
+	return w
 }
 
 // effect lets the worker die at its appointed effect, and reports it as an error
@@ -139,6 +144,11 @@ func (w *world) effect(name string, do func()) error {
 		return errTrouble
 	}
 	return nil
+}
+
+// retried makes an effect as an adapter does, under the policy that its caller named.
+func (w *world) retried(ctx context.Context, name string, do func()) error {
+	return retry.Do(ctx, func(context.Context) error { return w.effect(name, do) })
 }
 
 func (w *world) die() {
@@ -191,7 +201,7 @@ func (w *world) deliver(seq uint64) {
 	w.jobs[seq].due = w.now.Add(30 * time.Second) // the lease
 	w.jobs[seq].deliveries++
 	w.as(func(c *Consumer, d *worldDelivery) {
-		c.handle(w.ctx, w.ctx, d, func() { w.turnsBack++ })
+		c.Handle(w.ctx, w.ctx, d, func() { w.unused++ })
 	}, seq)
 }
 
@@ -207,239 +217,22 @@ func (w *world) as(do func(c *Consumer, d *worldDelivery), seq uint64) {
 func (w *world) consumer() *Consumer {
 	policy := testPolicy()
 	policy.Resend = !w.noResend
-	return New(Options{
+	o := w.options()
+	o.Policy, o.Logger = policy, slog.New(slog.NewTextHandler(&w.log, nil))
+	o.Now = func() time.Time { return w.now }
+	return New(o)
+}
+
+func (w *world) options() Options {
+	return Options{
 		Jobs: worldJobs{w}, Ledger: worldLedger{w}, Limiter: worldLimiter{w}, Sender: worldSender{w},
-		DeadLetters: worldDead{w}, Gate: worldGate{w}, Numbers: worldNumbers{},
-		Announcer: worldAnnouncer{w}, Metrics: nopMetrics{},
-		Logger: slog.New(slog.NewTextHandler(&w.log, nil)),
-		Policy: policy, Worker: "w1", ResultSubject: "passcode.result",
-		ReplySubjects: []string{"passcode.result.>", "_INBOX.>"},
-		Concurrency:   1, AckWait: 30 * time.Second, CallFence: 5 * time.Second,
-		ShutdownTimeout: time.Second,
-		Now:             func() time.Time { return w.now },
-	})
+		DeadLetters: worldDead{w}, Account: w.accounts, Outage: w.outage, Numbers: worldNumbers{},
+		Announcer: worldAnnouncer{w}, Metrics: telemetry.NewMetrics(nil),
+		Logger: slog.New(slog.DiscardHandler), Policy: testPolicy(), Worker: "w1",
+		ResultSubject: "passcode.result", ReplySubjects: []string{"passcode.result.>", "_INBOX.>"},
+		Concurrency: 1, AckWait: 30 * time.Second, CallFence: 5 * time.Second,
+		ShutdownTimeout: 20 * time.Second, Now: time.Now,
+	}
 }
 
 func (w *world) record(id string) passcode.Result { return w.records[id].rec }
-
-type worldDelivery struct {
-	w   *world
-	m   *message
-	seq uint64
-}
-
-func (d *worldDelivery) Body() []byte              { return d.m.body }
-func (d *worldDelivery) Header(name string) string { return d.m.header[name] }
-func (d *worldDelivery) Extend() error             { return nil }
-func (d *worldDelivery) Origin() domain.Origin {
-	return domain.Origin{Stream: "PASSCODE", Seq: d.seq, Subject: "passcode.send", QueuedAt: d.m.queued, Deliveries: d.m.deliveries}
-}
-func (d *worldDelivery) Ack() error { return d.w.effect("ack", func() { d.m.done = true }) }
-func (d *worldDelivery) Nak(delay time.Duration) error {
-	return d.w.effect("nak", func() { d.m.due = d.w.now.Add(delay) })
-}
-
-func (d *worldDelivery) Term(reason string) error {
-	return d.w.effect("term", func() { d.m.done, d.m.termed = true, reason })
-}
-
-type worldJobs struct{ w *world }
-
-func (j worldJobs) Waits(_ context.Context, seq uint64, id string) (waits bool, err error) {
-	err = j.w.effect("find owner", func() {
-		m, ok := j.w.jobs[seq]
-		waits = ok && !m.done && strings.Contains(string(m.body), fmt.Sprintf("%q", id))
-	})
-	return waits, err
-}
-
-type worldLedger struct{ w *world }
-
-func (l worldLedger) Claim(_ context.Context, first passcode.Result) (c domain.Claim, err error) {
-	if l.w.unusable != nil {
-		return c, l.w.unusable
-	}
-	err = l.w.effect("claim", func() {
-		found, ok := l.w.records[first.RequestID]
-		if !ok {
-			c = domain.Claim{State: domain.ClaimWon, Record: first, Revision: l.put(first, 0)}
-			return
-		}
-		c = domain.Claim{State: domain.Judge(first, found.rec), Record: found.rec, Revision: found.revision}
-		if c.State == domain.ClaimReopened {
-			c.Record = ledger.Reopen(first, found.rec)
-			c.Revision = l.put(c.Record, found.revision)
-		}
-	})
-	return c, err
-}
-
-func (l worldLedger) put(rec passcode.Result, revision uint64) uint64 {
-	l.w.records[rec.RequestID] = stored{rec, revision + 1}
-	l.w.recorded = append(l.w.recorded, rec)
-	return revision + 1
-}
-
-func (l worldLedger) Update(_ context.Context, rec passcode.Result, revision uint64) (next uint64, err error) {
-	conflict := false
-	err = l.w.effect("record "+string(rec.Status), func() {
-		if l.w.records[rec.RequestID].revision != revision {
-			conflict = true
-			return
-		}
-		next = l.put(rec, revision)
-	})
-	if conflict {
-		return 0, domain.ErrConflict
-	}
-	return next, err
-}
-
-func (l worldLedger) Since(context.Context) (time.Time, error) { return l.w.since, nil }
-
-func (l worldLedger) Get(_ context.Context, id string) (passcode.Result, uint64, error) {
-	l.w.mu.Lock()
-	defer l.w.mu.Unlock()
-	if l.w.unusable != nil {
-		return passcode.Result{}, 0, l.w.unusable
-	}
-	found, ok := l.w.records[id]
-	if !ok {
-		return passcode.Result{}, 0, domain.ErrNotFound
-	}
-	return found.rec, found.revision, nil
-}
-
-type worldLimiter struct{ w *world }
-
-func (l worldLimiter) Reserve(_ context.Context, _ passcode.Phone, id string, _ uint64) (res domain.Reservation, err error) {
-	if l.w.denied != nil {
-		return *l.w.denied, nil
-	}
-	err = l.w.effect("reserve", func() { l.w.places[id] = true })
-	return domain.Reservation{Allowed: true}, err
-}
-
-func (l worldLimiter) Release(_ context.Context, _ passcode.Phone, id string, _ uint64) error {
-	return l.w.effect("release", func() { delete(l.w.places, id) })
-}
-
-func (l worldLimiter) CloseFor(_ context.Context, _ passcode.Phone, d time.Duration) error {
-	return l.w.effect("close phone", func() { l.w.closed = d })
-}
-
-type worldSender struct{ w *world }
-
-func (s worldSender) Pace(context.Context) (func(), error) { return func() {}, nil }
-
-func (s worldSender) Send(_ context.Context, msg domain.Message, notAfter time.Time) domain.Outcome {
-	require.Equal(s.w.t, "+8613812345678", msg.Phone.Reveal())
-	require.Equal(s.w.t, "004213", msg.Code.Reveal())
-	require.True(s.w.t, notAfter.After(s.w.now))
-	var out domain.Outcome
-	err := s.w.effect("send", func() {
-		a := s.w.answers[min(s.w.calls, len(s.w.answers)-1)]
-		s.w.calls++
-		out = a.out
-		if a.accept {
-			id := msg.RequestID
-			if a.lost {
-				id = "lost"
-			}
-			s.w.accepted, s.w.acceptedAt = append(s.w.accepted, id), s.w.now
-		}
-	})
-	if err != nil {
-		return domain.Outcome{Class: passcode.ClassInDoubt, Code: "canceled", Message: "canceled"}
-	}
-	return out
-}
-
-func (s worldSender) Lookup(_ context.Context, _ passcode.Phone, id string, attemptedAt time.Time) (f domain.Finding, err error) {
-	err = s.w.effect("look up", func() {
-		// What was taken earlier may stand under a day that isn't asked for.
-		if slices.Contains(s.w.accepted, id) && !attemptedAt.After(s.w.acceptedAt) {
-			f.State = domain.Accepted
-		}
-	})
-	if s.w.lookupErr > 0 {
-		s.w.lookupErr--
-		return domain.Finding{}, errors.New("look-up failed")
-	}
-	return f, err
-}
-
-type worldDead struct{ w *world }
-
-func (d worldDead) Write(_ context.Context, letter domain.DeadLetter) error {
-	return d.w.effect("dead letter", func() {
-		same := func(l domain.DeadLetter) bool {
-			return l.Origin.Seq == letter.Origin.Seq && l.Replays == letter.Replays && l.Reason == letter.Reason
-		}
-		if !slices.ContainsFunc(d.w.dead, same) { // the stream drops repeats
-			d.w.dead = append(d.w.dead, letter)
-		}
-	})
-}
-
-type worldGate struct{ w *world }
-
-func (g worldGate) Admit(context.Context) (domain.Admission, error) {
-	g.w.mu.Lock()
-	defer g.w.mu.Unlock()
-	if g.w.shut {
-		return domain.Admission{Wait: time.Hour}, nil
-	}
-	return domain.Admission{Allowed: true, Probe: g.w.tripped > g.w.passed}, nil
-}
-
-func (g worldGate) Trip(context.Context, string, string) (until time.Time, err error) {
-	err = g.w.effect("trip", func() { g.w.tripped++ })
-	return g.w.now.Add(30 * time.Second), err
-}
-
-func (g worldGate) Passed(context.Context) error {
-	g.w.mu.Lock()
-	defer g.w.mu.Unlock()
-	g.w.passed = g.w.tripped
-	return nil
-}
-
-func (g worldGate) GiveBack(context.Context) error {
-	g.w.mu.Lock()
-	defer g.w.mu.Unlock()
-	g.w.givenBack++
-	return nil
-}
-
-// worldNumbers takes the one number of these tests and refuses every other.
-type worldNumbers struct{}
-
-func (worldNumbers) Parse(p passcode.Phone) (passcode.Phone, error) {
-	if strings.TrimPrefix(p.Reveal(), "+86") == "panic" {
-		panic("a bug")
-	}
-	if p.Reveal() != "+8613812345678" {
-		return passcode.Phone{}, passcode.Invalid("phone", "must be one valid number")
-	}
-	return p, nil
-}
-
-type worldAnnouncer struct{ w *world }
-
-func (a worldAnnouncer) Announce(subject string, r passcode.Result) error {
-	return a.w.effect("announce", func() { a.w.announced[subject] = append(a.w.announced[subject], r) })
-}
-
-type nopMetrics struct{}
-
-func (nopMetrics) Status(passcode.Status)                {}
-func (nopMetrics) Attempt(passcode.Class, time.Duration) {}
-func (nopMetrics) Sent(time.Duration)                    {}
-func (nopMetrics) InFlight(int)                          {}
-func (nopMetrics) Lookup(string)                         {}
-func (nopMetrics) Delivery(string)                       {}
-func (nopMetrics) DeadLetter(passcode.Reason)            {}
-func (nopMetrics) Denied(string)                         {}
-func (nopMetrics) Abandoned(string)                      {}
-func (nopMetrics) Trouble(string)                        {}

@@ -14,6 +14,9 @@ const (
 	ClaimInProgress                   // another job, and the request is not final; nothing was written
 )
 
+// Own reports whether the request is the job's own now, and its record just stored.
+func (s ClaimState) Own() bool { return s == ClaimWon || s == ClaimReopened }
+
 // Claim is the outcome of claiming a request.
 type Claim struct {
 	State ClaimState

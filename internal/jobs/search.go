@@ -59,7 +59,7 @@ func (w *Watch) trySearch(ctx context.Context) error {
 			return err
 		}
 		seq, n = msg.Sequence, n+1
-		why, due := domain.Abandonment{}, time.Now().Add(w.o.Again)
+		why, due := domain.Undeliverable{}, time.Now().Add(w.o.Again)
 		if seq > floor {
 			if !suspicious || seq > info.Delivered.Stream || time.Since(msg.Time) < w.o.Sweep {
 				return nil // and all that come after it are younger still

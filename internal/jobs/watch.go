@@ -42,14 +42,14 @@ const (
 	maxReasonBytes = 256
 )
 
-// AbandonedHandler ends the jobs that the server delivers no more.
-type AbandonedHandler interface {
-	// Abandoned ends a job that is still in the stream: it acks or terms it, which
+// UndeliverableHandler ends the jobs that the server delivers no more.
+type UndeliverableHandler interface {
+	// Undeliverable ends a job that is still in the stream: it acks or terms it, which
 	// takes it out, or naks it, to be asked again. Whether a suspect is abandoned at
 	// all is for it to say.
-	Abandoned(ctx context.Context, d domain.Delivery, why domain.Abandonment)
+	Undeliverable(ctx context.Context, d domain.Delivery, why domain.Undeliverable)
 	// Lost tells of a job that is gone.
-	Lost(ctx context.Context, origin domain.Origin, why domain.Abandonment) error
+	Lost(ctx context.Context, origin domain.Origin, why domain.Undeliverable) error
 }
 
 // WatchOptions are what a Watch needs.
@@ -73,7 +73,7 @@ type WatchOptions struct {
 type Watch struct {
 	js      jetstream.JetStream
 	o       WatchOptions
-	handler AbandonedHandler
+	handler UndeliverableHandler
 	// open are the jobs to be looked at, by stream sequence.
 	open map[uint64]openCase
 	// flowed is whether jobs were delivered at the time of the last search.
@@ -81,12 +81,12 @@ type Watch struct {
 }
 
 type openCase struct {
-	why domain.Abandonment
+	why domain.Undeliverable
 	due time.Time
 }
 
 // NewWatch returns a watch. It does nothing before Run.
-func NewWatch(js jetstream.JetStream, u AbandonedHandler, o WatchOptions) *Watch {
+func NewWatch(js jetstream.JetStream, u UndeliverableHandler, o WatchOptions) *Watch {
 	if o.Sweep == 0 {
 		o.Sweep = defaultSweep
 	}
@@ -141,7 +141,7 @@ func (w *Watch) heard(msg *nats.Msg) {
 		w.o.Logger.Warn("an advisory can't be read", "subject", msg.Subject)
 		return
 	}
-	why := domain.Abandonment{Deliveries: advisory.Deliveries}
+	why := domain.Undeliverable{Deliveries: advisory.Deliveries}
 	if strings.HasSuffix(advisory.Type, ".terminated") {
 		switch {
 		case strings.HasPrefix(advisory.Reason, workerTerm):
@@ -199,7 +199,7 @@ func (w *Watch) lookAtAll(ctx context.Context) {
 }
 
 // look has one job ended. It returns after what time to look again, 0 for never.
-func (w *Watch) look(ctx context.Context, seq uint64, why domain.Abandonment) (again time.Duration, err error) {
+func (w *Watch) look(ctx context.Context, seq uint64, why domain.Undeliverable) (again time.Duration, err error) {
 	origin := domain.Origin{Stream: w.o.Stream, Seq: seq, Subject: w.o.Subject}
 	msg, err := w.read(ctx, seq)
 	switch {
@@ -213,7 +213,7 @@ func (w *Watch) look(ctx context.Context, seq uint64, why domain.Abandonment) (a
 	origin.Subject, origin.QueuedAt = msg.Subject, msg.Time
 	d := &storedJob{header: msg.Header, body: msg.Data, origin: origin, again: w.o.Again}
 	d.remove = func() error { return w.remove(ctx, seq) }
-	w.handler.Abandoned(ctx, d, why)
+	w.handler.Undeliverable(ctx, d, why)
 	if why.Suspected {
 		return 0, nil // the next search brings it again
 	}

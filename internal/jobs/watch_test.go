@@ -30,11 +30,11 @@ type brought struct {
 	body   string
 	header string
 	origin domain.Origin
-	why    domain.Abandonment
+	why    domain.Undeliverable
 	lost   bool
 }
 
-func (u *handler) Abandoned(_ context.Context, d domain.Delivery, why domain.Abandonment) {
+func (u *handler) Undeliverable(_ context.Context, d domain.Delivery, why domain.Undeliverable) {
 	err := d.Extend()
 	if why.Suspected && string(d.Body()) == u.spares {
 		return
@@ -49,7 +49,7 @@ func (u *handler) Abandoned(_ context.Context, d domain.Delivery, why domain.Aba
 	}
 }
 
-func (u *handler) Lost(_ context.Context, origin domain.Origin, why domain.Abandonment) error {
+func (u *handler) Lost(_ context.Context, origin domain.Origin, why domain.Undeliverable) error {
 	u.brought <- brought{origin: origin, why: why, lost: true}
 	if u.patience--; u.patience >= 0 {
 		return errors.New("the dead letter could not be written")

@@ -116,8 +116,8 @@ func (m *Metrics) DeadLetter(r passcode.Reason) { m.deadLetters.WithLabelValues(
 // Denied counts a request refused by the limit of that name.
 func (m *Metrics) Denied(rule string) { m.denied.WithLabelValues(rule).Inc() }
 
-// Abandoned counts an undeliverable job.
-func (m *Metrics) Abandoned(code string) { m.undeliverable.WithLabelValues(code).Inc() }
+// Undeliverable counts a job that the server no longer delivers.
+func (m *Metrics) Undeliverable(code string) { m.undeliverable.WithLabelValues(code).Inc() }
 
 // Trouble counts a failed broker operation.
 func (m *Metrics) Trouble(operation string) { m.trouble.WithLabelValues(operation).Inc() }

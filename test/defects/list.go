@@ -2,6 +2,7 @@ package defects
 
 const (
 	consumer    = "./internal/consumer"
+	model       = "./internal/consumer/model"
 	ledger      = "./internal/ledger"
 	ratelimit   = "./internal/ratelimit"
 	deadletters = "./internal/deadletter"
@@ -11,7 +12,7 @@ const (
 )
 
 var (
-	oneJob = Test{consumer, "TestModel/one_job"} // the model's search over one job
+	oneJob = Test{model, "TestModel/one_job"} // the model's search over one job
 	dying  = Test{consumer, "TestDyingAtAnyEffect"}
 )
 
@@ -19,52 +20,59 @@ var (
 func All() []Defect {
 	return []Defect{
 		{
-			Name: "ack before record", File: "internal/consumer/apply.go",
-			Old: `	{"record", (*Consumer).effectRecord},
-	{"reply", (*Consumer).effectReply},
-	{"finish", (*Consumer).effectFinish},
+			Name: "ack before record", File: "internal/consumer/execute.go",
+			Old: `	{"record", (*task).record},
+	{"announce", (*task).announce},
+	{"disposition", (*task).dispose},
 `,
-			New: `	{"finish", (*Consumer).effectFinish},
-	{"record", (*Consumer).effectRecord},
-	{"reply", (*Consumer).effectReply},
+			New: `	{"disposition", (*task).dispose},
+	{"record", (*task).record},
+	{"announce", (*task).announce},
 `,
 			Breaks:   "nothing is lost",
 			CaughtBy: []Test{oneJob, dying, {consumer, "TestOrderOfEffects"}},
 		},
 		{
-			Name: "claim after send", File: "internal/consumer/process.go",
-			Old: `	claim, err := c.claim(work, t, earlierLife(t, first))
+			Name: "claim after send", File: "internal/consumer/stages.go",
+			Old: `	claim, err := t.h.Ledger.Claim(ctx, first)
 	if err != nil {
-		return err
+		return nil, t.h.trouble(opClaim, err)
 	}
-	switch claim.State {
-	case domain.ClaimWon, domain.ClaimReopened:
-		c.announced(t)
-		if claim.State == domain.ClaimWon {
-			if since, forgotten, err := c.forgotten(work, t); err != nil || forgotten {
-				return c.recoverForgotten(work, t, since, err)
-			}
-		}
-		if t.rec.Status == passcode.StatusInDoubt {
-			return c.lookUp(work, t)
-		}
-		return c.attempt(work, t, turn)
+	t.h.standing.worked(opClaim)
+	t.rec, t.revision, t.claimed = claim.Record, claim.Revision, true
+	t.h.Metrics.Delivery(deliveries[claim.State])
+	if claim.State.Own() { // it was just stored, which the server announces by itself
+		t.h.Metrics.Status(t.rec.Status)
+		t.reply(t.rec)
+	}
+	return t.judged(claim.State), nil
+}
+
 `,
-			New: `	if _, err := c.limiter.Reserve(work, t.phone, t.rec.RequestID, 1); err != nil {
-		return err
+			New: `	var sent event = passed{}
+	if t.goal == goalSend {
+		if _, err := t.h.Limiter.Reserve(ctx, t.phone, t.rec.RequestID, 1); err != nil {
+			return nil, err
+		}
+		sent, _ = t.send(ctx, d)
 	}
-	turn.use()
-	out := c.sender.Send(work, domain.Message{
-		RequestID: t.rec.RequestID, Phone: t.phone, Code: t.job.Code, UsageType: t.job.UsageType, Params: t.job.Params,
-	}, t.begun.Add(c.callFence))
-	claim, err := c.claim(work, t, first)
+	claim, err := t.h.Ledger.Claim(ctx, first)
 	if err != nil {
-		return err
+		return nil, t.h.trouble(opClaim, err)
 	}
-	switch claim.State {
-	case domain.ClaimWon, domain.ClaimReopened:
-		c.announced(t)
-		return c.apply(work, t, c.policy.settleOutcome(t.rec, out, c.now()))
+	t.h.standing.worked(opClaim)
+	t.rec, t.revision, t.claimed = claim.Record, claim.Revision, true
+	t.h.Metrics.Delivery(deliveries[claim.State])
+	if claim.State.Own() { // it was just stored, which the server announces by itself
+		t.h.Metrics.Status(t.rec.Status)
+		t.reply(t.rec)
+	}
+	if _, no := sent.(passed); claim.State.Own() && !no {
+		return sent, nil
+	}
+	return t.judged(claim.State), nil
+}
+
 `,
 			Breaks:   "nothing is sent twice",
 			CaughtBy: []Test{oneJob, dying, {consumer, "TestDuplicates"}},
@@ -86,17 +94,11 @@ func All() []Defect {
 			CaughtBy: []Test{{ratelimit, "TestRaceForOnePhone"}, {ratelimit, "TestConflictIsJudgedAgain"}},
 		},
 		{
-			Name: "a repeated job is sent", File: "internal/consumer/process.go",
-			Old: `		return c.resume(work, t, turn)
-	case domain.ClaimDuplicate:
-		return c.duplicate(t)
-`,
-			New: `		return c.resume(work, t, turn)
-	case domain.ClaimDuplicate:
-		return c.nextAttempt(work, t, turn)
-`,
+			Name: "a repeated job is sent", File: "internal/consumer/decide.go",
+			Old:      `		d := decision{announce: announceDuplicate, note: "duplicate of a finished request"}`,
+			New:      `		d := decision{next: stageCount}`,
 			Breaks:   "nothing is sent twice",
-			CaughtBy: []Test{{consumer, "TestModel/a_repeated_job"}, {consumer, "TestDuplicates"}},
+			CaughtBy: []Test{{model, "TestModel/a_repeated_job"}, {consumer, "TestDuplicates"}},
 			Also:     []Test{{e2e, "TestRepeatedJob"}},
 		},
 		{
@@ -128,11 +130,11 @@ func All() []Defect {
 			CaughtBy: []Test{{ledger, "TestConformance"}},
 		},
 		{
-			Name: "a request whose job is gone is left alone", File: "internal/consumer/orphan.go",
-			Old:      `	return !waits, nil`,
-			New:      `	return waits && !waits, nil`,
+			Name: "a request whose job is gone is left alone", File: "internal/consumer/decide.go",
+			Old:      `		if e.waits {`,
+			New:      `		if e.waits || !e.waits {`,
 			Breaks:   "nothing is lost",
-			CaughtBy: []Test{{consumer, "TestModel/a_repeated_job_whose_first_is_gone"}, {consumer, "TestRepeatOfARequestWhoseJobIsGone"}},
+			CaughtBy: []Test{{model, "TestModel/a_repeated_job_whose_first_is_gone"}, {consumer, "TestRepeatOfARequestWhoseJobIsGone"}},
 			Also:     []Test{{e2e, "TestRepeatedAfterTheirStreamWasLost"}},
 		},
 		{
@@ -147,28 +149,28 @@ func All() []Defect {
 			Old:      `	doubt := domain.MayBeSent(stored)`,
 			New:      `	doubt := domain.MayBeSent(first)`,
 			Breaks:   "nothing is sent twice",
-			CaughtBy: []Test{{consumer, "TestModel/a_late_replay_of_an_unknown_that_Aliyun_took"}, {consumer, "TestEveryStory"}},
+			CaughtBy: []Test{{model, "TestModel/a_late_replay_of_an_unknown_that_Aliyun_took"}, {consumer, "TestEveryStory"}},
 			Also:     []Test{{ledger, "TestConformance/memory/a_replay_carries_a_doubt_over"}},
 		},
 		{
-			Name: "a replay without its record asks nobody", File: "internal/consumer/process.go",
-			Old:      `	if t.replays == 0 || t.attempted.IsZero() {`,
-			New:      `	if t.replays >= 0 {`,
+			Name: "a replay without its record asks nobody", File: "internal/consumer/decide.go",
+			Old:      `	if rec.Replays == 0 || rec.AttemptedAt.IsZero() {`,
+			New:      `	if rec.Replays >= 0 {`,
 			Breaks:   "nothing is sent twice",
 			CaughtBy: []Test{{consumer, "TestEveryStory"}, dying},
 			Also:     []Test{{e2e, "TestReplayOfAnUnknownWithoutItsRecord"}},
 		},
 		{
-			Name: "look-up skipped", File: "internal/consumer/resume.go",
-			Old:      `	found, err := c.sender.Lookup(ctx, t.phone, t.rec.RequestID, firstAttempt(t))`,
+			Name: "look-up skipped", File: "internal/consumer/stages.go",
+			Old:      `	found, err := t.h.Sender.Lookup(ctx, t.phone, t.rec.RequestID, t.firstAttempt())`,
 			New:      `	found, err := domain.Finding{}, error(nil)`,
 			Breaks:   "nothing is sent twice",
 			CaughtBy: []Test{oneJob, dying, {consumer, "TestPoison"}},
 			Also:     []Test{{e2e, "TestAcceptedAndDropped"}},
 		},
 		{
-			Name: "no fence around a call", File: "internal/consumer/process.go",
-			Old:      `	}, t.begun.Add(c.callFence))`,
+			Name: "no fence around a call", File: "internal/consumer/stages.go",
+			Old:      `	}, t.begun.Add(t.h.CallFence))`,
 			New:      `	}, t.begun.Add(24*time.Hour))`,
 			Breaks:   "nothing is sent twice",
 			CaughtBy: []Test{oneJob},
@@ -189,8 +191,12 @@ func All() []Defect {
 		},
 		{
 			Name: "an attempt right after a worker went away", File: "internal/consumer/settle.go",
-			Old:      `		record: rec.In(passcode.StatusInDoubt),`,
-			New:      `		record: rec.In(passcode.StatusRetrying),`,
+			Old: `	d.record, d.disposition, d.delay = rec.In(passcode.StatusInDoubt), nak, p.untilLookup(rec, now)
+	return d
+`,
+			New: `	d.record, d.disposition, d.delay = rec.In(passcode.StatusRetrying), nak, p.untilLookup(rec, now)
+	return d
+`,
 			Breaks:   "nothing is sent twice",
 			CaughtBy: []Test{oneJob, dying, {consumer, "TestSettleInterrupted"}},
 		},
@@ -210,31 +216,31 @@ func All() []Defect {
 			Old:      `	if own == nil || own.Revision > revision {`,
 			New:      `	if own == nil {`,
 			Breaks:   "no limit is exceeded",
-			CaughtBy: []Test{{ratelimit, "TestConformance/memory"}, {consumer, "TestModel/a_refusal_that_a_worker_learns_late"}},
+			CaughtBy: []Test{{ratelimit, "TestConformance/memory"}, {model, "TestModel/a_refusal_that_a_worker_learns_late"}},
 		},
 		{
-			Name: "dead letter after record", File: "internal/consumer/apply.go",
-			Old: `	{"dead letter", (*Consumer).effectDeadLetter},
-	{"close phone", (*Consumer).effectClosePhone},
-	{"release", (*Consumer).effectRelease},
-	{"record", (*Consumer).effectRecord},
+			Name: "dead letter after record", File: "internal/consumer/execute.go",
+			Old: `	{"dead letter", (*task).writeDeadLetter},
+	{"close phone", (*task).closePhone},
+	{"release", (*task).release},
+	{"record", (*task).record},
 `,
-			New: `	{"close phone", (*Consumer).effectClosePhone},
-	{"release", (*Consumer).effectRelease},
-	{"record", (*Consumer).effectRecord},
-	{"dead letter", (*Consumer).effectDeadLetter},
+			New: `	{"close phone", (*task).closePhone},
+	{"release", (*task).release},
+	{"record", (*task).record},
+	{"dead letter", (*task).writeDeadLetter},
 `,
 			Breaks:   "what needs an operator has a dead letter",
-			CaughtBy: []Test{{consumer, "TestModel/a_request_that_is_refused"}, dying},
+			CaughtBy: []Test{{model, "TestModel/a_request_that_is_refused"}, dying},
 		},
 		{
-			Name: "result not announced again", File: "internal/consumer/resume.go",
-			Old: `	if err := c.announceAgain(t, t.rec); err != nil {
-		return err
+			Name: "result not announced again", File: "internal/consumer/execute.go",
+			Old: `	if err := t.h.Announcer.Announce(t.h.ResultSubject+"."+rec.RequestID, rec); err != nil {
+		return false, t.h.trouble(opAnnounce, err)
 	}
 `,
 			Breaks:   "what is recorded is announced",
-			CaughtBy: []Test{oneJob, {consumer, "TestFinalAndDeliveredAgain"}},
+			CaughtBy: []Test{{consumer, "TestFinalAndDeliveredAgain"}},
 		},
 		{
 			Name: "result not announced", File: "internal/broker/topology.go",
@@ -245,16 +251,16 @@ func All() []Defect {
 			Also:     []Test{{broker, "TestARecordIsRepublished"}},
 		},
 		{
-			Name: "a late worker overwrites what another did", File: "internal/consumer/apply.go",
-			Old:      `	if !v.certain || !sameAttempt {`,
-			New:      `	if !v.certain && !sameAttempt {`,
+			Name: "a late worker overwrites what another did", File: "internal/consumer/decide.go",
+			Old:      `	return d.certain && !stored.Final &&`,
+			New:      `	return d.certain || !stored.Final &&`,
 			Breaks:   "a final record stays as it is",
-			CaughtBy: []Test{{consumer, "TestModel/an_attempt_that_is_refused_for_now"}, {consumer, "TestKnowingBeatsDoubting"}},
+			CaughtBy: []Test{{model, "TestModel/an_attempt_that_is_refused_for_now"}, {consumer, "TestKnowingBeatsDoubting"}},
 		},
 		{
-			Name: "a replay of an unknown expires unasked", File: "internal/consumer/process.go",
-			Old:      `		return c.lookUp(ctx, t)`,
-			New:      `		t.rec.Status = passcode.StatusSending`,
+			Name: "a replay of an unknown expires unasked", File: "internal/consumer/decide.go",
+			Old:      `		case rec.Status == passcode.StatusInDoubt: // a replay, which may have been sent before`,
+			New:      `		case rec.Status == passcode.StatusRetrying:`,
 			Breaks:   "what Aliyun took is sent, or unknown",
 			CaughtBy: []Test{{consumer, "TestEveryStory"}, dying},
 		},

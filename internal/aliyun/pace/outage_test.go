@@ -113,7 +113,7 @@ func newOutage(t *testing.T, f fate) *outage {
 		o.pace = append(o.pace, control)
 		c := consumer.New(consumer.Options{
 			Source: source{o.jobs, make(chan struct{})}, Ledger: o.records, Limiter: limiter,
-			Sender: outageSender{control, o}, Breaker: control.Breaker(), Gate: accountBreaker,
+			Sender: outageSender{control, o}, Outage: control.Breaker(), Account: accountBreaker,
 			DeadLetters: nobody{}, Announcer: nobody{}, Numbers: nobody{},
 			Metrics: telemetry.NewMetrics(nil), Logger: slog.New(slog.DiscardHandler),
 			Policy: consumer.Policy{ // of the default settings
@@ -123,7 +123,7 @@ func newOutage(t *testing.T, f fate) *outage {
 				CallBound: 2 * callTimeout, Resend: true,
 			},
 			Worker: fmt.Sprintf("w%d", i), ResultSubject: "passcode.result", Concurrency: 256,
-			AckWait: 30 * time.Second, CallFence: callTimeout, ShutdownTimeout: 30 * time.Second,
+			AckWait: 30 * time.Second, CallFence: callTimeout, ShutdownTimeout: 30 * time.Second, Now: time.Now,
 		})
 		running.Go(func() { assert.NoError(t, accountBreaker.Run(ctx)) })
 		running.Go(func() { assert.NoError(t, c.Run(ctx, context.Background())) })

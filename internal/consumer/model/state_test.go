@@ -1,12 +1,14 @@
-package consumer
+package model_test
 
 import (
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/passcode-worker/passcode-worker/internal/consumer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/ratelimit"
+	"github.com/passcode-worker/passcode-worker/internal/telemetry"
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/buckettest"
 )
@@ -67,7 +69,7 @@ type modelJob struct {
 	expires int16
 }
 
-// A job's way.
+// The phases of a job.
 const (
 	jobAbsent = iota
 	jobStored
@@ -97,7 +99,7 @@ type wire struct {
 	deadline int16
 }
 
-// A message's way.
+// The phases of a message.
 const (
 	wireFree = iota
 	wireOut  // on its way to Aliyun
@@ -112,7 +114,7 @@ type operator struct {
 	expires int16
 }
 
-// A replay's way: looked, published, removed.
+// The phases of a replay: looked, published, removed.
 const (
 	operatorIdle = iota
 	operatorPublishes
@@ -124,6 +126,7 @@ const (
 type model struct {
 	settings
 	log     *slog.Logger
+	metrics consumer.Metrics
 	tree    tree
 	records []passcode.Result
 	numbers map[string]int32
@@ -133,13 +136,13 @@ type model struct {
 	limitsIndex map[string]int32
 	limited     map[limitCall]limitAnswer
 
-	runs int // of the real handle
+	runs int // of the real Handle
 }
 
 // settings are what a search is about.
 type settings struct {
-	policy  Policy
-	effects []effect
+	policy  consumer.Policy
+	effects []consumer.Effect
 	// expires is when the job's code runs out, ttl the life that the operator gives
 	// a replayed one.
 	expires, ttl int16
@@ -159,10 +162,10 @@ type settings struct {
 
 func newModel(s settings) *model {
 	if s.effects == nil {
-		s.effects = effectsInOrder
+		s.effects = consumer.EffectsInOrder
 	}
 	return &model{
-		settings: s, log: slog.New(slog.DiscardHandler), tree: newTree(),
+		settings: s, log: slog.New(slog.DiscardHandler), metrics: telemetry.NewMetrics(nil), tree: newTree(),
 		records: make([]passcode.Result, 1), numbers: map[string]int32{}, bodies: map[delivered][]byte{},
 		limits: make([]limits, 1), limitsIndex: map[string]int32{"": 0}, limited: map[limitCall]limitAnswer{},
 	}

@@ -1,4 +1,4 @@
-package consumer
+package model_test
 
 import (
 	"context"

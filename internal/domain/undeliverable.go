@@ -1,7 +1,7 @@
 package domain
 
-// Abandonment is why the server delivers a job no more that no worker has ended.
-type Abandonment struct {
+// Undeliverable is why the server no longer delivers a job that no worker has ended.
+type Undeliverable struct {
 	// Terminated is true where somebody other than a worker removed the job;
 	// otherwise it ran out of deliveries and is still in the stream.
 	Terminated bool

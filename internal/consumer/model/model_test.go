@@ -1,4 +1,4 @@
-package consumer
+package model_test
 
 import (
 	"os"
@@ -8,13 +8,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/internal/consumer"
 )
 
 // This is a model checker: it visits every state that two workers and one request
 // can get into, however their steps interleave, with at most so many mishaps.
 //
-// Real is all that decides: Consumer.handle with decode, process, resume, settle
-// and apply, run up to its next operation on the world (model_worker_test.go); the
+// Real is all that decides: the whole consumer.Handler, run up to its next operation on
+// the world (worker_test.go); the
 // ledger's judgement of a claim (domain.Judge, ledger.Reopen); the limiter's judgement and its
 // document (ratelimit.Limiter); what an operator's replay decides (deadletter.Decide).
 //
@@ -33,7 +35,7 @@ import (
 // Aliyun answers, a message that is lost on its way or its answer on the way back, a
 // repeated job, a replay, another request of the same phone.
 //
-// Not modelled: renewed leases, the account gate, jobs given up by the server, invalid
+// Not modelled: renewed leases, the account breaker, undeliverable jobs, invalid
 // jobs, and one worker that gets its own job a second time. Other tests have them.
 //
 // Each search goes on until nothing can happen any more, in each of its branches, and
@@ -47,8 +49,8 @@ type search struct {
 	atLeast int // states: fewer would mean that the model lost a part of the world
 }
 
-func modelPolicy() Policy {
-	return Policy{
+func modelPolicy() consumer.Policy {
+	return consumer.Policy{
 		PasscodeTTL: time.Hour, MaxAttempts: 2, MaxInterruptions: 3,
 		Backoff:   func(_ string, attempt int) time.Duration { return time.Duration(attempt) * time.Second },
 		Lookups:   []time.Duration{15 * time.Second},
@@ -137,7 +139,7 @@ func skewed(ahead int16, lastLookup time.Duration) settings {
 }
 
 // refused settings: Aliyun refuses for good.
-func refused(effects []effect) settings {
+func refused(effects []consumer.Effect) settings {
 	return ordinary(func(s *settings) {
 		s.answers = []uint8{outcomeOK, outcomeConfig, outcomeLimited, outcomeRecipient}
 		s.policy.MaxAttempts = 1
@@ -184,7 +186,7 @@ func deepMishaps(t *testing.T) int8 {
 	return int8(n)
 }
 
-// TestModelFindsSwappedWrites: the order of a verdict's writes is not a matter of
+// TestModelFindsSwappedWrites: the order of a decision's writes is not a matter of
 // taste. Each row has two of them change places, and says what breaks; or that
 // nothing does, so that a later reader need not wonder.
 func TestModelFindsSwappedWrites(t *testing.T) {
@@ -197,14 +199,14 @@ func TestModelFindsSwappedWrites(t *testing.T) {
 		{"dead letter", "close phone", ""}, // no outcome has both
 		{"close phone", "release", ""},     // both before the record, and each can be done twice
 		{"release", "record", placeKept},
-		{"record", "reply", untrue},
-		{"reply", "finish", leftNoReply},
+		{"record", "announce", untrue},
+		{"announce", "disposition", leftNoReply},
 		// Further apart.
 		{"dead letter", "release", ""}, // both before the record
 		{"dead letter", "record", withoutLetter},
 		{"close phone", "record", notClosed},
-		{"record", "finish", leftUnrecorded},
-		{"dead letter", "finish", leftUnrecorded},
+		{"record", "disposition", leftUnrecorded},
+		{"dead letter", "disposition", leftUnrecorded},
 	} {
 		t.Run(row.a+" and "+row.b, func(t *testing.T) {
 			t.Parallel()
@@ -215,12 +217,12 @@ func TestModelFindsSwappedWrites(t *testing.T) {
 	}
 }
 
-// swapped is the order of a verdict's effects with two of them changed.
-func swapped(t *testing.T, a, b string) []effect {
+// swapped is the order of a decision's effects with two of them changed.
+func swapped(t *testing.T, a, b string) []consumer.Effect {
 	t.Helper()
-	effects := slices.Clone(effectsInOrder)
+	effects := slices.Clone(consumer.EffectsInOrder)
 	named := func(name string) int {
-		i := slices.IndexFunc(effects, func(e effect) bool { return e.name == name })
+		i := slices.IndexFunc(effects, func(e consumer.Effect) bool { return e.Name == name })
 		require.GreaterOrEqual(t, i, 0, name)
 		return i
 	}

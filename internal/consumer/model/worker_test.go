@@ -1,4 +1,4 @@
-package consumer
+package model_test
 
 import (
 	"context"
@@ -8,13 +8,13 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
-
+	"github.com/passcode-worker/passcode-worker/internal/consumer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// A worker of the model is the real Consumer.handle, run up to its next operation
+// A worker of the model is the real Handler.Handle, run up to its next operation
 // on the world. It has no state but what it was told, so its place is the list of
 // answers that it got so far, and to take one step more it is run again from the
 // start with these. The list is a path in a tree; what the worker asks for at the
@@ -22,7 +22,7 @@ import (
 
 // What a worker asks of the world.
 const (
-	opReturn = iota // nothing more: handle returned
+	opReturn = iota // nothing more: Handle returned
 	opAdmit
 	opClaim
 	opFindOwner
@@ -42,8 +42,8 @@ const (
 )
 
 var opNames = [...]string{
-	opReturn: "returns", opAdmit: "asks the gate", opClaim: "claims", opFindOwner: "looks for the owner of the record, job", opUpdate: "records", opGet: "reads the record",
-	opReserve: "reserves a place", opRelease: "gives the place back", opClose: "closes the phone", opSend: "sends",
+	opReturn: "returns", opAdmit: "asks the account breaker", opClaim: "claims", opFindOwner: "looks for the owner of the record, job", opUpdate: "records", opGet: "reads the record",
+	opReserve: "reserves", opRelease: "releases its reservation", opClose: "closes the phone", opSend: "sends",
 	opLookUp: "looks up", opDeadLetter: "writes the dead letter", opAnnounce: "announces again", opReply: "replies",
 	opAck: "acks", opNak: "naks", opTerm: "terms",
 }
@@ -51,7 +51,7 @@ var opNames = [...]string{
 // op is one operation, with what it carries.
 type op struct {
 	kind     uint8
-	revision uint8 // of an update; of a place the attempt; of an owner its sequence
+	revision uint8 // of an update or a reservation; of an owner its sequence
 	reason   uint8 // of a dead letter, in passcode.Reasons
 	record   int32 // a record's number
 	ticks    int16 // of a nak the delay; of a send the last tick at which it may be written; of a look-up since when
@@ -86,6 +86,11 @@ const (
 )
 
 var toldErrors = [...]error{nil, errTrouble, domain.ErrConflict, domain.ErrNotFound, errors.New("look-up failed")}
+
+var (
+	errTrouble = errors.New("no answer from the broker")
+	errDied    = errors.New("the worker died")
+)
 
 // tree holds every list of answers that workers got, each as the list before it
 // and one answer more.
@@ -126,6 +131,8 @@ func (t *tree) grow(b branch) int32 {
 	return n
 }
 
+var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
 // at is the time of a tick, the model's unit of time: a second.
 func at(tick int16) time.Time { return noon.Add(time.Duration(tick) * time.Second) }
 
@@ -142,10 +149,11 @@ func (m *model) next(place int32) op {
 		s.told = append(s.told, m.tree.nodes[n].told)
 	}
 	s.job, s.last = m.tree.nodes[n].job, m.tree.nodes[n].told
-	ctx, cancel := context.WithCancel(context.Background())
+	// The model has time pass by itself, so a pause between two tries takes none.
+	ctx, cancel := context.WithCancel(retry.WithTimer(context.Background(), instant))
 	defer cancel()
 	s.stop = cancel
-	m.consumer(s).handle(ctx, ctx, s, func() {})
+	m.handler(s).Handle(ctx, ctx, s, func() {})
 	m.runs++
 	known := &m.tree.nodes[place]
 	known.next, known.looks, known.known = s.asked, s.looks, true
@@ -158,26 +166,29 @@ func (m *model) looks(place int32) uint8 {
 	return m.tree.nodes[place].looks
 }
 
-func (m *model) consumer(s *script) *Consumer {
-	c := New(Options{
-		Jobs: s, Ledger: s, Limiter: s, Sender: s, DeadLetters: s, Gate: s, Numbers: s, Announcer: s,
-		Metrics: nopMetrics{}, Logger: m.log, Policy: m.policy,
+func (m *model) handler(s *script) *consumer.Handler {
+	return consumer.NewHandler(consumer.Options{
+		Jobs: s, Ledger: s, Limiter: s, Sender: s, DeadLetters: s, Account: s, Outage: noOutage{}, Numbers: s, Announcer: s,
+		Metrics: m.metrics, Logger: m.log, Policy: m.policy,
 		Worker: "w" + strconv.Itoa(int(s.job.worker)+1), ResultSubject: "passcode.result",
 		ReplySubjects: []string{"_INBOX.>"}, Concurrency: 1, AckWait: leaseTicks * time.Second,
 		CallFence: callTicks * time.Second, ShutdownTimeout: time.Second,
 		Now: s.clock,
-	})
-	c.effects = m.effects
-	c.newTimer = func() backoff.Timer { return &instant{} }
-	return c
+	}, m.effects)
 }
 
-// instant is a timer that goes off at once: the model has time pass by itself.
-type instant struct{ c chan time.Time }
+// noOutage is an outage breaker that lets every call pass.
+type noOutage struct{}
 
-func (t *instant) Start(time.Duration) { t.c = make(chan time.Time, 1); t.c <- noon }
-func (t *instant) Stop()               {}
-func (t *instant) C() <-chan time.Time { return t.c }
+func (noOutage) Admit(string) domain.Admission        { return domain.Admission{Allowed: true} }
+func (noOutage) Asked(string, error) domain.Admission { return domain.Admission{Allowed: true} }
+func (noOutage) GiveBack(string)                      {}
+
+func instant(time.Duration) <-chan time.Time {
+	c := make(chan time.Time)
+	close(c)
+	return c
+}
 
 // script answers a worker's operations from the list, and notes the first one
 // that is not on it. From then on every answer is an error and its context is
@@ -223,6 +234,11 @@ func (s *script) clock() time.Time {
 func (s *script) do(o op) error {
 	_, err := s.ask(func() op { return o })
 	return err
+}
+
+// retry makes an operation as an adapter does, under the policy that its caller named.
+func (s *script) retry(ctx context.Context, o op) error {
+	return retry.Do(ctx, func(context.Context) error { return s.do(o) })
 }
 
 func ticks(d time.Duration) int16 { return int16((d + time.Second - 1) / time.Second) }
@@ -273,11 +289,27 @@ func (s *script) Claim(_ context.Context, first passcode.Result) (domain.Claim, 
 	}, nil
 }
 
-func (s *script) Update(_ context.Context, rec passcode.Result, revision uint64) (uint64, error) {
-	got, err := s.ask(func() op {
-		return op{kind: opUpdate, record: s.m.number(rec), revision: uint8(revision)}
+// Update knows its own write again where an answer was lost, and announces it, as the
+// ledger does.
+func (s *script) Update(ctx context.Context, rec passcode.Result, revision uint64) (next uint64, err error) {
+	written := s.m.number(rec)
+	var unsure, own bool
+	err = retry.Do(ctx, func(context.Context) error {
+		got, err := s.ask(func() op { return op{kind: opUpdate, record: written, revision: uint8(revision)} })
+		if errors.Is(err, domain.ErrConflict) && unsure {
+			found, readErr := s.ask(func() op { return op{kind: opGet} })
+			if own = readErr == nil && found.record == written; own {
+				got, err = found, nil
+			}
+		}
+		unsure = unsure || errors.Is(err, errTrouble)
+		next = uint64(got.revision)
+		return err
 	})
-	return uint64(got.revision), err
+	if err == nil && own {
+		err = s.retry(ctx, op{kind: opAnnounce, record: written})
+	}
+	return next, err
 }
 
 func (s *script) Get(context.Context, string) (passcode.Result, uint64, error) {
@@ -290,17 +322,17 @@ func (s *script) Get(context.Context, string) (passcode.Result, uint64, error) {
 
 // The limiter.
 
-func (s *script) Reserve(_ context.Context, _ passcode.Phone, _ string, attempt uint64) (domain.Reservation, error) {
-	got, err := s.ask(func() op { return op{kind: opReserve, revision: uint8(attempt)} })
+func (s *script) Reserve(_ context.Context, _ passcode.Phone, _ string, revision uint64) (domain.Reservation, error) {
+	got, err := s.ask(func() op { return op{kind: opReserve, revision: uint8(revision)} })
 	return got.reservation, err
 }
 
-func (s *script) Release(_ context.Context, _ passcode.Phone, _ string, attempt uint64) error {
-	return s.do(op{kind: opRelease, revision: uint8(attempt)})
+func (s *script) Release(ctx context.Context, _ passcode.Phone, _ string, revision uint64) error {
+	return s.retry(ctx, op{kind: opRelease, revision: uint8(revision)})
 }
 
-func (s *script) CloseFor(_ context.Context, _ passcode.Phone, d time.Duration) error {
-	return s.do(op{kind: opClose, window: ticks(d)})
+func (s *script) CloseFor(ctx context.Context, _ passcode.Phone, d time.Duration) error {
+	return s.retry(ctx, op{kind: opClose, window: ticks(d)})
 }
 
 // The sender.
@@ -322,8 +354,8 @@ func (s *script) Lookup(_ context.Context, _ passcode.Phone, _ string, attempted
 
 // The dead letters.
 
-func (s *script) Write(_ context.Context, letter domain.DeadLetter) error {
-	return s.do(op{kind: opDeadLetter, reason: reasonNumber(letter.Reason)})
+func (s *script) Write(ctx context.Context, letter domain.DeadLetter) error {
+	return s.retry(ctx, op{kind: opDeadLetter, reason: reasonNumber(letter.Reason)})
 }
 
 func reasonNumber(reason passcode.Reason) uint8 {
@@ -335,7 +367,7 @@ func reasonNumber(reason passcode.Reason) uint8 {
 	panic("no reason of a dead letter")
 }
 
-// The gate is open; that jobs wait where it is not is no matter of this model.
+// The account is open; that jobs wait where it is not is no matter of this model.
 
 func (s *script) Admit(context.Context) (domain.Admission, error) {
 	return domain.Admission{Allowed: true}, s.do(op{kind: opAdmit})
@@ -347,7 +379,7 @@ func (s *script) Trip(context.Context, string, string) (time.Time, error) {
 func (s *script) Passed(context.Context) error   { return nil }
 func (s *script) GiveBack(context.Context) error { return nil }
 
-func (s *script) Parse(p passcode.Phone) (passcode.Phone, error) { return worldNumbers{}.Parse(p) }
+func (s *script) Parse(p passcode.Phone) (passcode.Phone, error) { return p, nil }
 
 func (s *script) Announce(subject string, r passcode.Result) error {
 	kind := uint8(opReply)
@@ -404,12 +436,14 @@ const (
 )
 
 var outcomes = [...]domain.Outcome{
-	outcomeOK:        answerOK.out,
-	outcomeTransient: answerThrottled.out,
-	outcomeConfig:    answerConfig.out,
-	outcomeLimited:   answerLimited.out,
-	outcomeRecipient: answerRecipient.out,
-	outcomeAccount:   answerAccount.out,
-	outcomeLost:      answerDropped.out,
-	outcomeTooLate:   {Class: passcode.ClassTransient, Code: "too_late", Message: "too_late", NotMade: true},
+	outcomeOK:        {Class: passcode.ClassOK, Code: "OK", BizID: "B^0", ProviderRequestID: "P"},
+	outcomeTransient: {Class: passcode.ClassThrottled, Code: "Throttling.User"},
+	outcomeConfig:    {Class: passcode.ClassConfig, Code: "isv.SMS_TEMPLATE_ILLEGAL"},
+	outcomeLimited: {
+		Class: passcode.ClassPhoneLimited, Code: "isv.BUSINESS_LIMIT_CONTROL", Window: time.Hour, ProviderRequestID: "P",
+	},
+	outcomeRecipient: {Class: passcode.ClassRecipient, Code: "isv.MOBILE_NUMBER_ILLEGAL"},
+	outcomeAccount:   {Class: passcode.ClassAccount, Code: "isv.AMOUNT_NOT_ENOUGH"},
+	outcomeLost:      {Class: passcode.ClassInDoubt, Code: "eof"},
+	outcomeTooLate:   {Class: passcode.ClassTransient, Code: "too_late", NotMade: true},
 }

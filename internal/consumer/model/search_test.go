@@ -1,4 +1,4 @@
-package consumer
+package model_test
 
 import (
 	"fmt"
@@ -116,7 +116,7 @@ func (m *model) checkEnd(s *state) string {
 		return notSent
 	case s.accepted == 0 && rec.Status == passcode.StatusSent:
 		return notAccepted
-	case rec.Status == passcode.StatusRateLimited && rec.Error.Code != codePhoneLimit && m.limits[s.limits].closed.IsZero():
+	case rec.Status == passcode.StatusRateLimited && rec.Error.Code != "phone_limit" && m.limits[s.limits].closed.IsZero():
 		return notClosed
 	case surelyNot && m.holdsPlace(s) && !s.froze:
 		// A worker that was frozen before it took the place takes it when it wakes,
@@ -191,7 +191,7 @@ func (m *model) expand(from state, add func(next state, by step, wrong string)) 
 	x.follow()
 }
 
-// trace tells the way to a state, a line a step.
+// trace tells the history of a state, a line a step.
 func (m *model) trace(states []state, parents []int32, to int32) []string {
 	var lines []string
 	for ; parents[to] >= 0; to = parents[to] {

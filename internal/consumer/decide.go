@@ -1,0 +1,400 @@
+package consumer
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// disposition is what becomes of the message, after all else is stored.
+type disposition int
+
+const (
+	ack  disposition = iota // the job is done
+	term                    // the job is given up; an operator has it
+	nak                     // the job is to come again after a delay
+)
+
+// announcement is whom a worker tells by itself of a record.
+type announcement int
+
+const (
+	announceNothing   announcement = iota
+	announceReply                  // the job's own reply subject; the server tells all others
+	announceAgain                  // everybody once more
+	announceDuplicate              // everybody once more, as a duplicate
+)
+
+// decision is what becomes of a job. It is made by decide, and carried out by
+// task.carryOut.
+type decision struct {
+	// What is done to the world; EffectsInOrder says in which order.
+
+	letter   passcode.Reason // of a dead letter; empty: none
+	closeFor time.Duration   // Aliyun closed the phone for so long
+	release  bool            // the request's reservation is given up
+	store    bool            // record is written
+	record   passcode.Result // the request's next state
+	certain  bool            // it is known what became of the last attempt
+	announce announcement
+
+	// How the job goes on after that.
+
+	next        stage // stageEnd: it doesn't, and the message is disposed of
+	goal        goal  // from now on; goalSend: as before
+	alone       bool  // no other suspect may make a call meanwhile
+	disposition disposition
+	delay       time.Duration // of a nak
+	holds       bool          // the job waits for the end of an outage, and uses its permit up
+
+	// What is counted and logged.
+
+	delivery      string // a kind of delivery
+	undeliverable string // the code of an undeliverable job
+	level         slog.Level
+	note          string
+	why           error
+}
+
+// Words of ours where an error's code is not Aliyun's.
+const (
+	codeInvalid       = "invalid_job"
+	codePhoneLimit    = "phone_limit"
+	codeExpired       = "expired"
+	codeInterrupted   = "worker_interrupted"
+	codeNotFound      = "not_found"
+	codeUndelivered   = "undelivered"
+	codePanic         = "panic"
+	codeCorrupt       = "record_corrupt"
+	codeLost          = "record_lost"
+	codeUnrecorded    = "record_expired"
+	codeMaxDeliveries = "max_deliveries"
+	codeTerminated    = "terminated"
+)
+
+const (
+	// requeueDelay is how soon a job comes again that can't be handled now.
+	requeueDelay = time.Second
+	// maxPauseWait is the longest that a job is left in the broker while the account is
+	// paused. The pause on the server holds it back for as long as it lasts; the delay
+	// only spreads the return.
+	maxPauseWait = 5 * time.Second
+	// maxHold is the longest that a job is left in the broker which this worker can't
+	// send. It is short, since another worker may be able to. The pace keeps this one
+	// from taking the same few jobs all the time.
+	maxHold = time.Second
+	// overdue is how long after its code expired a job is still in the stream that
+	// nobody will end: it is delivered far more often than that.
+	overdue = 10 * time.Minute
+	// earlyBy is how much too early a delayed job may come and still be taken: the
+	// clocks of broker and worker differ a little.
+	earlyBy = 50 * time.Millisecond
+)
+
+// decide says what becomes of a job: given its request's record, or its own first one
+// where that isn't known yet, and what happened. It is the only place that judges.
+func (p Policy) decide(rec passcode.Result, e event, now time.Time) decision {
+	next := rec
+	next.UpdatedAt, next.NextAttemptAt = now, time.Time{}
+	switch e := e.(type) {
+	case arrived:
+		return decision{next: stageDecode}
+	case refused:
+		next.Error = failure(codeInvalid, passcode.ClassInvalid, e.why.Error())
+		d := refuse(next.In(passcode.StatusRejected), passcode.ReasonInvalid)
+		d.delivery, d.note = "invalid", "job refused"
+		return d
+	case panicked:
+		if e.claimed {
+			// The record says sending, so the next delivery counts it as an interruption.
+			return requeueAfter(errors.New("the job made its handler panic"))
+		}
+		next.Error = failure(codePanic, passcode.ClassPoison, "the job made its handler panic")
+		return refuse(next.In(passcode.StatusDeadLettered), passcode.ReasonPoison)
+	case unusable:
+		next.Error = failure(codeCorrupt, passcode.ClassPoison, "the request's record can't be read or written")
+		return decision{letter: passcode.ReasonPoison, record: next.In(passcode.StatusDeadLettered), disposition: term}
+	case failed:
+		return requeueAfter(e.why)
+
+	case undelivered:
+		if left := rec.ExpiresAt.Add(overdue).Sub(now); e.suspected && left > 0 {
+			return requeue(left)
+		}
+		return decision{next: stageRead, goal: goalEnd}
+	case expired:
+		first := p.expire(next).record
+		if rec.Replays > 0 {
+			// The replay may open a request that was perhaps sent. Until it is known
+			// which, its record must not say that it ended unsent.
+			first = next.In(passcode.StatusSending)
+			first.AttemptedAt = now
+			first = afterPreviousReplay(rec, first)
+		}
+		return decision{record: first, next: stageClaim, goal: goalExpire}
+	case silent:
+		return decision{next: stageRead, goal: goalHold}
+	case paused:
+		return requeue(heldFor(rec, min(e.wait, maxPauseWait)))
+
+	case judged:
+		d := p.judge(rec, next, e, now)
+		if e.goal == goalHold && !d.holds {
+			d.delivery = deliveries[e.state]
+		}
+		return d
+	case dated:
+		return p.sendUnlessLost(rec, e.since, now)
+	case doubted:
+		return p.lookUpWhenDue(rec, now)
+	case crowded:
+		return requeue(time.Duration((1 + spread(rec.RequestID)/2) * float64(requeueDelay)))
+	case ownerFound:
+		if e.waits {
+			return dropped
+		}
+		return takeOver
+	case tookOver:
+		return requeue(requeueDelay)
+
+	case denied:
+		return p.deny(next, e.Reservation)
+	case unreserved:
+		// Nothing was sent, so the attempt is taken back. If that fails too, the next
+		// delivery treats it as doubtful, which is safe and slow.
+		next.Attempts--
+		next.Error = failure("broker", passcode.ClassTransient, "the phone's limits could not be read")
+		next.NextAttemptAt = now.Add(requeueDelay)
+		return settled(decision{record: next.In(passcode.StatusRetrying), certain: true, disposition: nak, delay: requeueDelay})
+	case called:
+		return p.settle(next, e.Outcome, e.until, now)
+	case answered:
+		return p.settleFinding(next, e.Finding, now)
+	case unanswered:
+		return p.settleNoAnswer(next, now)
+	default:
+		panic(fmt.Sprintf("no decision on %T", e))
+	}
+}
+
+// judge decides by who owns the request. next is rec as it changes now.
+func (p Policy) judge(rec, next passcode.Result, e judged, now time.Time) decision {
+	switch e.state {
+	case domain.ClaimWon, domain.ClaimReopened:
+		return p.judgeOwn(rec, next, e, now)
+	case domain.ClaimResumed:
+		d := p.judgeResumed(rec, next, e, now)
+		d.alone = d.next != stageEnd && suspect(rec)
+		return d
+	case domain.ClaimDuplicate:
+		d := decision{announce: announceDuplicate, note: "duplicate of a finished request"}
+		if e.goal == goalRefuse {
+			d.disposition = term
+		}
+		return d
+	default:
+		// The owner of the request brings it to its end and announces that. Where the
+		// owner is gone from the stream nobody else would, so the job takes over.
+		switch {
+		case e.goal == goalRefuse:
+			return decision{disposition: term}
+		case !e.samePhone: // look-ups would ask about another number than the owner's
+			return dropped
+		case e.samePlace: // so this job stands in its owner's place
+			return takeOver
+		default:
+			return decision{next: stageFindOwner}
+		}
+	}
+}
+
+var (
+	dropped  = decision{note: "duplicate of a request in progress"}
+	takeOver = decision{next: stageTakeOver, level: slog.LevelWarn, note: "the request's job is gone from the stream; this one takes over"}
+)
+
+// deliveries are the kinds of a delivery in the metrics.
+var deliveries = [...]string{
+	domain.ClaimWon: "new", domain.ClaimReopened: "reopened", domain.ClaimResumed: "redelivered",
+	domain.ClaimDuplicate: "duplicate", domain.ClaimInProgress: "under_way",
+}
+
+// judgeOwn decides on a job whose request is new, or was opened by it again.
+func (p Policy) judgeOwn(rec, next passcode.Result, e judged, now time.Time) decision {
+	switch e.goal {
+	case goalRefuse:
+		return decision{record: rec, disposition: term}
+	case goalEnd:
+		d := p.endUndeliverable(next, e.undeliverable, now)
+		refusal := refuse(d.record, d.letter)
+		refusal.undeliverable, refusal.level, refusal.note = d.undeliverable, d.level, d.note
+		return refusal
+	case goalHold:
+		return hold(rec, e.hold, time.Time{}, now)
+	case goalExpire:
+		var d decision
+		switch {
+		case rec.Final:
+			d.note = "request expired"
+		case rec.Status == passcode.StatusInDoubt: // a replay, which may have been sent before
+			d = p.lookUpWhenDue(rec, now)
+		default:
+			next.Attempts, next.AttemptedAt = 0, time.Time{} // there was no attempt
+			d = p.expire(next)
+		}
+		d.delivery = "expired"
+		return d
+	default:
+		if e.state == domain.ClaimWon && e.redelivered {
+			return decision{next: stageRecordsAge}
+		}
+		return p.sendUnlessLost(rec, time.Time{}, now)
+	}
+}
+
+// sendUnlessLost decides on a job whose record was just created. Where it was delivered
+// before, and is older than the oldest record, somebody may have deleted the records
+// meanwhile, and its own one with them. Mostly such a job was requeued before its claim;
+// there is no telling, so Aliyun is asked before it is sent.
+func (p Policy) sendUnlessLost(rec passcode.Result, since, now time.Time) decision {
+	switch {
+	case rec.QueuedAt.Before(since):
+		next := rec.In(passcode.StatusInDoubt)
+		// Any attempt was begun before since.
+		next.Attempts, next.AttemptedAt, next.UpdatedAt = 0, earlier(since, now), now
+		next.Error = failure(codeLost, passcode.ClassInDoubt, "the request's earlier record is gone from the broker")
+		return decision{
+			record: next, next: stageDoubt,
+			level: slog.LevelWarn, note: "the job came before and its record is gone; Aliyun is asked before it is sent",
+		}
+	case rec.Status == passcode.StatusInDoubt:
+		return p.lookUpWhenDue(rec, now)
+	default:
+		return decision{next: stageReserve}
+	}
+}
+
+// judgeResumed decides on a job that owns its request and was delivered before, from
+// where the record stands.
+func (p Policy) judgeResumed(rec, next passcode.Result, e judged, now time.Time) decision {
+	switch {
+	case e.goal == goalRefuse:
+		// The worker that wrote the record may have died before it replied.
+		return decision{announce: announceAgain, disposition: term}
+	case rec.Final: // only the announcement or the ack was lost
+		d := decision{record: rec, announce: announceAgain}
+		if rec.Status.Replayable() {
+			d.disposition = term
+		}
+		return d
+	case e.goal == goalEnd:
+		return p.endUndeliverable(next, e.undeliverable, now)
+	case e.goal == goalHold && rec.Status == passcode.StatusRetrying:
+		return hold(rec, e.hold, rec.NextAttemptAt, now)
+	case interrupted(rec):
+		return p.settleInterrupted(next, now)
+	case rec.Status == passcode.StatusInDoubt:
+		return p.lookUpWhenDue(rec, now)
+	case e.goal == goalExpire:
+		return p.expire(next)
+	}
+	if wait := rec.NextAttemptAt.Sub(now); wait > earlyBy && !waitsForAccount(rec) {
+		// Delivered early, after a restart of the broker for one. The bound is for a
+		// clock elsewhere that ran ahead.
+		return requeue(min(wait, p.Backoff(rec.RequestID, rec.Attempts)))
+	}
+	return decision{next: stageCount}
+}
+
+// waitsForAccount: such a job goes on as soon as the account breaker admits it, which may
+// be long before the time that was foreseen.
+func waitsForAccount(rec passcode.Result) bool {
+	return rec.Error != nil && rec.Error.Class == passcode.ClassAccount
+}
+
+// suspect reports whether a job may be what took its workers down. Suspects make their
+// calls one at a time in each worker. So the one to blame can take another job down with
+// it twice, and no more: the worker's end is counted for every job in its hands, and the
+// innocent would become poison beside the guilty.
+func suspect(rec passcode.Result) bool { return !rec.Final && rec.Interruptions >= 2 }
+
+// stillHolds reports whether what was decided on mine may be stored over a record that
+// another worker wrote meanwhile. It may where this worker lost its lease during the
+// call, another took the same attempt for doubtful, and we know what became of it:
+// knowing beats doubting.
+func (d decision) stillHolds(mine, stored passcode.Result) bool {
+	return d.certain && !stored.Final && domain.Owns(stored, mine.StreamSeq, mine.Replays) &&
+		stored.AttemptedAt.Equal(mine.AttemptedAt) &&
+		(stored.Status == passcode.StatusSending || stored.Status == passcode.StatusInDoubt)
+}
+
+// refuse ends a job that can't be handled: its dead letter first, then its record, where
+// its request id can be read and no other job owns the request.
+func refuse(rec passcode.Result, reason passcode.Reason) decision {
+	d := decision{letter: reason, record: rec, next: stageClaim, goal: goalRefuse}
+	if rec.RequestID == "" {
+		d.next, d.disposition = stageEnd, term
+	}
+	return d
+}
+
+// settled completes a decision that stores a record.
+func settled(d decision) decision {
+	d.store, d.announce = true, announceReply
+	return d
+}
+
+func requeue(delay time.Duration) decision { return decision{disposition: nak, delay: delay} }
+
+func requeueAfter(why error) decision {
+	d := decision{disposition: nak, delay: requeueDelay, delivery: "handed_back", level: slog.LevelWarn, note: "job requeued", why: why}
+	switch {
+	case errors.Is(why, errStopping):
+		d.delay, d.level = 0, slog.LevelDebug
+	case errors.Is(why, domain.ErrConflict):
+		d.level = slog.LevelInfo // another worker moved the request on
+	}
+	return d
+}
+
+// heldFor spreads the return of jobs that wait.
+func heldFor(rec passcode.Result, wait time.Duration) time.Duration {
+	return wait + time.Duration((1+spread(rec.RequestID))/2*float64(requeueDelay))
+}
+
+// hold requeues a job until the outage breaker may let it pass and its next attempt is
+// due, or until its code has expired.
+func hold(rec passcode.Result, wait time.Duration, notBefore, now time.Time) decision {
+	wait = max(heldFor(rec, min(wait, maxHold)), notBefore.Sub(now))
+	d := requeue(max(min(wait, rec.ExpiresAt.Sub(now)), time.Millisecond))
+	d.holds = true
+	return d
+}
+
+// afterPreviousReplay is the first record of a job. That of a replay whose request had an
+// attempt, and has no record any more, is in doubt about it: records are kept for a
+// shorter time than dead letters. Where there is a record still, the ledger goes by that.
+func afterPreviousReplay(rec, first passcode.Result) passcode.Result {
+	if rec.Replays == 0 || rec.AttemptedAt.IsZero() {
+		return first
+	}
+	first = first.In(passcode.StatusInDoubt)
+	first.Attempts, first.AttemptedAt = 0, rec.AttemptedAt
+	first.Error = failure(codeUnrecorded, passcode.ClassInDoubt, "the replayed request had an attempt, and its record has expired since")
+	return first
+}
+
+func failure(code string, class passcode.Class, message string) *passcode.Error {
+	return &passcode.Error{Code: code, Class: class, Message: message}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

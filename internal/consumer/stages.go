@@ -1,0 +1,331 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
+)
+
+// stage is a place in stages.
+type stage int
+
+const (
+	stageEnd stage = iota
+	stageDecode
+	stageUndeliverable
+	stageExpiry
+	stageOutage
+	stageExpiryAgain
+	stageAccount
+	stageClaim
+	stageRead
+	stageRecordsAge
+	stageDoubt
+	stageFindOwner
+	stageTakeOver
+	stageCount
+	stageReserve
+	stageSend
+	stageLookUp
+)
+
+// stages are what a job goes through. Each does one thing with the world and tells what
+// happened. Where that is nothing out of the ordinary it says passed, and the job goes on
+// to the next one in this list. Anything else is for decide to judge, whose decision names
+// the stage at which the job goes on, or ends it.
+var stages = [...]func(*task, context.Context, decision) (event, error){
+	// Every job passes these. Nothing is written for it before its claim.
+	stageDecode:        (*task).decode,        // a job that breaks the rules is refused
+	stageUndeliverable: (*task).undeliverable, // one that the server no longer delivers is ended
+	stageExpiry:        (*task).expiry,        // one whose code has run out expires
+	stageOutage:        (*task).outage,        // while Aliyun answers nothing jobs wait
+	stageExpiryAgain:   (*task).expiry,        // that took its time, where Aliyun was asked
+	stageAccount:       (*task).account,       // while the account is closed jobs wait
+	stageClaim:         (*task).claim,         // the request's record is created or found
+
+	// What the claim, or the record, leads to.
+	stageRead:       (*task).read,       // instead of a claim, where nothing may be sent
+	stageRecordsAge: (*task).recordsAge, // may the record of a redelivered job be lost?
+	stageDoubt:      (*task).doubt,      // then it is in doubt
+	stageFindOwner:  (*task).findOwner,  // is the job that owns the request still there?
+	stageTakeOver:   (*task).takeOver,   // if not, this one owns it from now on
+
+	// An attempt.
+	stageCount:   (*task).count,   // a further one is counted
+	stageReserve: (*task).reserve, // within the phone's limits
+	stageSend:    (*task).send,    // the call
+
+	// What became of a doubtful attempt.
+	stageLookUp: (*task).lookUp,
+}
+
+// task is one job on its way through the stages.
+type task struct {
+	domain.Delivery
+	h      *Handler
+	permit *permit
+	// stopping ends when the worker begins to stop, and with it every wait of a job for
+	// which nothing was begun yet.
+	stopping context.Context
+
+	goal   goal
+	origin domain.Origin
+	log    *slog.Logger
+	job    passcode.Job
+	phone  passcode.Phone // canonical; zero where the job is invalid
+	hold   time.Duration  // for how long the outage breaker sends nothing
+	// undelivered is true where the server no longer delivers the job, for the reason
+	// that why tells.
+	undelivered bool
+	why         domain.Undeliverable
+	// replays counts the job's replay. attempted is when the last attempt of the previous
+	// one was begun, zero where none was.
+	replays   int
+	attempted time.Time
+
+	// rec is the request's record, and before the claim the job's first one.
+	rec      passcode.Result
+	revision uint64
+	claimed  bool // the request's record is known to be there
+	alone    bool // no other suspect may make a call meanwhile
+	// begun is the time of the attempt that the record counts, rec.AttemptedAt with the
+	// monotonic clock's reading, which a stored record loses. called is when its call
+	// was.
+	begun, called time.Time
+}
+
+func (t *task) undeliverable(context.Context, decision) (event, error) {
+	if t.undelivered {
+		return undelivered{suspected: t.why.Suspected}, nil
+	}
+	return passed{}, nil
+}
+
+func (t *task) expiry(context.Context, decision) (event, error) {
+	if !t.h.Now().Before(t.rec.ExpiresAt) {
+		return expired{}, nil
+	}
+	return passed{}, nil
+}
+
+// outage asks the outage breaker. Before a job that the breaker lets pass alone is sent,
+// Aliyun is asked about it: while Aliyun is silent a send would leave its request in
+// doubt, and a look-up leaves nothing. What the look-up says of a request that was never
+// sent is nothing new; about any other it is asked again in its turn.
+func (t *task) outage(ctx context.Context, _ decision) (event, error) {
+	may := t.h.Outage.Admit(t.rec.RequestID)
+	if may.Probe {
+		t.permit.probes = t.rec.RequestID
+		_, err := t.h.Sender.Lookup(ctx, t.phone, t.rec.RequestID, t.h.Now())
+		may = t.h.Outage.Asked(t.rec.RequestID, err)
+	}
+	if !may.Allowed {
+		t.hold = may.Wait
+		return silent{}, nil
+	}
+	return passed{}, nil
+}
+
+// account asks the account breaker before anything is written, so that a job that has to
+// wait is not yet claimed and is requeued at no cost.
+func (t *task) account(context.Context, decision) (event, error) {
+	admission, err := t.h.Account.Admit(t.stopping)
+	switch {
+	case err != nil && t.stopping.Err() != nil:
+		return nil, errStopping
+	case err != nil:
+		return nil, t.h.trouble(opAdmit, err)
+	case !admission.Allowed:
+		return paused{admission.Wait}, nil
+	}
+	t.permit.accountProbe = admission.Probe
+	return passed{}, nil
+}
+
+func (t *task) claim(ctx context.Context, d decision) (event, error) {
+	first := d.record
+	if t.goal == goalSend {
+		t.begun = t.h.Now()
+		first = t.rec.In(passcode.StatusSending)
+		first.Attempts, first.AttemptedAt, first.UpdatedAt = 1, t.begun, t.begun
+		first = afterPreviousReplay(t.rec, first)
+	}
+	claim, err := t.h.Ledger.Claim(ctx, first)
+	if err != nil {
+		return nil, t.h.trouble(opClaim, err)
+	}
+	t.h.standing.worked(opClaim)
+	t.rec, t.revision, t.claimed = claim.Record, claim.Revision, true
+	t.h.Metrics.Delivery(deliveries[claim.State])
+	if claim.State.Own() { // it was just stored, which the server announces by itself
+		t.h.Metrics.Status(t.rec.Status)
+		t.reply(t.rec)
+	}
+	return t.judged(claim.State), nil
+}
+
+// read takes a job as far as it comes without a claim.
+func (t *task) read(ctx context.Context, _ decision) (event, error) {
+	rec, revision, err := t.h.Ledger.Get(ctx, t.rec.RequestID)
+	state := domain.ClaimWon
+	switch {
+	case err == nil:
+		state = domain.Judge(t.rec, rec)
+	case errors.Is(err, domain.ErrNotFound):
+	case t.goal == goalHold:
+		return nil, t.h.trouble(opAdmit, err)
+	default:
+		return nil, t.h.trouble(opUndeliverable, err)
+	}
+	if !state.Own() {
+		t.rec, t.revision, t.claimed = rec, revision, true
+	}
+	return t.judged(state), nil
+}
+
+func (t *task) judged(state domain.ClaimState) event {
+	return judged{
+		state: state, goal: t.goal, redelivered: t.origin.Deliveries > 1, hold: t.hold, undeliverable: t.why,
+		samePhone: t.rec.Phone == t.phone.Masked(), samePlace: t.rec.StreamSeq == t.origin.Seq,
+	}
+}
+
+func (t *task) recordsAge(ctx context.Context, _ decision) (event, error) {
+	var since time.Time
+	err := t.h.insist(ctx, opRecover, func(ctx context.Context) (err error) {
+		since, err = t.h.Ledger.Since(ctx)
+		return err
+	})
+	return dated{since}, err
+}
+
+// doubt writes it down that Aliyun is asked about an attempt that this record doesn't
+// count: the record says sending until then, as if of this delivery.
+func (t *task) doubt(ctx context.Context, d decision) (event, error) {
+	return doubted{}, t.move(ctx, opRecover, d.record)
+}
+
+func (t *task) findOwner(ctx context.Context, _ decision) (event, error) {
+	waits, err := t.h.Jobs.Waits(ctx, t.rec.StreamSeq, t.rec.RequestID)
+	if err != nil {
+		return nil, t.h.trouble(opFindOwner, err)
+	}
+	t.h.standing.worked(opFindOwner)
+	return ownerFound{waits}, nil
+}
+
+// takeOver makes the job the owner of its request's record, which otherwise stays as it
+// is. Delivered again it is a redelivery, and goes on from there. What the owner's worker
+// may still be doing is found out as that of one which froze.
+//
+// A record that was read before its owner came to its end has changed by now. Where the
+// stream's answering replica was behind, two jobs are at one request for a while, as when
+// a lease has run out, and as then the record decides which of them goes on.
+func (t *task) takeOver(ctx context.Context, _ decision) (event, error) {
+	rec := t.rec
+	rec.StreamSeq, rec.Replays = t.origin.Seq, t.replays
+	rec.UpdatedAt = t.h.Now()
+	return tookOver{}, t.move(ctx, opRecover, rec)
+}
+
+// move makes rec the job's record, however long it takes: where the broker is in trouble
+// the write may have been made or not, and the job's next delivery could not tell that
+// from a worker that went away.
+func (t *task) move(ctx context.Context, op operation, rec passcode.Result) error {
+	rec.Worker = t.h.Worker
+	return t.h.insist(ctx, op, func(ctx context.Context) error { return t.update(ctx, rec) })
+}
+
+func (t *task) update(ctx context.Context, rec passcode.Result) error {
+	revision, err := t.h.Ledger.Update(ctx, rec, t.revision)
+	if err == nil {
+		t.rec, t.revision = rec, revision
+	}
+	return err
+}
+
+func (t *task) count(ctx context.Context, _ decision) (event, error) {
+	t.begun = t.h.Now()
+	rec := t.rec.In(passcode.StatusSending)
+	rec.Attempts++
+	rec.AttemptedAt, rec.UpdatedAt, rec.NextAttemptAt = t.begun, t.begun, time.Time{}
+	rec.Lookups, rec.Worker, rec.Error = 0, t.h.Worker, nil
+	if err := t.update(ctx, rec); err != nil {
+		return nil, t.h.trouble(opCount, err)
+	}
+	t.h.standing.worked(opCount)
+	t.h.Metrics.Status(t.rec.Status)
+	t.reply(t.rec)
+	return passed{}, nil
+}
+
+func (t *task) reserve(ctx context.Context, _ decision) (event, error) {
+	t.called = t.h.Now()
+	res, err := t.h.Limiter.Reserve(ctx, t.phone, t.rec.RequestID, t.revision)
+	if err != nil {
+		_ = t.h.trouble(opReserve, err)
+		return unreserved{}, nil
+	}
+	t.h.standing.worked(opReserve)
+	if !res.Allowed {
+		t.h.Metrics.Denied(res.Rule)
+		return denied{res}, nil
+	}
+	return passed{}, nil
+}
+
+func (t *task) send(ctx context.Context, _ decision) (event, error) {
+	t.permit.use()
+	// Past the fence another worker may already be asking what became of this attempt,
+	// so from then on it must not be made any more. A worker that was frozen here, and
+	// wakes late, finds it closed.
+	out := t.h.Sender.Send(ctx, domain.Message{
+		RequestID: t.rec.RequestID,
+		Phone:     t.phone,
+		Code:      t.job.Code,
+		UsageType: t.job.UsageType,
+		Params:    t.job.Params,
+	}, t.begun.Add(t.h.CallFence))
+	t.h.Metrics.Attempt(out.Class, t.h.Now().Sub(t.called))
+	return called{out, t.permit.observe(ctx, out)}, nil
+}
+
+func (t *task) lookUp(ctx context.Context, _ decision) (event, error) {
+	// Noted first, so that a job whose look-ups take its workers down is found out as
+	// one whose attempts do.
+	rec := t.rec
+	rec.UpdatedAt = t.h.Now()
+	rec.LookupBeganAt = rec.UpdatedAt
+	if err := t.move(ctx, opLookUp, rec); err != nil {
+		return nil, err
+	}
+	t.reply(t.rec)
+	found, err := t.h.Sender.Lookup(ctx, t.phone, t.rec.RequestID, t.firstAttempt())
+	if err != nil {
+		t.h.Metrics.Lookup("failed")
+		t.log.Warn("look-up failed; it will be made again", "error", err)
+		return unanswered{}, nil
+	}
+	t.h.Metrics.Lookup(findings[found.State])
+	return answered{found}, nil
+}
+
+var findings = [...]string{domain.NotFound: "not_found", domain.Accepted: "accepted", domain.Undelivered: "undelivered"}
+
+// firstAttempt is the earliest time at which the request can have been sent: when its job
+// came; or before, where the doubt is about what a previous replay did. The last attempt's
+// own time would do as a rule. Where the record was lost and written again it is too late,
+// and midnight may lie between the two.
+func (t *task) firstAttempt() time.Time {
+	first := t.rec.QueuedAt
+	for _, at := range []time.Time{t.rec.AttemptedAt, t.attempted} {
+		if !at.IsZero() {
+			first = earlier(first, at)
+		}
+	}
+	return first
+}
