@@ -27,9 +27,6 @@ type Claim struct {
 	Revision uint64
 }
 
-// ClaimUnderWay is ClaimInProgress by its former name.
-const ClaimUnderWay = ClaimInProgress
-
 // Judge says who owns a request: what its stored record means to one of its jobs, whose
 // first record this is. After ClaimReopened the job's record may replace the stored one.
 func Judge(first, stored passcode.Result) ClaimState {
