@@ -35,7 +35,7 @@ import (
 
 // Sender sends messages and looks them up. It is safe for concurrent use.
 type Sender struct {
-	*pace.Control // observes every call
+	*pace.OutageBreaker // observes every call
 
 	opts Options
 	sdk  *dysmsapi.Client // a pattern: each call uses a copy
@@ -64,9 +64,9 @@ func New(o Options) (*Sender, error) {
 	}
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	return &Sender{
-		Control: pace.New(pace.Options{MaxQPS: o.MaxQPS, CallTimeout: o.Timeout, Now: o.Now, Logger: o.Logger}),
-		opts:    o,
-		sdk:     sdk,
+		OutageBreaker: pace.New(pace.Options{MaxQPS: o.MaxQPS, CallTimeout: o.Timeout, Now: o.Now, Logger: o.Logger}),
+		opts:          o,
+		sdk:           sdk,
 		wire: wire.New(wire.Options{
 			ConnectTimeout: o.ConnectTimeout, Timeout: o.Timeout, Concurrency: o.Concurrency, RootCAs: o.RootCAs,
 		}),

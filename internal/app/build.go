@@ -51,7 +51,7 @@ func (a *App) build(ctx context.Context) error {
 	if err != nil {
 		return UsageError{err}
 	}
-	a.outage.Store(sender.Breaker())
+	a.outage.Store(sender.OutageBreaker)
 	a.later("sender", func(context.Context) error { sender.Close(); return nil })
 	a.metrics.Gauge("send_rate_limit", "Calls a second that this worker allows itself; +Inf without limit, 0 while it makes none but probes.", sender.Rate)
 
@@ -90,7 +90,7 @@ func (a *App) build(ctx context.Context) error {
 	})
 	c := consumer.New(consumer.Options{
 		Source: source, Jobs: source,
-		Ledger: records, Limiter: limiter, Sender: sender, Outage: sender.Breaker(), Account: breaker,
+		Ledger: records, Limiter: limiter, Sender: sender, Outage: sender.OutageBreaker, Account: breaker,
 		DeadLetters: deadletter.New(a.link.JS, deadletter.Options{
 			Stream: cfg.DeadLetters.Stream, Subject: cfg.DeadLetters.Subject, Worker: a.worker,
 			MaxPayload: a.link.NC.MaxPayload,

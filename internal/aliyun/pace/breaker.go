@@ -1,6 +1,7 @@
 package pace
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -47,9 +48,9 @@ const (
 // says nothing of other workers'. So while it is open the worker takes few jobs
 // from the stream, [Min] a second, and leaves the rest to others.
 type OutageBreaker struct {
+	pacer *pacer // is held at its floor while the breaker is open
 	now   func() time.Time
 	log   *slog.Logger
-	pacer *pacer
 	// patience is how long a probe may take before another is made.
 	patience time.Duration
 
@@ -61,6 +62,29 @@ type OutageBreaker struct {
 	level  int    // probes that failed since it opened
 	blind  int    // of these the last that only looked up
 }
+
+// Options are the settings of an [OutageBreaker] and its pacer.
+type Options struct {
+	MaxQPS      float64       // caps how many calls a second may begin; 0 is no cap
+	CallTimeout time.Duration // the longest that a call takes
+	Now         func() time.Time
+	Logger      *slog.Logger // is told when the breaker opens and closes
+}
+
+// New returns a breaker that knows of no call yet. It is safe for concurrent use.
+func New(o Options) *OutageBreaker {
+	return &OutageBreaker{pacer: newPacer(o.MaxQPS, o.Now), now: o.Now, log: o.Logger, patience: 2 * o.CallTimeout}
+}
+
+// Pace waits until a call may be made at the current rate. The caller makes the
+// call, or releases its permit. The error is ctx's.
+func (b *OutageBreaker) Pace(ctx context.Context) (release func(), err error) {
+	return b.pacer.wait(ctx)
+}
+
+// Rate is how many calls a second may be made; +Inf is no bound, 0 that the
+// breaker is open.
+func (b *OutageBreaker) Rate() float64 { return b.pacer.rate() }
 
 // streak is calls that failed one after the other.
 type streak struct {
@@ -165,8 +189,11 @@ func (b *OutageBreaker) release(requestID string) {
 	}
 }
 
-// observe takes note of what a call that began then came to.
-func (b *OutageBreaker) observe(requestID string, began time.Time, out domain.Outcome) {
+// Observe takes note of what a call that began then came to.
+func (b *OutageBreaker) Observe(requestID string, began time.Time, out domain.Outcome) {
+	if out.Class == passcode.ClassThrottled {
+		b.pacer.throttled(began)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -227,9 +254,9 @@ func (b *OutageBreaker) answer(requestID string) {
 	b.failed.end()
 }
 
-// answered takes note of a look-up that was answered: Aliyun is there, whatever
+// ObserveLookup takes note of a look-up that was answered: Aliyun is there, whatever
 // becomes of sends.
-func (b *OutageBreaker) answered() {
+func (b *OutageBreaker) ObserveLookup() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.silent.end()

@@ -3,7 +3,6 @@ package pace
 import (
 	"fmt"
 	"log/slog"
-	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,14 +28,14 @@ var (
 
 func breakerOf(t *testing.T) (*OutageBreaker, *pacer) {
 	t.Helper()
-	c := New(Options{CallTimeout: callTimeout, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
-	return c.breaker, c.pacer
+	b := New(Options{CallTimeout: callTimeout, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+	return b, b.pacer
 }
 
 // fail has calls for so many requests fail, spread over a while.
 func fail(b *OutageBreaker, requests int, over time.Duration, out domain.Outcome) {
 	for i := range requests {
-		b.observe(fmt.Sprintf("r%d", i), time.Now(), out)
+		b.Observe(fmt.Sprintf("r%d", i), time.Now(), out)
 		pass(over / time.Duration(requests))
 	}
 }
@@ -55,12 +54,12 @@ func TestBreakerOpens(t *testing.T) {
 			began := time.Now()
 			pass(callTimeout)
 			for i := range openAfter {
-				b.observe(fmt.Sprintf("r%d", i), began, noAnswer)
+				b.Observe(fmt.Sprintf("r%d", i), began, noAnswer)
 			}
 		}, true},
 		{"a lone job, however often", func(b *OutageBreaker) {
 			for range 1000 {
-				b.observe("r1", time.Now(), refused)
+				b.Observe("r1", time.Now(), refused)
 				pass(time.Second)
 			}
 		}, false},
@@ -69,26 +68,26 @@ func TestBreakerOpens(t *testing.T) {
 		{"the same, but not for so long", func(b *OutageBreaker) { fail(b, 5000, failedTime-time.Second, away) }, false},
 		{"silence, and such an answer in between", func(b *OutageBreaker) {
 			fail(b, openAfter-1, 10*time.Second, refused)
-			b.observe("away", time.Now(), away)
+			b.Observe("away", time.Now(), away)
 			fail(b, openAfter-1, 10*time.Second, refused)
 		}, false},
 		{"look-ups are answered", func(b *OutageBreaker) {
 			for range 10 {
 				fail(b, openAfter, silentTime/2, noAnswer)
-				b.answered()
+				b.ObserveLookup()
 			}
 		}, false},
 		{"throttled, however long: the pacer is for that", func(b *OutageBreaker) { fail(b, 5000, time.Hour, slowDown) }, false},
 		{"one answer in between, whatever it says", func(b *OutageBreaker) {
 			fail(b, openAfter-1, 10*time.Second, refused)
-			b.observe("barred", time.Now(), barred)
+			b.Observe("barred", time.Now(), barred)
 			fail(b, openAfter-1, 10*time.Second, refused)
 		}, false},
 		{"calls that were not made", func(b *OutageBreaker) { fail(b, 40, 10*time.Second, notMade) }, false},
 		{"refusals of ours say nothing either way", func(b *OutageBreaker) {
 			fail(b, openAfter-1, 10*time.Second, refused)
-			b.observe("unknown", time.Now(), unknown)
-			b.observe("one more", time.Now(), refused)
+			b.Observe("unknown", time.Now(), unknown)
+			b.Observe("one more", time.Now(), refused)
 		}, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -98,11 +97,11 @@ func TestBreakerOpens(t *testing.T) {
 				began := time.Now()
 				row.calls(b)
 				assert.Equal(t, row.opens, b.State().Open)
-				assert.Equal(t, !row.opens, b.Admit("x").Allowed && math.IsInf(p.rate(), 1))
+				assert.Equal(t, !row.opens, b.Admit("x").Allowed)
+				assert.Equal(t, row.opens, p.rate() == 0)
 				if row.opens {
 					assert.Equal(t, began, b.State().Since)
 					assert.NotEmpty(t, b.State().Code)
-					assert.Zero(t, p.rate())
 				}
 			})
 		})
@@ -116,7 +115,7 @@ func TestBreakerProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, p := breakerOf(t)
 		fail(b, openAfter, silentTime, refused)
-		b.observe("r0", time.Now(), refused)
+		b.Observe("r0", time.Now(), refused)
 		require.True(t, b.State().Open)
 		for _, pause := range []time.Duration{1, 2, 4, 8, 15, 15} {
 			pause *= time.Second
@@ -125,14 +124,14 @@ func TestBreakerProbes(t *testing.T) {
 			pass(pause)
 			assert.Equal(t, domain.Admission{Allowed: true, Probe: true}, b.Admit("probe"))
 			assert.False(t, b.Admit("another").Allowed)
-			b.observe("another", time.Now(), refused) // from before it opened
-			b.observe("another", time.Now(), taken)
+			b.Observe("another", time.Now(), refused) // from before it opened
+			b.Observe("another", time.Now(), taken)
 			assert.False(t, b.Admit("another").Allowed, "old news")
-			b.observe("probe", time.Now(), refused)
+			b.Observe("probe", time.Now(), refused)
 		}
 		pass(lastPause)
 		require.True(t, b.Admit("probe").Probe)
-		b.observe("probe", time.Now(), barred)
+		b.Observe("probe", time.Now(), barred)
 		assert.Equal(t, Outage{}, b.State())
 		assert.Equal(t, domain.Admission{Allowed: true}, b.Admit("x"))
 		assert.InDelta(t, Min, p.rate(), 0.01, "slowly at first")
@@ -166,7 +165,7 @@ func TestProbesAsk(t *testing.T) {
 			pass(wait)
 			require.True(t, b.Admit("probe").Probe)
 			assert.Equal(t, domain.Admission{Allowed: true, Probe: true}, b.Asked("probe", silent), round)
-			b.observe("probe", time.Now(), noAnswer)
+			b.Observe("probe", time.Now(), noAnswer)
 		}
 
 		for name, err := range map[string]error{
@@ -179,7 +178,7 @@ func TestProbesAsk(t *testing.T) {
 			require.True(t, b.Admit("probe").Probe, name)
 			assert.Equal(t, domain.Admission{Allowed: true, Probe: true}, b.Asked("probe", err), name)
 			assert.Equal(t, 2*callTimeout, b.Admit("another").Wait, "the call has as long as any")
-			b.observe("probe", time.Now(), noAnswer)
+			b.Observe("probe", time.Now(), noAnswer)
 			assert.True(t, b.State().Open, name)
 		}
 
@@ -189,7 +188,7 @@ func TestProbesAsk(t *testing.T) {
 		require.True(t, b.Admit("probe").Probe)
 		assert.Equal(t, domain.Admission{Wait: 2 * callTimeout}, b.Asked("slow", nil), "another has taken its place")
 		assert.True(t, b.Asked("probe", nil).Allowed)
-		b.observe("probe", time.Now(), taken)
+		b.Observe("probe", time.Now(), taken)
 		assert.Equal(t, Outage{}, b.State())
 	})
 }
@@ -203,11 +202,11 @@ func TestBreakersProbeIsNotLost(t *testing.T) {
 		wait time.Duration
 	}{
 		"given back":       {func(b *OutageBreaker) { b.GiveBack("probe") }, 0},
-		"not made":         {func(b *OutageBreaker) { b.observe("probe", time.Now(), notMade) }, 0},
-		"refused here":     {func(b *OutageBreaker) { b.observe("probe", time.Now(), unknown) }, 0},
+		"not made":         {func(b *OutageBreaker) { b.Observe("probe", time.Now(), notMade) }, 0},
+		"refused here":     {func(b *OutageBreaker) { b.Observe("probe", time.Now(), unknown) }, 0},
 		"another's":        {func(b *OutageBreaker) { b.GiveBack("another") }, 2 * callTimeout},
 		"never heard of":   {func(*OutageBreaker) {}, 2 * callTimeout},
-		"failed (a pause)": {func(b *OutageBreaker) { b.observe("probe", time.Now(), noAnswer) }, 2 * firstPause},
+		"failed (a pause)": {func(b *OutageBreaker) { b.Observe("probe", time.Now(), noAnswer) }, 2 * firstPause},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -83,13 +83,13 @@ func TestAnHourWithoutAliyun(t *testing.T) {
 // outage is a system of a few workers that loses its Aliyun.
 type outage struct {
 	fate
-	t       *testing.T
-	began   time.Time
-	jobs    *stream
-	records *ledger.Ledger
-	pace    []*Control
-	log     lockedBuffer
-	stop    func()
+	t        *testing.T
+	began    time.Time
+	jobs     *stream
+	records  *ledger.Ledger
+	breakers []*OutageBreaker
+	log      lockedBuffer
+	stop     func()
 
 	mu       sync.Mutex
 	calls    []time.Duration // of SendSms, since began
@@ -109,11 +109,11 @@ func newOutage(t *testing.T, f fate) *outage {
 	for i := range replicas {
 		accountBreaker, err := account.New(ctx, limits, neverPaused{}, account.Options{})
 		require.NoError(t, err)
-		control := New(Options{CallTimeout: callTimeout, Now: time.Now, Logger: slog.New(slog.NewTextHandler(&o.log, nil))})
-		o.pace = append(o.pace, control)
+		breaker := New(Options{CallTimeout: callTimeout, Now: time.Now, Logger: slog.New(slog.NewTextHandler(&o.log, nil))})
+		o.breakers = append(o.breakers, breaker)
 		c := consumer.New(consumer.Options{
 			Source: source{o.jobs, make(chan struct{})}, Ledger: o.records, Limiter: limiter,
-			Sender: outageSender{control, o}, Outage: control.Breaker(), Account: accountBreaker,
+			Sender: outageSender{breaker, o}, Outage: breaker, Account: accountBreaker,
 			DeadLetters: nobody{}, Announcer: nobody{}, Numbers: nobody{},
 			Metrics: telemetry.NewMetrics(nil), Logger: slog.New(slog.DiscardHandler),
 			Policy: consumer.Policy{ // of the default settings
@@ -143,8 +143,8 @@ func (o *outage) publishUntil(end time.Duration) {
 }
 
 func (o *outage) open() (open []bool) {
-	for _, s := range o.pace {
-		open = append(open, s.Breaker().State().Open)
+	for _, s := range o.breakers {
+		open = append(open, s.State().Open)
 		assert.Equal(o.t, open[len(open)-1], s.Rate() == 0)
 	}
 	return open
@@ -245,7 +245,7 @@ func (o *outage) checkPace(t *testing.T) {
 // outageSender stands for Aliyun and the network; when it may be called is decided as
 // in the real sender.
 type outageSender struct {
-	*Control
+	*OutageBreaker
 	o *outage
 }
 
