@@ -97,7 +97,7 @@ func TestBreakerOpens(t *testing.T) {
 				began := time.Now()
 				row.calls(b)
 				assert.Equal(t, row.opens, b.State().Open)
-				assert.Equal(t, !row.opens, b.Admit("x").Allowed)
+				assert.Equal(t, !row.opens, b.Admit("x") == (domain.Admission{Allowed: true}))
 				assert.Equal(t, row.opens, p.rate() == 0)
 				if row.opens {
 					assert.Equal(t, began, b.State().Since)
