@@ -111,35 +111,19 @@ func TestTheFenceEndsTheAttempt(t *testing.T) {
 // stale. It must never do so with one that a server has read.
 func TestTheTransportNeverRepeatsARequestThatWasRead(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
 	var read atomic.Int64
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
+	s := newTestSender(t, testOptions(newRawService(t, func(conn *net.TCPConn) {
+		in := bufio.NewReader(conn)
+		for i := 0; i < 2; i++ { // the second one is read and dropped, with the connection
+			if _, err := http.ReadRequest(in); err != nil {
 				return
 			}
-			wg.Go(func() {
-				defer func() { _ = conn.Close() }()
-				in := bufio.NewReader(conn)
-				for i := 0; ; i++ {
-					if _, err := http.ReadRequest(in); err != nil {
-						return
-					}
-					read.Add(1)
-					if i == 1 {
-						return // the second one is read and dropped, with the connection
-					}
-					_, _ = io.WriteString(conn, rawOK)
-				}
-			})
+			read.Add(1)
+			if i == 0 {
+				_, _ = io.WriteString(conn, rawOK)
+			}
 		}
-	})
-	t.Cleanup(func() { _ = listener.Close(); wg.Wait() })
-	s := newTestSender(t, testOptions(listener.Addr().String()))
-	t.Cleanup(s.wire.HTTP.CloseIdleConnections)
+	})))
 
 	require.Equal(t, passcode.ClassOK, s.Send(t.Context(), testMessage(), time.Time{}).Class)
 	outcome := s.Send(t.Context(), testMessage(), time.Time{})

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -74,9 +73,12 @@ func corpusService(t *testing.T, all []malformed) (endpoint string, asked func(i
 	}
 }
 
-// eachOf calls a function for each answer of a corpus, with a sender that gets it.
-func eachOf(t *testing.T, all []malformed, call func(index int, m malformed, s *Sender, asked func(int) int)) {
+// eachOf calls a function for each answer of a corpus, with a sender that gets it, and
+// logs how often it returned what.
+func eachOf(t *testing.T, all []malformed, call func(index int, m malformed, s *Sender, asked func(int) int) (outcome string)) {
 	t.Helper()
+	var mu sync.Mutex
+	counts := map[string]int{}
 	require.Len(t, all, corpusSize)
 	endpoint, asked := corpusService(t, all)
 	var wait sync.WaitGroup
@@ -94,8 +96,11 @@ func eachOf(t *testing.T, all []malformed, call func(index int, m malformed, s *
 				if !assert.NoError(t, err) {
 					continue
 				}
-				call(index, all[index], s, asked)
+				outcome := call(index, all[index], s, asked)
 				s.Close()
+				mu.Lock()
+				counts[outcome]++
+				mu.Unlock()
 			}
 		})
 	}
@@ -104,30 +109,7 @@ func eachOf(t *testing.T, all []malformed, call func(index int, m malformed, s *
 	}
 	close(next)
 	wait.Wait()
-}
-
-// tally counts by word, for the log of a test.
-type tally struct {
-	mu    sync.Mutex
-	count map[string]int
-}
-
-func (c *tally) add(word string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.count == nil {
-		c.count = map[string]int{}
-	}
-	c.count[word]++
-}
-
-func (c *tally) String() string {
-	var words []string
-	for word, n := range c.count {
-		words = append(words, fmt.Sprintf("%s %d", word, n))
-	}
-	slices.Sort(words)
-	return strings.Join(words, ", ")
+	t.Logf("%d malformed answers: %v", corpusSize, counts)
 }
 
 func TestTheCorpusIsTheSameEachTime(t *testing.T) {
@@ -159,15 +141,13 @@ func TestTheSoundAnswersOfTheCorpus(t *testing.T) {
 // be trusted is in doubt: neither sent nor surely not sent.
 func TestSendOfAThousandMalformedAnswers(t *testing.T) {
 	t.Parallel()
-	var classes tally
-	eachOf(t, corpus(corpusSeed, corpusSize, soundSends()), func(index int, m malformed, s *Sender, asked func(int) int) {
+	eachOf(t, corpus(corpusSeed, corpusSize, soundSends()), func(index int, m malformed, s *Sender, asked func(int) int) string {
 		outcome := s.Send(t.Context(), testMessage(), time.Time{})
-		classes.add(string(outcome.Class))
 		where := fmt.Sprintf("answer %d: %s", index, m.family)
 		if asked(index) == 0 {
 			// A machine too busy to get a request out, or to have it read, in time.
 			assert.Contains(t, []passcode.Class{passcode.ClassTransient, passcode.ClassInDoubt}, outcome.Class, where)
-			return
+			return string(outcome.Class)
 		}
 		allowed := []passcode.Class{passcode.ClassInDoubt}
 		if m.harmless {
@@ -179,32 +159,30 @@ func TestSendOfAThousandMalformedAnswers(t *testing.T) {
 		assert.NotEmpty(t, outcome.Code, where)
 		assert.LessOrEqual(t, len(outcome.Message), answer.MaxMessageBytes, where)
 		assertNoSecret(t, fmt.Sprintf("%v %+v %#v", outcome, outcome, outcome))
+		return string(outcome.Class)
 	})
-	t.Logf("%d malformed answers: %s", corpusSize, &classes)
 }
 
 // The same for look-ups: found would mean sent, and not found another message.
 func TestLookupOfAThousandMalformedAnswers(t *testing.T) {
 	t.Parallel()
-	var findings tally
-	eachOf(t, corpus(corpusSeed, corpusSize, soundDetails()), func(index int, m malformed, s *Sender, _ func(int) int) {
+	eachOf(t, corpus(corpusSeed, corpusSize, soundDetails()), func(index int, m malformed, s *Sender, _ func(int) int) string {
 		finding, err := s.Lookup(t.Context(), passcode.NewPhone(testPhone), "req-1", noon)
 		where := fmt.Sprintf("answer %d: %s", index, m.family)
 		assertNoSecret(t, fmt.Sprintf("%v %+v %#v %+v", err, err, err, finding))
 		if err == nil {
-			findings.add(foundWord(finding))
 			assert.True(t, m.harmless, "%s: %s", where, foundWord(finding))
 			assert.Equal(t, m.sound.found, foundWord(finding), where)
-			return
-		}
-		var lookup *answer.Failure
-		if assert.ErrorAs(t, err, &lookup, where) {
-			findings.add(string(lookup.Class))
-			assert.NotContains(t, []passcode.Class{passcode.ClassOK, passcode.ClassInDoubt}, lookup.Class, where)
+			return foundWord(finding)
 		}
 		assert.Zero(t, finding, where)
+		var failure *answer.Failure
+		if !assert.ErrorAs(t, err, &failure, where) {
+			return ""
+		}
+		assert.NotContains(t, []passcode.Class{passcode.ClassOK, passcode.ClassInDoubt}, failure.Class, where)
+		return string(failure.Class)
 	})
-	t.Logf("%d malformed answers: %s", corpusSize, &findings)
 }
 
 func foundWord(finding domain.Finding) string {

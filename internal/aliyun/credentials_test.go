@@ -26,16 +26,15 @@ type fakeChain struct {
 }
 
 func (f *fakeChain) build() (provider, error) {
-	return &fakeProvider{chain: f, session: f.builds.Add(1)}, nil
+	session := f.builds.Add(1)
+	return providerFunc(func() (*credentials.CredentialModel, error) { return f.fetch(session) }), nil
 }
 
-type fakeProvider struct {
-	chain   *fakeChain
-	session int64
-}
+type providerFunc func() (*credentials.CredentialModel, error)
 
-func (p *fakeProvider) GetCredential() (*credentials.CredentialModel, error) {
-	f := p.chain
+func (p providerFunc) GetCredential() (*credentials.CredentialModel, error) { return p() }
+
+func (f *fakeChain) fetch(session int64) (*credentials.CredentialModel, error) {
 	if f.atATime.Add(1) != 1 {
 		panic("two fetches at a time")
 	}
@@ -47,7 +46,6 @@ func (p *fakeProvider) GetCredential() (*credentials.CredentialModel, error) {
 	if f.fail.Load() {
 		return nil, errors.New("token TestKeySecret0123456789 refused by http://100.100.100.200/")
 	}
-	session := p.session
 	if f.same {
 		session = 1
 	}

@@ -73,6 +73,7 @@ func TestAnHourWithoutAliyun(t *testing.T) {
 				assert.Zero(t, o.jobs.left(), "all is done soon after it is back")
 				o.checkResults(t)
 				o.checkPace(t)
+				o.stop()
 				told := strings.Count(o.log.String(), "level=ERROR")
 				assert.Equal(t, !f.answers, told == replicas, "told %d times, and once by each worker that stopped", told)
 			})
@@ -88,7 +89,7 @@ type outage struct {
 	jobs     *stream
 	records  *ledger.Ledger
 	breakers []*OutageBreaker
-	log      lockedBuffer
+	log      bytes.Buffer // of all workers; complete when they have stopped
 	stop     func()
 
 	mu       sync.Mutex
@@ -104,12 +105,13 @@ func newOutage(t *testing.T, f fate) *outage {
 	limits := buckettest.New(nil).Bucket()
 	limiter, err := ratelimit.New(t.Context(), limits, ratelimit.Options{Rules: []domain.Rule{{Max: 1, Window: time.Minute}}})
 	require.NoError(t, err)
+	logger := slog.New(slog.NewTextHandler(&o.log, nil))
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	for i := range replicas {
 		accountBreaker, err := account.New(ctx, limits, neverPaused{}, account.Options{})
 		require.NoError(t, err)
-		breaker := New(Options{CallTimeout: callTimeout, Now: time.Now, Logger: slog.New(slog.NewTextHandler(&o.log, nil))})
+		breaker := New(Options{CallTimeout: callTimeout, Now: time.Now, Logger: logger})
 		o.breakers = append(o.breakers, breaker)
 		c := consumer.New(consumer.Options{
 			Source: source{o.jobs, make(chan struct{})}, Ledger: o.records, Limiter: limiter,
@@ -293,21 +295,3 @@ type nobody struct{}
 func (nobody) Write(context.Context, domain.DeadLetter) error { return nil }
 func (nobody) Announce(string, passcode.Result) error         { return nil }
 func (nobody) Parse(p passcode.Phone) (passcode.Phone, error) { return p, nil }
-
-// lockedBuffer is a buffer that several workers log to.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
