@@ -265,15 +265,15 @@ func TestSenderTellsItsBreaker(t *testing.T) {
 		clock.Add(2 * time.Second)
 		require.Equal(t, passcode.ClassTransient, send(fmt.Sprintf("r%d", i)).Class)
 	}
-	state := sender.OutageBreaker.State()
+	state := sender.State()
 	assert.True(t, state.Open)
 	assert.Equal(t, "ServiceUnavailable", state.Code)
 
 	answer = ok
 	clock.Add(15 * time.Second)
-	require.True(t, sender.OutageBreaker.Admit("probe").Probe)
+	require.True(t, sender.Admit("probe").Probe)
 	require.Equal(t, passcode.ClassOK, send("probe").Class)
-	assert.False(t, sender.OutageBreaker.State().Open)
+	assert.False(t, sender.State().Open)
 }
 
 // BenchmarkSendInMemory is our share and the SDK's, without a network.
