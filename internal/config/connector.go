@@ -47,22 +47,22 @@ func (c *check) connector(src Source) {
 			c.fail(k.path, "must not be set beside "+connectorKey+", which holds it too", "remove one of the two")
 		}
 	}
-	data, err := src.read(name)
+	data, err := src.ReadFile(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !src.ToRun:
 		c.warn(connectorKey, "there is no such file; this command goes on without it")
 		return
 	case err != nil:
-		c.fail(connectorKey, "can't be read: "+reason(err), "name the connector's JSON file")
+		c.fail(connectorKey, unreadable(err), "name the connector's JSON file")
 		return
 	}
-	root, err := parseJSON(bytes.TrimPrefix(data, []byte("\ufeff")))
+	object, err := parseJSON(bytes.TrimPrefix(data, []byte("\ufeff")))
+	root := c.node(object, c.sourceOf(connectorKey))
 	if err != nil || root.Kind != yaml.MappingNode {
 		c.fail(connectorKey, "must be one JSON object", "copy the connector's settings as they are")
 		return
 	}
 	var theirs connectorSettings
-	c.mark(root, c.sourceOf(connectorKey))
 	decoder{findings: c.findings, connector: true}.object(connectorKey, root, reflect.ValueOf(&theirs).Elem())
 	a := &c.cfg.Aliyun
 	a.AccessKeyID, a.AccessKeySecret, a.SignName = theirs.AccessKeyID, theirs.AccessKeySecret, theirs.SignName

@@ -22,8 +22,8 @@ import (
 // leaves the target as it was. Values are never quoted.
 type decoder struct {
 	*findings
-	// connector decodes as Logto does: it passes over unknown members, takes the
-	// last of a name, as JSON.parse does, and no number for a text.
+	// connector decodes as Logto does: unknown members are passed over, and a
+	// number is no text.
 	connector bool
 }
 
@@ -36,12 +36,7 @@ func (d decoder) value(path string, n *yaml.Node, v reflect.Value) {
 		d.fail(path, "uses an alias or a tag of YAML, which settings don't allow", "write the value itself")
 		return
 	}
-	right := func(err error, problem, fix string) bool {
-		if err != nil {
-			d.fail(path, problem, fix)
-		}
-		return err == nil
-	}
+	text := scalar(n)
 	switch target := v.Addr().Interface().(type) {
 	case *string:
 		d.text(path, n, func(text string) { *target = text })
@@ -52,30 +47,23 @@ func (d decoder) value(path string, n *yaml.Node, v reflect.Value) {
 	case *ServerURLs:
 		d.secret(path, n, func(text string) { *target = NewServerURLs(text) })
 	case *bool:
-		if text := scalar(n); text == "true" || text == "false" {
-			*target = text == "true"
-		} else {
-			d.fail(path, "must be true or false", "write true or false")
-		}
+		assign(d, path, target, text == "true", text == "true" || text == "false", "must be true or false", "write true or false")
 	case *int:
-		if i, err := strconv.ParseInt(scalar(n), 10, 32); right(err, "must be a whole number", "write digits alone, such as 10") {
-			*target = int(i)
-		}
+		i, err := strconv.ParseUint(text, 10, 31)
+		assign(d, path, target, int(i), err == nil, "must be a whole number, 0 or more", "write digits alone, such as 10")
 	case *float64:
-		if f, err := strconv.ParseFloat(scalar(n), 64); err == nil && !math.IsNaN(f) && !math.IsInf(f, 0) {
-			*target = f
-		} else {
-			d.fail(path, "must be a number", "write a number such as 1.5")
-		}
+		f, err := strconv.ParseFloat(text, 64)
+		assign(d, path, target, f, err == nil && !math.IsNaN(f) && !math.IsInf(f, 0), "must be a number", "write a number such as 1.5")
 	case *time.Duration:
-		duration, err := time.ParseDuration(scalar(n))
-		if right(err, "must be a duration", "write a number and its unit, such as 500ms, 30s, 10m or 24h") {
-			*target = duration
-		}
+		duration, err := time.ParseDuration(text)
+		assign(d, path, target, duration, err == nil && duration > 0, "must be a duration longer than 0",
+			"write a number and its unit, such as 500ms, 30s, 10m or 24h")
 	case *Bytes:
-		right(target.UnmarshalText([]byte(scalar(n))), "must be a size", "write a number and its unit, such as 512MiB or 1GiB")
+		size, err := parseBytes(text)
+		assign(d, path, target, size, err == nil, "must be a size", "write a number and its unit, such as 512MiB or 1GiB")
 	case *domain.Rule:
-		right(target.UnmarshalText([]byte(scalar(n))), "must be a number of passcodes and a window", `write "5/1h" for five in any hour`)
+		rule, err := domain.ParseRule(text)
+		assign(d, path, target, rule, err == nil, "must be a number of passcodes and a window", `write "5/1h" for five in any hour`)
 	case *TemplateCode:
 		if n.Kind == yaml.MappingNode {
 			d.object(path, n, v)
@@ -91,6 +79,15 @@ func (d decoder) value(path string, n *yaml.Node, v reflect.Value) {
 		default:
 			panic(fmt.Sprintf("config: no decoder for %T", target)) // a new type in Config
 		}
+	}
+}
+
+// assign sets the target to a value that is right, and else notes the problem.
+func assign[T any](d decoder, path string, target *T, value T, right bool, problem, fix string) {
+	if right {
+		*target = value
+	} else {
+		d.fail(path, problem, fix)
 	}
 }
 
@@ -128,48 +125,33 @@ func (d decoder) object(path string, n *yaml.Node, v reflect.Value) {
 }
 
 // members visits the members that have one of the names, and reports all others.
-// It reports whether there were none.
-func (d decoder) members(path string, n *yaml.Node, names []string, visit func(at string, value *yaml.Node)) bool {
-	problem, fix, unknown := "must be a section of settings", "write its settings beneath it, each as key: value", ""
-	if !known.isSection(path) {
-		unknown = "write {" + strings.Join(names, ": …, ") + ": …}"
-		problem, fix = "must be an object", unknown
-	}
+// It reports whether there were none in an object.
+func (d decoder) members(path string, n *yaml.Node, names []string, visit func(at string, value *yaml.Node)) (whole bool) {
+	all := "they are " + strings.Join(names, ", ")
 	if n.Kind != yaml.MappingNode {
-		d.add(cmp.Or(path, "settings"), d.source(n), problem, fix)
+		d.add(cmp.Or(path, "settings"), d.source(n), "must be a section", "write its settings beneath it, each as key: value; "+all)
 		return false
 	}
-	last, twice := map[string]int{}, map[string]bool{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		last[n.Content[i].Value] = i
-	}
-	whole := true
+	whole = true
+	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		member, value := n.Content[i], n.Content[i+1]
 		name, at := member.Value, join(path, member.Value)
-		if member.Kind != yaml.ScalarNode || member.ShortTag() == "!!merge" {
-			d.add(cmp.Or(path, "settings"), d.source(member), "holds a key that is no plain name", "write each setting out as key: value")
-			continue
-		}
-		if last[name] != i {
-			twice[name] = !d.connector
-			continue
-		}
-		if twice[name] {
-			d.add(shown(at), d.source(member), "is set twice", "keep one of the two")
-		}
 		switch {
+		case member.Kind != yaml.ScalarNode || member.ShortTag() == "!!merge":
+			d.add(cmp.Or(path, "settings"), d.source(member), "holds a key that is no plain name", "write each setting out as key: value")
+		case seen[name]:
+			d.add(shown(at), d.source(member), "is set twice", "keep one of the two")
 		case slices.Contains(names, name):
 			visit(at, value)
 		case d.connector:
-		case strings.Contains(name, "."): // which would otherwise pass for a path
-			d.add(shown(at), d.source(member), "is no setting", "write the levels of a path as sections, one beneath the other")
-		case unknown != "":
-			whole = false
-			d.add(shown(at), d.source(member), "is no setting", unknown)
-		default:
+		case known.isSection(path):
 			d.unknown(at, d.source(member))
+		default:
+			whole = false
+			d.add(shown(at), d.source(member), "is no setting here", all)
 		}
+		seen[name] = true
 	}
 	return whole
 }

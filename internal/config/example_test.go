@@ -22,6 +22,6 @@ func ExampleLoad() {
 	fmt.Println(err)
 	// Output:
 	// worker.concurency: is no setting; did you mean worker.concurrency? (worker.yaml line 2)
-	// aliyun.timeout: must be a duration; write a number and its unit, such as 500ms, 30s, 10m or 24h (environment variable PASSCODE_ALIYUN__TIMEOUT)
+	// aliyun.timeout: must be a duration longer than 0; write a number and its unit, such as 500ms, 30s, 10m or 24h (environment variable PASSCODE_ALIYUN__TIMEOUT)
 	// retry.max_attempts: must be at least 1, is 0; write 1 or more (worker.yaml line 4)
 }

@@ -24,7 +24,6 @@ func requirePromises(t *testing.T, src Source) {
 		}
 		return
 	}
-	require.NoError(t, cfg.Validate())
 	var out strings.Builder
 	require.NoError(t, Print(&out, cfg))
 	if strings.Contains(out.String(), mask) {

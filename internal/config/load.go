@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -32,9 +33,13 @@ type Source struct {
 // the command line. Its error is an [*Errors] that holds every problem of them
 // all. Beside an error, the settings that could be read are returned.
 func Load(src Source) (Config, error) {
+	if src.ReadFile == nil {
+		src.ReadFile = os.ReadFile
+	}
+	variables := variables(src.Env)
 	f := newFindings()
-	src.layFile(f)
-	f.layEnv(src.Env)
+	f.layFile(src, variables[EnvFile])
+	f.layEnv(variables)
 	f.layFlags(src.Set)
 
 	cfg := Default()
@@ -51,62 +56,32 @@ func Load(src Source) (Config, error) {
 		// would have set.
 		return cfg, f.err()
 	}
-	c := &check{findings: f, cfg: &cfg, toRun: src.ToRun}
+	c := &check{findings: f, cfg: &cfg}
 	c.connector(src)
 	c.rules()
-	c.running()
+	if src.ToRun {
+		c.running()
+	}
 	cfg.Warnings = c.warnings
 	return cfg, f.err()
 }
 
-// Validate checks values that a program has changed after [Load].
-func (c Config) Validate() error {
-	check := &check{findings: newFindings(), cfg: &c}
-	check.rules()
-	return check.err()
-}
-
-// layFile finds the settings file and lays it, where there is one.
-func (src Source) layFile(f *findings) {
-	name, named := src.File, "--config"
-	if name == "" {
-		for _, variable := range src.Env { // the last of a name holds
-			if value, ok := strings.CutPrefix(variable, EnvFile+"="); ok {
-				name, named = value, EnvFile
-			}
-		}
-	}
-	fix := "name a settings file that can be read"
-	optional := name == ""
-	if optional {
-		name, named, fix = defaultFile, "", "make it readable, or name another file with --config"
-	}
-	f.fileName = name
-	data, err := src.read(name)
+// layFile lays the settings file, where there is one. named is the one that the
+// environment names.
+func (f *findings) layFile(src Source, named string) {
+	f.fileName = cmp.Or(src.File, named, defaultFile)
+	optional := src.File == "" && named == ""
+	data, err := src.ReadFile(f.fileName)
 	if err == nil {
-		f.layFile(data)
+		f.layYAML(data)
 	} else if !optional || !errors.Is(err, fs.ErrNotExist) {
-		f.failFile(named, "can't be read: "+reason(err), fix)
+		f.failFile("", unreadable(err), "make it readable, or name another file with --config or "+EnvFile)
 	}
 }
 
-func (src Source) read(name string) ([]byte, error) {
-	if src.ReadFile != nil {
-		return src.ReadFile(name)
+func unreadable(err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return "can't be read: there is no such file"
 	}
-	return os.ReadFile(name)
-}
-
-// reason is what kept a file from being read, without the path, which the
-// problem names already.
-func reason(err error) string {
-	var at *fs.PathError
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "there is no such file"
-	case errors.As(err, &at):
-		return at.Err.Error()
-	default:
-		return "the file system refused"
-	}
+	return "can't be read: " + err.Error()
 }

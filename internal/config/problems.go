@@ -106,12 +106,16 @@ func (f *findings) fail(key, problem, fix string) { f.add(key, f.sourceOf(key), 
 func (f *findings) unknown(name, source string) {
 	fix := "remove it; config/worker.yaml lists every setting"
 	variable, isVariable := strings.CutPrefix(name, envPrefix)
-	if meant := nearest(variable); meant != "" {
+	switch meant := nearest(variable); {
+	case meant == "":
+	case meant == name:
+		fix = "write the levels of a path as sections, one beneath the other"
+	case isVariable:
+		fix = "did you mean " + EnvName(meant) + "?"
 		f.misspelt = append(f.misspelt, meant)
-		if isVariable {
-			meant = EnvName(meant)
-		}
+	default:
 		fix = "did you mean " + meant + "?"
+		f.misspelt = append(f.misspelt, meant)
 	}
 	f.add(shown(name), source, "is no setting", fix)
 }
@@ -137,15 +141,6 @@ func (f *findings) err() error {
 	return &Errors{Problems: f.problems, found: f}
 }
 
-// mark notes where a node and all below it come from.
-func (f *findings) mark(n *yaml.Node, source string) *yaml.Node {
-	f.sources[n] = source
-	for _, child := range n.Content {
-		f.mark(child, source)
-	}
-	return n
-}
-
 func (f *findings) source(n *yaml.Node) string {
 	if source, ok := f.sources[n]; ok {
 		return source
@@ -161,25 +156,22 @@ func (f *findings) sourceOf(path string) string {
 			return f.source(n)
 		}
 		up := strings.LastIndexAny(path, ".[")
-		if up < 0 || known.leaves[path] {
+		if up < 0 || known.isSetting(path) {
 			return ""
 		}
 		path = path[:up]
 	}
 }
 
-var nameStart = regexp.MustCompile(`^[A-Za-z0-9_.\[\]-]{1,64}`)
+var nameStart = regexp.MustCompile(`^[A-Za-z0-9_.\[\]-]{0,64}`)
 
 // shown returns a name that a problem may print. Names come from outside, and a
-// missing space turns "password: x" into a name; so only what can be a name is
-// shown, and it ends at the first character that can't.
+// missing space turns "password: x" into a name; so it ends at the first
+// character that no name has.
 func shown(name string) string {
-	switch start := nameStart.FindString(name); start {
-	case "":
-		return "(unreadable name)"
-	case name:
-		return name
-	default:
-		return start + "…"
+	start := nameStart.FindString(name)
+	if start == "" || start != name {
+		start += "…"
 	}
+	return start
 }

@@ -15,11 +15,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFile is the size of the largest settings or connector file that is read.
-const maxFile = 1 << 20
+var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
 
-// layFile lays a YAML file under what the other sources set.
-func (f *findings) layFile(data []byte) {
+// layYAML lays the text of the settings file.
+func (f *findings) layYAML(data []byte) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var document, second yaml.Node
 	err := decoder.Decode(&document)
@@ -27,14 +26,17 @@ func (f *findings) layFile(data []byte) {
 		err = decoder.Decode(&second)
 	}
 	switch {
-	case len(data) > maxFile:
-		f.failFile("", fmt.Sprintf("must be at most %d bytes", maxFile), "name the settings file")
-	case !utf8.Valid(data):
-		f.failFile("", "must be UTF-8", "save it as UTF-8")
 	case err == nil:
 		f.failFile("", "holds more than one YAML document", "remove the lines ---, or split the file")
 	case !errors.Is(err, io.EOF):
-		f.failFile(syntaxError(f.fileName, data, err))
+		// The parser's own words may quote the file and so a secret; only its line
+		// is taken.
+		source := ""
+		if found := yamlLine.FindStringSubmatch(err.Error()); found != nil {
+			source = f.fileName + " line " + found[1]
+		}
+		f.failFile(source, "is not YAML", "look at the line and the one before it: indentation with spaces and without tabs, "+
+			"a colon with a space after it, quotes around special characters, UTF-8")
 	case document.Content != nil: // else it is empty, or comments alone
 		root := document.Content[0]
 		f.lay("", root)
@@ -46,29 +48,6 @@ func (f *findings) layFile(data []byte) {
 func (f *findings) failFile(source, problem, fix string) {
 	f.fileUnread = true
 	f.add(f.fileName, source, problem, fix)
-}
-
-var (
-	yamlLine      = regexp.MustCompile(`^yaml: line (\d+): `)
-	indentedByTab = regexp.MustCompile(`(?m)^ *\t[ \t]*[^ \t\r\n#]`)
-)
-
-// syntaxError says where YAML broke. The parser's own words may quote the file
-// and so a secret; only its line is taken, and the most frequent mistake is
-// looked for here.
-func syntaxError(name string, data []byte, err error) (source, problem, fix string) {
-	if at := indentedByTab.FindIndex(data); at != nil {
-		line := 1 + bytes.Count(data[:at[0]], []byte("\n"))
-		return fmt.Sprintf("%s line %d", name, line), "is indented with a tab, which YAML forbids", "indent with spaces"
-	}
-	if found := yamlLine.FindStringSubmatch(err.Error()); found != nil {
-		name += " line " + found[1]
-	}
-	fix = "look at the line and the one before it: indentation, the colon with a space after it, closed quotes"
-	if strings.Contains(err.Error(), "unknown anchor") {
-		fix = "put quotes around a value that begins with *"
-	}
-	return name, "is not YAML", fix
 }
 
 // lay lays what a source sets under a path over what was there. The tree that
@@ -94,20 +73,15 @@ func (f *findings) layAssignments(set []assignment) {
 		return strings.Count(a.path, ".") - strings.Count(b.path, ".")
 	})
 	for _, a := range set {
-		n, fix := textNode(a.text), ""
-		if known.isSection(a.path) {
-			fix = `write a JSON object, such as {"key":"value"}`
-		} else if known.isList(a.path) {
-			fix = `write a JSON list, such as ["a","b"]`
-		}
-		if fix != "" {
+		var value any = a.text
+		if known.isSection(a.path) || known.lists[a.path] {
 			var err error
-			if n, err = parseJSON([]byte(a.text)); err != nil {
-				f.add(a.path, a.source, "must be JSON", fix)
+			if value, err = parseJSON([]byte(a.text)); err != nil {
+				f.add(a.path, a.source, "must be JSON", `write a section as {"key":"value"}, a list as ["a","b"]`)
 				continue
 			}
 		}
-		f.lay(a.path, f.mark(n, a.source))
+		f.lay(a.path, f.node(value, a.source))
 	}
 }
 
@@ -116,15 +90,20 @@ func (f *findings) layAssignments(set []assignment) {
 // them look like settings that don't exist, and keep the worker from starting.
 var serviceLink = regexp.MustCompile(`^PASSCODE_([A-Z0-9]+_)*(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9]+)*|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
-// layEnv lays PASSCODE_ variables, given as os.Environ gives them. Of a name
-// given twice the last holds.
-func (f *findings) layEnv(environ []string) {
+// variables returns those of an environment that are ours. Of a name given twice
+// the last holds.
+func variables(environ []string) map[string]string {
 	values := map[string]string{}
 	for _, variable := range environ {
 		if name, text, _ := strings.Cut(variable, "="); strings.HasPrefix(name, envPrefix) {
 			values[name] = text
 		}
 	}
+	return values
+}
+
+// layEnv lays PASSCODE_ variables.
+func (f *findings) layEnv(values map[string]string) {
 	var set []assignment
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		path := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, envPrefix), "__", "."))
@@ -160,50 +139,38 @@ func isNull(n *yaml.Node) bool {
 	return n.Kind == 0 || n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
 }
 
-func textNode(text string) *yaml.Node {
-	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
-}
-
-var errNotJSON = errors.New("not JSON")
-
-// parseJSON reads one JSON value into the nodes that YAML is read into. YAML's
-// own parser is no help: it refuses some of JSON's escapes and takes much that
-// is no JSON.
-func parseJSON(data []byte) (*yaml.Node, error) {
-	// json.Valid bounds the depth, too, but passes over what is not UTF-8.
-	if len(data) > maxFile || !utf8.Valid(data) || !json.Valid(data) {
-		return nil, errNotJSON
+// parseJSON reads one JSON value.
+func parseJSON(data []byte) (value any, err error) {
+	if !utf8.Valid(data) || !json.Valid(data) {
+		return nil, errors.New("not JSON")
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
-	return nextJSON(decoder)
+	err = decoder.Decode(&value)
+	return value, err
 }
 
-func nextJSON(decoder *json.Decoder) (*yaml.Node, error) {
-	token, err := decoder.Token()
-	if err != nil {
-		return nil, errNotJSON
-	}
-	switch value := token.(type) {
-	case json.Delim:
-		n := &yaml.Node{Kind: yaml.SequenceNode}
-		if value == '{' {
-			n.Kind = yaml.MappingNode
-		}
-		for decoder.More() { // the names of an object's members are tokens, too
-			child, err := nextJSON(decoder)
-			if err != nil {
-				return nil, err
-			}
-			n.Content = append(n.Content, child)
-		}
-		_, err := decoder.Token() // the closing bracket
-		return n, err
-	case string:
-		return textNode(value), nil
+// node makes of a JSON value what a YAML file would hold, and notes its source.
+func (f *findings) node(value any, source string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.ScalarNode}
+	f.sources[n] = source
+	switch value := value.(type) {
 	case nil:
-		return &yaml.Node{Kind: yaml.ScalarNode, Value: "null"}, nil
+		n.Value = "null"
+	case string:
+		n.Tag, n.Value = "!!str", value
+	case []any:
+		n.Kind = yaml.SequenceNode
+		for _, entry := range value {
+			n.Content = append(n.Content, f.node(entry, source))
+		}
+	case map[string]any:
+		n.Kind = yaml.MappingNode
+		for _, name := range slices.Sorted(maps.Keys(value)) {
+			n.Content = append(n.Content, f.node(name, source), f.node(value[name], source))
+		}
 	default: // a number or a truth value
-		return &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(value)}, nil
+		n.Value = fmt.Sprint(value)
 	}
+	return n
 }

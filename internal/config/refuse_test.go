@@ -12,27 +12,33 @@ import (
 // TestFileSyntax holds every refusal of a file to the line that it names.
 func TestFileSyntax(t *testing.T) {
 	t.Parallel()
+	const (
+		notYAML   = "worker.yaml: is not YAML; look at the line and the one before it: indentation with spaces and without tabs, a colon with a space after it, quotes around special characters, UTF-8"
+		section   = "must be a section; write its settings beneath it, each as key: value; they are "
+		all       = "nats, jobs, results, dead_letters, worker, retry, limits, aliyun, http, log"
+		noSetting = ": is no setting; remove it; config/worker.yaml lists every setting"
+		literal   = ": uses an alias or a tag of YAML, which settings don't allow; write the value itself"
+		plainName = ": holds a key that is no plain name; write each setting out as key: value"
+	)
 	for name, test := range map[string]struct{ text, want string }{
-		"tab":                 {"nats:\n\turl: x\n", "worker.yaml: is indented with a tab, which YAML forbids; indent with spaces (worker.yaml line 2)"},
-		"tab after spaces":    {"log:\n  level: info\n  \tformat: json\n", "worker.yaml: is indented with a tab, which YAML forbids; indent with spaces (worker.yaml line 3)"},
+		"tab":                 {"nats:\n\turl: x\n", notYAML + " (worker.yaml line 2)"},
 		"duplicate key":       {"log: {level: info}\nlog: {format: json}\n", "log: is set twice; keep one of the two (worker.yaml line 2)"},
 		"duplicate below":     {"log:\n  level: info\n  level: warn\n", "log.level: is set twice; keep one of the two (worker.yaml line 3)"},
-		"no section":          {"nats: x\n", "nats: must be a section of settings; write its settings beneath it, each as key: value (worker.yaml line 1)"},
-		"a list":              {"- nats\n", "settings: must be a section of settings; write its settings beneath it, each as key: value (worker.yaml line 1)"},
-		"a text":              {"s3cret\n", "settings: must be a section of settings; write its settings beneath it, each as key: value (worker.yaml line 1)"},
+		"no section":          {"log: x\n", "log: " + section + "level, format (worker.yaml line 1)"},
+		"a list":              {"- nats\n", "settings: " + section + all + " (worker.yaml line 1)"},
+		"a text":              {"s3cret\n", "settings: " + section + all + " (worker.yaml line 1)"},
 		"section for a value": {"log: {level: {a: b}}\n", `log.level: must be a text; write one value, in quotes where it holds special characters; "" for none (worker.yaml line 1)`},
-		"unknown":             {"\nnatz:\n  url: s3cret\n", "natz: is no setting; remove it; config/worker.yaml lists every setting (worker.yaml line 2)"},
-		"unknown below":       {"nats:\n  server: s3cret\n", "nats.server: is no setting; remove it; config/worker.yaml lists every setting (worker.yaml line 2)"},
+		"unknown":             {"\nnatz:\n  url: s3cret\n", "natz" + noSetting + " (worker.yaml line 2)"},
+		"unknown below":       {"nats:\n  server: s3cret\n", "nats.server" + noSetting + " (worker.yaml line 2)"},
 		"dotted":              {"log.level: s3cret\n", "log.level: is no setting; write the levels of a path as sections, one beneath the other (worker.yaml line 1)"},
-		"no space":            {"nats:\n  password:s3cret: x\n", "nats.password…: is no setting; remove it; config/worker.yaml lists every setting (worker.yaml line 2)"},
-		"alias":               {"log:\n  level: &a info\n  format: *a\n", "log.format: uses an alias or a tag of YAML, which settings don't allow; write the value itself (worker.yaml line 3)"},
-		"merge key":           {"log:\n  <<: {level: s3cret}\n", "log: holds a key that is no plain name; write each setting out as key: value (worker.yaml line 2)"},
-		"tag":                 {"log:\n  level: !!binary aW5mbw==\n", "log.level: uses an alias or a tag of YAML, which settings don't allow; write the value itself (worker.yaml line 2)"},
-		"list as a key":       {"? [a]\n: b\n", "settings: holds a key that is no plain name; write each setting out as key: value (worker.yaml line 1)"},
+		"no space":            {"nats:\n  password:s3cret: x\n", "nats.password…" + noSetting + " (worker.yaml line 2)"},
+		"alias":               {"log:\n  level: &a info\n  format: *a\n", "log.format" + literal + " (worker.yaml line 3)"},
+		"merge key":           {"log:\n  <<: {level: s3cret}\n", "log" + plainName + " (worker.yaml line 2)"},
+		"tag":                 {"log:\n  level: !!binary aW5mbw==\n", "log.level" + literal + " (worker.yaml line 2)"},
+		"list as a key":       {"? [a]\n: b\n", "settings" + plainName + " (worker.yaml line 1)"},
 		"two documents":       {"log:\n---\nnats:\n", "worker.yaml: holds more than one YAML document; remove the lines ---, or split the file"},
-		"unknown anchor":      {"nats:\n  password: *s3cret\n", "worker.yaml: is not YAML; put quotes around a value that begins with * (worker.yaml)"},
-		"not UTF-8":           {"log: {level: \xff}\n", "worker.yaml: must be UTF-8; save it as UTF-8"},
-		"too large":           {strings.Repeat("#", maxFile+1), "worker.yaml: must be at most 1048576 bytes; name the settings file"},
+		"unknown anchor":      {"nats:\n  password: *s3cret\n", notYAML},
+		"not UTF-8":           {"log: {level: \xff}\n", notYAML},
 	} {
 		src := source(test.text)
 		_, err := Load(src)
@@ -64,14 +70,14 @@ func TestUnknownVariables(t *testing.T) {
 		"PASSCODE_=s3cret":                  "PASSCODE_: is no setting; remove it; config/worker.yaml lists every setting (environment)",
 		"PASSCODE_CONFIGS=s3cret":           "PASSCODE_CONFIGS: is no setting; remove it; config/worker.yaml lists every setting (environment)",
 		"PASSCODE_FOO":                      "PASSCODE_FOO: is no setting; remove it; config/worker.yaml lists every setting (environment)",
-		"PASSCODE_LIMITS__PHONE=5/1h":       `limits.phone: must be JSON; write a JSON list, such as ["a","b"] (environment variable PASSCODE_LIMITS__PHONE)`,
-		"PASSCODE_LIMITS__PHONE=":           `limits.phone: must be JSON; write a JSON list, such as ["a","b"] (environment variable PASSCODE_LIMITS__PHONE)`,
-		"PASSCODE_LIMITS__PHONE=[5/1h]":     `limits.phone: must be JSON; write a JSON list, such as ["a","b"] (environment variable PASSCODE_LIMITS__PHONE)`,
+		"PASSCODE_LIMITS__PHONE=5/1h":       `limits.phone: must be JSON; write a section as {"key":"value"}, a list as ["a","b"] (environment variable PASSCODE_LIMITS__PHONE)`,
+		"PASSCODE_LIMITS__PHONE=":           `limits.phone: must be JSON; write a section as {"key":"value"}, a list as ["a","b"] (environment variable PASSCODE_LIMITS__PHONE)`,
+		"PASSCODE_LIMITS__PHONE=[5/1h]":     `limits.phone: must be JSON; write a section as {"key":"value"}, a list as ["a","b"] (environment variable PASSCODE_LIMITS__PHONE)`,
 		`PASSCODE_LIMITS__PHONE="5/1h"`:     `limits.phone: must be a list; write [a, b], or one entry a line with - before it (environment variable PASSCODE_LIMITS__PHONE)`,
-		"PASSCODE_NATS=s3cret":              `nats: must be JSON; write a JSON object, such as {"key":"value"} (environment variable PASSCODE_NATS)`,
+		"PASSCODE_NATS=s3cret":              `nats: must be JSON; write a section as {"key":"value"}, a list as ["a","b"] (environment variable PASSCODE_NATS)`,
 		`PASSCODE_NATS={"a":1,"url":"x"}`:   "nats.a: is no setting; remove it; config/worker.yaml lists every setting (environment variable PASSCODE_NATS)",
-		`PASSCODE_LOG={"level":1} {}`:       `log: must be JSON; write a JSON object, such as {"key":"value"} (environment variable PASSCODE_LOG)`,
-		"PASSCODE_WORKER__CONCURRENCY=":     "worker.concurrency: must be a whole number; write digits alone, such as 10 (environment variable PASSCODE_WORKER__CONCURRENCY)",
+		`PASSCODE_LOG={"level":1} {}`:       `log: must be JSON; write a section as {"key":"value"}, a list as ["a","b"] (environment variable PASSCODE_LOG)`,
+		"PASSCODE_WORKER__CONCURRENCY=":     "worker.concurrency: must be a whole number, 0 or more; write digits alone, such as 10 (environment variable PASSCODE_WORKER__CONCURRENCY)",
 		"PASSCODE_NATS__PASSWORD=s3cret\n":  "nats.password: must not hold line breaks or invisible characters; remove them, also at the end of the value (environment variable PASSCODE_NATS__PASSWORD)",
 		"PASSCODE_NATS__USER=\xff":          "nats.user: must be UTF-8; write it as UTF-8 (environment variable PASSCODE_NATS__USER)",
 		"PASSCODE_NATS__TOKEN=s3cret\u200b": "nats.token: must not hold line breaks or invisible characters; remove them, also at the end of the value (environment variable PASSCODE_NATS__TOKEN)",
@@ -110,13 +116,12 @@ func TestSetFlags(t *testing.T) {
 	for flag, want := range map[string]string{
 		"s3cret":           "--set: must be key=value; write for instance --set log.level=debug",
 		"log.levl=s3cret":  "log.levl: is no setting; did you mean log.level? (--set)",
-		"level=s3cret":     "level: is no setting; did you mean log.level? (--set)",
 		"bucket=s3cret":    "bucket: is no setting; remove it; config/worker.yaml lists every setting (--set)",
 		"accessKeyId=x":    "accessKeyId: is no setting; remove it; config/worker.yaml lists every setting (--set)",
 		"nats.natsUrl=x":   "nats.natsUrl: is no setting; remove it; config/worker.yaml lists every setting (--set)",
-		"=s3cret":          "(unreadable name): is no setting; remove it; config/worker.yaml lists every setting (--set)",
+		"=s3cret":          "…: is no setting; remove it; config/worker.yaml lists every setting (--set)",
 		"log.level=":       "log.level: must be one of debug, info, warn, error; write one of them (--set log.level)",
-		"worker=1":         "worker: must be a section of settings; write its settings beneath it, each as key: value (--set worker)",
+		"worker=1":         "worker: must be a section; write its settings beneath it, each as key: value; they are concurrency, passcode_ttl, ack_wait, max_interruptions, shutdown_timeout (--set worker)",
 		"limits.phone[0]=": "limits.phone[0]: is no setting; did you mean limits.phone? (--set)",
 		strings.Repeat("a", 200) + "=1": strings.Repeat("a", 64) +
 			"…: is no setting; remove it; config/worker.yaml lists every setting (--set)",
@@ -162,13 +167,13 @@ func TestTemplateShapes(t *testing.T) {
 		"{usage_type: G, template_code: {china: A}}":                      "aliyun.templates[0].template_code.overseas: is missing",
 		"{usage_type: G, template_code: {overseas: A}}":                   "aliyun.templates[0].template_code.china: is missing",
 		"{usage_type: G, template_code: {}}":                              "aliyun.templates[0].template_code.china: is missing\naliyun.templates[0].template_code.overseas: is missing",
-		"{usage_type: G, template_code: {china: A, oversea: B}}":          "aliyun.templates[0].template_code.oversea: is no setting",
+		"{usage_type: G, template_code: {china: A, oversea: B}}":          "aliyun.templates[0].template_code.oversea: is no setting here",
 		"{usage_type: G, template_code: [A]}":                             "aliyun.templates[0].template_code: must be a text",
 		"{usage_type: G, template_code: <template-code>}":                 "aliyun.templates[0].template_code: holds the placeholder of an example",
 		"{usage_type: G, template_code: {china: A, overseas: < code > }}": "aliyun.templates[0].template_code.overseas: holds the placeholder of an example",
 		"{usage_type: '', template_code: ''}":                             "aliyun.templates[0].usage_type: is missing\naliyun.templates[0].template_code: is missing",
 		"{usage_type: G, usage_type: H, template_code: A}":                "aliyun.templates[0].usage_type: is set twice",
-		"{usage_type: G, template_code: A, type: 2}":                      "aliyun.templates[0].type: is no setting",
+		"{usage_type: G, template_code: A, type: 2}":                      "aliyun.templates[0].type: is no setting here",
 		"{usage_type: G, template_code: A, params: x}":                    "aliyun.templates[0].params: must be a list",
 		"{usage_type: G, template_code: A, params: ['', a, a]}":           "aliyun.templates[0].params[0]: must not be empty\naliyun.templates[0].params[2]: is there twice",
 	} {

@@ -4,7 +4,6 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -18,22 +17,21 @@ const envPrefix = "PASSCODE_"
 // key is one setting.
 type key struct {
 	path     string
-	letters  string     // of the path, for nearest
 	index    []int      // of the field in Config
 	standard *yaml.Node // the default; nil for the zero value
 }
 
 // schema is what can be set.
 type schema struct {
-	keys     []key // in the order of the file
-	leaves   map[string]bool
+	keys     []key               // in the order of the file
+	lists    map[string]bool     // false for a setting that is no list
 	sections map[string][]string // the names in each section, by its path
 }
 
 var known = readSchema()
 
 func readSchema() schema {
-	s := schema{leaves: map[string]bool{}, sections: map[string][]string{}}
+	s := schema{lists: map[string]bool{}, sections: map[string][]string{}}
 	s.read("", reflect.TypeFor[Config](), nil)
 	return s
 }
@@ -56,24 +54,24 @@ func (s *schema) read(path string, section reflect.Type, index []int) {
 		if err := yaml.Unmarshal([]byte(field.Tag.Get("default")), &standard); err != nil {
 			panic(fmt.Sprintf("config: default of %s: %v", at, err)) // a mistake in Config
 		}
-		k := key{path: at, letters: letters(at), index: where}
+		k := key{path: at, index: where}
 		if standard.Content != nil {
 			k.standard = standard.Content[0]
 		}
-		s.leaves[at], s.keys = true, append(s.keys, k)
+		s.lists[at], s.keys = field.Type.Kind() == reflect.Slice, append(s.keys, k)
 	}
 }
 
 func (s *schema) isSection(path string) bool { return s.sections[path] != nil }
 
-// isList reports whether a setting is a list.
-func (s *schema) isList(path string) bool {
-	i := slices.IndexFunc(s.keys, func(k key) bool { return k.path == path })
-	return i >= 0 && s.keys[i].field(&Config{}).Kind() == reflect.Slice
+// isSetting reports whether a path is that of a setting.
+func (s *schema) isSetting(path string) bool {
+	_, ok := s.lists[path]
+	return ok
 }
 
 // has reports whether a path is that of a setting or a section.
-func (s *schema) has(path string) bool { return s.leaves[path] || s.isSection(path) }
+func (s *schema) has(path string) bool { return s.isSetting(path) || s.isSection(path) }
 
 // field returns the setting's field.
 func (k key) field(c *Config) reflect.Value { return reflect.ValueOf(c).Elem().FieldByIndex(k.index) }
@@ -114,27 +112,13 @@ func within(path, above string) bool {
 }
 
 // nearest returns the setting that a name was probably meant to be, or "".
-// Separators and capitals don't count, so that natsUrl and PASSCODE_NATS_URL
-// find nats.url; nor does a missing or wrong section, where only one setting has
-// the name itself.
-func nearest(name string) string {
+// Separators and capitals don't count: natsUrl and PASSCODE_NATS_URL find nats.url.
+func nearest(name string) (best string) {
 	wanted := letters(name)
-	best, least := "", max(len(wanted)/4, 1)+1
+	least := max(len(wanted)/4, 1) + 1
 	for _, k := range known.keys {
-		if d := apart(wanted, k.letters); d < least {
+		if d := apart(wanted, letters(k.path)); d < least {
 			best, least = k.path, d
-		}
-	}
-	if best != "" {
-		return best
-	}
-	last := name[strings.LastIndex(name, ".")+1:]
-	for _, k := range known.keys {
-		if strings.HasSuffix(k.path, "."+last) {
-			if best != "" {
-				return "" // several have that name
-			}
-			best = k.path
 		}
 	}
 	return best

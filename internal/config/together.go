@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -44,7 +43,7 @@ func (c *check) authentication() {
 		}
 	}
 	servers, _ := parseURLs(n.URL.Reveal())
-	if slices.ContainsFunc(servers, func(server *url.URL) bool { return server.User != nil }) {
+	if slices.ContainsFunc(servers, hasUser) {
 		kinds = append(kinds, "credentials in nats.url")
 	}
 	c.pair("nats.user", n.User != "", "nats.password", !n.Password.IsZero(), neither)
@@ -55,18 +54,13 @@ func (c *check) authentication() {
 
 // servers: the worker's own, and where it sends.
 func (c *check) servers() {
-	embedded, listen, a := c.cfg.NATS.Embedded, c.cfg.HTTP.Listen, c.cfg.Aliyun
+	embedded, a := c.cfg.NATS.Embedded, c.cfg.Aliyun
 	if n := c.cfg.NATS.Replicas; embedded.Enabled && n > 1 && c.fine("nats.replicas", "nats.embedded.enabled") {
 		c.fail("nats.replicas", fmt.Sprintf("must be 1 with nats.embedded.enabled, is %d: the embedded server is alone", n),
 			"write 1, or connect to a cluster instead")
 	}
 	if embedded.Enabled {
-		c.judge("nats.embedded.store_dir", filled(embedded.StoreDir, mistake{}))
-	}
-	_, port, _ := net.SplitHostPort(listen)
-	anyPort := port == "0"
-	if embedded.Enabled && listen == embedded.Listen && !anyPort && c.fine("http.listen", "nats.embedded.listen") {
-		c.fail("http.listen", "must not be nats.embedded.listen: one of the two servers could not start", "write another port")
+		c.judge("nats.embedded.store_dir", unless(embedded.StoreDir != "", "write a folder", "must not be empty"))
 	}
 	if a.Protocol == "http" && c.fine("aliyun.endpoint") && !isLoopback((&url.URL{Host: a.Endpoint}).Hostname()) {
 		c.warn("aliyun.protocol", "is http to a host that is not this machine: phone numbers and passcodes travel in the clear")
@@ -213,7 +207,7 @@ func (c *check) templates() {
 
 // running checks that what "worker run" needs is there.
 func (c *check) running() {
-	if !c.toRun || c.unread(connectorKey) { // what is missing would have come from the connector
+	if c.unread(connectorKey) { // what is missing would have come from the connector
 		return
 	}
 	before, a := len(c.problems), c.cfg.Aliyun

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -15,15 +16,15 @@ import (
 // mask is what stands in place of a value that must not be seen.
 const mask = "****"
 
-// Bytes is a size. It is written as a number with a binary unit (KiB, MiB, GiB,
-// TiB), a decimal one (KB, MB, GB, TB), B, or none.
+// Bytes is a size of at least one byte. It is written as a number with a binary
+// unit (KiB, MiB, GiB, TiB), a decimal one (KB, MB, GB, TB), B, or none.
 type Bytes int64
 
 // byteUnits are ordered so that the largest unit that divides a size comes
 // first, and the binary one before the decimal one.
 var byteUnits = []struct {
 	name string
-	size int64
+	size Bytes
 }{
 	{"TiB", 1 << 40}, {"TB", 1e12}, {"GiB", 1 << 30}, {"GB", 1e9},
 	{"MiB", 1 << 20}, {"MB", 1e6}, {"KiB", 1 << 10}, {"KB", 1e3}, {"B", 1},
@@ -31,36 +32,31 @@ var byteUnits = []struct {
 
 var errNotBytes = errors.New("not a size in bytes")
 
-// UnmarshalText reads a size such as "1GiB". Its error does not quote the text.
-func (b *Bytes) UnmarshalText(text []byte) error {
-	digits, size := string(text), int64(1)
-	for _, unit := range byteUnits {
-		head := len(digits) - len(unit.name)
-		if head > 0 && strings.EqualFold(digits[head:], unit.name) {
-			digits, size = strings.TrimRight(digits[:head], " "), unit.size
+// parseBytes reads a size such as "1GiB". Its error does not quote the text.
+func parseBytes(text string) (Bytes, error) {
+	unit := Bytes(1)
+	for _, u := range byteUnits {
+		if head := len(text) - len(u.name); head > 0 && strings.EqualFold(text[head:], u.name) {
+			text, unit = strings.TrimRight(text[:head], " "), u.size
 			break
 		}
 	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n > math.MaxInt64/size || n < math.MinInt64/size {
-		return errNotBytes
+	n, err := strconv.ParseUint(text, 10, 63)
+	if err != nil || n == 0 || Bytes(n) > math.MaxInt64/unit {
+		return 0, errNotBytes
 	}
-	*b = Bytes(n * size)
-	return nil
+	return Bytes(n) * unit, nil
 }
 
-// String returns the size in the largest unit that divides it.
-func (b Bytes) String() string {
-	for _, unit := range byteUnits {
-		if size := int64(b); size != 0 && unit.size > 1 && size%unit.size == 0 {
-			return strconv.FormatInt(size/unit.size, 10) + unit.name
+// MarshalText writes the size in the largest unit that divides it.
+func (b Bytes) MarshalText() ([]byte, error) {
+	for _, unit := range byteUnits[:len(byteUnits)-1] {
+		if b%unit.size == 0 {
+			return fmt.Appendf(nil, "%d%s", b/unit.size, unit.name), nil
 		}
 	}
-	return strconv.FormatInt(int64(b), 10)
+	return fmt.Append(nil, int64(b)), nil
 }
-
-// MarshalText returns what String does.
-func (b Bytes) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 
 // masked is a value that shows only in part, however it is printed, logged or
 // marshalled.
@@ -121,13 +117,13 @@ func maskURLs(list string) string {
 	if rule != "" {
 		return mask
 	}
-	if !slices.ContainsFunc(servers, func(server *url.URL) bool { return server.User != nil }) {
+	if !slices.ContainsFunc(servers, hasUser) {
 		return list
 	}
 	texts := make([]string, len(servers))
 	for i, server := range servers {
 		user := ""
-		if server.User != nil {
+		if hasUser(server) {
 			// A name without a password is a token, and one with an @ in it is more than
 			// a name: a list that was put together wrongly.
 			user = mask + "@"
@@ -140,30 +136,25 @@ func maskURLs(list string) string {
 	return strings.Join(texts, ",")
 }
 
+func hasUser(server *url.URL) bool { return server.User != nil }
+
 // parseURLs splits a list. It returns the rule that the list breaks, or "". A
 // server without scheme gets nats://, as the client library has it.
 func parseURLs(list string) (servers []*url.URL, rule string) {
 	websockets := 0
 	for text := range strings.SplitSeq(list, ",") {
 		text = strings.TrimSpace(text)
-		if text == "" {
-			return nil, "must not hold an empty entry"
-		}
 		if !strings.Contains(text, "://") {
 			text = "nats://" + text
 		}
 		server, err := url.Parse(text)
 		switch {
-		case err != nil: // it quotes the URL, and so a password
+		// The error quotes the URL, and so a password.
+		case err != nil, server.Hostname() == "", strings.ContainsAny(server.Hostname(), ` @/\`),
+			strings.Trim(server.Path, "/") != "", server.RawQuery != "", server.Fragment != "", !validPort(cmp.Or(server.Port(), "1")):
 			return nil, "must hold URLs like nats://host:4222, separated by commas"
 		case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, server.Scheme):
 			return nil, "must hold URLs of the schemes nats, tls, ws or wss"
-		case server.Hostname() == "" || strings.ContainsAny(server.Hostname(), " @/\\"):
-			return nil, "must name a host in each URL"
-		case server.Path != "" && server.Path != "/" || server.RawQuery != "" || server.Fragment != "":
-			return nil, "must hold nothing after host and port"
-		case server.Port() != "" && !validPort(server.Port()):
-			return nil, "must hold ports from 1 to 65535"
 		case strings.HasPrefix(server.Scheme, "ws"):
 			websockets++
 		}
