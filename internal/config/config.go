@@ -15,8 +15,7 @@ import (
 
 // Config is every setting. A field's yaml tag is its key; a path such as
 // "nats.tls.ca" joins the keys of its levels. The default tag holds the default, as
-// the settings file has it. A field with a required tag must be set where its
-// struct is; the tag holds the fix.
+// the settings file has it. A required tag holds the fix where the field is missing.
 type Config struct {
 	NATS        NATS        `yaml:"nats"`
 	Jobs        Jobs        `yaml:"jobs"`
@@ -44,11 +43,9 @@ type NATS struct {
 	Password     passcode.Secret `yaml:"password"`
 	Token        passcode.Secret `yaml:"token"`
 	TLS          TLS             `yaml:"tls"`
-	// Replicas of streams and buckets: 1, 3 or 5.
-	Replicas int `yaml:"replicas" default:"1"`
-	// Provision creates what is missing; it never rewrites what is equal.
-	Provision bool     `yaml:"provision" default:"true"`
-	Embedded  Embedded `yaml:"embedded"`
+	Replicas     int             `yaml:"replicas" default:"1"`     // of streams and buckets: 1, 3 or 5
+	Provision    bool            `yaml:"provision" default:"true"` // create what is missing
+	Embedded     Embedded        `yaml:"embedded"`
 }
 
 // TLS names PEM files. CA stands in for the system's roots; Cert and Key go together.
@@ -79,7 +76,7 @@ type Results struct {
 	Bucket    string        `yaml:"bucket" default:"passcode-requests"`
 	Subject   string        `yaml:"subject" default:"passcode.result"` // a prefix: .<request_id> follows
 	Retention time.Duration `yaml:"retention" default:"24h"`
-	// ReplySubjects are the patterns that a job's reply_to must match.
+	// A job's reply_to must match one of these patterns.
 	ReplySubjects []string `yaml:"reply_subjects" default:"[passcode.result.>, _INBOX.>]"`
 }
 
@@ -93,8 +90,8 @@ type DeadLetters struct {
 // Worker is how jobs are worked on.
 type Worker struct {
 	Concurrency int `yaml:"concurrency" default:"256"`
-	// PasscodeTTL is how long a passcode is worth sending, from the time that
-	// the stream stored the job, where the job does not say.
+	// PasscodeTTL is how long a passcode is worth sending where the job doesn't say,
+	// from the time that the stream stored it.
 	PasscodeTTL      time.Duration `yaml:"passcode_ttl" default:"10m"`
 	AckWait          time.Duration `yaml:"ack_wait" default:"30s"`
 	MaxInterruptions int           `yaml:"max_interruptions" default:"5"`
@@ -113,11 +110,9 @@ type Retry struct {
 // Limits is how many passcodes a phone may be sent.
 type Limits struct {
 	Bucket string `yaml:"bucket" default:"passcode-limits"`
-	// Phone holds the rules from the shortest window to the longest; none means
-	// no limit of ours.
+	// Phone holds the rules from the shortest window to the longest; none means no limit.
 	Phone []domain.Rule `yaml:"phone" default:"[1/1m, 5/1h, 10/24h]"`
-	// Key is the HMAC key that phone numbers are stored under; empty means one
-	// made once and kept in the bucket.
+	// Key is the HMAC key of phone numbers; empty means one made once and kept in the bucket.
 	Key passcode.Secret `yaml:"key"`
 }
 
@@ -144,10 +139,8 @@ type Aliyun struct {
 type Template struct {
 	UsageType    string       `yaml:"usage_type" required:"write the usage type, such as Generic"`
 	TemplateCode TemplateCode `yaml:"template_code" required:"write the code of an approved template, such as SMS_123456789"`
-	// SignName stands in for aliyun.sign_name; empty means that one.
-	SignName string `yaml:"sign_name,omitempty"`
-	// Params names the variables beside the code that the template takes.
-	Params []string `yaml:"params,omitempty"`
+	SignName     string       `yaml:"sign_name,omitempty"` // empty means aliyun.sign_name
+	Params       []string     `yaml:"params,omitempty"`    // the variables beside the code that the template takes
 }
 
 // TemplateCode is a template's code for mainland China and for elsewhere. In the
@@ -159,10 +152,8 @@ type TemplateCode struct {
 
 // InDoubt is how a send is settled that may or may not have been accepted.
 type InDoubt struct {
-	// Lookups are the times of the look-ups, counted from the attempt.
-	Lookups []time.Duration `yaml:"lookups" default:"[5s, 15s, 30s]"`
-	// Resend attempts again after the last look-up found nothing.
-	Resend bool `yaml:"resend" default:"true"`
+	Lookups []time.Duration `yaml:"lookups" default:"[5s, 15s, 30s]"` // counted from the attempt
+	Resend  bool            `yaml:"resend" default:"true"`            // attempt again after the last look-up found nothing
 }
 
 // HTTP is the server of /livez, /readyz and /metrics.
@@ -179,18 +170,16 @@ type Log struct {
 // Default returns the settings that hold where nothing else is said.
 func Default() Config {
 	var c Config
-	d := decoder{findings: newFindings()}
 	for _, k := range known.keys {
 		if k.standard != nil {
-			d.value(k.path, k.standard, k.field(&c))
+			decoder{findings: newFindings()}.value(k.path, k.standard, k.field(&c))
 		}
 	}
 	return c
 }
 
-// Template returns the template for a usage type: the first whose usage type is
-// equal, otherwise the first that is Generic. It reports false where there is
-// neither.
+// Template returns the first template with the usage type, otherwise the first that
+// is Generic. It reports false where there is neither.
 func (a Aliyun) Template(usageType string) (Template, bool) {
 	for _, wanted := range []string{usageType, passcode.DefaultUsageType} {
 		i := slices.IndexFunc(a.Templates, func(t Template) bool { return t.UsageType == wanted })

@@ -93,7 +93,7 @@ func TestConnectorProblems(t *testing.T) {
 		"id null":               {`"LTAI5tConnectorId"`, `null`, ".accessKeyId: is missing"},
 		"secret placeholder":    {"s3cret-of-the-connector", "<access-key-secret>", ".accessKeySecret: holds the placeholder of an example"},
 		"secret an object":      {`"s3cret-of-the-connector"`, `{"s3cret":"s3cret"}`, ".accessKeySecret: must be a text"},
-		"secret with line feed": {"s3cret-of-the-connector", `s3cret\n`, ".accessKeySecret: must not hold line breaks or invisible characters"},
+		"secret with line feed": {"s3cret-of-the-connector", `s3cret\n`, ".accessKeySecret: must not hold line breaks, invisible characters or what is no UTF-8"},
 		"sign empty":            {"示例", "", ".signName: is missing"},
 		"strict no boolean":     {`Check": true`, `Check": 1`, ".strictPhoneRegionNumberCheck: must be true or false"},
 		"templates missing":     {`"templates"`, `"template"`, ".templates: is missing"},

@@ -41,11 +41,11 @@ func (d decoder) value(path string, n *yaml.Node, v reflect.Value) {
 	case *string:
 		d.text(path, n, func(text string) { *target = text })
 	case *passcode.Secret:
-		d.secret(path, n, func(text string) { *target = passcode.NewSecret(text) })
+		d.text(path, n, func(text string) { *target = passcode.NewSecret(text) })
 	case *KeyID:
-		d.secret(path, n, func(text string) { *target = NewKeyID(text) })
+		d.text(path, n, func(text string) { *target = NewKeyID(text) })
 	case *ServerURLs:
-		d.secret(path, n, func(text string) { *target = NewServerURLs(text) })
+		d.text(path, n, func(text string) { *target = NewServerURLs(text) })
 	case *bool:
 		assign(d, path, target, text == "true", text == "true" || text == "false", "must be true or false", "write true or false")
 	case *int:
@@ -172,29 +172,17 @@ func (d decoder) text(path string, n *yaml.Node, set func(string)) {
 	switch {
 	case n.Kind != yaml.ScalarNode || isNull(n) || d.connector && n.ShortTag() != "!!str":
 		d.fail(path, "must be a text", `write one value, in quotes where it holds special characters; "" for none`)
-	case !utf8.ValidString(text):
-		d.fail(path, "must be UTF-8", "write it as UTF-8")
-	case strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
+	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
 		// Typically the line feed at the end of a file that was read into a
 		// variable, or a zero-width space copied from a web page.
-		d.fail(path, "must not hold line breaks or invisible characters", "remove them, also at the end of the value")
+		d.fail(path, "must not hold line breaks, invisible characters or what is no UTF-8", "remove them, also at the end of the value")
 	case strings.TrimSpace(text) != text:
 		d.fail(path, "must not begin or end with white space", "remove it")
 	case strings.HasPrefix(text, "<") && strings.HasSuffix(text, ">"): // such as <access-key-id>
 		d.fail(path, "holds the placeholder of an example", "write the real value")
+	case strings.Contains(text, mask): // the printed settings were used as a file
+		d.fail(path, "holds the mask "+mask+" that stands for a secret in printed settings", "write the real value")
 	default:
 		set(text)
 	}
-}
-
-// secret is a text that is masked where settings are printed; it refuses the
-// mask, which comes of using printed settings as a file.
-func (d decoder) secret(path string, n *yaml.Node, set func(string)) {
-	d.text(path, n, func(text string) {
-		if strings.Contains(text, mask) {
-			d.fail(path, "holds the mask "+mask+" that stands for a secret in printed settings", "write the real value")
-			return
-		}
-		set(text)
-	})
 }

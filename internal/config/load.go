@@ -59,10 +59,12 @@ func Load(src Source) (Config, error) {
 	c := &check{findings: f, cfg: &cfg}
 	c.connector(src)
 	c.rules()
+	if len(f.problems) == 0 { // else they may be about values that aren't meant
+		cfg.Warnings = c.warnings
+	}
 	if src.ToRun {
 		c.running()
 	}
-	cfg.Warnings = c.warnings
 	return cfg, f.err()
 }
 

@@ -24,31 +24,29 @@ import (
 // keys themselves can't be set together with it.
 func Print(w io.Writer, c Config) error {
 	defaults, shown := Default(), c
-	comments := map[string]string{}
+	fromConnector := func(k key) bool { return c.Aliyun.ConnectorFile != "" && slices.Contains(connectorGives, k.path) }
 	for _, k := range known.keys {
-		if c.Aliyun.ConnectorFile == "" || !slices.Contains(connectorGives, k.path) {
-			continue
+		if fromConnector(k) {
+			k.field(&shown).Set(k.field(&defaults))
 		}
-		// JSON escapes whatever would end the line.
-		if text, err := json.Marshal(k.field(&c).Interface()); err == nil {
-			comments[k.path] = "from connector_file: " + string(text)
+	}
+	root := &yaml.Node{}
+	if err := root.Encode(shown); err != nil {
+		return fmt.Errorf("print settings: %w", err)
+	}
+	for _, k := range known.keys {
+		n := memberAt(root, k.path)
+		tidy(n, k.field(&shown))
+		if fromConnector(k) {
+			text, _ := json.Marshal(k.field(&c).Interface()) // texts alone; it escapes line breaks
+			n.LineComment = "from connector_file: " + string(text)
 		}
-		k.field(&shown).Set(k.field(&defaults))
 	}
 	// The encoder does not wrap its writer's error, so it writes to memory.
 	var text bytes.Buffer
 	encoder := yaml.NewEncoder(&text)
 	encoder.SetIndent(2)
-	root := &yaml.Node{}
-	err := root.Encode(shown)
-	if err == nil {
-		for _, k := range known.keys {
-			n := memberAt(root, k.path)
-			n.LineComment = comments[k.path]
-			tidy(n, k.field(&shown))
-		}
-		err = errors.Join(encoder.Encode(root), encoder.Close())
-	}
+	err := errors.Join(encoder.Encode(root), encoder.Close())
 	if err == nil {
 		_, err = w.Write(text.Bytes())
 	}

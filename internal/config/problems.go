@@ -58,9 +58,9 @@ func (e *Errors) OnlyToRun() bool {
 }
 
 // Usable reports whether settings that belong together have the values that
-// their writer meant. Nothing is wrong with any of them. Where the settings file
-// can't be read, one of them at least is set elsewhere: then the others most
-// likely keep their defaults. Where e is nil all settings are usable.
+// their writer meant: nothing is wrong with any of them, and where the settings
+// file can't be read, one of them at least is set elsewhere, so that the others
+// most likely keep their defaults. Where e is nil all settings are usable.
 func (e *Errors) Usable(keys ...string) bool {
 	if e == nil {
 		return true
@@ -101,21 +101,17 @@ func (f *findings) add(key, source, problem, fix string) {
 // fail notes a problem of a setting, or of a part of one.
 func (f *findings) fail(key, problem, fix string) { f.add(key, f.sourceOf(key), problem, fix) }
 
-// unknown notes a name that is no setting, as the setting that it probably was
-// meant to be: that one is not also missing.
+// unknown notes a name that is no setting. The setting that it probably was meant
+// to be is not also missing.
 func (f *findings) unknown(name, source string) {
 	fix := "remove it; config/worker.yaml lists every setting"
 	variable, isVariable := strings.CutPrefix(name, envPrefix)
-	switch meant := nearest(variable); {
-	case meant == "":
-	case meant == name:
-		fix = "write the levels of a path as sections, one beneath the other"
-	case isVariable:
-		fix = "did you mean " + EnvName(meant) + "?"
+	if meant := nearest(variable); meant != "" && meant != name {
 		f.misspelt = append(f.misspelt, meant)
-	default:
+		if isVariable {
+			meant = EnvName(meant)
+		}
 		fix = "did you mean " + meant + "?"
-		f.misspelt = append(f.misspelt, meant)
 	}
 	f.add(shown(name), source, "is no setting", fix)
 }

@@ -175,7 +175,7 @@ func (c *check) limits() {
 	// Phone numbers are few, so whoever reads the bucket can try them all with
 	// each key that can be guessed.
 	const shortKey = 16
-	if n := len(c.cfg.Limits.Key.Reveal()); c.fine("limits.key") && n > 0 && n < shortKey {
+	if n := len(c.cfg.Limits.Key.Reveal()); n > 0 && n < shortKey {
 		c.warn("limits.key", fmt.Sprintf("is shorter than %d characters: numbers could be found out by trying keys", shortKey))
 	}
 }
@@ -191,10 +191,10 @@ func (c *check) lookups() {
 		// All of them at or before the timeout are made in one go when a call
 		// times out, before Aliyun may show the message.
 		last := lookups[len(lookups)-1]
-		if c.fine("aliyun.timeout") && last <= c.cfg.Aliyun.Timeout {
+		if last <= c.cfg.Aliyun.Timeout {
 			c.warn(key, "ends no later than aliyun.timeout: after a call that times out nothing is waited for before it is sent again")
 		}
-		if c.fine("worker.passcode_ttl") && last >= c.cfg.Worker.PasscodeTTL {
+		if last >= c.cfg.Worker.PasscodeTTL {
 			c.warn(key, "ends after worker.passcode_ttl: a passcode expires before a doubtful send is settled")
 		}
 	}

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -168,9 +167,8 @@ func TestWarnings(t *testing.T) {
 		"limits.key=0123456789abcdef":                     "",
 		"aliyun.endpoint=localhost:9080":                  "",
 		`aliyun={"protocol":"http","endpoint":"[::1]:1"}`: "",
-		`aliyun.templates=[{"usage_type":"A","template_code":"1"},{"usage_type":"A","template_code":"2"}]`:                   "aliyun.templates[1]: has the usage type of aliyun.templates[0], which is the one that is used",
-		`aliyun.templates=[{"usage_type":"A","template_code":"1","params":["code","x"]}]`:                                    "aliyun.templates[0].params[0]: is always sent and need not be listed",
-		`aliyun.templates=[{"usage_type":"A","template_code":"1"},{"usage_type":"a","template_code":"2","params":["Code"]}]`: "",
+		`aliyun.templates=[{"usage_type":"A","template_code":"1"},{"usage_type":"A","template_code":"2"}]`: "aliyun.templates[1]: has the usage type of aliyun.templates[0], which is the one that is used",
+		`aliyun.templates=[{"usage_type":"A","template_code":"1"},{"usage_type":"a","template_code":"2"}]`: "",
 	} {
 		got, err := Load(set(setting))
 		require.NoError(t, err, setting)
@@ -220,16 +218,4 @@ func TestTemplate(t *testing.T) {
 	a.Templates = a.Templates[:2]
 	_, ok := a.Template("Other")
 	assert.False(t, ok)
-}
-
-func TestOverlap(t *testing.T) {
-	t.Parallel()
-	for pair, want := range map[[2]string]bool{
-		{"a", "a"}: true, {"a", "b"}: false, {"a.>", "a"}: false, {"a.>", "a.b.c"}: true, {">", "a"}: true, {"a.*", "a.b"}: true,
-		{"a.*", "a.b.c"}: false, {"*.b", "a.*"}: true, {"a.*.c", "a.b.>"}: true, {"a.b", "a.b.c"}: false,
-	} {
-		assert.Equal(t, want, overlap(pair[0], pair[1]), "%v", pair)
-		slices.Reverse(pair[:])
-		assert.Equal(t, want, overlap(pair[0], pair[1]), "%v", pair)
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -15,23 +16,21 @@ import (
 )
 
 // pair demands that both settings are set, or neither.
-func (c *check) pair(first string, set bool, second string, otherSet bool, fix string) {
-	if set == otherSet || !c.fine(first, second) {
-		return
+func (c *check) pair(first string, noFirst bool, second string, noSecond bool, fix string) {
+	if noFirst {
+		first, second = second, first
 	}
-	missing, present := first, second
-	if set {
-		missing, present = second, first
+	if noFirst != noSecond && c.fine(first, second) {
+		c.fail(second, "must be set together with "+first, fix)
 	}
-	c.fail(missing, "must be set together with "+present, fix)
 }
 
 // authentication allows one way: the client library would pick one of several,
 // and not the one that the operator thinks of.
 func (c *check) authentication() {
 	n := c.cfg.NATS
-	const neither = "set both, or neither"
-	c.pair("nats.tls.cert", n.TLS.Cert != "", "nats.tls.key", n.TLS.Key != "", neither)
+	c.pair("nats.tls.cert", n.TLS.Cert == "", "nats.tls.key", n.TLS.Key == "", "set both, or neither")
+	c.pair("nats.user", n.User == "", "nats.password", n.Password.IsZero(), "set both, or neither")
 	keys := []string{"nats.creds", "nats.nkey_seed_file", "nats.token", "nats.user", "nats.password"}
 	if !c.fine(keys...) {
 		return
@@ -46,7 +45,6 @@ func (c *check) authentication() {
 	if slices.ContainsFunc(servers, hasUser) {
 		kinds = append(kinds, "credentials in nats.url")
 	}
-	c.pair("nats.user", n.User != "", "nats.password", !n.Password.IsZero(), neither)
 	if len(kinds) > 1 {
 		c.fail(kinds[0], "must be the only kind of authentication, beside it there is "+strings.Join(kinds[1:], " and "), "keep one of them")
 	}
@@ -62,7 +60,7 @@ func (c *check) servers() {
 	if embedded.Enabled {
 		c.judge("nats.embedded.store_dir", unless(embedded.StoreDir != "", "write a folder", "must not be empty"))
 	}
-	if a.Protocol == "http" && c.fine("aliyun.endpoint") && !isLoopback((&url.URL{Host: a.Endpoint}).Hostname()) {
+	if a.Protocol == "http" && !isLoopback((&url.URL{Host: a.Endpoint}).Hostname()) {
 		c.warn("aliyun.protocol", "is http to a host that is not this machine: phone numbers and passcodes travel in the clear")
 	}
 }
@@ -104,7 +102,7 @@ func (c *check) subjects() {
 	kept := []struct{ key, pattern string }{{"NATS's own subjects", "$JS.>"}, {"NATS's own subjects", "$SYS.>"}, {"the buckets", "$KV.>"}}
 	for i, s := range own {
 		for _, other := range own[:i] {
-			if c.fine(s.key, other.key) && overlap(s.pattern, other.pattern) {
+			if c.fine(s.key, other.key) && server.SubjectsCollide(s.pattern, other.pattern) {
 				c.fail(s.key, "must not overlap "+other.key, "write a subject of its own")
 			}
 		}
@@ -114,64 +112,40 @@ func (c *check) subjects() {
 	}
 	for i, pattern := range c.cfg.Results.ReplySubjects {
 		key := fmt.Sprintf("results.reply_subjects[%d]", i)
-		c.judge(key, unless(validPattern(pattern), "write for instance passcode.result.>", "must be a subject or a pattern with * and >"))
+		c.judge(key, unless(server.IsValidSubject(pattern), "write for instance passcode.result.>", "must be a subject or a pattern with * and >"))
 		for _, k := range kept {
-			c.judge(key, unless(!overlap(pattern, k.pattern), "write a narrower pattern",
+			c.judge(key, unless(!server.SubjectsCollide(pattern, k.pattern), "write a narrower pattern",
 				"must not reach %s: a job could have its result written there", k.key))
 		}
 	}
 }
 
-func validPattern(pattern string) bool {
-	tokens := strings.Split(pattern, ".")
-	for i, token := range tokens {
-		if token == "*" || token == ">" && i == len(tokens)-1 {
-			tokens[i] = "x"
-		}
-	}
-	return passcode.ValidSubject(strings.Join(tokens, "."))
-}
-
-// overlap reports whether one subject can match both patterns.
-func overlap(a, b string) bool {
-	as, bs := strings.Split(a, "."), strings.Split(b, ".")
-	for i := range min(len(as), len(bs)) {
-		switch {
-		case as[i] == ">" || bs[i] == ">":
-			return true
-		case as[i] != "*" && bs[i] != "*" && as[i] != bs[i]:
-			return false
-		}
-	}
-	return len(as) == len(bs)
-}
-
 func (c *check) times() {
-	const retention = "results.retention"
+	const retention, interval = "results.retention", "retry.max_interval"
 	cfg := c.cfg
-	tooShort := func(key string, is time.Duration, other string, least time.Duration, why string) {
-		if c.fine(key, other) && is < least {
-			c.fail(key, fmt.Sprintf("must be at least %s (%s), is %s%s", other, domain.FormatDuration(least), domain.FormatDuration(is), why),
-				"write a longer one")
-		}
-	}
 	// A record is what a repeated request is known by, so it must outlive every
 	// way in which the request may come back.
-	tooShort(retention, cfg.Results.Retention, "worker.passcode_ttl", cfg.Worker.PasscodeTTL, ": a job may wait that long and must find its record")
-	tooShort(retention, cfg.Results.Retention, "jobs.duplicate_window", cfg.Jobs.DuplicateWindow, ": a repeated job must find its record")
-	tooShort("retry.max_interval", cfg.Retry.MaxInterval, "retry.initial_interval", cfg.Retry.InitialInterval, "")
-
-	warnIf := func(key string, shorter bool, text string) {
-		if shorter && c.fine(key, "aliyun.timeout") {
-			c.warn(key, text)
+	for _, least := range []struct {
+		key, other, why string
+		is, least       time.Duration
+	}{
+		{retention, "worker.passcode_ttl", ": a job may wait that long and must find its record", cfg.Results.Retention, cfg.Worker.PasscodeTTL},
+		{retention, "jobs.duplicate_window", ": a repeated job must find its record", cfg.Results.Retention, cfg.Jobs.DuplicateWindow},
+		{interval, "retry.initial_interval", "", cfg.Retry.MaxInterval, cfg.Retry.InitialInterval},
+	} {
+		if c.fine(least.key, least.other) && least.is < least.least {
+			c.fail(least.key, fmt.Sprintf("must be at least %s (%s), is %s%s",
+				least.other, domain.FormatDuration(least.least), domain.FormatDuration(least.is), least.why), "write a longer one")
 		}
 	}
 	// The lease is renewed during a call, so a short one is safe; it leaves the
 	// broker little time to be slow.
-	warnIf("worker.ack_wait", cfg.Worker.AckWait/2 < cfg.Aliyun.Timeout,
-		"is less than twice aliyun.timeout: a slow broker beside a slow call may give the job to another worker")
-	warnIf("worker.shutdown_timeout", cfg.Worker.ShutdownTimeout < cfg.Aliyun.Timeout,
-		"is shorter than aliyun.timeout: a worker that stops may leave calls in doubt")
+	if cfg.Worker.AckWait/2 < cfg.Aliyun.Timeout {
+		c.warn("worker.ack_wait", "is less than twice aliyun.timeout: a slow broker beside a slow call may give the job to another worker")
+	}
+	if cfg.Worker.ShutdownTimeout < cfg.Aliyun.Timeout {
+		c.warn("worker.shutdown_timeout", "is shorter than aliyun.timeout: a worker that stops may leave calls in doubt")
+	}
 }
 
 // templatesKey is where the templates in force are written.
@@ -190,17 +164,6 @@ func (c *check) templates() {
 			c.warn(key, fmt.Sprintf("has the usage type of %s[%d], which is the one that is used", list, before))
 		} else {
 			first[t.UsageType] = i
-		}
-		for j, name := range t.Params {
-			at := fmt.Sprintf("%s.params[%d]", key, j)
-			switch {
-			case name == "":
-				c.judge(at, mistake{"must not be empty", "write a variable's name, or remove the entry"})
-			case slices.Contains(t.Params[:j], name):
-				c.judge(at, mistake{"is there twice", "keep one of the two"})
-			case name == "code":
-				c.warn(at, "is always sent and need not be listed")
-			}
 		}
 	}
 }
@@ -233,7 +196,7 @@ func (c *check) credentials() {
 	if a.AccessKeyID.IsZero() && a.AccessKeySecret.IsZero() && !a.SecurityToken.IsZero() && c.fine(id, secret) {
 		c.judge(token, mistake{"must be set together with " + id + " and " + secret, "set all three, or none"})
 	}
-	c.pair(id, !a.AccessKeyID.IsZero(), secret, !a.AccessKeySecret.IsZero(), "set both, or neither for the credentials of the machine")
+	c.pair(id, a.AccessKeyID.IsZero(), secret, a.AccessKeySecret.IsZero(), "set both, or neither for the credentials of the machine")
 }
 
 // generic: there must be a template for every other usage type. One whose usage
