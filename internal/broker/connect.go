@@ -21,40 +21,36 @@ const (
 	dialTimeout     = 2 * time.Second
 	reconnectWait   = 500 * time.Millisecond
 	reconnectJitter = 500 * time.Millisecond
-	// A link that died without a word is noticed after two pings without an answer: 4
-	// to 6 seconds, about as long as a cluster takes to elect another leader. The
-	// client's own default is six minutes.
+	// A dead link is noticed after two pings without an answer: 4 to 6 seconds, about
+	// as long as a cluster takes to elect another leader. The client's default is six
+	// minutes.
 	pingInterval = 2 * time.Second
 	maxPings     = 2
-	// The client holds its lock while it writes, so that not even a ping is possible
-	// meanwhile. With a full socket and a server that was cut off, that lasts until
-	// here; the client's own default is a minute.
+	// The client can't even ping while it writes. With a full socket and a server that
+	// was cut off, that lasts until here; the client's default is a minute.
 	writeTimeout = 4 * time.Second
 )
 
-// The oldest NATS server that can be used: 2.11 brought the consumer pause that
-// stops all replicas of the worker at once.
+// NATS server 2.11 brought the consumer pause that stops all replicas at once.
 const minMajor, minMinor = 2, 11
 
-// Connect returns a connection that keeps itself up: it starts before the broker
-// does, and comes back however long the broker was away. It returns once every
-// address was tried at most once, connected or not; see [WaitConnected].
+// Connect returns a connection that keeps itself up, also where the broker starts
+// later or is away for long. It returns once every address was tried, connected or
+// not; see [WaitConnected]. The caller closes it.
 //
 // What is published while the link is down fails at once with
-// [nats.ErrReconnectBufExceeded]. Nothing is kept to be sent later: a write that
-// its caller has given up on must not go out after all, and callers repeat what
-// failed (see package retry).
+// [nats.ErrReconnectBufExceeded]: a write that its caller has given up on must not go
+// out later. Callers repeat what failed (see package retry).
 //
 // A wrong setting is an error that names the settings key. A broker that refuses
-// the credentials is not, since its settings may be what is being fixed: the
-// refusal is logged and the connection tries again. The caller closes it.
+// the credentials is not, since the fix may be made there: the refusal is logged and
+// the connection tries again.
 func Connect(ctx context.Context, o Options, log *slog.Logger) (*nats.Conn, error) {
 	return o.connect(ctx, log, nats.RetryOnFailedConnect(true))
 }
 
-// ConnectOnce tries each address once and says why none could be had, for somebody
-// who wants to know rather than wait. The connection it returns is as that of
-// [Connect].
+// ConnectOnce is [Connect] for somebody who wants to know rather than wait: it tries
+// each address once and says why none could be reached.
 func ConnectOnce(ctx context.Context, o Options, log *slog.Logger) (*nats.Conn, error) {
 	return o.connect(ctx, log, nats.RetryOnFailedConnect(false))
 }
@@ -85,9 +81,7 @@ func (o Options) connect(ctx context.Context, log *slog.Logger, first nats.Optio
 	nc, err := nats.Connect(o.URL, append(options, newEvents(log, o.Inbox).options()...)...)
 	switch {
 	case ctx.Err() != nil:
-		if err == nil {
-			nc.Close()
-		}
+		nc.Close()
 		return nil, fmt.Errorf("connect to NATS: %w", context.Cause(ctx))
 	case errors.Is(err, nats.ErrNoServers): // what the client makes of it
 		return nil, errors.New("connection refused")
@@ -124,11 +118,10 @@ func WaitConnected(ctx context.Context, nc *nats.Conn) error {
 
 // CheckServer says whether the connected server is new enough.
 func CheckServer(nc *nats.Conn) error {
-	version := nc.ConnectedServerVersion()
-	if version == "" {
+	if !nc.IsConnected() {
 		return errors.New("check NATS server: not connected")
 	}
-	return checkVersion(version)
+	return checkVersion(nc.ConnectedServerVersion())
 }
 
 // checkVersion reads the likes of "2.11.4" and "2.12.0-RC.1".

@@ -54,21 +54,18 @@ func (r Report) Usable() bool {
 }
 
 // Provision looks at each stream, bucket and consumer of the topology, and where
-// create is set makes those that are missing. What is there is never rewritten,
-// whether equal or not: an update of a replicated work queue has cost waiting
-// jobs (nats-server issue 5526), and a difference may well be an operator's
-// intention. Several workers may provision at the same moment.
+// create is set makes those that are missing. What is there is never rewritten: an
+// update of a replicated work queue has cost waiting jobs (nats-server issue 5526),
+// and a difference may be an operator's intention. Several workers may provision at
+// the same moment.
 //
-// An error names the thing and the right it takes; the report then holds what
-// was found before it.
+// An error names the item and the right that it takes; the report holds what was
+// found before it.
 func Provision(ctx context.Context, js jetstream.JetStream, t Topology, create bool) (Report, error) {
 	var report Report
 	for _, n := range t.needs() {
-		item, err := n.provision(ctx, js, retry.Do, create)
-		switch {
-		case err != nil && n.kind == KindConsumer:
-			return report, fmt.Errorf("consumer %s of stream %s: %w", n.name, n.stream.Name, err)
-		case err != nil:
+		item, err := n.provision(ctx, js, create)
+		if err != nil {
 			return report, fmt.Errorf("%s %s: %w", n.kind, n.name, err)
 		}
 		report.Items = append(report.Items, item)
@@ -76,14 +73,16 @@ func Provision(ctx context.Context, js jetstream.JetStream, t Topology, create b
 	return report, nil
 }
 
-// Inspect looks at each item of the topology as [Provision] does without create,
-// and hands it over, or what kept it from being seen, in the same order. One that
-// skip is true for is handed over unseen, without a state.
+// Inspect looks at each item of the topology in the order of provisioning, and
+// passes it on with what kept it from being seen. One that skip is true for is
+// passed on unseen, without a state.
 func Inspect(ctx context.Context, js jetstream.JetStream, t Topology, skip func(Item) bool, each func(Item, error)) {
 	for _, n := range t.needs() {
 		item, err := n.item(), error(nil)
 		if !skip(item) {
-			item, err = n.provision(ctx, js, retry.Inspect.Do, false)
+			ctx, cancel := retry.Inspect.Context(ctx, nil)
+			item, err = n.provision(ctx, js, false)
+			cancel()
 		}
 		each(item, err)
 	}
@@ -98,8 +97,7 @@ type need struct {
 }
 
 // needs lists what the worker needs in the order of provisioning. The jobs come
-// last: once they can be published, all that a worker needs to settle them is
-// there.
+// last: once they can be published, all that settles them is there.
 func (t Topology) needs() []need {
 	return []need{
 		{kind: KindBucket, name: t.ResultsBucket, stream: t.results()},
@@ -121,11 +119,9 @@ func (n need) item() Item {
 
 // provision looks for the thing, and creates it where that is asked for. Where
 // another worker creates it first, the next try finds it.
-func (n need) provision(
-	ctx context.Context, js jetstream.JetStream, try func(context.Context, func(context.Context) error) error, create bool,
-) (Item, error) {
+func (n need) provision(ctx context.Context, js jetstream.JetStream, create bool) (Item, error) {
 	item := n.item()
-	err := try(ctx, func(ctx context.Context) error {
+	err := retry.Do(ctx, func(ctx context.Context) error {
 		found, err := n.look(ctx, js)
 		switch {
 		case err == nil && len(found) == 0:
@@ -140,11 +136,10 @@ func (n need) provision(
 			item.State = StateMissing
 			return nil
 		}
-		if err := n.create(ctx, js); err != nil {
-			return err
+		if err = n.create(ctx, js); err == nil {
+			item.State = StateCreated
 		}
-		item.State = StateCreated
-		return nil
+		return err
 	})
 	return item, err
 }
@@ -176,20 +171,18 @@ func (n need) create(ctx context.Context, js jetstream.JetStream) (err error) {
 	} else {
 		_, err = js.CreateStream(ctx, n.stream)
 	}
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse), errors.Is(err, jetstream.ErrConsumerExists):
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) || errors.Is(err, jetstream.ErrConsumerExists) {
 		return fmt.Errorf("it was created meanwhile: %w: %w", err, retry.ErrAgain)
-	default:
-		return withRight(err, api(request))
 	}
+	return withRight(err, api(request))
 }
 
-// withRight adds the right that a request takes. A server that denies it does not
-// say so in an answer: the request goes unanswered, and the reason stands in the
-// connection's log.
+// withRight adds the right that a request takes. A server that denies it doesn't
+// answer; the reason stands in the connection's log.
 func withRight(err error, request string) error {
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, nats.ErrNoResponders) {
 		return fmt.Errorf("%w (nobody answers JetStream requests: is it enabled on the server and for this account?)", err)
 	}

@@ -220,7 +220,7 @@ func TestProvisionReportsDifferencesAndLeavesThemAlone(t *testing.T) {
 		"passcode-worker": {{Field: "ack_wait", Want: "1m0s", Have: "30s"}},
 		"passcode-requests": {
 			{Field: "max_age", Want: "48h0m0s", Have: "24h0m0s"},
-			{Field: "republish", Want: `"$KV.passcode-requests.> to elsewhere.>"`, Have: `"$KV.passcode-requests.> to passcode.result.>"`},
+			{Field: "republish", Want: `{"src":"$KV.passcode-requests.>","dest":"elsewhere.>"}`, Have: `{"src":"$KV.passcode-requests.>","dest":"passcode.result.>"}`},
 		},
 		"PASSCODE_DEAD":   {{Field: "max_age", Want: "24h0m0s", Have: "72h0m0s"}},
 		"passcode-limits": {{Field: "max_age", Want: "0s", Have: "25h0m0s"}},
@@ -278,7 +278,7 @@ func TestProvisionErrorsNameTheThingAndTheRight(t *testing.T) {
 		other := topology()
 		other.JobsConsumer = "second"
 		_, err = broker.Provision(t.Context(), js, other, true)
-		require.ErrorContains(t, err, "consumer second of stream PASSCODE")
+		require.ErrorContains(t, err, "consumer second: ")
 		require.ErrorContains(t, err, "$JS.API.CONSUMER.CREATE.PASSCODE.second.passcode.send")
 	})
 	t.Run("replicas without a cluster", func(t *testing.T) {
