@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"sync"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -16,8 +15,7 @@ import (
 // EmbeddedOptions say how to run a NATS server inside the worker.
 type EmbeddedOptions struct {
 	// Listen is host:port (nats.embedded.listen); port 0 takes a free one. The
-	// server asks nobody for credentials, so an address that others can reach is
-	// theirs to use.
+	// server asks nobody for credentials.
 	Listen string
 	// StoreDir is where streams are kept (nats.embedded.store_dir). One server
 	// at a time may use it.
@@ -28,7 +26,6 @@ type EmbeddedOptions struct {
 // Embedded is a NATS server that runs inside this process.
 type Embedded struct {
 	srv      *server.Server
-	url      string
 	unlock   func() error
 	stopOnce sync.Once
 	stopped  chan struct{}
@@ -43,36 +40,35 @@ func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start embedded NATS: nats.embedded.listen: must be host:port, such as 127.0.0.1:4222: %w", err)
 	}
-	dir, err := filepath.Abs(o.StoreDir)
+	log := newServerLog(o.Log)
+	if !listen.IP.IsLoopback() {
+		log.Warnf("listening on %s, beyond this machine, without asking for credentials", listen)
+	}
+	unlock, err := lockDir(o.StoreDir)
 	if err != nil {
 		return nil, fmt.Errorf("start embedded NATS: nats.embedded.store_dir: %w", err)
 	}
-	unlock, err := lockDir(dir)
+	srv, err := startServer(listen, o.StoreDir, log)
 	if err != nil {
-		return nil, fmt.Errorf("start embedded NATS: nats.embedded.store_dir: %w", err)
-	}
-	e := &Embedded{unlock: unlock, stopped: make(chan struct{})}
-	if err := e.start(listen, dir, newServerLog(o.Log)); err != nil {
 		return nil, errors.Join(fmt.Errorf("start embedded NATS: %w", err), unlock())
 	}
-	return e, nil
+	return &Embedded{srv: srv, unlock: unlock, stopped: make(chan struct{})}, nil
 }
 
-func (e *Embedded) start(listen *net.TCPAddr, dir string, log *serverLog) error {
+func startServer(listen *net.TCPAddr, dir string, log *serverLog) (*server.Server, error) {
 	options := &server.Options{
 		ServerName: "passcode-worker-embedded",
-		Host:       "0.0.0.0", // what an empty host means
 		Port:       cmp.Or(listen.Port, server.RANDOM_PORT),
 		JetStream:  true,
 		StoreDir:   dir,
 		NoSigs:     true,
 	}
-	if listen.IP != nil {
+	if listen.IP != nil { // else all addresses of this machine
 		options.Host = listen.IP.String()
 	}
 	srv, err := server.NewServer(options)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	srv.SetLoggerV2(log, false, false, false)
 	srv.Start()
@@ -80,35 +76,14 @@ func (e *Embedded) start(listen *net.TCPAddr, dir string, log *serverLog) error 
 	case text := <-log.fatal:
 		srv.Shutdown()
 		srv.WaitForShutdown()
-		return errors.New(text)
+		return nil, errors.New(text)
 	default:
+		return srv, nil
 	}
-	addr, ok := srv.Addr().(*net.TCPAddr)
-	if !ok { // it was stopped meanwhile, by nobody we know
-		return errors.New("it listens nowhere")
-	}
-	warnWhereExposed(log, addr)
-	e.srv, e.url = srv, "nats://"+reachable(*addr)
-	return nil
-}
-
-func warnWhereExposed(log *serverLog, addr *net.TCPAddr) {
-	if !addr.IP.IsLoopback() {
-		log.Warnf("listening on %s, beyond this machine, without asking for credentials", addr)
-	}
-}
-
-// reachable turns the address that means all of this machine's into one that can
-// be dialled.
-func reachable(addr net.TCPAddr) string {
-	if addr.IP.IsUnspecified() {
-		addr.IP = net.IPv4(127, 0, 0, 1)
-	}
-	return addr.String()
 }
 
 // URL is where clients of this machine reach the server.
-func (e *Embedded) URL() string { return e.url }
+func (e *Embedded) URL() string { return e.srv.ClientURL() }
 
 // Stop shuts the server down and waits until it has written and closed its
 // files, or the context ends; the shutdown goes on even then. It may be called
@@ -140,10 +115,7 @@ type serverLog struct {
 }
 
 func newServerLog(log *slog.Logger) *serverLog {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	return &serverLog{log: log.With("component", "embedded-nats"), fatal: make(chan string, 1)}
+	return &serverLog{log: orDiscard(log).With("component", "embedded-nats"), fatal: make(chan string, 1)}
 }
 
 func (l *serverLog) Noticef(string, ...any) {}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"regexp"
@@ -16,8 +17,7 @@ import (
 // resubscribeAfter is how soon a denied inbox is subscribed to again.
 const resubscribeAfter = 5 * time.Second
 
-// events logs what happens to a connection, each change once: a broker that is away
-// for an hour is one line, not thousands.
+// events logs what happens to a connection, each change once.
 type events struct {
 	log      *slog.Logger
 	inbox    string      // where every answer of the broker comes in
@@ -26,10 +26,11 @@ type events struct {
 }
 
 func newEvents(log *slog.Logger, inbox string) *events {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	return &events{log: log, inbox: inbox}
+	return &events{log: orDiscard(log), inbox: inbox}
+}
+
+func orDiscard(log *slog.Logger) *slog.Logger {
+	return cmp.Or(log, slog.New(slog.DiscardHandler))
 }
 
 func (e *events) options() []nats.Option {
@@ -78,8 +79,8 @@ func (e *events) failed(nc *nats.Conn, sub *nats.Subscription, err error) {
 		e.notConnected(err)
 		return
 	case errors.Is(err, nats.ErrConsumerNotActive):
-		// A watch says so every ten seconds while there is no connection, which was
-		// logged. It goes on by itself afterwards.
+		// A watch says so every ten seconds while there is no connection, and goes on by
+		// itself afterwards.
 		return
 	}
 	if direction, subject, ok := violation(err); ok {
@@ -93,19 +94,17 @@ func (e *events) failed(nc *nats.Conn, sub *nats.Subscription, err error) {
 	e.log.Error("NATS reports an error", attrs...)
 }
 
-// deny logs a right that the server denies, once a connection: what is denied is
-// tried again for as long as the worker runs. The server says so beside the
-// answers, so all that the request itself sees is that nobody answers.
+// deny logs a right that the server denies, once a connection: the worker goes on
+// trying. The request itself only sees that nobody answers.
 func (e *events) deny(nc *nats.Conn, direction Direction, subject string) {
 	right := asGranted(subject)
 	if e.told.Changed(direction.String()+" "+right, "denied") {
 		e.log.Error("NATS denies a right that is needed here", "right", direction.String(), "subject", right,
 			"fix", `allow it to this user on the NATS server; "worker check" lists every right that a worker needs`)
 	}
-	// A server that is told to deny a subject drops the subscriptions to it, and
-	// doesn't take them up again when it is allowed; the client sends them with a new
-	// connection alone. Without its inbox a worker can do nothing, so the connection
-	// is no loss.
+	// A server that is told to deny a subject drops the subscriptions to it, and doesn't
+	// take them up again when it is allowed; the client sends them with a new connection
+	// alone. Without its inbox a worker can do nothing.
 	if e.inbox != "" && direction == Subscribe && strings.HasPrefix(subject, e.inbox+".") && e.renewing.CompareAndSwap(false, true) {
 		time.AfterFunc(resubscribeAfter, func() {
 			e.renewing.Store(false)
@@ -128,26 +127,21 @@ func violation(err error) (d Direction, subject string, ok bool) {
 		return "", "", false
 	}
 	found := violationText.FindStringSubmatch(err.Error())
-	switch {
-	case found == nil:
+	if found == nil {
 		return "", "", false
-	case found[1] == "Subscription":
-		return Subscribe, found[2], true
-	default:
-		return Publish, found[2], true
 	}
+	return map[string]Direction{"Publish": Publish, "Subscription": Subscribe}[found[1]], found[2], true
 }
 
 var (
-	// anyName finds, in a request about one of the consumers that the client library
-	// makes for a while, the name that it drew.
+	// anyName finds the name that the client library drew for a consumer of its own.
 	anyName = regexp.MustCompile(`^(\$JS\.API\.CONSUMER\.(?:CREATE|DELETE)\.KV_[^.]+)\.[^.]+`)
 	// anyKey finds the key in the subject of a bucket.
 	anyKey = regexp.MustCompile(`^(\$KV\.[^.]+)\.[^.]+$`)
 )
 
-// asGranted is the subject as it stands in the rights: each inbox, and each of
-// those consumers, has another name, and each request and phone its own key.
+// asGranted is the subject as it stands in the rights: with wildcards for the names
+// of inboxes, of such consumers, and of keys.
 func asGranted(subject string) string {
 	for _, inbox := range []string{WorkerInbox, CommandInbox} {
 		if strings.HasPrefix(subject, inbox+".") {
@@ -158,8 +152,7 @@ func asGranted(subject string) string {
 }
 
 // userinfo finds the user and password of a URL inside a text, as far as the
-// last "@" before white space or a quote: an unencoded password may hold one. Which
-// scheme it has, or none, makes no difference.
+// last "@" before white space or a quote: an unencoded password may hold one.
 var userinfo = regexp.MustCompile(`://[^\s"']*@`)
 
 // redact hides the users and passwords of URLs in a text.

@@ -25,17 +25,12 @@ const (
 // Dispensable reports whether a worker does without the right on some servers: it
 // is for an option of newer ones, or only for asking about rights.
 func (r Right) Dispensable() bool {
-	return strings.HasPrefix(r.Subject, "$JS.ACK.*.*.") || strings.HasPrefix(r.Subject, "$JS.FC.*.*.") ||
-		r.Subject == userInfoSubject
+	return strings.Contains(r.Subject, ".*.*.") || r.Subject == userInfoSubject
 }
 
 // MissingPermissions returns those of the rights that the connection's user does
-// not have.
-//
-// The server is asked which rights there are, which changes nothing and tells of
-// wildcards as a whole. Where it doesn't answer, each right is tried out with a
-// message that nothing comes of: on the subjects of results one of a request
-// that does not exist, whose id is given and must be valid. An error is a
+// not have, as the server tells. Where it doesn't, each right is tried out with a
+// message that nothing comes of; requestID must be that of no request. An error is a
 // connection that broke meanwhile.
 func MissingPermissions(ctx context.Context, nc *nats.Conn, rights []Right, requestID string) ([]Right, error) {
 	permissions, err := askRights(ctx, nc)
@@ -45,8 +40,7 @@ func MissingPermissions(ctx context.Context, nc *nats.Conn, rights []Right, requ
 	return slices.DeleteFunc(slices.Clone(rights), func(r Right) bool { return permits(permissions, r) }), nil
 }
 
-// askRights returns what the server says of our user; nil is a user without any
-// restriction.
+// askRights returns what the server says of our user; nil is no restriction.
 func askRights(ctx context.Context, nc *nats.Conn) (*server.Permissions, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, userInfoPatience, errors.New("the server does not tell our rights"))
 	defer cancel()
@@ -94,8 +88,8 @@ func permits(p *server.Permissions, r Right) bool {
 	return allowed
 }
 
-// tryRights finds out by trying. The server says that it denies something before
-// it answers the ping that follows.
+// tryRights finds out by trying. The server reports a denial before it answers the
+// ping that follows.
 func tryRights(ctx context.Context, nc *nats.Conn, rights []Right, requestID string) ([]Right, error) {
 	result, err := json.Marshal(passcode.Result{
 		RequestID: requestID,
@@ -136,9 +130,9 @@ func try(ctx context.Context, nc *nats.Conn, d Direction, subject string, result
 	return nil
 }
 
-// harmless is a message of which nothing comes, whoever takes it. JetStream's own
-// subjects take JSON or a word of their own and refuse what is neither. A stream
-// refuses a message that was meant for another stream.
+// harmless is a message of which nothing comes. JetStream's own subjects refuse what
+// is neither JSON nor a word of theirs, and a stream a message that was meant for
+// another.
 func harmless(subject string, result []byte) *nats.Msg {
 	msg := nats.NewMsg(subject)
 	if strings.HasPrefix(subject, "$JS.") {

@@ -20,9 +20,8 @@ import (
 type Options struct {
 	// URL is one address or several, separated by commas (nats.url). Schemes are
 	// nats, tls, ws and wss; without one it is nats.
-	URL string
-	// Name is how the broker's own listings call this connection.
-	Name string
+	URL  string
+	Name string // of the connection in the broker's own listings
 	// Inbox is the prefix of the subjects to which the broker sends its answers,
 	// [WorkerInbox] or [CommandInbox]; without one it is the client's own.
 	Inbox string
@@ -40,9 +39,8 @@ type Options struct {
 	CA, Cert, Key string
 }
 
-// natsOptions reads every file once, so that a mistake shows at the start and not
-// in a retry that nobody sees. The client reads the files again each time it
-// connects and so follows their renewal.
+// natsOptions reads every file once, so that a mistake shows at the start. The
+// client reads them again each time it connects and so follows their renewal.
 func (o Options) natsOptions() ([]nats.Option, error) {
 	var options []nats.Option
 	var problems []error
@@ -98,9 +96,8 @@ func checkCA(path string) error {
 	return wrong("nats.tls.ca", err, "the file holds no PEM certificate")
 }
 
-// wrong names the setting of an error. What the system says of a file that can't be
-// read is kept. Of a file that can be read and is wrong it says just that, because a
-// parser's words may quote the file.
+// wrong names the setting of an error. A parser's words may quote the file, so only
+// what the system says of a file is kept.
 func wrong(key string, err error, what string) error {
 	var path *fs.PathError
 	switch {

@@ -21,19 +21,17 @@ type Right struct {
 	Why       string    `json:"why"`
 }
 
-// The prefixes of the inboxes to which the broker sends its answers. An answer
-// may hold a job, and whoever may subscribe to an inbox can read what comes there,
-// so it must not be the _INBOX that everybody has. The worker has one and the
-// commands another: users of the broker can then be kept to their own.
+// The prefixes of the inboxes to which the broker sends its answers, which may hold
+// jobs. They are not the _INBOX to which everybody may subscribe, and two, so that
+// users of the broker can be kept to their own.
 const (
 	WorkerInbox  = "_INBOX_passcode-worker"
 	CommandInbox = "_INBOX_passcode-command"
 )
 
-// WorkerRights lists what "worker run" must be allowed on the broker when
-// everything is provisioned already; [ProvisionRights] is what it takes besides
-// where it creates what is missing. replySubjects are those of
-// results.reply_subjects. No right covers another.
+// WorkerRights lists what "worker run" must be allowed on a broker where everything
+// is provisioned; [ProvisionRights] is what it takes besides to create what is
+// missing. replySubjects is results.reply_subjects. No right covers another.
 func WorkerRights(t Topology, replySubjects []string) []Right {
 	requests, limits := bucketStream(t.ResultsBucket), bucketStream(t.LimitsBucket)
 	consumer := t.JobsStream + "." + t.JobsConsumer
@@ -93,7 +91,7 @@ func subscribe(subject, why string) Right { return Right{Subscribe, subject, why
 
 func api(request string) string { return "$JS.API." + request }
 
-// bucketKeys covers every key of ours: none of them has a dot.
+// bucketKeys covers every key of ours: none has a dot.
 func bucketKeys(bucket string) string { return bucketSubject(bucket, "*") }
 
 // distinct drops each right that another one covers: with the default settings

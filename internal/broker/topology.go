@@ -7,21 +7,19 @@ import (
 )
 
 const (
-	// ResultHistory is how many states of a request its bucket keeps, so that an
-	// operator can see its history. A request whose every attempt is in doubt has
-	// more; the first of them are dropped then.
+	// ResultHistory is how many states of a request its bucket keeps, for operators.
+	// A request with more, such as many doubtful attempts, loses the first.
 	ResultHistory = 16
-	// maxWaitingPulls is how many pull requests may be open on the jobs consumer.
-	// Each replica of the worker holds one or two; the server's default is 512.
+	// maxWaitingPulls is how many pull requests may be open on the jobs consumer. Each
+	// replica holds one or two; the server's default is 512.
 	maxWaitingPulls = 8192
-	// deadDuplicateWindow is how long the dead-letter stream remembers message
-	// ids. It outlasts the redelivery of a job whose worker died right after it
-	// wrote the dead letter.
+	// deadDuplicateWindow is how long the dead-letter stream remembers message ids:
+	// past the redelivery of a job whose worker died after it wrote the dead letter.
 	deadDuplicateWindow = time.Hour
 )
 
-// Topology names what the worker needs of JetStream. All of it comes from the
-// settings; the comments name the keys.
+// Topology names what the worker needs of JetStream, all by the settings that the
+// comments name.
 type Topology struct {
 	Replicas int // nats.replicas, of every stream and bucket
 
@@ -59,9 +57,8 @@ func (t Topology) stream(name, description, subjects string) jetstream.StreamCon
 	}
 }
 
-// jobs is the stream of jobs: a work queue, so that a job is gone once it is
-// settled. When full it refuses new jobs, and the producer learns of it; nothing
-// vanishes.
+// jobs is the stream of jobs: a work queue, so that a settled job is gone. When full
+// it refuses new jobs, and the producer gets an error.
 func (t Topology) jobs() jetstream.StreamConfig {
 	c := t.stream(t.JobsStream, "jobs of passcode-worker", t.JobsSubject)
 	c.Retention = jetstream.WorkQueuePolicy
@@ -82,19 +79,17 @@ func (t Topology) consumer() jetstream.ConsumerConfig {
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       t.AckWait,
 		// A delivery is no attempt: waiting, pauses and restarts deliver again. A
-		// job that ran out of deliveries would stay in the stream, given to nobody
-		// and counted nowhere.
+		// job that ran out of deliveries would stay in the stream, undelivered.
 		MaxDeliver: -1,
-		// A job that waits for its next attempt counts as pending. With any cap,
-		// that many waiting jobs would keep fresh ones from being delivered; how
-		// many are in hand at once is bounded by what each worker pulls.
+		// A job that waits for its next attempt counts as pending, and with a cap
+		// would keep fresh ones from being delivered. Each worker bounds what it pulls.
 		MaxAckPending: -1,
 		MaxWaiting:    maxWaitingPulls,
 	}
 }
 
-// results is the bucket of request records. The server republishes each record,
-// so what is stored and what is announced are the same bytes.
+// results is the bucket of request records. The server announces each record by
+// republishing it.
 func (t Topology) results() jetstream.StreamConfig {
 	c := t.bucket(t.ResultsBucket, "requests of passcode-worker, the last state of each", ResultHistory, t.ResultsRetention)
 	c.RePublish = &jetstream.RePublish{
@@ -109,9 +104,9 @@ func (t Topology) limits() jetstream.StreamConfig {
 	return t.bucket(t.LimitsBucket, "limits of passcode-worker, one document a phone", 1, t.LimitsTTL)
 }
 
-// dead is the stream of dead letters: limits retention, so that looking never
-// takes; one message a subject, the newest. It has no size limit, because a dead
-// letter that is refused is a job that can't be settled.
+// dead is the stream of dead letters: reading takes none away, and the newest of a
+// subject is kept. It has no size limit, because a refused dead letter is a job that
+// can't be settled.
 func (t Topology) dead() jetstream.StreamConfig {
 	c := t.stream(t.DeadStream, "jobs of passcode-worker that need an operator", t.DeadSubject+".>")
 	c.Retention = jetstream.LimitsPolicy
@@ -123,8 +118,7 @@ func (t Topology) dead() jetstream.StreamConfig {
 }
 
 // bucket is the stream behind a key-value bucket, as jetstream's CreateKeyValue
-// makes it. It is spelled out here because CreateKeyValue rewrites an existing
-// stream in some cases, which provisioning promises never to do.
+// makes it; that one rewrites an existing stream in some cases.
 func (t Topology) bucket(name, description string, history int64, ttl time.Duration) jetstream.StreamConfig {
 	c := t.stream(bucketStream(name), description, bucketSubject(name, ">"))
 	c.Retention = jetstream.LimitsPolicy
