@@ -17,11 +17,11 @@ build: ## Build bin/worker and bin/nats-server, static
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/worker ./cmd/worker
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/nats-server github.com/nats-io/nats-server/v2
 
-test: ## Run all tests
+test: ## Run the tests, a few minutes
 	go test ./...
 
-race: ## Run all tests with the race detector; Docker must answer
-	REQUIRE_DOCKER=1 go test -race ./...
+race: ## Run all tests, also those that take minutes, with the race detector; Docker must answer
+	TEST_ALL=1 REQUIRE_DOCKER=1 go test -race ./...
 
 lint: ## Run golangci-lint
 	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run

@@ -7,11 +7,14 @@ import (
 	"testing"
 )
 
-// Thorough skips a test that takes minutes, unless TEST_ALL is set, as the pipeline
-// does.
+// All reports whether everything is to be tested, as in the pipeline, and not what a
+// few minutes allow.
+func All() bool { return os.Getenv("TEST_ALL") != "" }
+
+// Thorough skips a test that takes minutes, unless [All].
 func Thorough(t testing.TB) {
 	t.Helper()
-	if os.Getenv("TEST_ALL") == "" {
+	if !All() {
 		t.Skip("it takes minutes: TEST_ALL=1 runs it, and so does .ci/run")
 	}
 }
