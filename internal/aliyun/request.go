@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 
+	dysmsapi "github.com/alibabacloud-go/dysmsapi-20170525/v3/client"
+
 	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -25,9 +27,8 @@ func numberFor(phone passcode.Phone) (number string, inChina bool, ok bool) {
 	return digits, false, ok
 }
 
-// request returns the parameters of SendSms for a message, or says why there can be
-// no call.
-func (s *Sender) request(msg domain.Message) (map[string]string, *domain.Outcome) {
+// request builds the call for a message, or says why there can be none.
+func (s *Sender) request(msg domain.Message) (*dysmsapi.SendSmsRequest, *domain.Outcome) {
 	number, inChina, ok := numberFor(msg.Phone)
 	if !ok {
 		return nil, &domain.Outcome{Class: passcode.ClassRecipient, Code: codePhoneInvalid, Message: "not one E.164 number"}
@@ -47,10 +48,12 @@ func (s *Sender) request(msg domain.Message) (map[string]string, *domain.Outcome
 	if sign == "" {
 		return nil, &domain.Outcome{Class: passcode.ClassConfig, Code: "sign_name_missing", Message: "no signature is set"}
 	}
-	return map[string]string{
-		"PhoneNumbers": number, "SignName": sign, "TemplateCode": code,
-		"TemplateParam": templateParam(msg, template.Params), "OutId": msg.RequestID,
-	}, nil
+	return (&dysmsapi.SendSmsRequest{}).
+		SetPhoneNumbers(number).
+		SetSignName(sign).
+		SetTemplateCode(code).
+		SetTemplateParam(templateParam(msg, template.Params)).
+		SetOutId(msg.RequestID), nil
 }
 
 // template picks by exact usage type, then Generic; the first match wins.

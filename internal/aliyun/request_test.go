@@ -66,8 +66,8 @@ func TestRequestPicksTheTemplate(t *testing.T) {
 			continue
 		}
 		require.Nil(t, refusal)
-		assert.Equal(t, test.template, request["TemplateCode"])
-		assert.Equal(t, test.sign, request["SignName"])
+		assert.Equal(t, test.template, *request.TemplateCode)
+		assert.Equal(t, test.sign, *request.SignName)
 	}
 }
 

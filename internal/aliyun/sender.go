@@ -19,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"time"
 
@@ -106,9 +105,13 @@ func (s *Sender) send(ctx context.Context, msg domain.Message, notAfter time.Tim
 	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.Timeout, wire.ErrCallTimeout)
 	defer cancel()
 
-	x, err := s.call(ctx, notAfter, "SendSms", request)
+	var response *dysmsapi.SendSmsResponse
+	x, err := s.call(ctx, notAfter, func(client *dysmsapi.Client) (err error) {
+		response, err = client.SendSmsWithOptions(request, &util.RuntimeOptions{})
+		return err
+	})
 	if err == nil && x.Answered() {
-		return outcomeOf(x, answer.NewScrubber(msg))
+		return outcomeOf(x, response, answer.NewScrubber(msg))
 	}
 	class, code, text := noAnswer(ctx, x, err)
 	outcome := domain.Outcome{Class: class, Code: code, Message: text}
@@ -124,23 +127,13 @@ func (s *Sender) send(ctx context.Context, msg domain.Message, notAfter time.Tim
 }
 
 // call makes an exchange, and a second one with newer keys where the security
-// token was refused. Its error is that there were no keys to sign with. It goes
-// through the SDK's generic call, which reaches also the actions that this version of
-// the SDK has no method for. What that returns is not looked at: the SDK reads numbers
-// out of truth values, and texts out of numbers.
-func (s *Sender) call(ctx context.Context, notAfter time.Time, action string, query map[string]string) (*wire.Exchange, error) {
-	params := (&openapi.Params{}).SetAction(action).SetVersion("2017-05-25").SetProtocol("HTTPS").SetPathname("/").
-		SetMethod(http.MethodPost).SetAuthType("AK").SetStyle("RPC").SetReqBodyType("formData").SetBodyType("json")
+// token was refused. Its error is that there were no keys to sign with.
+func (s *Sender) call(ctx context.Context, notAfter time.Time, do func(*dysmsapi.Client) error) (*wire.Exchange, error) {
 	exchange := func(keys *keys) *wire.Exchange {
 		return s.wire.Do(ctx, s.opts.Now, notAfter, func(x *wire.Exchange) error {
 			client := *s.sdk // since the SDK writes to the client's fields in each call
 			client.Credential, client.HttpClient = keys, x
-			request := &openapi.OpenApiRequest{Query: map[string]*string{}}
-			for name, value := range query {
-				request.Query[name] = &value
-			}
-			_, err := client.CallApi(params, request, &util.RuntimeOptions{})
-			return err
+			return do(&client)
 		})
 	}
 	first, err := s.keys.get(ctx, nil)
@@ -158,7 +151,7 @@ func (s *Sender) call(ctx context.Context, notAfter time.Time, action string, qu
 }
 
 // outcomeOf classifies a readable answer.
-func outcomeOf(x *wire.Exchange, scrub *answer.Scrubber) domain.Outcome {
+func outcomeOf(x *wire.Exchange, response *dysmsapi.SendSmsResponse, scrub *answer.Scrubber) domain.Outcome {
 	outcome := domain.Outcome{
 		Class:             x.Class(),
 		Code:              scrub.Code(x.Envelope.Code),
@@ -169,13 +162,15 @@ func outcomeOf(x *wire.Exchange, scrub *answer.Scrubber) domain.Outcome {
 		outcome.Class, outcome.Code, outcome.Message = passcode.ClassInDoubt, code, message
 	}
 	switch {
-	case outcome.Class == passcode.ClassOK && x.SDKErr != nil:
-		// OK counts only where the SDK agrees: it refuses it with a status other than 200.
-		doubt(answer.CodeUnreadable, fmt.Sprintf("HTTP %d: OK, in an answer that could not be read", x.Status))
-	case outcome.Class == passcode.ClassOK && !answer.Receipt(x.Envelope.BizID):
-		doubt(answer.CodeNoBizID, answer.Texts[answer.CodeNoBizID])
 	case outcome.Class == passcode.ClassOK:
-		outcome.BizID = scrub.ID(x.Envelope.BizID)
+		// OK counts only where the SDK, the status and the receipt all agree.
+		if x.SDKErr != nil || response == nil || response.Body == nil || response.Body.Code == nil || *response.Body.Code != "OK" {
+			doubt(answer.CodeUnreadable, fmt.Sprintf("HTTP %d: OK, in an answer that could not be read", x.Status))
+		} else if !answer.Receipt(x.Envelope.BizID) {
+			doubt(answer.CodeNoBizID, answer.Texts[answer.CodeNoBizID])
+		} else {
+			outcome.BizID = scrub.ID(x.Envelope.BizID)
+		}
 	case x.Envelope.BizID != "":
 		// A receipt is for what was accepted.
 		doubt(answer.CodeUnreadable, fmt.Sprintf("HTTP %d: a refusal with a BizId", x.Status))
