@@ -167,7 +167,7 @@ func TestProbeNow(t *testing.T) {
 	assert.Zero(t, m.pausedUntil(), "the consumer resumes")
 	a.syncs()
 	a.admits(probe)
-	require.NoError(t, operator.ProbeNow(t.Context())) // the probe under way stays the only one
+	require.NoError(t, operator.ProbeNow(t.Context())) // the probe in hand stays the only one
 	operator.waits(shortWait)
 	a.trips(2 * initial)
 }

@@ -113,40 +113,40 @@ func aValueComesAndGoes(t *testing.T, s subject) {
 	assert.Equal(t, time.Hour, s.TTL())
 	s.remove["ours"] = func(t *testing.T, key string) { require.NoError(t, s.Remove(t.Context(), key)) }
 	s.marked["ours"] = true
-	for way, remove := range s.remove {
-		require.Zero(t, s.holds(t, way, ""))
-		first := s.put(t, way, "first")
-		assert.Equal(t, first, s.holds(t, way, "first"))
-		next := s.put(t, way, "second")
+	for how, remove := range s.remove {
+		require.Zero(t, s.holds(t, how, ""))
+		first := s.put(t, how, "first")
+		assert.Equal(t, first, s.holds(t, how, "first"))
+		next := s.put(t, how, "second")
 		assert.Greater(t, next, first)
-		remove(t, way)
-		entry, err := s.Get(t.Context(), way)
+		remove(t, how)
+		entry, err := s.Get(t.Context(), how)
 		require.NoError(t, err)
-		assert.Nil(t, entry.Value, way)
-		assert.Equal(t, s.marked[way], entry.Revision > next, way)
-		assert.Equal(t, !s.marked[way], entry.Revision == 0, way)
-		assert.Greater(t, s.put(t, way, "third"), next)
+		assert.Nil(t, entry.Value, how)
+		assert.Equal(t, s.marked[how], entry.Revision > next, how)
+		assert.Equal(t, !s.marked[how], entry.Revision == 0, how)
+		assert.Greater(t, s.put(t, how, "third"), next)
 	}
 }
 
 func anAssumptionMustHold(t *testing.T, s subject) {
 	s.remove["there"] = func(*testing.T, string) {}
-	for way, remove := range s.remove {
-		old := s.put(t, way, "old")
-		remove(t, way)
+	for how, remove := range s.remove {
+		old := s.put(t, how, "old")
+		remove(t, how)
 		for _, assumed := range []uint64{0, old + 100} {
 			var seen []string
-			entry, err := s.Change(t.Context(), way, &bucket.Entry{Revision: assumed}, func(e bucket.Entry) ([]byte, error) {
+			entry, err := s.Change(t.Context(), how, &bucket.Entry{Revision: assumed}, func(e bucket.Entry) ([]byte, error) {
 				seen = append(seen, string(e.Value))
 				assert.False(t, e.Own)
 				return []byte("new"), nil
 			})
 			require.NoError(t, err)
-			assert.Equal(t, s.holds(t, way, "new"), entry.Revision)
+			assert.Equal(t, s.holds(t, how, "new"), entry.Revision)
 			assert.Empty(t, seen[0])
 			assert.LessOrEqual(t, len(seen), 2)
-			s.put(t, way, "old")
-			remove(t, way)
+			s.put(t, how, "old")
+			remove(t, how)
 		}
 	}
 }
@@ -171,7 +171,7 @@ func anErrorEndsAChange(t *testing.T, s subject) {
 			s.put(t, "a", fmt.Sprint(tries))
 			return nil, fmt.Errorf("not yet: %w", retry.ErrAgain)
 		}
-		assert.Equal(t, "2", string(e.Value), "read anew")
+		assert.Equal(t, "2", string(e.Value), "read again")
 		return nil, nil
 	})
 	require.NoError(t, err)

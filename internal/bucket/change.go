@@ -13,7 +13,7 @@ import (
 // that stands in the end. decide is given what is known of the key and returns the
 // value to store over it, or nil to leave it; it is asked again where somebody else
 // was faster, or where the broker was in trouble. Its error ends the change, unless
-// it wraps [retry.ErrAgain]: then the key is read anew.
+// it wraps [retry.ErrAgain]: then the key is read again.
 //
 // start is what the key is taken for without reading it; nil has it read. Such an
 // assumption decides nothing by itself: either the server accepts the write over

@@ -106,7 +106,7 @@ func aReplayReopens(t *testing.T, l subject) {
 
 		replay := record("r", seq+1, "x")
 		if replays > 0 {
-			replay.StreamSeq = seq // the stream was made anew, and counts from the start
+			replay.StreamSeq = seq // the stream was recreated, and counts from the start
 		}
 		replay.Replays = replays + 1
 		claim := l.claims(t, replay)
@@ -126,7 +126,7 @@ func aReplayReopens(t *testing.T, l subject) {
 		early := record("r", seq, "x")
 		early.Replays = replays - 1
 		again = l.claims(t, early)
-		assert.Equal(t, domain.ClaimDuplicate, again.State, "an earlier job in the same place of a stream made anew")
+		assert.Equal(t, domain.ClaimDuplicate, again.State, "an earlier job in the same place of a recreated stream")
 		stale := record("r", seq+7, "x")
 		stale.Replays = replays
 		again = l.claims(t, stale)
@@ -185,14 +185,14 @@ func aReplayFindsItInProgress(t *testing.T, l subject) {
 }
 
 func aRequestThatWentAwayIsNew(t *testing.T, l subject) {
-	for way, remove := range l.remove {
-		id := "r-" + way
+	for how, remove := range l.remove {
+		id := "r-" + how
 		first := l.claims(t, record(id, 7, "w"))
 		remove(t, id)
 		_, _, err := l.Get(t.Context(), id)
-		require.ErrorIs(t, err, domain.ErrNotFound, way)
+		require.ErrorIs(t, err, domain.ErrNotFound, how)
 		claim := l.claims(t, record(id, 8, "w"))
-		assert.Equal(t, domain.ClaimWon, claim.State, way)
+		assert.Equal(t, domain.ClaimWon, claim.State, how)
 		assert.Greater(t, claim.Revision, first.Revision)
 	}
 }
@@ -216,12 +216,12 @@ func anUpdateNeedsTheLatestRevision(t *testing.T, l subject) {
 }
 
 func anUpdateOfWhatWentAwayIsRefused(t *testing.T, l subject) {
-	for way, remove := range l.remove {
-		id := "r-" + way
+	for how, remove := range l.remove {
+		id := "r-" + how
 		claim := l.claims(t, record(id, 7, "w"))
 		remove(t, id)
 		_, err := l.Update(t.Context(), claim.Record, claim.Revision)
-		require.ErrorIs(t, err, domain.ErrConflict, way)
+		require.ErrorIs(t, err, domain.ErrConflict, how)
 	}
 }
 

@@ -78,7 +78,7 @@ func TestFaults(t *testing.T) {
 }
 
 // A replay that reads an old state from a lagging follower must not be dropped
-// as if its request were under way: nobody would send it.
+// as if its request were in progress: nobody would send it.
 func TestAReplayOutlastsAStaleReading(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

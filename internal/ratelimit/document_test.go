@@ -76,8 +76,8 @@ func TestLargestDocument(t *testing.T) {
 	assert.Equal(t, domain.MaxWindow-domain.MaxPlaces, answer.RetryAfter)
 }
 
-// TestNextFree: a rule that was made stricter may have more places taken than it
-// has; the next request is allowed when all but one of its places are free again.
+// TestNextFree: a rule that was made stricter may have more reservations than it
+// has; the next request is allowed when all but one of them have left the window again.
 func TestNextFree(t *testing.T) {
 	t.Parallel()
 	at := func(minutes int) int64 { return epoch.Add(time.Duration(minutes) * time.Minute).UnixNano() }
@@ -139,7 +139,7 @@ func FuzzDecodeDocument(f *testing.F) {
 			return
 		}
 		_, second, _ := next.reserve("another", 1, now, list)
-		require.False(t, second.Allowed, "one place only")
+		require.False(t, second.Allowed, "one reservation only")
 		next.state(now, list)
 	})
 }

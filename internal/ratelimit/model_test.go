@@ -16,15 +16,17 @@ import (
 	"github.com/passcode-worker/passcode-worker/test/buckettest"
 )
 
-// model is the rules in their plainest form: it counts anew each time, and finds
+// model is the rules in their plainest form: it counts again each time, and finds
 // the wait by trying every instant at which anything changes.
 type model struct {
-	rules  []domain.Rule
-	places map[string]int64 // request → when its place was taken
-	closed int64
+	rules    []domain.Rule
+	reserved map[string]int64 // request → when its reservation was made
+	closed   int64
 }
 
-func newModel(list []domain.Rule) *model { return &model{rules: list, places: make(map[string]int64)} }
+func newModel(list []domain.Rule) *model {
+	return &model{rules: list, reserved: make(map[string]int64)}
+}
 
 // allowed says whether the others leave room for id at an instant.
 func (m *model) allowed(id string, at int64) bool {
@@ -33,7 +35,7 @@ func (m *model) allowed(id string, at int64) bool {
 	}
 	for _, rule := range m.rules {
 		used := 0
-		for other, taken := range m.places {
+		for other, taken := range m.reserved {
 			if other != id && at-taken < int64(rule.Window) {
 				used++
 			}
@@ -47,7 +49,7 @@ func (m *model) allowed(id string, at int64) bool {
 
 // latest is the newest time known.
 func (m *model) latest(now int64) int64 {
-	for _, taken := range m.places {
+	for _, taken := range m.reserved {
 		now = max(now, taken)
 	}
 	return now
@@ -56,7 +58,7 @@ func (m *model) latest(now int64) int64 {
 // forget drops what has left every window. It only matters where the clock is set
 // back afterwards: what a write dropped does not come to life again.
 func (m *model) forget(now int64) {
-	maps.DeleteFunc(m.places, func(_ string, taken int64) bool {
+	maps.DeleteFunc(m.reserved, func(_ string, taken int64) bool {
 		return !slices.ContainsFunc(m.rules, func(r domain.Rule) bool { return now-taken < int64(r.Window) })
 	})
 }
@@ -64,9 +66,9 @@ func (m *model) forget(now int64) {
 func (m *model) reserve(id string, local int64) (allowed bool, retryAfter time.Duration) {
 	now := m.latest(local)
 	if m.allowed(id, now) {
-		if taken, has := m.places[id]; len(m.rules) > 0 && (!has || now-taken >= int64(time.Millisecond)) {
+		if taken, has := m.reserved[id]; len(m.rules) > 0 && (!has || now-taken >= int64(time.Millisecond)) {
 			m.forget(now)
-			m.places[id] = now
+			m.reserved[id] = now
 		}
 		return true, 0
 	}
@@ -77,7 +79,7 @@ func (m *model) reserve(id string, local int64) (allowed bool, retryAfter time.D
 		}
 	}
 	consider(m.closed)
-	for _, taken := range m.places {
+	for _, taken := range m.reserved {
 		for _, rule := range m.rules {
 			consider(taken + int64(rule.Window))
 		}
@@ -86,9 +88,9 @@ func (m *model) reserve(id string, local int64) (allowed bool, retryAfter time.D
 }
 
 func (m *model) release(id string, now int64) {
-	if _, has := m.places[id]; has {
+	if _, has := m.reserved[id]; has {
 		m.forget(m.latest(now))
-		delete(m.places, id)
+		delete(m.reserved, id)
 	}
 }
 
@@ -151,7 +153,7 @@ func walk(t *rapid.T, length int, list []domain.Rule, c *buckettest.Clock, l *Li
 			require.NoError(t, l.CloseFor(ctx, phone, d))
 		case "reset":
 			if rapid.IntRange(0, 4).Draw(t, "really") == 0 {
-				m.places, m.closed = make(map[string]int64), 0
+				m.reserved, m.closed = make(map[string]int64), 0
 				require.NoError(t, l.ResetPhone(ctx, phone))
 			}
 		}
@@ -199,13 +201,13 @@ func TestAgainstModel(t *testing.T) {
 
 // TestNoWindowHoldsTooMany states the limit itself, apart from the model: in
 // whatever order requests come, are tried again and released, no stretch of time
-// as long as a window ever holds more places than its rule allows.
+// as long as a window ever holds more reservations than its rule allows.
 func TestNoWindowHoldsTooMany(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		list, c := drawRules(t), buckettest.NewClock()
 		doc := document{}
-		held := make(map[string]int64) // every place not given back, also those the document has dropped
+		held := make(map[string]int64) // every reservation not released, also those the document has dropped
 		for i := range 80 {
 			c.Move(max(drawStep(t), 0))
 			id := fmt.Sprintf("r%d", rapid.IntRange(0, i).Draw(t, "request"))
