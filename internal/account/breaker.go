@@ -64,6 +64,8 @@ const (
 	// shortWait is how long a job waits while the probe is made: it should be back
 	// soon after its end, and not so soon that the broker is kept busy.
 	shortWait = time.Second
+
+	cantProbe = "the account can't be probed for now"
 )
 
 // Options say what a breaker pauses.
@@ -167,9 +169,10 @@ func (b *Breaker) Admit(ctx context.Context) (domain.Admission, error) {
 	case err != nil && ctx.Err() != nil:
 		return domain.Admission{}, err
 	case err != nil:
-		b.log.Warn("the account can't be probed for now", "error", err)
+		b.warn(cantProbe, err)
 		return domain.Admission{Wait: shortWait}, nil
 	case wrote:
+		b.warn(cantProbe, nil)
 		b.probe.Store(&v.ID)
 		b.log.Info("probing the account", "level", v.Level, "code", v.Code)
 		return domain.Admission{Allowed: true, Probe: true}, nil

@@ -18,8 +18,10 @@ const (
 	reloadEvery = 10 * time.Second
 	// lookAfter leaves the replica that tripped the breaker time to pause the consumer
 	// itself; lookAgain is the wait after that failed.
-	lookAfter = time.Second
-	lookAgain = 5 * time.Second
+	lookAfter  = time.Second
+	lookAgain  = 5 * time.Second
+	watchFails = "the watch of the account's state failed and starts again"
+
 	// slack is the difference between two ways to measure a pause that means nothing.
 	slack = time.Second
 )
@@ -78,8 +80,6 @@ func (b *Breaker) follow(ctx context.Context) {
 		return b.bucket.Watch(ctx, stateKey, b.told)
 	})
 }
-
-const watchFails = "the watch of the account's state failed and starts again"
 
 // warn says that something fails once, until it has worked again: err is nil then.
 func (b *Breaker) warn(what string, err error) {

@@ -77,7 +77,7 @@ func TestLargestDocument(t *testing.T) {
 }
 
 // TestNextFree: a rule that was made stricter may have more reservations than it
-// has; the next request is allowed when all but one of them have left the window again.
+// has; the next request is allowed when all but one of them have left the window.
 func TestNextFree(t *testing.T) {
 	t.Parallel()
 	at := func(minutes int) int64 { return epoch.Add(time.Duration(minutes) * time.Minute).UnixNano() }
