@@ -268,12 +268,12 @@ func unstorableRecordsAreRefused(t *testing.T, l subject) {
 		rec := record("r", 7, "w")
 		change(&rec)
 		_, err := l.Claim(t.Context(), rec)
-		require.ErrorIs(t, err, ledger.ErrInvalid, name)
+		require.ErrorIs(t, err, domain.ErrUnstorable, name)
 		_, err = l.Update(t.Context(), rec, 1)
-		require.ErrorIs(t, err, ledger.ErrInvalid, name)
+		require.ErrorIs(t, err, domain.ErrUnstorable, name)
 	}
 	_, err := l.Update(t.Context(), record("r", 7, "w"), 0)
-	require.ErrorIs(t, err, ledger.ErrInvalid, "revision 0 would create")
+	require.ErrorIs(t, err, domain.ErrUnstorable, "revision 0 would create")
 	_, _, err = l.Get(t.Context(), "r")
 	require.ErrorIs(t, err, domain.ErrNotFound)
 }
@@ -295,7 +295,7 @@ func corruptRecordsAreNamed(t *testing.T, l subject) {
 		_, claimErr := l.Claim(t.Context(), record("r", 7, "w"))
 		_, historyErr := l.History(t.Context(), "r")
 		for _, err := range []error{getErr, claimErr, historyErr} {
-			require.ErrorIs(t, err, ledger.ErrCorrupt, "%d", i)
+			require.ErrorIs(t, err, domain.ErrCorrupt, "%d", i)
 			assert.Contains(t, err.Error(), "request r")
 			assert.NotContains(t, err.Error(), "138", "nothing of the bytes is shown")
 		}

@@ -56,7 +56,7 @@ func New(b *bucket.Bucket) *Ledger { return &Ledger{b} }
 //     replayed: what [Reopen] makes of the two is stored in its place, ClaimReopened;
 //   - another job's record: ClaimDuplicate where it is final, else ClaimInProgress.
 //
-// A record that can't be read gives [ErrCorrupt]; nothing is written then.
+// A record that can't be read gives [domain.ErrCorrupt]; nothing is written then.
 //
 // A replay is published only after its request was seen final. A record that
 // shows it in progress is therefore most likely an old one, and is read again for a
@@ -85,7 +85,7 @@ func (l *Ledger) Update(ctx context.Context, rec passcode.Result, revision uint6
 	}
 	if revision == 0 {
 		// To the server, revision 0 means that there must be no record.
-		return 0, fmt.Errorf("update %s: %w: no revision given", rec.RequestID, ErrInvalid)
+		return 0, fmt.Errorf("update %s: %w: no revision given", rec.RequestID, domain.ErrUnstorable)
 	}
 	next, err := l.change(ctx, rec.RequestID, bucket.Entry{Revision: revision}, func(found bucket.Entry) ([]byte, error) {
 		switch {

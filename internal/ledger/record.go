@@ -21,25 +21,16 @@ const (
 	MaxMessageBytes = 2 << 10
 )
 
-// Errors about a record itself; match with errors.Is.
-var (
-	// ErrCorrupt: the stored bytes are not a record. Reading again gives the same,
-	// so the request needs an operator.
-	ErrCorrupt = domain.ErrCorrupt
-	// ErrInvalid: the record given can't be stored, now or later.
-	ErrInvalid = domain.ErrUnstorable
-)
-
 // encode returns the bytes to store and the record exactly as a reader will see
 // it.
 func encode(rec passcode.Result) ([]byte, passcode.Result, error) {
 	rec = normalise(rec)
 	if what := wrong(rec); what != "" {
-		return nil, rec, fmt.Errorf("%w: %s", ErrInvalid, what)
+		return nil, rec, fmt.Errorf("%w: %s", domain.ErrUnstorable, what)
 	}
 	data, err := json.Marshal(rec)
 	if err == nil && len(data) > MaxRecordBytes {
-		err = fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrInvalid, len(data), MaxRecordBytes)
+		err = fmt.Errorf("%w: %d bytes, at most %d are allowed", domain.ErrUnstorable, len(data), MaxRecordBytes)
 	}
 	return data, rec, err
 }
@@ -59,7 +50,7 @@ func decode(id string, data []byte) (passcode.Result, error) {
 		what = wrong(rec)
 	}
 	if what != "" {
-		return passcode.Result{}, fmt.Errorf("%w: request %s: %s", ErrCorrupt, id, what)
+		return passcode.Result{}, fmt.Errorf("%w: request %s: %s", domain.ErrCorrupt, id, what)
 	}
 	return rec, nil
 }
