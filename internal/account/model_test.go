@@ -4,9 +4,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/passcode-worker/passcode-worker/test/buckettest"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/passcode-worker/passcode-worker/test/buckettest"
 )
 
 // TestHistories drives three replicas, each as late with the news as chance will

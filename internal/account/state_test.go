@@ -8,9 +8,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/passcode-worker/passcode-worker/test/buckettest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/passcode-worker/passcode-worker/test/buckettest"
 )
 
 func TestStateRefuses(t *testing.T) {
