@@ -131,7 +131,7 @@ func (s *system) publish(jobs []job) error {
 	for n := range publishers {
 		group.Go(func() {
 			for p := range next {
-				if err := harness.Insist(ctx, s.js, p.messageID(), p.body(time.Now())); err != nil {
+				if err := harness.Publish(ctx, s.js, p.messageID(), p.body(time.Now())); err != nil {
 					failed[n] = errors.Join(failed[n], fmt.Errorf("publish %s: %w", p.id, err))
 					continue
 				}

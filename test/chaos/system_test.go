@@ -109,7 +109,7 @@ func (r *road) become() {
 	case r.stalls > 0:
 		r.Stall()
 	default:
-		r.Mend()
+		r.Restore()
 	}
 }
 

@@ -84,7 +84,7 @@ func (s *system) publish(jobs []job, done func()) error {
 	for p := range publishers {
 		group.Go(func() {
 			for j := range next {
-				failed[p] = errors.Join(failed[p], harness.Insist(ctx, s.js, j.id, j.body()))
+				failed[p] = errors.Join(failed[p], harness.Publish(ctx, s.js, j.id, j.body()))
 				done()
 			}
 		})

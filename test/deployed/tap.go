@@ -112,11 +112,11 @@ func (tap *Tap) Unused() []string {
 		without("subscribe ", rights.Subscribe.Allow, tap.subjects(subscribes))...)
 }
 
-func without(way string, rights []string, subjects map[string]bool) []string {
+func without(what string, rights []string, subjects map[string]bool) []string {
 	var unused []string
 	for _, right := range rights {
 		if !matchesAny(subjects, right) {
-			unused = append(unused, way+right)
+			unused = append(unused, what+right)
 		}
 	}
 	return unused

@@ -108,7 +108,7 @@ func (s *system) publish(body string) uint64 {
 // often the broker goes away.
 func (s *system) enqueue(id, phone string) {
 	s.t.Helper()
-	require.NoError(s.t, harness.Insist(s.ctx(), s.js, id, job(id, phone)))
+	require.NoError(s.t, harness.Publish(s.ctx(), s.js, id, job(id, phone)))
 }
 
 // phoneOf gives test number i a phone of its own.

@@ -188,7 +188,7 @@ func TestRepeatedAfterTheirStreamWasLost(t *testing.T) {
 			// was purged still knows.
 			slices.Reverse(ids)
 			for i, id := range ids {
-				require.NoError(t, harness.Insist(s.ctx(), s.js, id+"-again", job(id, phoneOf(len(ids)-i))))
+				require.NoError(t, harness.Publish(s.ctx(), s.js, id+"-again", job(id, phoneOf(len(ids)-i))))
 			}
 			for _, id := range ids {
 				assert.Equal(t, passcode.StatusSent, s.results.final(id, bound).Status, id)

@@ -19,10 +19,10 @@ const (
 	againAfter = 20 * time.Millisecond
 )
 
-// Insist publishes a job until the stream has acknowledged it, however often the
+// Publish publishes a job until the stream has acknowledged it, however often the
 // broker goes away meanwhile, or ctx ends. Of a publish whose answer was lost the
 // message id keeps the next one from being a second job.
-func Insist(ctx context.Context, js jetstream.JetStream, id, body string) error {
+func Publish(ctx context.Context, js jetstream.JetStream, id, body string) error {
 	for {
 		try, cancel := context.WithTimeout(ctx, tryTimeout)
 		_, err := js.Publish(try, "passcode.send", []byte(body), jetstream.WithMsgID(id))

@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// Link is a connection to a server that a test can cut, stall and mend: clients
+// Link is a connection to a server that a test can cut, stall and restore: clients
 // connect to its address and are passed on. It has no word in what they say.
 type Link struct {
 	listener net.Listener
 	to       string
 	running  sync.WaitGroup
 
-	mu     sync.Mutex
-	state  linkState
-	mended chan struct{} // closed while nothing stalls
-	conns  map[net.Conn]struct{}
+	mu       sync.Mutex
+	state    linkState
+	restored chan struct{} // closed while nothing stalls
+	conns    map[net.Conn]struct{}
 
 	giveUpAfter time.Duration
 	resets      atomic.Int64 // ends that are known to have reset their connection
@@ -43,8 +43,8 @@ func StartLink(t testing.TB, to string) *Link {
 	if err != nil {
 		t.Fatalf("link: %v", err)
 	}
-	l := &Link{listener: listener, to: to, mended: make(chan struct{}), conns: map[net.Conn]struct{}{}}
-	close(l.mended)
+	l := &Link{listener: listener, to: to, restored: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	close(l.restored)
 	l.running.Go(l.accept)
 	t.Cleanup(func() {
 		l.become(linkClosed)
@@ -71,12 +71,12 @@ func (l *Link) GiveUpAfter(timeout time.Duration) {
 }
 
 // Stall lets nothing through and says nothing, as a firewall does that drops or a
-// cable that is pulled. What was sent meanwhile arrives after [Link.Mend], as TCP
+// cable that is pulled. What was sent meanwhile arrives after [Link.Restore], as TCP
 // sees to it, unless the end that sent it has reset the connection.
 func (l *Link) Stall() { l.become(linkStalled) }
 
-// Mend ends a cut or a stall.
-func (l *Link) Mend() { l.become(linkWhole) }
+// Restore ends a cut or a stall.
+func (l *Link) Restore() { l.become(linkWhole) }
 
 func (l *Link) become(state linkState) {
 	l.mu.Lock()
@@ -85,12 +85,12 @@ func (l *Link) become(state linkState) {
 		return
 	}
 	if l.state == linkStalled {
-		close(l.mended)
+		close(l.restored)
 	}
 	l.state = state
 	switch state {
 	case linkStalled:
-		l.mended = make(chan struct{})
+		l.restored = make(chan struct{})
 	case linkCut, linkClosed:
 		for conn := range l.conns {
 			reset(conn)
@@ -152,12 +152,12 @@ func (l *Link) serve(client net.Conn) {
 		return
 	}
 	var both sync.WaitGroup
-	for _, way := range []struct {
+	for _, one := range []struct {
 		from *end
 		to   net.Conn
 	}{{said, server}, {l.listen(server), client}} {
 		both.Go(func() {
-			l.carry(way.to, way.from)
+			l.carry(one.to, one.from)
 			l.drop(client, server)
 		})
 	}
@@ -242,7 +242,7 @@ func (l *Link) tooLate(p piece) bool {
 // whileStalled waits until nothing stalls. A cut and the link's end wake it too.
 func (l *Link) whileStalled() {
 	l.mu.Lock()
-	mended := l.mended
+	restored := l.restored
 	l.mu.Unlock()
-	<-mended
+	<-restored
 }

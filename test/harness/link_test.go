@@ -82,7 +82,7 @@ func refused(t *testing.T, l *Link) {
 	assert.False(t, errors.As(err, &silent) && silent.Timeout(), "reset, not silent")
 }
 
-func TestLinkCutAndMended(t *testing.T) {
+func TestLinkCutAndRestored(t *testing.T) {
 	t.Parallel()
 	l := StartLink(t, echo(t))
 	before := dial(t, l)
@@ -94,7 +94,7 @@ func TestLinkCutAndMended(t *testing.T) {
 	require.Error(t, err, "open connections are reset")
 	refused(t, l)
 
-	l.Mend()
+	l.Restore()
 	after := dial(t, l)
 	require.NoError(t, after.say("two"))
 	after.hears("two")
@@ -115,7 +115,7 @@ func TestLinkStalledDeliversLater(t *testing.T) {
 	require.ErrorAs(t, err, &silent)
 	assert.True(t, silent.Timeout(), "nothing comes, and nothing ends")
 
-	l.Mend()
+	l.Restore()
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(bound)))
 	c.hears("two")
 }
@@ -149,7 +149,7 @@ func TestLinkForgetsAConnectionThatWasMadeInAStall(t *testing.T) {
 		require.NoError(t, c.Close())
 	}
 	require.Eventually(t, func() bool { return l.resets.Load() == 20 }, bound, time.Millisecond)
-	l.Mend()
+	l.Restore()
 	for range 20 {
 		server, err := listener.Accept()
 		require.NoError(t, err)
@@ -195,7 +195,7 @@ func TestLinkForgetsWhatWasReset(t *testing.T) {
 			if row.name == "reset" {
 				require.Eventually(t, func() bool { return l.resets.Load() > 0 }, bound, time.Millisecond)
 			}
-			l.Mend()
+			l.Restore()
 			got, _ := io.ReadAll(server) // it ends in one way or another
 			assert.Equal(t, row.arrives, string(got))
 		})

@@ -86,7 +86,7 @@ func TestProcessIsGoneWhenItsTestIsOver(t *testing.T) {
 		p = start(t, "hang")
 		p.WaitFor("ready", bound)
 	})
-	assert.Empty(t, failures, "an abandoned process is no failure")
+	assert.Empty(t, failures, "a process that still runs is no failure")
 	require.ErrorIs(t, syscall.Kill(p.PID(), 0), syscall.ESRCH)
 }
 

@@ -29,22 +29,22 @@ type Load struct {
 
 // Drive publishes a load and notes it in the book.
 type Drive struct {
-	load   Load
-	book   *Book
-	places chan struct{} // of jobs in progress
-	taken  atomic.Int64
+	load  Load
+	book  *Book
+	slots chan struct{} // of jobs in progress
+	taken atomic.Int64
 }
 
 // NewDrive returns a drive that has not begun.
 func NewDrive(load Load, book *Book) *Drive {
-	return &Drive{load: load, book: book, places: make(chan struct{}, load.Window)}
+	return &Drive{load: load, book: book, slots: make(chan struct{}, load.Window)}
 }
 
 // Freed says that a job is done, so that another may follow.
 func (d *Drive) Freed() {
 	select {
-	case <-d.places:
-	default: // at a rate there are no places
+	case <-d.slots:
+	default: // at a rate there are no slots
 	}
 }
 
@@ -91,14 +91,14 @@ func (d *Drive) Run(ctx context.Context) error {
 func (d *Drive) next(ctx context.Context, began time.Time) (i int, due time.Time, ok bool) {
 	if d.load.Rate == 0 {
 		select {
-		case d.places <- struct{}{}:
+		case d.slots <- struct{}{}:
 		case <-ctx.Done():
 			return 0, time.Time{}, false
 		}
 	}
 	i = int(d.taken.Add(1) - 1)
 	if i >= d.load.Jobs || ctx.Err() != nil {
-		d.Freed() // or whoever waits for the place would wait for ever
+		d.Freed() // or whoever waits for the slot would wait for ever
 		return 0, time.Time{}, false
 	}
 	if d.load.Rate == 0 {

@@ -83,7 +83,7 @@ func TestWithoutARateTheWindowIsKept(t *testing.T) {
 	})
 }
 
-// TestASmallWindowEndsToo: there are more publishers than places.
+// TestASmallWindowEndsToo: there are more publishers than slots.
 func TestASmallWindowEndsToo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -166,7 +166,7 @@ func (s *screen) summary(r Summary) error {
 	show.Say(s.out, "CPU a job: worker %.2f ms, emulator %.2f ms, broker and bench %.2f ms.\n", 1000*c.Worker, 1000*c.Emulator, 1000*c.Rest)
 	s.memory(r.Memory)
 	show.Say(s.out, "\nAt the end the emulator has %s, the broker and the bench %s.", megabytes(r.Emulator.Resident), megabytes(r.Rest.Resident))
-	s.verdict(r)
+	s.conclusion(r)
 	return nil
 }
 
@@ -200,8 +200,8 @@ func (s *screen) memory(m Memory) {
 	}
 }
 
-// verdict says what the emulator's list has shown.
-func (s *screen) verdict(r Summary) {
+// conclusion says what the emulator's list has shown.
+func (s *screen) conclusion(r Summary) {
 	a := r.Audit
 	if a.Clean() {
 		show.Say(s.out, "The emulator accepted %s of %s jobs: %s", thousands(a.Accepted), thousands(r.Published),

@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// Usage is what one process uses. What can't be learned is 0.
+// Usage is what one process uses. What is not known is 0.
 type Usage struct {
 	// Resident is its memory as the operating system counts it, in bytes.
 	Resident int64 `json:"resident_bytes"`

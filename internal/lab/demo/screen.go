@@ -139,7 +139,7 @@ func (s *screen) table(rows []row) {
 		if why == "" {
 			why = strings.Trim(detail(r.result), " ()")
 		}
-		// Padded before it is painted, for colours take no room.
+		// Padded before it is painted, for colours take no width.
 		status := s.Paint(show.StatusColour(r.result.Status), fmt.Sprintf("%-14s", r.result.Status))
 		s.Line("%-23s %s %8d  %s", r.path, status, r.result.Attempts, why)
 	}

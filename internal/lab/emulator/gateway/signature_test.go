@@ -325,7 +325,7 @@ func TestRefusedSignatures(t *testing.T) {
 	assert.Contains(t, refused.Message, "server string to sign is:POST\n/\nMore=1&OutId=req-1&PhoneNumbers=13812345678&")
 }
 
-func TestNoncesAreForgottenWithTheWindow(t *testing.T) {
+func TestNoncesAreDroppedWithTheWindow(t *testing.T) {
 	t.Parallel()
 	n := newNonces()
 	now := testStart
@@ -339,7 +339,7 @@ func TestNoncesAreForgottenWithTheWindow(t *testing.T) {
 	assert.Equal(t, 2, size())
 	now = now.Add(2 * time.Minute)
 	assert.True(t, n.use("c", expiry(), now))
-	assert.Equal(t, 2, size(), "a is forgotten")
+	assert.Equal(t, 2, size(), "a is dropped")
 	now = now.Add(time.Hour)
 	assert.True(t, n.use("a", expiry(), now))
 	assert.Equal(t, 1, size())
