@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -226,48 +225,4 @@ func TestResetDuringUse(t *testing.T) {
 	}
 	wg.Wait()
 	assert.Zero(t, e.Stats().InFlight)
-}
-
-// BenchmarkSendSms measures the handler alone: reading, checking, storing and
-// answering. The signing of the requests is left out.
-func BenchmarkSendSms(b *testing.B) {
-	e := mustNew(b, Options{})
-	defer e.Close()
-	requests := make([]*http.Request, b.N)
-	for i := range requests {
-		requests[i] = signed(e, gateway.ActionSendSms, sending())
-	}
-	b.ReportAllocs()
-	b.ResetTimer()
-	for _, r := range requests {
-		e.ServeHTTP(httptest.NewRecorder(), r)
-	}
-	b.StopTimer()
-	if len(e.Sent()) != b.N {
-		b.Fatal("not all were accepted")
-	}
-}
-
-// BenchmarkMemory reports the bytes that an accepted message keeps.
-func BenchmarkMemory(b *testing.B) {
-	heap := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	const n = 50_000
-	b.ReportAllocs()
-	for range min(b.N, 1) { // it measures memory, and once is as good as often
-		e := mustNew(b, Options{})
-		before := heap()
-		for i := range n {
-			e.ServeHTTP(httptest.NewRecorder(), signed(e, gateway.ActionSendSms, sending("PhoneNumbers", strconv.Itoa(13800000000+i), "OutId", strconv.Itoa(1e15+i))))
-		}
-		b.ReportMetric(float64(heap()-before)/n, "bytes/message")
-		if len(e.Sent()) != n {
-			b.Fatal("not all were accepted")
-		}
-		e.Close()
-	}
 }
