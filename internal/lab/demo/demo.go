@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
 	"github.com/passcode-worker/passcode-worker/internal/config"
@@ -22,10 +24,11 @@ type Cmd struct {
 // stage is what the demo plays on.
 type stage struct {
 	*system.System
-	screen *screen
-	worker *system.Worker
-	log    *os.File // of the processes
-	rows   []row
+	screen  *screen
+	worker  *system.Worker
+	results *nats.Subscription
+	log     *os.File // of the processes
+	rows    []row
 }
 
 // Run plays every scene and fails where one ends otherwise than it should.
@@ -57,6 +60,13 @@ func (d *Cmd) Run(e *command.Env) (err error) {
 		}
 	}()
 	if st.worker, err = st.StartWorker(e.Stop); err != nil {
+		return err
+	}
+	if st.results, err = st.NC.SubscribeSync(st.Settings.Results.Subject + ".>"); err != nil {
+		return err
+	}
+	// The subscription must have arrived before the first job does.
+	if err := st.NC.FlushTimeout(command.Patience); err != nil {
 		return err
 	}
 

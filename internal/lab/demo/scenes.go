@@ -8,11 +8,9 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
-	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
@@ -38,8 +36,9 @@ type scene struct {
 	// play replaces publishing one job and waiting for its result.
 	play func(ctx context.Context, st *stage, s scene) error
 	want passcode.Status
-	// check looks at the final result.
-	check func(r passcode.Result) error
+	// with says what the final result must have besides, and has whether it does.
+	with string
+	has  func(r passcode.Result) bool
 }
 
 func scenes(burst int) []scene {
@@ -52,22 +51,22 @@ func scenes(burst int) []scene {
 		{
 			path: "duplicate", story: "the same job three times more: no second SMS",
 			id: "demo-sent", phone: "13800138001", play: playDuplicate, want: passcode.StatusSent,
-			check: expect("duplicate", func(r passcode.Result) bool { return r.Duplicate }),
+			with: "duplicate", has: func(r passcode.Result) bool { return r.Duplicate },
 		},
 		{
 			path: "rate limited", story: "another passcode for that phone within a minute",
 			id: "demo-limited", phone: "13800138001", want: passcode.StatusRateLimited,
-			check: expect("retry_after_seconds", func(r passcode.Result) bool { return r.RetryAfterSeconds > 0 && r.RetryAfterSeconds <= 60 }),
+			with: "retry_after_seconds", has: func(r passcode.Result) bool { return r.RetryAfterSeconds > 0 && r.RetryAfterSeconds <= 60 },
 		},
 		{
 			path: "retried, then sent", story: "Aliyun throttles twice: growing waits",
 			id: "demo-retried", phone: "13800138002", fault: "code=Throttling.User,count=2", want: passcode.StatusSent,
-			check: expect("3 attempts", func(r passcode.Result) bool { return r.Attempts == 3 }),
+			with: "3 attempts", has: func(r passcode.Result) bool { return r.Attempts == 3 },
 		},
 		{
 			path: "in doubt, then settled", story: "Aliyun accepts, the connection breaks",
 			id: "demo-doubt", phone: "13800138003", fault: "accept_drop,count=1", want: passcode.StatusSent,
-			check: expect("recovered, 1 attempt", func(r passcode.Result) bool { return r.Recovered && r.Attempts == 1 }),
+			with: "recovered, 1 attempt", has: func(r passcode.Result) bool { return r.Recovered && r.Attempts == 1 },
 		},
 		{
 			path: "rejected", story: "two numbers in one job",
@@ -99,22 +98,13 @@ func scenes(burst int) []scene {
 				st.worker, err = st.StartWorker(ctx)
 				return err
 			},
-			check: expect("recovered, 1 attempt", func(r passcode.Result) bool { return r.Recovered && r.Attempts == 1 }),
+			with: "recovered, 1 attempt", has: func(r passcode.Result) bool { return r.Recovered && r.Attempts == 1 },
 		},
 		{
 			path:  fmt.Sprintf("%d at once", burst),
 			story: "as many phones, one worker",
 			id:    "demo-burst", play: playBurst(burst), want: passcode.StatusSent,
 		},
-	}
-}
-
-func expect(what string, holds func(passcode.Result) bool) func(passcode.Result) error {
-	return func(r passcode.Result) error {
-		if !holds(r) {
-			return fmt.Errorf("the result lacks: %s", what)
-		}
-		return nil
 	}
 }
 
@@ -141,16 +131,11 @@ func (st *stage) play(ctx context.Context, s scene) error {
 	if s.play != nil {
 		return s.play(ctx, st, s)
 	}
-	states, stop, err := st.listen(s.id)
-	if err != nil {
-		return err
-	}
-	defer stop()
 	if err := st.publish(ctx, s); err != nil {
 		return err
 	}
 	for {
-		r, err := next(ctx, states)
+		r, err := st.next(ctx, s.id)
 		if err != nil {
 			return err
 		}
@@ -170,40 +155,28 @@ func (st *stage) play(ctx context.Context, s scene) error {
 func (st *stage) end(s scene, r passcode.Result, extra string) error {
 	st.screen.end()
 	st.rows = append(st.rows, row{s.path, r, extra})
-	if r.Status != s.want {
+	switch {
+	case r.Status != s.want:
 		return fmt.Errorf("%s: ended as %s instead of %s", s.path, r.Status, s.want)
-	}
-	if s.check == nil {
-		return nil
-	}
-	if err := s.check(r); err != nil {
-		return fmt.Errorf("%s: %w", s.path, err)
+	case s.has != nil && !s.has(r):
+		return fmt.Errorf("%s: the result lacks: %s", s.path, s.with)
 	}
 	return nil
 }
 
-// listen returns the states of a request, from now on.
-func (st *stage) listen(id string) (states chan *nats.Msg, stop func(), err error) {
-	states = make(chan *nats.Msg, 4096)
-	subscription, err := st.NC.ChanSubscribe(st.Settings.Results.Subject+"."+id, states)
-	if err != nil {
-		return nil, nil, err
-	}
-	// The subscription must have arrived before the job does.
-	if err := st.NC.FlushTimeout(command.Patience); err != nil {
-		return nil, nil, err
-	}
-	return states, func() { _ = subscription.Unsubscribe() }, nil
-}
-
-func next(ctx context.Context, states chan *nats.Msg) (passcode.Result, error) {
-	select {
-	case msg := <-states:
-		var r passcode.Result
-		err := json.Unmarshal(msg.Data, &r)
-		return r, err
-	case <-ctx.Done():
-		return passcode.Result{}, context.Cause(ctx)
+// next waits for the next state of the requests whose ids begin so.
+func (st *stage) next(ctx context.Context, id string) (r passcode.Result, err error) {
+	for {
+		msg, err := st.results.NextMsgWithContext(ctx)
+		if ctx.Err() != nil {
+			return r, context.Cause(ctx)
+		}
+		if err != nil {
+			return r, err
+		}
+		if strings.HasPrefix(msg.Subject, st.Settings.Results.Subject+"."+id) {
+			return r, json.Unmarshal(msg.Data, &r)
+		}
 	}
 }
 
@@ -234,17 +207,13 @@ func (st *stage) publish(ctx context.Context, s scene) error {
 
 // playDuplicate publishes the job three times more.
 func playDuplicate(ctx context.Context, st *stage, s scene) error {
-	states, stop, err := st.listen(s.id)
-	if err != nil {
-		return err
-	}
-	defer stop()
 	var last passcode.Result
 	for range 3 {
 		if err := st.publish(ctx, s); err != nil {
 			return err
 		}
-		if last, err = next(ctx, states); err != nil {
+		var err error
+		if last, err = st.next(ctx, s.id); err != nil {
 			return err
 		}
 		st.screen.state(last)
@@ -261,11 +230,6 @@ func playDuplicate(ctx context.Context, st *stage, s scene) error {
 // playBurst publishes many jobs at once and waits for all of their results.
 func playBurst(n int) func(context.Context, *stage, scene) error {
 	return func(ctx context.Context, st *stage, s scene) error {
-		states, stop, err := st.listen("*")
-		if err != nil {
-			return err
-		}
-		defer stop()
 		began := time.Now()
 		for i := range n {
 			one := scene{id: fmt.Sprintf("%s-%d", s.id, i), phone: fmt.Sprintf("139%08d", i)}
@@ -284,7 +248,8 @@ func playBurst(n int) func(context.Context, *stage, scene) error {
 		}
 		last := passcode.Result{}
 		for sent := 0; sent < n; {
-			if last, err = next(ctx, states); err != nil {
+			var err error
+			if last, err = st.next(ctx, s.id); err != nil {
 				return err
 			}
 			if !last.Final {
