@@ -46,7 +46,7 @@ type members map[string]any
 
 // served is the answer to a request that was served, with what a fault makes of it.
 func (e *Emulator) served(c *gateway.Call, f *fault.Fault, m members) answer {
-	a := e.answer(http.StatusOK, codeOK, codeOK, m)
+	a := e.answer(requestID(), http.StatusOK, codeOK, codeOK, m)
 	if f != nil {
 		a = e.spoil(a, f, c.Host)
 	}
@@ -56,16 +56,15 @@ func (e *Emulator) served(c *gateway.Call, f *fault.Fault, m members) answer {
 // refused is the answer to a request that was refused. The gateway's answers
 // have two members more than the service's.
 func (e *Emulator) refused(host string, r *gateway.Refusal) answer {
-	m := members{}
+	id, m := requestID(), members{}
 	if r.Status != http.StatusOK {
 		m["HostId"] = host
-		m["Recommend"] = "https://api.aliyun.com/troubleshoot?q=" + url.QueryEscape(r.Code) + "&product=Dysmsapi"
+		m["Recommend"] = "https://api.aliyun.com/troubleshoot?q=" + url.QueryEscape(r.Code) + "&product=Dysmsapi&requestId=" + id
 	}
-	return e.answer(r.Status, r.Code, r.Message, m)
+	return e.answer(id, r.Status, r.Code, r.Message, m)
 }
 
-func (e *Emulator) answer(status int, code, message string, m members) answer {
-	id := requestID()
+func (e *Emulator) answer(id string, status int, code, message string, m members) answer {
 	m["Code"], m["Message"], m["RequestId"] = code, message, id
 	return answer{
 		label: code, status: status, contentType: typeJSON, requestID: id, body: encode(m), latency: e.opts.Latency,

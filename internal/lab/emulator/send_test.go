@@ -58,6 +58,7 @@ func TestSendSmsChecksParameters(t *testing.T) {
 			assert.Equal(t, row.status, got.Status)
 			assert.Equal(t, row.code == "OK", len(e.Sent()) == 1)
 			assert.Equal(t, row.status == 200, got.HostID == "", "only the gateway names a host")
+			assert.Equal(t, row.status != 200, strings.Contains(got.Recommend, "requestId="+got.RequestID))
 			if row.code == codeParamIllegal {
 				assert.Equal(t, "Params must be [a-zA-Z0-9] for verification sms", got.Message)
 			}
