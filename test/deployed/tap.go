@@ -3,13 +3,14 @@ package deployed
 import (
 	"bytes"
 	"io"
-	"net"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/passcode-worker/passcode-worker/test/harness"
 )
 
 // Tap stands between the clients of one user and the server, and notes what they
@@ -17,14 +18,10 @@ import (
 type Tap struct {
 	t    testing.TB
 	user string
-	to   string // host:port of the server
+	link *harness.Link
 
-	listener net.Listener
-	running  sync.WaitGroup
-
-	mu    sync.Mutex
-	conns []net.Conn
-	sent  []*noted
+	mu   sync.Mutex
+	sent []*noted
 }
 
 // noted is what one client sent.
@@ -42,57 +39,20 @@ func (n *noted) Write(p []byte) (int, error) {
 // Tap returns a tap for a user's clients.
 func (b *Broker) Tap(t testing.TB, user string) *Tap {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("deployed: %v", err)
-	}
-	tap := &Tap{t: t, user: user, to: strings.TrimPrefix(b.URL(), "nats://"), listener: listener}
-	tap.running.Go(tap.accept)
-	t.Cleanup(tap.close)
+	tap := &Tap{t: t, user: user}
+	tap.link = harness.HearLink(t, strings.TrimPrefix(b.URL(), "nats://"), func() io.Writer {
+		tap.mu.Lock()
+		defer tap.mu.Unlock()
+		sent := &noted{}
+		tap.sent = append(tap.sent, sent)
+		return sent
+	})
 	return tap
 }
 
 // URL is where the clients connect, with their name and password.
 func (tap *Tap) URL() string {
-	return "nats://" + tap.user + ":" + Password + "@" + tap.listener.Addr().String()
-}
-
-func (tap *Tap) accept() {
-	for {
-		client, err := tap.listener.Accept()
-		if err != nil {
-			return // closed
-		}
-		upstream, err := net.Dial("tcp", tap.to)
-		if err != nil {
-			tap.t.Errorf("deployed: %v", err)
-			_ = client.Close() // the client sees it
-			return
-		}
-		sent := &noted{}
-		tap.mu.Lock()
-		tap.conns = append(tap.conns, client, upstream)
-		tap.sent = append(tap.sent, sent)
-		tap.mu.Unlock()
-		tap.running.Go(func() { pass(upstream, io.TeeReader(client, sent)) })
-		tap.running.Go(func() { pass(client, upstream) })
-	}
-}
-
-// pass copies until one side ends, and then ends the other.
-func pass(to net.Conn, from io.Reader) {
-	_, _ = io.Copy(to, from) // whichever side ended, the other one learns it
-	_ = to.Close()
-}
-
-func (tap *Tap) close() {
-	_ = tap.listener.Close() // it was only listened to
-	tap.mu.Lock()
-	for _, c := range tap.conns {
-		_ = c.Close() // most are closed already
-	}
-	tap.mu.Unlock()
-	tap.running.Wait()
+	return "nats://" + tap.user + ":" + Password + "@" + tap.link.Addr()
 }
 
 // Lines of the protocol. Bodies stand on lines of their own; ours never look

@@ -23,7 +23,8 @@ type Link struct {
 	conns    map[net.Conn]struct{}
 
 	giveUpAfter time.Duration
-	resets      atomic.Int64 // ends that are known to have reset their connection
+	hear        func() io.Writer // see HearLink
+	resets      atomic.Int64     // ends that are known to have reset their connection
 }
 
 type linkState int
@@ -51,6 +52,17 @@ func StartLink(t testing.TB, to string) *Link {
 		_ = listener.Close() // it was open
 		l.running.Wait()
 	})
+	return l
+}
+
+// HearLink is like [StartLink]. What each client says is written to what hear
+// returns for it.
+func HearLink(t testing.TB, to string, hear func() io.Writer) *Link {
+	t.Helper()
+	l := StartLink(t, to)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hear = hear
 	return l
 }
 
@@ -143,7 +155,7 @@ func (l *Link) drop(conns ...net.Conn) {
 func (l *Link) serve(client net.Conn) {
 	// Heard from the start: what a kernel took in before a reset could be read after
 	// it still, and so arrive from an end that has long given it up.
-	said := l.listen(client)
+	said := l.listen(client, l.writer())
 	l.whileStalled()
 	server, err := net.Dial("tcp", l.to)
 	if err != nil || !l.keep(server) {
@@ -155,13 +167,23 @@ func (l *Link) serve(client net.Conn) {
 	for _, one := range []struct {
 		from *end
 		to   net.Conn
-	}{{said, server}, {l.listen(server), client}} {
+	}{{said, server}, {l.listen(server, io.Discard), client}} {
 		both.Go(func() {
 			l.carry(one.to, one.from)
 			l.drop(client, server)
 		})
 	}
 	both.Wait()
+}
+
+// writer takes what a new client says.
+func (l *Link) writer() io.Writer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.hear == nil {
+		return io.Discard
+	}
+	return l.hear()
 }
 
 // end is one end of a connection, and what it wrote that is on its way.
@@ -184,7 +206,7 @@ type piece struct {
 const maxOnTheWay = 16
 
 // listen takes note of what an end writes, and of how it closes.
-func (l *Link) listen(conn net.Conn) *end {
+func (l *Link) listen(conn net.Conn, heard io.Writer) *end {
 	e := &end{Conn: conn, onTheWay: make(chan piece, maxOnTheWay), done: make(chan struct{})}
 	e.reading.Go(func() {
 		defer close(e.onTheWay)
@@ -196,6 +218,7 @@ func (l *Link) listen(conn net.Conn) *end {
 				l.resets.Add(1)
 			}
 			if n > 0 {
+				_, _ = heard.Write(buffer[:n]) // to memory
 				select {
 				case e.onTheWay <- piece{buffer[:n], time.Now()}:
 				case <-e.done:
