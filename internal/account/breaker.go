@@ -10,7 +10,7 @@
 //	         Trip                     pause over, Admit
 //	open ───────────▶ paused(level 1) ────────────────▶ probing ── Passed ──▶ open
 //	                     ▲    ▲                         │  │ │
-//	                     │    └──────── GiveBack ───────┘  │ └─ probe lost: Admit, after a time-out
+//	                     │    └───── Inconclusive ──────┘  │ └─ probe lost: Admit, after a time-out
 //	                     └───────── Trip, level + 1 ───────┘
 //
 // The state is one JSON document in a key-value bucket, changed by compare-and-swap
@@ -147,7 +147,7 @@ func (b *Breaker) State() State { return b.view.Load().State }
 
 // Admit says whether a call may be made now. When a pause is over, one caller over
 // all replicas is given the probe; that caller must end it with [Breaker.Passed],
-// [Breaker.Trip] or [Breaker.GiveBack]. The others are told how long to wait.
+// [Breaker.Trip] or [Breaker.Inconclusive]. The others are told how long to wait.
 //
 // Trouble with the broker is no error here: the last known state then counts, and
 // a probe that can't be had within two seconds is tried for later. The only
@@ -248,10 +248,10 @@ func (b *Breaker) Passed(ctx context.Context) error {
 	return b.resume(ctx, before)
 }
 
-// GiveBack says that the probe ended without a word on the account: the job was a
+// Inconclusive says that the probe ended without a word on the account: the job was a
 // duplicate or was denied by a limit of ours, the call failed on its way or was
 // left in doubt. The next job may probe at once. Without the probe it does nothing.
-func (b *Breaker) GiveBack(ctx context.Context) error {
+func (b *Breaker) Inconclusive(ctx context.Context) error {
 	if !b.holds(b.view.Load()) {
 		return nil
 	}

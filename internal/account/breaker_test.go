@@ -135,7 +135,7 @@ func TestProberThatDied(t *testing.T) {
 	a.admits(allowed)
 }
 
-func TestGiveBackLetsTheNextProbe(t *testing.T) {
+func TestInconclusiveLetsTheNextProbe(t *testing.T) {
 	t.Parallel()
 	c, _, a, b := pair(t)
 	a.trips(initial)

@@ -83,7 +83,7 @@ func TestBrokerAway(t *testing.T) {
 		require.ErrorIs(t, a.Passed(t.Context()), retry.ErrGaveUp)
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("the job's lease"))
 		defer cancel()
-		err = a.GiveBack(ctx)
+		err = a.Inconclusive(ctx)
 		assert.ErrorContains(t, err, "the job's lease")
 	})
 }

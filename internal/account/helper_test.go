@@ -153,7 +153,7 @@ func (r replica) passes() {
 
 func (r replica) givesBack() {
 	r.t.Helper()
-	require.NoError(r.t, r.GiveBack(r.t.Context()))
+	require.NoError(r.t, r.Inconclusive(r.t.Context()))
 }
 
 // syncs brings the breaker up to date, as its watch would.

@@ -74,7 +74,7 @@ func TestHistories(t *testing.T) {
 					require.Equal(t, before, after, "only the probe opens")
 				}
 			case "give back":
-				require.NoError(t, g.GiveBack(t.Context()))
+				require.NoError(t, g.Inconclusive(t.Context()))
 				if i == prober {
 					require.Equal(t, PhasePaused, truth().Phase)
 					require.Equal(t, before.Level, truth().Level)

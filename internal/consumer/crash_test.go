@@ -36,13 +36,13 @@ func refusal(class passcode.Class, code string) answer {
 
 // story is a job and what it must end as, however often its worker dies.
 type story struct {
-	name    string
-	answers []answer
-	prepare func(w *world)
-	want    passcode.Status
-	dead    passcode.Reason
-	sent    int  // messages that Aliyun took in the end
-	place   bool // the reservation stays
+	name     string
+	answers  []answer
+	prepare  func(w *world)
+	want     passcode.Status
+	dead     passcode.Reason
+	sent     int  // messages that Aliyun took in the end
+	reserved bool // the reservation stays
 	// orUnlike: a death in the middle may lead to this status too, where what
 	// the dead worker knew is gone and asking again is all that is left.
 	orUnlike []passcode.Status
@@ -50,16 +50,16 @@ type story struct {
 
 func stories() []story {
 	return []story{
-		{name: "sent", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, place: true},
-		{name: "retried, then sent", answers: []answer{answerThrottled, answerOK}, want: passcode.StatusSent, sent: 1, place: true},
+		{name: "sent", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, reserved: true},
+		{name: "retried, then sent", answers: []answer{answerThrottled, answerOK}, want: passcode.StatusSent, sent: 1, reserved: true},
 		{name: "exhausted", answers: []answer{answerRefused}, want: passcode.StatusDeadLettered, dead: passcode.ReasonExhausted, orUnlike: []passcode.Status{passcode.StatusUnknown}},
 		{name: "config", answers: []answer{answerConfig}, want: passcode.StatusDeadLettered, dead: passcode.ReasonConfig},
 		{name: "recipient", answers: []answer{answerRecipient}, want: passcode.StatusRejected},
 		{name: "limited by Aliyun", answers: []answer{answerLimited}, want: passcode.StatusRateLimited},
-		{name: "account, then sent", answers: []answer{answerAccount, answerAccount, answerOK}, want: passcode.StatusSent, sent: 1, place: true},
-		{name: "taken and dropped", answers: []answer{answerTakenAndDropped}, want: passcode.StatusSent, sent: 1, place: true},
-		{name: "dropped, then sent", answers: []answer{answerDropped, answerOK}, want: passcode.StatusSent, sent: 1, place: true},
-		{name: "dropped every time", answers: []answer{answerDropped}, want: passcode.StatusUnknown, dead: passcode.ReasonUnknown, place: true},
+		{name: "account, then sent", answers: []answer{answerAccount, answerAccount, answerOK}, want: passcode.StatusSent, sent: 1, reserved: true},
+		{name: "taken and dropped", answers: []answer{answerTakenAndDropped}, want: passcode.StatusSent, sent: 1, reserved: true},
+		{name: "dropped, then sent", answers: []answer{answerDropped, answerOK}, want: passcode.StatusSent, sent: 1, reserved: true},
+		{name: "dropped every time", answers: []answer{answerDropped}, want: passcode.StatusUnknown, dead: passcode.ReasonUnknown, reserved: true},
 		{
 			name: "limited by us", answers: []answer{answerOK}, want: passcode.StatusRateLimited,
 			prepare: func(w *world) { w.denied = &domain.Reservation{Rule: "1/1m", RetryAfter: time.Minute} },
@@ -73,7 +73,7 @@ func stories() []story {
 			prepare: func(w *world) { w.jobs[1].body = []byte(`{"request_id":"r1","phone":"+1","code":"004213"}`) },
 		},
 		{
-			name: "a repeat whose first job is gone", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, place: true,
+			name: "a repeat whose first job is gone", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, reserved: true,
 			prepare: func(w *world) { w.ownerless(passcode.StatusRetrying) },
 		},
 		{
@@ -84,7 +84,7 @@ func stories() []story {
 			},
 		},
 		{
-			name: "a replay of a dead letter", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, place: true,
+			name: "a replay of a dead letter", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, reserved: true,
 			prepare: func(w *world) {
 				w.jobs[1].header = map[string]string{domain.HeaderReplay: "1"}
 				w.records["r1"] = stored{passcode.Result{RequestID: "r1", StreamSeq: 99}.In(passcode.StatusDeadLettered), 5}
@@ -114,7 +114,7 @@ func stories() []story {
 			},
 		},
 		{
-			name: "a replay of an unknown whose record is gone", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, place: true,
+			name: "a replay of an unknown whose record is gone", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, reserved: true,
 			prepare: func(w *world) {
 				w.replayed(sentUnrecorded)
 				w.accepted = nil
@@ -178,7 +178,7 @@ func (s story) check(t *testing.T, w *world, died bool) {
 	require.True(t, rec.Final)
 	require.Len(t, w.accepted, s.sent, "messages that Aliyun took; effects: %v", w.effects)
 	if !died {
-		require.Equal(t, s.place, w.places["r1"], "reservation")
+		require.Equal(t, s.reserved, w.places["r1"], "reservation")
 	}
 	if s.sent == 0 && rec.Status != passcode.StatusUnknown {
 		require.False(t, w.places["r1"], "the reservation is given up")

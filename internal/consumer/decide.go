@@ -204,7 +204,7 @@ func (p Policy) judge(rec, next passcode.Result, e judged, now time.Time) decisi
 			return decision{disposition: term}
 		case !e.samePhone: // look-ups would ask about another number than the owner's
 			return dropped
-		case e.samePlace: // so this job stands in its owner's place
+		case e.sameSequence: // so this job stands in its owner's place
 			return takeOver
 		default:
 			return decision{next: stageFindOwner}

@@ -189,13 +189,13 @@ func (w *world) endUndeliverable(seq uint64, why domain.Undeliverable) {
 
 // undeliverableCase is a job that the server no longer delivers, and what becomes of it.
 type undeliverableCase struct {
-	name   string
-	record *passcode.Result // what was there; nil for none
-	header map[string]string
-	body   string
-	dead   passcode.Reason
-	want   passcode.Status // of the record afterwards; empty for none
-	place  bool            // the reservation, made before, stays
+	name     string
+	record   *passcode.Result // what was there; nil for none
+	header   map[string]string
+	body     string
+	dead     passcode.Reason
+	want     passcode.Status // of the record afterwards; empty for none
+	reserved bool            // the reservation, made before, stays
 }
 
 func undeliverableCases() []undeliverableCase {
@@ -215,20 +215,20 @@ func undeliverableCases() []undeliverableCase {
 	replay := map[string]string{domain.HeaderReplay: "1"}
 	attempted := map[string]string{domain.HeaderReplay: "1", domain.HeaderAttemptedAt: noon.Format(time.RFC3339Nano)}
 	return []undeliverableCase{
-		{name: "no worker had it", dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered, place: true},
+		{name: "no worker had it", dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered, reserved: true},
 		{name: "waiting for another attempt, so nothing was sent", record: own(passcode.StatusRetrying), dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered},
-		{name: "in doubt, so it may have been sent", record: own(passcode.StatusInDoubt), dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered, place: true},
-		{name: "a worker went away at its look-up", record: doubt, dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered, place: true},
-		{name: "a worker went away at its attempt", record: own(passcode.StatusSending), dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered, place: true},
-		{name: "sent, and only the ack was lost", record: own(passcode.StatusSent), want: passcode.StatusSent, place: true},
-		{name: "dead-lettered, and only the ack was lost", record: own(passcode.StatusDeadLettered), want: passcode.StatusDeadLettered, place: true},
-		{name: "a duplicate of a request that is done", record: others(passcode.StatusSent), want: passcode.StatusSent, place: true},
-		{name: "a duplicate of a request in progress", record: others(passcode.StatusRetrying), want: passcode.StatusRetrying, place: true},
-		{name: "a replay that no worker had", record: others(passcode.StatusUnknown), header: attempted, dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered, place: true},
-		{name: "a replay that no worker had, whose record is gone", header: attempted, dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered, place: true},
-		{name: "a replay of what was sent", record: others(passcode.StatusSent), header: replay, want: passcode.StatusSent, place: true},
-		{name: "an invalid job", body: `{"request_id":"r1","phone":"+1","code":"004213"}`, dead: passcode.ReasonInvalid, want: passcode.StatusRejected, place: true},
-		{name: "a job that can't be read", body: `{`, dead: passcode.ReasonInvalid, place: true},
+		{name: "in doubt, so it may have been sent", record: own(passcode.StatusInDoubt), dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered, reserved: true},
+		{name: "a worker went away at its look-up", record: doubt, dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered, reserved: true},
+		{name: "a worker went away at its attempt", record: own(passcode.StatusSending), dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered, reserved: true},
+		{name: "sent, and only the ack was lost", record: own(passcode.StatusSent), want: passcode.StatusSent, reserved: true},
+		{name: "dead-lettered, and only the ack was lost", record: own(passcode.StatusDeadLettered), want: passcode.StatusDeadLettered, reserved: true},
+		{name: "a duplicate of a request that is done", record: others(passcode.StatusSent), want: passcode.StatusSent, reserved: true},
+		{name: "a duplicate of a request in progress", record: others(passcode.StatusRetrying), want: passcode.StatusRetrying, reserved: true},
+		{name: "a replay that no worker had", record: others(passcode.StatusUnknown), header: attempted, dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered, reserved: true},
+		{name: "a replay that no worker had, whose record is gone", header: attempted, dead: passcode.ReasonPoison, want: passcode.StatusDeadLettered, reserved: true},
+		{name: "a replay of what was sent", record: others(passcode.StatusSent), header: replay, want: passcode.StatusSent, reserved: true},
+		{name: "an invalid job", body: `{"request_id":"r1","phone":"+1","code":"004213"}`, dead: passcode.ReasonInvalid, want: passcode.StatusRejected, reserved: true},
+		{name: "a job that can't be read", body: `{`, dead: passcode.ReasonInvalid, reserved: true},
 	}
 }
 
@@ -252,7 +252,7 @@ func (a undeliverableCase) check(t *testing.T, w *world) {
 	t.Helper()
 	require.True(t, w.jobs[1].done, "it is gone from the stream: %v", w.effects)
 	require.Equal(t, a.want, w.record("r1").Status, "%v", w.effects)
-	require.Equal(t, a.place, w.places["r1"], "reservation")
+	require.Equal(t, a.reserved, w.places["r1"], "reservation")
 	require.Zero(t, w.calls, "nothing is sent")
 	if a.dead == "" {
 		require.Empty(t, w.dead)

@@ -51,10 +51,10 @@ type (
 		goal  goal
 		// redelivered is true where the server delivered the job before.
 		redelivered bool
-		// samePhone and samePlace are true where the owner of the request has them.
-		samePhone, samePlace bool
-		hold                 time.Duration // with goalHold
-		undeliverable        domain.Undeliverable
+		// samePhone and sameSequence are true where the owner of the request has them.
+		samePhone, sameSequence bool
+		hold                    time.Duration // with goalHold
+		undeliverable           domain.Undeliverable
 	}
 	// dated: no record is missing that was written after that time.
 	dated struct{ since time.Time }

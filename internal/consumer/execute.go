@@ -101,7 +101,7 @@ func (t *task) writeDeadLetter(ctx context.Context, d decision) (bool, error) {
 		TraceState:   t.Header(headerTraceState),
 		Body:         t.Body(),
 	}
-	err := t.h.insist(ctx, opDeadLetter, func(ctx context.Context) error { return t.h.DeadLetters.Write(ctx, letter) })
+	err := t.h.retry(ctx, opDeadLetter, func(ctx context.Context) error { return t.h.DeadLetters.Write(ctx, letter) })
 	if err != nil {
 		return false, err
 	}
@@ -114,7 +114,7 @@ func (t *task) closePhone(ctx context.Context, d decision) (bool, error) {
 	if d.closeFor <= 0 {
 		return true, nil
 	}
-	return true, t.h.insist(ctx, opClosePhone, func(ctx context.Context) error {
+	return true, t.h.retry(ctx, opClosePhone, func(ctx context.Context) error {
 		return t.h.Limiter.CloseFor(ctx, t.phone, d.closeFor)
 	})
 }
@@ -127,7 +127,7 @@ func (t *task) release(ctx context.Context, d decision) (bool, error) {
 	if !d.release {
 		return true, nil
 	}
-	return true, t.h.insist(ctx, opRelease, func(ctx context.Context) error {
+	return true, t.h.retry(ctx, opRelease, func(ctx context.Context) error {
 		return t.h.Limiter.Release(ctx, t.phone, t.rec.RequestID, t.revision)
 	})
 }
@@ -156,13 +156,13 @@ const maxRebases = 3
 func (t *task) store(ctx context.Context, d decision) (owner bool, err error) {
 	mine := t.rec
 	for range maxRebases {
-		err = t.h.insist(ctx, opRecord, func(ctx context.Context) error { return t.update(ctx, d.record) })
+		err = t.h.retry(ctx, opRecord, func(ctx context.Context) error { return t.update(ctx, d.record) })
 		if !errors.Is(err, domain.ErrConflict) {
 			return err == nil, err
 		}
 		var stored passcode.Result
 		var revision uint64
-		err = t.h.insist(ctx, opRecord, func(ctx context.Context) (err error) {
+		err = t.h.retry(ctx, opRecord, func(ctx context.Context) (err error) {
 			stored, revision, err = t.h.Ledger.Get(ctx, d.record.RequestID)
 			return err
 		})
@@ -185,7 +185,7 @@ func (t *task) store(ctx context.Context, d decision) (owner bool, err error) {
 // new one.
 func (t *task) storeLost(ctx context.Context, d decision) (owner bool, err error) {
 	var claim domain.Claim
-	err = t.h.insist(ctx, opRecord, func(ctx context.Context) (err error) {
+	err = t.h.retry(ctx, opRecord, func(ctx context.Context) (err error) {
 		claim, err = t.h.Ledger.Claim(ctx, d.record)
 		return err
 	})
@@ -277,8 +277,8 @@ func (t *task) tell(d decision) {
 	t.log.Log(context.Background(), level, text, attrs...)
 }
 
-// insist repeats a broker operation until it succeeds, has a final answer, or ctx ends.
-func (h *Handler) insist(ctx context.Context, op operation, f func(context.Context) error) error {
+// retry repeats a broker operation until it succeeds, has a final answer, or ctx ends.
+func (h *Handler) retry(ctx context.Context, op operation, f func(context.Context) error) error {
 	warned := false
 	ctx, cancel := retry.Settle.Context(ctx, func(err error) {
 		_ = h.trouble(op, err)

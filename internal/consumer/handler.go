@@ -231,13 +231,13 @@ func (p *permit) end(ctx context.Context) {
 	if !p.used {
 		p.toPacer()
 		if p.probes != "" {
-			p.h.Outage.GiveBack(p.probes)
+			p.h.Outage.NotCalled(p.probes)
 		}
 	}
 	if !p.accountProbe || p.observed {
 		return
 	}
-	if err := p.h.Account.GiveBack(ctx); err != nil {
+	if err := p.h.Account.Inconclusive(ctx); err != nil {
 		p.h.Logger.Warn("probe not returned to the account breaker; another follows when it times out", "error", err)
 	}
 }

@@ -30,7 +30,7 @@ func (b *breaker) Asked(_ string, err error) domain.Admission {
 	}
 	return b.admission
 }
-func (b *breaker) GiveBack(id string) { b.givenBack = append(b.givenBack, id) }
+func (b *breaker) NotCalled(id string) { b.givenBack = append(b.givenBack, id) }
 
 // handled is what became of one delivery, with a breaker.
 func (w *world) handled(seq uint64, b *breaker) (effects []string) {

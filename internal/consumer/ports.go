@@ -76,8 +76,8 @@ type AccountBreaker interface {
 	Trip(ctx context.Context, code, message string) (time.Time, error)
 	// Passed says that a call did get through to the account.
 	Passed(ctx context.Context) error
-	// GiveBack says that a probe told nothing about the account.
-	GiveBack(ctx context.Context) error
+	// Inconclusive says that a probe told nothing about the account.
+	Inconclusive(ctx context.Context) error
 }
 
 // OutageBreaker stops this worker's calls while Aliyun answers none of them.
@@ -88,8 +88,8 @@ type OutageBreaker interface {
 	// Asked says whether the call of a probe may be made, once a look-up of its request
 	// ended with err. Who asks first knows more, and risks nothing.
 	Asked(requestID string, err error) domain.Admission
-	// GiveBack says that no call was made for a request that was admitted as probe.
-	GiveBack(requestID string)
+	// NotCalled says that no call was made for a request that was admitted as probe.
+	NotCalled(requestID string)
 }
 
 // Numbers reads a phone number as a producer wrote it.

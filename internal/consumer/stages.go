@@ -190,13 +190,13 @@ func (t *task) read(ctx context.Context, _ decision) (event, error) {
 func (t *task) judged(state domain.ClaimState) event {
 	return judged{
 		state: state, goal: t.goal, redelivered: t.origin.Deliveries > 1, hold: t.hold, undeliverable: t.why,
-		samePhone: t.rec.Phone == t.phone.Masked(), samePlace: t.rec.StreamSeq == t.origin.Seq,
+		samePhone: t.rec.Phone == t.phone.Masked(), sameSequence: t.rec.StreamSeq == t.origin.Seq,
 	}
 }
 
 func (t *task) recordsAge(ctx context.Context, _ decision) (event, error) {
 	var since time.Time
-	err := t.h.insist(ctx, opRecover, func(ctx context.Context) (err error) {
+	err := t.h.retry(ctx, opRecover, func(ctx context.Context) (err error) {
 		since, err = t.h.Ledger.Since(ctx)
 		return err
 	})
@@ -237,7 +237,7 @@ func (t *task) takeOver(ctx context.Context, _ decision) (event, error) {
 // from a worker that went away.
 func (t *task) move(ctx context.Context, op operation, rec passcode.Result) error {
 	rec.Worker = t.h.Worker
-	return t.h.insist(ctx, op, func(ctx context.Context) error { return t.update(ctx, rec) })
+	return t.h.retry(ctx, op, func(ctx context.Context) error { return t.update(ctx, rec) })
 }
 
 func (t *task) update(ctx context.Context, rec passcode.Result) error {

@@ -74,8 +74,8 @@ func (brokenAccount) Admit(context.Context) (domain.Admission, error) {
 func (brokenAccount) Trip(context.Context, string, string) (time.Time, error) {
 	return time.Time{}, errTrouble
 }
-func (brokenAccount) Passed(context.Context) error   { return errTrouble }
-func (brokenAccount) GiveBack(context.Context) error { return errTrouble }
+func (brokenAccount) Passed(context.Context) error       { return errTrouble }
+func (brokenAccount) Inconclusive(context.Context) error { return errTrouble }
 
 // TestPanicAfterTheClaim leaves the job to its next delivery, which takes it for
 // an interruption.

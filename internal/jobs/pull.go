@@ -96,18 +96,18 @@ type pullRequest struct {
 // prefetch, so that a request is worth its while.
 func (p *pull) ask(prefetch, waiting int) {
 	p.mu.Lock()
-	room := prefetch - waiting - p.owed
-	if p.ended != nil || room < 1 || 2*room < prefetch {
+	batch := prefetch - waiting - p.owed
+	if p.ended != nil || batch < 1 || 2*batch < prefetch {
 		p.mu.Unlock()
 		return
 	}
 	// Counted first: jobs may arrive before the request has returned.
-	p.owed += room
+	p.owed += batch
 	p.heard = time.Now()
 	p.mu.Unlock()
 
 	request, err := json.Marshal(pullRequest{
-		Batch: room, MaxBytes: p.maxBytes, Expires: pullExpiry, Heartbeat: pullHeartbeat,
+		Batch: batch, MaxBytes: p.maxBytes, Expires: pullExpiry, Heartbeat: pullHeartbeat,
 	})
 	if err == nil {
 		err = p.nc.PublishRequest(p.subject, p.inbox.Subject, request)

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
 const (
@@ -17,15 +18,14 @@ const (
 	searchBatch   = 1000
 )
 
-// search finds what ran out of deliveries unheard. The server doesn't list such
-// jobs. They are those in the stream that it has delivered and for which it waits
-// for nobody's answer, of which its acknowledgement floor shows a part: what is
-// at or below it is outstanding no more. The floor stays behind, however, once
-// the server has given up on a job, until nothing is outstanding; under a steady
-// load that never comes. So what stands above it is brought as a suspect.
+// search finds what ran out of deliveries unheard. The server doesn't list such jobs. They
+// are in the stream, were delivered, and nobody's answer is waited for. Part of them is at
+// or below the acknowledgement floor. But the floor stays behind once the server has given
+// up on a job, until nothing is outstanding, and under a steady load that never comes. So
+// what is above it is brought as a suspect.
 func (w *Watch) search(ctx context.Context) {
 	if err := w.trySearch(ctx); err != nil && ctx.Err() == nil {
-		w.o.Logger.Warn("the stream can't be searched for abandoned jobs", "error", err)
+		w.o.Logger.Warn("the stream can't be searched for undeliverable jobs", "error", err)
 	}
 }
 
@@ -71,4 +71,57 @@ func (w *Watch) trySearch(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// storedJob is a job that is not delivered but read from the stream.
+type storedJob struct {
+	w      *Watch
+	ctx    context.Context // of its disposal
+	msg    *jetstream.RawStreamMsg
+	origin domain.Origin
+	// again is when to look at it again; 0 once it is removed.
+	again time.Duration
+}
+
+func (j *storedJob) Body() []byte              { return j.msg.Data }
+func (j *storedJob) Header(name string) string { return j.msg.Header.Get(name) }
+func (j *storedJob) Origin() domain.Origin     { return j.origin }
+func (j *storedJob) Extend() error             { return nil }
+func (j *storedJob) Term(string) error         { return j.Ack() }
+
+// Ack takes the job out of the stream. One that is gone already is no error.
+func (j *storedJob) Ack() error {
+	err := j.w.stream(j.ctx, func(ctx context.Context, stream jetstream.Stream) error {
+		return stream.DeleteMsg(ctx, j.msg.Sequence)
+	})
+	if err != nil {
+		if _, gone := j.w.read(j.ctx, j.msg.Sequence); !errors.Is(gone, jetstream.ErrMsgNotFound) {
+			return fmt.Errorf("remove job from stream %s: %w", j.w.o.Stream, err)
+		}
+	}
+	j.again = 0
+	return nil
+}
+
+func (j *storedJob) Nak(delay time.Duration) error {
+	j.again = max(j.again, delay)
+	return nil
+}
+
+func (w *Watch) read(ctx context.Context, seq uint64) (msg *jetstream.RawStreamMsg, err error) {
+	err = w.stream(ctx, func(ctx context.Context, stream jetstream.Stream) error {
+		msg, err = stream.GetMsg(ctx, seq)
+		return err
+	})
+	return msg, err
+}
+
+func (w *Watch) stream(ctx context.Context, do func(context.Context, jetstream.Stream) error) error {
+	return retry.Inspect.Do(ctx, func(ctx context.Context) error {
+		stream, err := w.js.Stream(ctx, w.o.Stream)
+		if err != nil {
+			return err
+		}
+		return do(ctx, stream)
+	})
 }

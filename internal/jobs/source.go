@@ -13,11 +13,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
+	"github.com/passcode-worker/passcode-worker/internal/telemetry/once"
+	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 const (
@@ -29,8 +31,6 @@ const (
 	// two that are missing it is asked anew: the consumer's leader may have gone,
 	// and with it all pulls that it held.
 	pullHeartbeat = time.Second
-	// openTimeout bounds one look-up of the consumer and its stream.
-	openTimeout = 5 * time.Second
 )
 
 // ResumedWithin is how soon jobs flow again after a pause of the consumer.
@@ -44,8 +44,7 @@ type SourceOptions struct {
 	// are leased while they wait, so it must be far less than what is handled
 	// within the lease.
 	Prefetch int
-	// Repair is called before the consumer is looked up again after a failure,
-	// to create what is missing.
+	// Repair creates stream and consumer where they are missing.
 	Repair func(context.Context) error
 	Logger *slog.Logger
 }
@@ -236,42 +235,37 @@ func (s *Source) Trouble() string {
 
 // begin begins a pull, trying until it succeeds, ctx ends or the source is drained.
 func (s *Source) begin(ctx context.Context) error {
-	trying, cancel := context.WithCancelCause(ctx)
+	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	unlink := context.AfterFunc(s.drained, func() { cancel(domain.ErrDrained) })
 	defer unlink()
-
-	const pause = 100 * time.Millisecond
-	b := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(pause),
-		backoff.WithMaxInterval(time.Second),
-		backoff.WithMaxElapsedTime(0), // ctx and Drain bound it
-	)
-	tell := newTeller(s.opts.Logger)
 	select { // pulls that end as soon as they begin don't keep the broker busy
-	case <-time.After(time.Until(s.opened.Add(pause))):
-	case <-trying.Done():
+	case <-time.After(time.Until(s.opened.Add(retry.Pull.First))):
+	case <-waiting.Done():
 	}
+
+	var told once.States // an error that lasts is met every second
+	trying, stop := retry.Pull.Context(waiting, func(err error) {
+		if told.Changed("pull", err.Error()) {
+			s.opts.Logger.Warn("jobs can't be pulled; trying again", "error", err)
+		}
+		s.mu.Lock()
+		s.failing = err
+		s.mu.Unlock()
+		if !isMissing(err) {
+			return
+		}
+		s.created.Store(nil)
+		if err := s.opts.Repair(waiting); err != nil && told.Changed("repair", err.Error()) {
+			s.opts.Logger.Warn("stream or consumer not repaired", "error", err)
+		}
+	})
+	defer stop()
 	var p *pull
-	err := backoff.RetryNotify(
-		func() (err error) {
-			p, err = s.open(trying)
-			return err
-		},
-		backoff.WithContext(b, trying),
-		func(err error, _ time.Duration) {
-			tell.warn("jobs can't be pulled; trying again", err)
-			s.mu.Lock()
-			s.failing = err
-			s.mu.Unlock()
-			if !isMissing(err) {
-				return
-			}
-			s.created.Store(nil)
-			if err := s.repair(trying); err != nil {
-				tell.warn("stream or consumer not repaired", err)
-			}
-		})
+	err := retry.Do(trying, func(ctx context.Context) (err error) {
+		p, err = s.open(ctx)
+		return err
+	})
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -298,9 +292,6 @@ func isMissing(err error) bool {
 }
 
 func (s *Source) open(ctx context.Context) (*pull, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout,
-		fmt.Errorf("no answer from the broker within %s", openTimeout))
-	defer cancel()
 	if _, err := s.js.Consumer(ctx, s.opts.Stream, s.opts.Consumer); err != nil {
 		return nil, fmt.Errorf("open consumer %s of stream %s: %w", s.opts.Consumer, s.opts.Stream, err)
 	}
@@ -315,13 +306,6 @@ func (s *Source) open(ctx context.Context) (*pull, error) {
 		return nil, fmt.Errorf("pull from consumer %s: %w", s.opts.Consumer, err)
 	}
 	return p, nil
-}
-
-func (s *Source) repair(ctx context.Context) error {
-	if s.opts.Repair == nil {
-		return nil
-	}
-	return s.opts.Repair(ctx)
 }
 
 // giveUp ends a pull, after which Next begins another.
@@ -346,18 +330,26 @@ func (s *Source) giveUp(p *pull, why error) {
 	}
 }
 
-// teller logs an error each time that it is another than before: one that lasts is
-// met every second.
-type teller struct {
-	log  *slog.Logger
-	last map[string]string // by what failed
-}
-
-func newTeller(log *slog.Logger) teller { return teller{log, map[string]string{}} }
-
-func (t teller) warn(what string, err error) {
-	if t.last[what] != err.Error() {
-		t.log.Warn(what, "error", err)
+// Waits reports whether the job of that sequence is in the stream, and is one of the
+// request: a stream that was deleted and made again has other jobs in the same places.
+// The server may have any replica answer, so that a job which came or went a moment
+// ago may be told of as it was before.
+func (s *Source) Waits(ctx context.Context, seq uint64, requestID string) (bool, error) {
+	var msg *jetstream.RawStreamMsg
+	err := retry.Do(ctx, func(ctx context.Context) error {
+		stream, err := s.js.Stream(ctx, s.opts.Stream)
+		if err != nil {
+			return err
+		}
+		msg, err = stream.GetMsg(ctx, seq)
+		return err
+	})
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
 	}
-	t.last[what] = err.Error()
+	if err != nil {
+		return false, fmt.Errorf("look for job %d in stream %s: %w", seq, s.opts.Stream, err)
+	}
+	job, _ := passcode.Decode(msg.Data) // what can be read of it
+	return job.RequestID == requestID, nil
 }

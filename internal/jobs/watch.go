@@ -5,26 +5,26 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
 // workerTerm begins the reason with which a worker terminates a job, after it
 // has dead-lettered it. A reason without it is somebody else's.
 const workerTerm = "passcode-worker: "
 
-// deletedReasons are the server's own words for a job that it finds gone from the
-// stream while it waits for its acknowledgement. Mostly it was settled: after a
-// change of leaders, or a crash, a consumer may know less than its stream, and so
-// has dozens of jobs "deleted" that a worker acknowledged. What somebody deletes by
-// hand looks the same, and is told by its record alone, which has no end.
+// deletedReasons are the server's own words for a job that it finds gone from the stream
+// while it waits for its ack. Mostly the job was acked: after a change of leaders or a
+// crash a consumer may know less than its stream. What somebody deletes by hand looks the
+// same, and shows only in its record, which never becomes final.
 var deletedReasons = []string{"Unacknowledged message was deleted", "Message deleted by stream limits"}
 
 const (
@@ -151,26 +151,9 @@ func (w *Watch) heard(msg *nats.Msg) {
 				"stream_seq", advisory.StreamSeq)
 			return
 		}
-		why.Terminated, why.Reason = true, w.sanitise(advisory.Reason)
+		why.Terminated, why.Reason = true, text.Cut(w.o.Scrub(text.Line(advisory.Reason, math.MaxInt)), maxReasonBytes)
 	}
 	w.open[advisory.StreamSeq] = openCase{why: why, due: time.Now()}
-}
-
-// sanitise makes one short line of a text that may be anything, and so also what
-// a terminal would act upon.
-func (w *Watch) sanitise(reason string) string {
-	reason = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(reason, "\uFFFD"))
-	reason = w.o.Scrub(strings.Join(strings.Fields(reason), " "))
-	const ellipsis = "…"
-	if len(reason) > maxReasonBytes {
-		reason = strings.ToValidUTF8(reason[:maxReasonBytes-len(ellipsis)], "") + ellipsis
-	}
-	return reason
 }
 
 // lookAtAll looks at every job whose time has come, oldest first.
@@ -188,7 +171,7 @@ func (w *Watch) lookAtAll(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			w.o.Logger.Warn("an abandoned job can't be ended; trying again", "stream_seq", seq, "error", err)
+			w.o.Logger.Warn("an undeliverable job can't be ended; trying again", "stream_seq", seq, "error", err)
 			again = w.o.Again
 		case again == 0:
 			delete(w.open, seq)
@@ -211,8 +194,7 @@ func (w *Watch) look(ctx context.Context, seq uint64, why domain.Undeliverable) 
 		return 0, err
 	}
 	origin.Subject, origin.QueuedAt = msg.Subject, msg.Time
-	d := &storedJob{header: msg.Header, body: msg.Data, origin: origin, again: w.o.Again}
-	d.remove = func() error { return w.remove(ctx, seq) }
+	d := &storedJob{w: w, ctx: ctx, msg: msg, origin: origin, again: w.o.Again}
 	w.handler.Undeliverable(ctx, d, why)
 	if why.Suspected {
 		return 0, nil // the next search brings it again

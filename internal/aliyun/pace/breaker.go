@@ -175,9 +175,9 @@ func (b *OutageBreaker) pause(now time.Time, code, message string) time.Duration
 	return wait
 }
 
-// GiveBack says that no call was made for the request. Where it had the probe, the
+// NotCalled says that no call was made for the request. Where it had the probe, the
 // next job probes at once.
-func (b *OutageBreaker) GiveBack(requestID string) {
+func (b *OutageBreaker) NotCalled(requestID string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.release(requestID)

@@ -201,10 +201,10 @@ func TestBreakersProbeIsNotLost(t *testing.T) {
 		with func(b *OutageBreaker)
 		wait time.Duration
 	}{
-		"given back":       {func(b *OutageBreaker) { b.GiveBack("probe") }, 0},
+		"not called":       {func(b *OutageBreaker) { b.NotCalled("probe") }, 0},
 		"not made":         {func(b *OutageBreaker) { b.Observe("probe", time.Now(), notMade) }, 0},
 		"refused here":     {func(b *OutageBreaker) { b.Observe("probe", time.Now(), unknown) }, 0},
-		"another's":        {func(b *OutageBreaker) { b.GiveBack("another") }, 2 * callTimeout},
+		"another's":        {func(b *OutageBreaker) { b.NotCalled("another") }, 2 * callTimeout},
 		"never heard of":   {func(*OutageBreaker) {}, 2 * callTimeout},
 		"failed (a pause)": {func(b *OutageBreaker) { b.Observe("probe", time.Now(), noAnswer) }, 2 * firstPause},
 	} {

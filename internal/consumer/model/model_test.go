@@ -198,7 +198,7 @@ func TestModelFindsSwappedWrites(t *testing.T) {
 		// Neighbours.
 		{"dead letter", "close phone", ""}, // no outcome has both
 		{"close phone", "release", ""},     // both before the record, and each can be done twice
-		{"release", "record", placeKept},
+		{"release", "record", reservationKept},
 		{"record", "announce", untrue},
 		{"announce", "disposition", leftNoReply},
 		// Further apart.

@@ -132,7 +132,7 @@ func (x *expansion) others() {
 
 func (s *state) inHand(seq uint8) bool {
 	for w := range s.workers {
-		if s.workers[w].place != 0 && s.workers[w].seq == seq {
+		if s.workers[w].node != 0 && s.workers[w].seq == seq {
 			return true
 		}
 	}
@@ -148,7 +148,7 @@ func (x *expansion) pass() {
 	}
 	for w := range x.from.workers {
 		worker := &x.from.workers[w]
-		if worker.place != 0 && !worker.frozen && !worker.waiting {
+		if worker.node != 0 && !worker.frozen && !worker.waiting {
 			return
 		}
 	}
@@ -200,11 +200,11 @@ func (x *expansion) nextInstant() (next int16, ok bool) {
 	}
 	for w := range x.from.workers {
 		worker := &x.from.workers[w]
-		if worker.place == 0 || !worker.frozen {
+		if worker.node == 0 || !worker.frozen {
 			continue
 		}
 		ahead := x.m.ahead[w]
-		if o := x.m.next(worker.place); o.kind == opSend && !worker.waiting {
+		if o := x.m.next(worker.node); o.kind == opSend && !worker.waiting {
 			consider(o.ticks - ahead) // the fence: just open, and just closed
 			consider(o.ticks - ahead + 1)
 		}

@@ -10,20 +10,20 @@ import (
 
 // What must hold. The names appear in traces and in TestModelFindsSwappedWrites.
 const (
-	atMostOnce     = "Aliyun took the request's message twice"
-	overTheLimit   = "more was sent to the phone than its limits allow"
-	noPlace        = "a message was sent without a place in the limits"
-	placeKept      = "nothing was sent, and the place in the limits is still taken"
-	notClosed      = "Aliyun closed the phone, and our limiter left it open"
-	finalChanged   = "a final record became another status by itself"
-	withoutLetter  = "a record needs an operator, and there is no dead letter"
-	leftUnrecorded = "a job left the stream, and its request's record is not final"
-	leftUnheard    = "a job left the stream, and its result was not announced"
-	leftNoReply    = "a job left the stream, and its reply subject was not told"
-	untrue         = "a result was announced that was never recorded"
-	notSent        = "Aliyun took the message, and the record says otherwise"
-	notAccepted    = "the record says sent, and Aliyun never took the message"
-	stuck          = "nothing can happen any more, and the request has not come to its end"
+	atMostOnce      = "Aliyun took the request's message twice"
+	overTheLimit    = "more was sent to the phone than its limits allow"
+	noReservation   = "a message was sent without a reservation"
+	reservationKept = "nothing was sent, and its reservation still stands"
+	notClosed       = "Aliyun closed the phone, and our limiter left it open"
+	finalChanged    = "a final record became another status by itself"
+	withoutLetter   = "a record needs an operator, and there is no dead letter"
+	leftUnrecorded  = "a job left the stream, and its request's record is not final"
+	leftUnheard     = "a job left the stream, and its result was not announced"
+	leftNoReply     = "a job left the stream, and its reply subject was not told"
+	untrue          = "a result was announced that was never recorded"
+	notSent         = "Aliyun took the message, and the record says otherwise"
+	notAccepted     = "the record says sent, and Aliyun never took the message"
+	stuck           = "nothing can happen any more, and the request has not come to its end"
 )
 
 // put makes a record the request's.
@@ -84,8 +84,8 @@ func (m *model) check(s *state) string {
 		return atMostOnce
 	case int(s.accepted)+int(s.others) > limitRules[0].Max:
 		return overTheLimit
-	case s.accepted > 0 && !m.holdsPlace(s):
-		return noPlace
+	case s.accepted > 0 && !m.holdsReservation(s):
+		return noReservation
 	}
 	return ""
 }
@@ -118,10 +118,10 @@ func (m *model) checkEnd(s *state) string {
 		return notAccepted
 	case rec.Status == passcode.StatusRateLimited && rec.Error.Code != "phone_limit" && m.limits[s.limits].closed.IsZero():
 		return notClosed
-	case surelyNot && m.holdsPlace(s) && !s.froze:
-		// A worker that was frozen before it took the place takes it when it wakes,
+	case surelyNot && m.holdsReservation(s) && !s.froze:
+		// A worker that was frozen before it reserved does so when it wakes,
 		// though nobody needs it any more; it ages out.
-		return placeKept
+		return reservationKept
 	}
 	return ""
 }

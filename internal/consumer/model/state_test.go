@@ -84,7 +84,7 @@ type letter struct {
 }
 
 type modelWorker struct {
-	place    int32 // in the tree; 0: idle
+	node     int32 // in the tree; 0: idle
 	seq      uint8 // of the job in hand
 	waiting  bool  // for Aliyun's answer
 	frozen   bool
@@ -256,8 +256,8 @@ func (m *model) limit(call limitCall) limitAnswer {
 	return answer
 }
 
-// holdsPlace reports whether the request has a place in the limits.
-func (m *model) holdsPlace(s *state) bool {
+// holdsReservation reports whether the request has a reservation.
+func (m *model) holdsReservation(s *state) bool {
 	for _, e := range m.limits[s.limits].entries {
 		if e.RequestID == requestID {
 			return true

@@ -59,15 +59,15 @@ func (x *expansion) follow() {
 // advance tells worker w the answer to its operation.
 func (x *expansion) advance(s *state, w int, got told) {
 	got.now = s.now
-	x.place(s, w, branch{parent: s.workers[w].place, told: got})
+	x.stand(s, w, branch{parent: s.workers[w].node, told: got})
 }
 
-// place puts worker w at the end of a list of answers.
-func (x *expansion) place(s *state, w int, b branch) {
+// stand puts worker w at the end of a list of answers.
+func (x *expansion) stand(s *state, w int, b branch) {
 	worker := &s.workers[w]
-	worker.place = x.m.tree.grow(b)
+	worker.node = x.m.tree.grow(b)
 	worker.waiting = false
-	if x.m.next(worker.place).kind == opReturn {
+	if x.m.next(worker.node).kind == opReturn {
 		*worker = modelWorker{}
 	}
 }
@@ -75,7 +75,7 @@ func (x *expansion) place(s *state, w int, b branch) {
 // worker adds what worker w may do, and what may happen to it.
 func (x *expansion) worker(w int) {
 	worker := x.from.workers[w]
-	if worker.place == 0 {
+	if worker.node == 0 {
 		return
 	}
 	who := uint8(w + 1)
@@ -99,7 +99,7 @@ func (x *expansion) worker(w int) {
 		x.emit(s, step{what: "freezes", who: who})
 	}
 	if !worker.waiting {
-		x.act(w, x.m.next(worker.place))
+		x.act(w, x.m.next(worker.node))
 	}
 }
 
@@ -110,14 +110,14 @@ func (x *expansion) wake(w int) {
 	worker := &s.workers[w]
 	worker.frozen, worker.frozenAt = false, 0
 	x.emit(s, step{what: "wakes up", who: uint8(w + 1)})
-	last := x.m.tree.nodes[worker.place].branch
+	last := x.m.tree.nodes[worker.node].branch
 	if worker.waiting || last.told.later > 0 || x.from.now == last.told.now {
 		return
 	}
-	for looks := range x.m.looks(worker.place) {
+	for looks := range x.m.looks(worker.node) {
 		late := s
 		last.told.looks, last.told.later = looks, s.now
-		x.place(&late, w, last)
+		x.stand(&late, w, last)
 		what := "wakes up before it has looked at the clock"
 		if looks > 0 {
 			what = "wakes up before it looks at the clock again, after looks"
@@ -392,7 +392,7 @@ func (x *expansion) deliver() {
 	if w < 0 {
 		return
 	}
-	if last := maxWorkers - 1; x.m.ahead[last] != 0 && x.from.record != 0 && x.from.workers[last].place == 0 {
+	if last := maxWorkers - 1; x.m.ahead[last] != 0 && x.from.record != 0 && x.from.workers[last].node == 0 {
 		w = last // whose clock is another than that of who began
 	}
 	for i := range x.from.jobs {
@@ -402,7 +402,7 @@ func (x *expansion) deliver() {
 		}
 		s := x.from
 		s.jobs[i].due = s.now + leaseTicks
-		s.workers[w] = modelWorker{seq: uint8(i + 1), place: x.m.tree.grow(branch{
+		s.workers[w] = modelWorker{seq: uint8(i + 1), node: x.m.tree.grow(branch{
 			told: told{now: s.now},
 			job:  delivered{seq: uint8(i + 1), replay: job.replay, worker: uint8(w), expires: job.expires},
 		})}
@@ -414,7 +414,7 @@ func (x *expansion) deliver() {
 // difference which, as long as their clocks agree.
 func (s *state) idle() int {
 	for w := range s.workers {
-		if s.workers[w].place == 0 {
+		if s.workers[w].node == 0 {
 			return w
 		}
 	}

@@ -139,12 +139,12 @@ func at(tick int16) time.Time { return noon.Add(time.Duration(tick) * time.Secon
 func tickOf(t time.Time) int16 { return int16(t.Sub(noon) / time.Second) }
 
 // next returns what the worker at the end of that list asks for.
-func (m *model) next(place int32) op {
-	if n := &m.tree.nodes[place]; n.known {
+func (m *model) next(at int32) op {
+	if n := &m.tree.nodes[at]; n.known {
 		return n.next
 	}
 	s := &script{m: m}
-	n := place
+	n := at
 	for ; m.tree.nodes[n].parent != 0; n = m.tree.nodes[n].parent {
 		s.told = append(s.told, m.tree.nodes[n].told)
 	}
@@ -155,15 +155,15 @@ func (m *model) next(place int32) op {
 	s.stop = cancel
 	m.handler(s).Handle(ctx, ctx, s, func() {})
 	m.runs++
-	known := &m.tree.nodes[place]
+	known := &m.tree.nodes[at]
 	known.next, known.looks, known.known = s.asked, s.looks, true
 	return s.asked
 }
 
 // looks is how often that worker looks at the clock before what it asks for.
-func (m *model) looks(place int32) uint8 {
-	m.next(place)
-	return m.tree.nodes[place].looks
+func (m *model) looks(at int32) uint8 {
+	m.next(at)
+	return m.tree.nodes[at].looks
 }
 
 func (m *model) handler(s *script) *consumer.Handler {
@@ -182,7 +182,7 @@ type noOutage struct{}
 
 func (noOutage) Admit(string) domain.Admission        { return domain.Admission{Allowed: true} }
 func (noOutage) Asked(string, error) domain.Admission { return domain.Admission{Allowed: true} }
-func (noOutage) GiveBack(string)                      {}
+func (noOutage) NotCalled(string)                     {}
 
 func instant(time.Duration) <-chan time.Time {
 	c := make(chan time.Time)
@@ -376,8 +376,8 @@ func (s *script) Admit(context.Context) (domain.Admission, error) {
 func (s *script) Trip(context.Context, string, string) (time.Time, error) {
 	return s.clock().Add(accountTicks * time.Second), nil
 }
-func (s *script) Passed(context.Context) error   { return nil }
-func (s *script) GiveBack(context.Context) error { return nil }
+func (s *script) Passed(context.Context) error       { return nil }
+func (s *script) Inconclusive(context.Context) error { return nil }
 
 func (s *script) Parse(p passcode.Phone) (passcode.Phone, error) { return p, nil }
 
