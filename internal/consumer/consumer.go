@@ -38,22 +38,14 @@ type Options struct {
 	Logger      *slog.Logger
 	Policy      Policy
 
-	// Worker identifies this process in records.
-	Worker string
-	// ResultSubject is the subject below which results are announced.
-	ResultSubject string
-	// ReplySubjects are the patterns that a job's reply_to must match.
-	ReplySubjects []string
-	// Concurrency is how many jobs are handled at a time.
-	Concurrency int
-	// AckWait is the lease of a delivered job; it is renewed meanwhile.
-	AckWait time.Duration
-	// CallFence is how long after its claim an attempt may still be begun.
-	CallFence time.Duration
-	// ShutdownTimeout bounds how long jobs in flight may take to finish.
-	ShutdownTimeout time.Duration
-	// Now is the clock, in UTC.
-	Now func() time.Time
+	Worker          string           // identifies this process in records
+	ResultSubject   string           // below which results are announced
+	ReplySubjects   []string         // patterns, of which a job's reply_to must match one
+	Concurrency     int              // how many jobs are handled at a time
+	AckWait         time.Duration    // the lease of a delivered job
+	CallFence       time.Duration    // how long after its claim an attempt may still be begun
+	ShutdownTimeout time.Duration    // how long jobs in flight may take to finish
+	Now             func() time.Time // the clock, in UTC
 }
 
 // Consumer handles jobs. Create it with New and run it with Run.

@@ -79,19 +79,16 @@ const (
 const (
 	// requeueDelay is how soon a job comes again that can't be handled now.
 	requeueDelay = time.Second
-	// maxPauseWait is the longest that a job is left in the broker while the account is
-	// paused. The pause on the server holds it back for as long as it lasts; the delay
-	// only spreads the return.
+	// maxPauseWait only spreads the return of jobs: the pause on the server holds them
+	// back for as long as it lasts.
 	maxPauseWait = 5 * time.Second
-	// maxHold is the longest that a job is left in the broker which this worker can't
-	// send. It is short, since another worker may be able to. The pace keeps this one
+	// maxHold is short, since another worker may be able to send. The pace keeps this one
 	// from taking the same few jobs all the time.
 	maxHold = time.Second
-	// overdue is how long after its code expired a job is still in the stream that
-	// nobody will end: it is delivered far more often than that.
+	// overdue is how long after its code expired a job is in the stream that nobody will
+	// end: it is delivered far more often than that.
 	overdue = 10 * time.Minute
-	// earlyBy is how much too early a delayed job may come and still be taken: the
-	// clocks of broker and worker differ a little.
+	// earlyBy allows for clocks that differ a little.
 	earlyBy = 50 * time.Millisecond
 )
 
@@ -302,18 +299,15 @@ func (p Policy) judgeResumed(rec, next passcode.Result, e judged, now time.Time)
 	case e.goal == goalExpire:
 		return p.expire(next)
 	}
-	if wait := rec.NextAttemptAt.Sub(now); wait > earlyBy && !waitsForAccount(rec) {
-		// Delivered early, after a restart of the broker for one. The bound is for a
-		// clock elsewhere that ran ahead.
+	// A job that waits for the account goes on as soon as the account breaker admits it,
+	// which may be long before the time that was foreseen.
+	waitsForAccount := rec.Error != nil && rec.Error.Class == passcode.ClassAccount
+	if wait := rec.NextAttemptAt.Sub(now); wait > earlyBy && !waitsForAccount {
+		// Delivered early, as after a restart of the broker. The bound is for a clock
+		// elsewhere that ran ahead.
 		return requeue(min(wait, p.Backoff(rec.RequestID, rec.Attempts)))
 	}
 	return decision{next: stageCount}
-}
-
-// waitsForAccount: such a job goes on as soon as the account breaker admits it, which may
-// be long before the time that was foreseen.
-func waitsForAccount(rec passcode.Result) bool {
-	return rec.Error != nil && rec.Error.Class == passcode.ClassAccount
 }
 
 // suspect reports whether a job may be what took its workers down. Suspects make their

@@ -55,8 +55,14 @@ func (t *task) carryOut(ctx context.Context, d decision) error {
 	if d.undeliverable != "" {
 		t.h.Metrics.Undeliverable(d.undeliverable)
 	}
-	if d.note != "" {
-		t.log.Log(ctx, d.level, d.note, t.attributes(d)...)
+	switch {
+	case d.note == "":
+	case d.why != nil:
+		t.log.Log(ctx, d.level, d.note, "error", d.why)
+	case d.record.Status != "":
+		t.log.Log(ctx, d.level, d.note, attributes(d.record)...)
+	default:
+		t.log.Log(ctx, d.level, d.note, attributes(t.rec)...)
 	}
 	if d.goal != goalSend {
 		t.goal = d.goal
@@ -67,21 +73,6 @@ func (t *task) carryOut(ctx context.Context, d decision) error {
 		}
 	}
 	return nil
-}
-
-// attributes are those of a note.
-func (t *task) attributes(d decision) []any {
-	attrs := []any{"status", t.rec.Status}
-	if t.rec.Worker != t.h.Worker {
-		attrs = append(attrs, "other_worker", t.rec.Worker)
-	}
-	if d.record.Error != nil {
-		attrs = append(attrs, "code", d.record.Error.Code, "error", d.record.Error.Message)
-	}
-	if d.why != nil {
-		attrs = append(attrs, "error", d.why)
-	}
-	return attrs
 }
 
 func (t *task) writeDeadLetter(ctx context.Context, d decision) (bool, error) {
@@ -260,7 +251,15 @@ func (t *task) tell(d decision) {
 	if rec.Status == passcode.StatusSent {
 		t.h.Metrics.Sent(rec.UpdatedAt.Sub(rec.QueuedAt))
 	}
-	attrs := []any{"status", rec.Status, "phone", rec.Phone, "usage_type", rec.UsageType, "attempts", rec.Attempts}
+	level, text := slog.LevelInfo, "request "+string(rec.Status)
+	if d.letter == passcode.ReasonConfig { // one such job means that every job of its kind fails
+		level, text = slog.LevelError, "job dead-lettered: fix its template, signature or parameters"
+	}
+	t.log.Log(context.Background(), level, text, attributes(rec)...)
+}
+
+func attributes(rec passcode.Result) []any {
+	attrs := []any{"status", rec.Status, "phone", rec.Phone, "usage_type", rec.UsageType, "attempts", rec.Attempts, "worker", rec.Worker}
 	if rec.BizID != "" {
 		attrs = append(attrs, "biz_id", rec.BizID)
 	}
@@ -270,11 +269,7 @@ func (t *task) tell(d decision) {
 	if !rec.NextAttemptAt.IsZero() {
 		attrs = append(attrs, "next_attempt_at", rec.NextAttemptAt)
 	}
-	level, text := slog.LevelInfo, "request "+string(rec.Status)
-	if d.letter == passcode.ReasonConfig { // one such job means that every job of its kind fails
-		level, text = slog.LevelError, "job dead-lettered: fix its template, signature or parameters"
-	}
-	t.log.Log(context.Background(), level, text, attrs...)
+	return attrs
 }
 
 // retry repeats a broker operation until it succeeds, has a final answer, or ctx ends.

@@ -175,6 +175,15 @@ func (h *Handler) recoverPanic(ctx context.Context, t *task) {
 	}
 }
 
+// ended takes note of how an operation ended.
+func (h *Handler) ended(op operation, err error) error {
+	if err != nil {
+		return h.trouble(op, err)
+	}
+	h.standing.worked(op)
+	return nil
+}
+
 // trouble counts a failed broker operation and names it in the error.
 func (h *Handler) trouble(op operation, err error) error {
 	h.Metrics.Trouble(op.name)

@@ -107,26 +107,14 @@ type Announcer interface {
 
 // Metrics counts what happens. Its methods return at once.
 type Metrics interface {
-	// Status: a request came to this status.
-	Status(status passcode.Status)
-	// Attempt: a call to Aliyun ended with this class after d.
-	Attempt(class passcode.Class, d time.Duration)
-	// Sent: Aliyun accepted a job that the stream stored this long ago.
-	Sent(sinceQueued time.Duration)
-	// InFlight: so many more (or fewer) jobs are being handled.
-	InFlight(delta int)
-	// Lookup: a look-up ended with "accepted", "undelivered", "not_found" or "failed".
-	Lookup(result string)
-	// Delivery: a job was delivered and turned out "new", "redelivered",
-	// "duplicate", "under_way", "reopened", "invalid", "expired" or "handed_back".
-	Delivery(kind string)
-	// DeadLetter: a job was dead-lettered.
-	DeadLetter(reason passcode.Reason)
-	// Denied: our own limit, named by its rule, refused a request.
-	Denied(rule string)
-	// Undeliverable: the server no longer delivers a job, with code "max_deliveries" or
-	// "terminated".
-	Undeliverable(code string)
-	// Trouble: an operation on the broker failed and is tried again.
-	Trouble(operation string)
+	Status(passcode.Status)                // a request came to it
+	Attempt(passcode.Class, time.Duration) // how a call to Aliyun ended, and after what time
+	Sent(sinceQueued time.Duration)        // Aliyun accepted a job
+	InFlight(delta int)                    // so many more (or fewer) jobs are being handled
+	Lookup(result string)                  // "accepted", "undelivered", "not_found" or "failed"
+	Delivery(kind string)                  // one of deliveries, "invalid", "expired" or "handed_back"
+	DeadLetter(passcode.Reason)
+	Denied(rule string)        // by our own limit
+	Undeliverable(code string) // "max_deliveries" or "terminated"
+	Trouble(operation string)  // it failed, and is tried again
 }

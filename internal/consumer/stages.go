@@ -155,17 +155,21 @@ func (t *task) claim(ctx context.Context, d decision) (event, error) {
 		first = afterPreviousReplay(t.rec, first)
 	}
 	claim, err := t.h.Ledger.Claim(ctx, first)
-	if err != nil {
-		return nil, t.h.trouble(opClaim, err)
+	if err = t.h.ended(opClaim, err); err != nil {
+		return nil, err
 	}
-	t.h.standing.worked(opClaim)
 	t.rec, t.revision, t.claimed = claim.Record, claim.Revision, true
 	t.h.Metrics.Delivery(deliveries[claim.State])
-	if claim.State.Own() { // it was just stored, which the server announces by itself
-		t.h.Metrics.Status(t.rec.Status)
-		t.reply(t.rec)
+	if claim.State.Own() {
+		t.stored()
 	}
 	return t.judged(claim.State), nil
+}
+
+// stored counts a record that was just stored, which the server announces by itself.
+func (t *task) stored() {
+	t.h.Metrics.Status(t.rec.Status)
+	t.reply(t.rec)
 }
 
 // read takes a job as far as it comes without a claim.
@@ -211,11 +215,7 @@ func (t *task) doubt(ctx context.Context, d decision) (event, error) {
 
 func (t *task) findOwner(ctx context.Context, _ decision) (event, error) {
 	waits, err := t.h.Jobs.Waits(ctx, t.rec.StreamSeq, t.rec.RequestID)
-	if err != nil {
-		return nil, t.h.trouble(opFindOwner, err)
-	}
-	t.h.standing.worked(opFindOwner)
-	return ownerFound{waits}, nil
+	return ownerFound{waits}, t.h.ended(opFindOwner, err)
 }
 
 // takeOver makes the job the owner of its request's record, which otherwise stays as it
@@ -254,28 +254,25 @@ func (t *task) count(ctx context.Context, _ decision) (event, error) {
 	rec.Attempts++
 	rec.AttemptedAt, rec.UpdatedAt, rec.NextAttemptAt = t.begun, t.begun, time.Time{}
 	rec.Lookups, rec.Worker, rec.Error = 0, t.h.Worker, nil
-	if err := t.update(ctx, rec); err != nil {
-		return nil, t.h.trouble(opCount, err)
+	if err := t.h.ended(opCount, t.update(ctx, rec)); err != nil {
+		return nil, err
 	}
-	t.h.standing.worked(opCount)
-	t.h.Metrics.Status(t.rec.Status)
-	t.reply(t.rec)
+	t.stored()
 	return passed{}, nil
 }
 
 func (t *task) reserve(ctx context.Context, _ decision) (event, error) {
 	t.called = t.h.Now()
 	res, err := t.h.Limiter.Reserve(ctx, t.phone, t.rec.RequestID, t.revision)
-	if err != nil {
-		_ = t.h.trouble(opReserve, err)
+	switch {
+	case t.h.ended(opReserve, err) != nil:
 		return unreserved{}, nil
-	}
-	t.h.standing.worked(opReserve)
-	if !res.Allowed {
+	case !res.Allowed:
 		t.h.Metrics.Denied(res.Rule)
 		return denied{res}, nil
+	default:
+		return passed{}, nil
 	}
-	return passed{}, nil
 }
 
 func (t *task) send(ctx context.Context, _ decision) (event, error) {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -47,14 +46,11 @@ var (
 	opFindOwner     = operation{"find owner", jobs}
 )
 
-// standing is trouble with the broker that stands: since when each thing has
-// failed and not worked again. A single operation that fails is tried again, and
-// nobody need know; but where none succeeds no job comes to its end, and the
-// worker's readiness says so.
+// standing knows since when each thing has failed and not worked again. A single operation
+// that fails is tried again, and nobody need know. Where none succeeds no job comes to its
+// end, and the worker's readiness says so.
 type standing struct {
 	now func() time.Time
-	// any spares those for whom all is well the lock.
-	any atomic.Bool
 	mu  sync.Mutex
 	of  map[thing]failing
 }
@@ -87,18 +83,13 @@ func (s *standing) failed(op operation, err error) {
 	}
 	f.last, f.operation, f.err = now, op, err
 	s.of[op.on] = f
-	s.any.Store(true)
 }
 
 // worked takes note of an operation that succeeded.
 func (s *standing) worked(op operation) {
-	if !s.any.Load() {
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.of, op.on)
-	s.any.Store(len(s.of) > 0)
 }
 
 // list says what stands, in a fixed order. Each wraps the last failure.
@@ -115,7 +106,6 @@ func (s *standing) list() []error {
 			all = append(all, fmt.Errorf("%s fail since %s (%s: %w)", thing, f.since.Format(time.RFC3339), f.operation.name, f.err))
 		}
 	}
-	s.any.Store(len(s.of) > 0)
 	slices.SortFunc(all, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return all
 }
