@@ -44,22 +44,17 @@ func (k *keys) String() string { return "****" }
 // GoString masks too.
 func (k *keys) GoString() string { return "****" }
 
-// provider is the part of the SDK's credential that is used.
-type provider interface {
-	GetCredential() (*credentials.CredentialModel, error)
-}
-
 // keyRing hands out keys. The SDK's providers have no lock and no context, so at
 // most one fetch is in progress, in a goroutine of its own, and callers wait for it
 // no longer than their context allows.
 type keyRing struct {
 	now func() time.Time
 	// build makes a provider without memory; nil with keys from the settings.
-	build func() (provider, error)
+	build func() (credentials.Credential, error)
 
 	mu        sync.Mutex
 	closed    bool
-	provider  provider
+	provider  credentials.Credential
 	current   *keys
 	fetchedAt time.Time // of current
 	askedAt   time.Time // of the last fetch, whatever came of it
@@ -74,7 +69,7 @@ type fetch struct {
 
 func newKeyRing(c Credentials, now func() time.Time) *keyRing {
 	if c.AccessKeyID == "" {
-		return &keyRing{now: now, build: func() (provider, error) { return credentials.NewCredential(nil) }}
+		return &keyRing{now: now, build: func() (credentials.Credential, error) { return credentials.NewCredential(nil) }}
 	}
 	kind, id, secret, token := "access_key", c.AccessKeyID, c.AccessKeySecret.Reveal(), c.SecurityToken.Reveal()
 	model := credentials.CredentialModel{AccessKeyId: &id, AccessKeySecret: &secret}
@@ -153,7 +148,7 @@ func (r *keyRing) start(renew bool) *fetch {
 	return f
 }
 
-func (r *keyRing) fetch(from provider) (provider, *keys, error) {
+func (r *keyRing) fetch(from credentials.Credential) (credentials.Credential, *keys, error) {
 	if from == nil {
 		var err error
 		if from, err = r.build(); err != nil {

@@ -25,16 +25,18 @@ type fakeChain struct {
 	same                     bool          // every provider gives the same session
 }
 
-func (f *fakeChain) build() (provider, error) {
-	session := f.builds.Add(1)
-	return providerFunc(func() (*credentials.CredentialModel, error) { return f.fetch(session) }), nil
+func (f *fakeChain) build() (credentials.Credential, error) {
+	return &fakeProvider{chain: f, session: f.builds.Add(1)}, nil
 }
 
-type providerFunc func() (*credentials.CredentialModel, error)
+type fakeProvider struct {
+	credentials.Credential
+	chain   *fakeChain
+	session int64
+}
 
-func (p providerFunc) GetCredential() (*credentials.CredentialModel, error) { return p() }
-
-func (f *fakeChain) fetch(session int64) (*credentials.CredentialModel, error) {
+func (p *fakeProvider) GetCredential() (*credentials.CredentialModel, error) {
+	f, session := p.chain, p.session
 	if f.atATime.Add(1) != 1 {
 		panic("two fetches at a time")
 	}

@@ -39,7 +39,7 @@ func (s *Sender) ask(ctx context.Context, scrub *answer.Scrubber, action string,
 		class, code, text := noAnswer(ctx, x, err)
 		return &answer.Failure{Action: action, Class: harmless(class), Code: code, Message: text}
 	}
-	if class := x.Class(); class != passcode.ClassOK {
+	if class := x.Envelope.Class(x.Status); class != passcode.ClassOK {
 		return &answer.Failure{
 			Action: action, Class: harmless(class), Code: scrub.Code(x.Envelope.Code), Message: scrub.Text(x.Envelope.Message),
 			Answered: x.Envelope.RequestID != "",

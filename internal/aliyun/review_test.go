@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aliyun/credentials-go/credentials"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -201,7 +202,9 @@ func TestNoCredentialsAreAReasonToo(t *testing.T) {
 	options := testOptions("127.0.0.1:1")
 	options.Credentials = Credentials{}
 	s := newTestSender(t, options)
-	s.keys.build = func() (provider, error) { return nil, errors.New("none in /root/.aliyun, none in the environment") }
+	s.keys.build = func() (credentials.Credential, error) {
+		return nil, errors.New("none in /root/.aliyun, none in the environment")
+	}
 	_, err := s.ReviewSign(t.Context(), "测试签名")
 	var inquiry *answer.Failure
 	require.ErrorAs(t, err, &inquiry)

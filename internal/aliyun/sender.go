@@ -153,7 +153,7 @@ func (s *Sender) call(ctx context.Context, notAfter time.Time, do func(*dysmsapi
 // outcomeOf classifies a readable answer.
 func outcomeOf(x *wire.Exchange, response *dysmsapi.SendSmsResponse, scrub *answer.Scrubber) domain.Outcome {
 	outcome := domain.Outcome{
-		Class:             x.Class(),
+		Class:             x.Envelope.Class(x.Status),
 		Code:              scrub.Code(x.Envelope.Code),
 		Message:           scrub.Text(x.Envelope.Message),
 		ProviderRequestID: scrub.ID(x.Envelope.RequestID),

@@ -40,7 +40,7 @@ One line a check:
     endpoint     Aliyun answers
     clock        this machine's against Aliyun's
     credentials  Aliyun accepts the access key
-    signature    each is approved
+    signature    each is approved, and on file with the carriers
     template     each is approved, and for verification codes
 
 "ok" is in order, "warn" is worth a look, or could not be checked, "fail" keeps a worker from its job or its promises. What can't be checked before something else is fixed says so.

@@ -145,7 +145,7 @@ func (s *Scrubber) ID(raw string) string {
 	if raw == "" {
 		return ""
 	}
-	if len(raw) > MaxIDBytes || !plainID.MatchString(raw) || (s.phone != "" && strings.Contains(raw, s.phone)) {
+	if !Receipt(raw) || (s.phone != "" && strings.Contains(raw, s.phone)) {
 		return unreadableCode
 	}
 	return raw

@@ -123,7 +123,7 @@ func (d *dialer) dial(ctx context.Context, network, addr string,
 		_ = conn.Close() // of no use; the first error tells
 		return nil, err
 	}
-	return newFencedConn(done), nil
+	return Fence(done), nil
 }
 
 // forgetOnClose has the kernel forget a connection when it is closed, by us after a

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
-	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 // ErrCallTimeout is the cause with which the context of a whole call ends.
@@ -113,9 +112,6 @@ func (x *Exchange) Built() bool { return x.asked || x.Written }
 // Answered reports whether a readable answer to our request came. One that came
 // before anything was written answers something else.
 func (x *Exchange) Answered() bool { return x.Written && x.asked && x.err == nil }
-
-// Class is what a readable answer means.
-func (x *Exchange) Class() passcode.Class { return x.Envelope.Class(x.Status) }
 
 // Handshake returns why the TLS handshake failed; nil where it didn't.
 func (x *Exchange) Handshake() error {

@@ -120,11 +120,7 @@ type fencedConn struct {
 }
 
 // Fence makes the connection write only what an exchange admits.
-func Fence(conn net.Conn) net.Conn { return newFencedConn(conn) }
-
-func newFencedConn(conn net.Conn) *fencedConn {
-	return &fencedConn{Conn: conn, changed: make(chan struct{})}
-}
+func Fence(conn net.Conn) net.Conn { return &fencedConn{Conn: conn, changed: make(chan struct{})} }
 
 func (c *fencedConn) Write(p []byte) (int, error) {
 	a := c.attempt.Load()

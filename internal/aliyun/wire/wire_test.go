@@ -177,7 +177,7 @@ func TestAWriteAwaitsTheReader(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				defer cancel(nil)
 				near, far := net.Pipe()
-				c := newFencedConn(near)
+				c := Fence(near).(*fencedConn)
 				c.attempt.Store(&attempt{now: time.Now, cancel: cancel, done: ctx.Done()})
 				got := make(chan error)
 				go func() {
