@@ -10,7 +10,7 @@
 //	         Trip                     pause over, Admit
 //	open ───────────▶ paused(level 1) ────────────────▶ probing ── Passed ──▶ open
 //	                     ▲    ▲                         │  │ │
-//	                     │    └───── Inconclusive ──────┘  │ └─ probe lost: Admit, after a time-out
+//	                     │    └────── Inconclusive ─────┘  │ └─ probe lost: Admit, after a time-out
 //	                     └───────── Trip, level + 1 ───────┘
 //
 // The state is one JSON document in a key-value bucket, changed by compare-and-swap

@@ -20,7 +20,7 @@ func TestOpenLetsThrough(t *testing.T) {
 	a := newReplica(t, m, "a")
 	a.admits(allowed)
 	a.passes()
-	a.givesBack()
+	a.inconclusive()
 	a.admits(allowed)
 	assert.Zero(t, m.Writes(), "nothing is written while all is well")
 	assert.False(t, a.State().Closed())
@@ -127,7 +127,7 @@ func TestProberThatDied(t *testing.T) {
 
 	// a was only slow; the probe is not its own any more.
 	a.passes()
-	a.givesBack()
+	a.inconclusive()
 	a.trips(shortWait)
 	b.waits(shortWait)
 	b.passes()
@@ -135,23 +135,23 @@ func TestProberThatDied(t *testing.T) {
 	a.admits(allowed)
 }
 
-func TestInconclusiveLetsTheNextProbe(t *testing.T) {
+func TestAnInconclusiveProbeLetsTheNext(t *testing.T) {
 	t.Parallel()
 	c, _, a, b := pair(t)
 	a.trips(initial)
 	c.Move(initial)
 	a.admits(probe)
 	b.syncs()
-	b.givesBack() // not b's to give
+	b.inconclusive() // not b's to give
 	b.waits(shortWait)
 
-	a.givesBack()
-	a.givesBack()
+	a.inconclusive()
+	a.inconclusive()
 	b.syncs()
 	b.admits(probe)
 	a.waits(shortWait)
 	b.trips(2 * initial)
-	assert.Equal(t, 2, b.State().Level, "a probe given back raises no level")
+	assert.Equal(t, 2, b.State().Level, "an inconclusive probe raises no level")
 }
 
 func TestProbeNow(t *testing.T) {

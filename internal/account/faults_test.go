@@ -38,7 +38,7 @@ func TestLostAnswers(t *testing.T) {
 		lose()
 		a.admits(probe)
 		lose()
-		a.givesBack()
+		a.inconclusive()
 		lose()
 		a.admits(probe)
 		lose()

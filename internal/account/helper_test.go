@@ -151,7 +151,7 @@ func (r replica) passes() {
 	require.NoError(r.t, r.Passed(r.t.Context()))
 }
 
-func (r replica) givesBack() {
+func (r replica) inconclusive() {
 	r.t.Helper()
 	require.NoError(r.t, r.Inconclusive(r.t.Context()))
 }

@@ -33,7 +33,7 @@ func TestHistories(t *testing.T) {
 			i := rapid.IntRange(0, len(breakers)-1).Draw(t, "replica")
 			g, before, now := breakers[i], truth(), c.Now()
 			knew := g.State().Phase
-			switch rapid.SampledFrom([]string{"admit", "admit", "trip", "pass", "give back", "hear"}).Draw(t, "do") {
+			switch rapid.SampledFrom([]string{"admit", "admit", "trip", "pass", "inconclusive", "hear"}).Draw(t, "do") {
 			case "admit":
 				got, err := g.Admit(t.Context())
 				require.NoError(t, err)
@@ -73,7 +73,7 @@ func TestHistories(t *testing.T) {
 				} else {
 					require.Equal(t, before, after, "only the probe opens")
 				}
-			case "give back":
+			case "inconclusive":
 				require.NoError(t, g.Inconclusive(t.Context()))
 				if i == prober {
 					require.Equal(t, PhasePaused, truth().Phase)

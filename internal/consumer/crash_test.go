@@ -339,7 +339,7 @@ func TestProbe(t *testing.T) {
 	w.run()
 	assert.Equal(t, 1, w.tripped)
 	assert.Equal(t, 1, w.passed)
-	assert.Zero(t, w.givenBack)
+	assert.Zero(t, w.inconclusive)
 	assert.Equal(t, passcode.StatusSent, w.record("r1").Status)
 	assert.Equal(t, 1, w.record("r1").Attempts, "the account's refusal was no attempt")
 
@@ -348,5 +348,5 @@ func TestProbe(t *testing.T) {
 	w.publish(job("r1"), nil)
 	w.records["r1"] = stored{passcode.Result{RequestID: "r1", StreamSeq: 99}.In(passcode.StatusSent), 1}
 	w.run()
-	assert.Equal(t, 1, w.givenBack, "a duplicate tells nothing about the account")
+	assert.Equal(t, 1, w.inconclusive, "a duplicate tells nothing about the account")
 }

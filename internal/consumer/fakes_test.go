@@ -196,7 +196,7 @@ func (a worldAccount) Passed(context.Context) error {
 func (a worldAccount) Inconclusive(context.Context) error {
 	a.w.mu.Lock()
 	defer a.w.mu.Unlock()
-	a.w.givenBack++
+	a.w.inconclusive++
 	return nil
 }
 

@@ -15,7 +15,7 @@ import (
 // breaker is one that holds calls back, or lets a probe pass.
 type breaker struct {
 	admission domain.Admission
-	givenBack []string
+	notCalled []string
 	// silent is how many look-ups of probes told that Aliyun is silent, and wait how
 	// long that closes the breaker.
 	silent int
@@ -30,7 +30,7 @@ func (b *breaker) Asked(_ string, err error) domain.Admission {
 	}
 	return b.admission
 }
-func (b *breaker) NotCalled(id string) { b.givenBack = append(b.givenBack, id) }
+func (b *breaker) NotCalled(id string) { b.notCalled = append(b.notCalled, id) }
 
 // handled is what became of one delivery, with a breaker.
 func (w *world) handled(seq uint64, b *breaker) (effects []string) {
@@ -111,7 +111,7 @@ func TestHeldJobs(t *testing.T) {
 			assert.Equal(t, row.effects, w.handled(seq, b))
 			assert.Zero(t, w.calls)
 			assert.Equal(t, row.unused, w.unused, "a job that waits uses its permit up")
-			assert.Empty(t, b.givenBack)
+			assert.Empty(t, b.notCalled)
 			if row.waits[1] > 0 {
 				delay := w.jobs[seq].due.Sub(noon)
 				assert.GreaterOrEqual(t, delay, row.waits[0])
@@ -148,7 +148,7 @@ func TestHeldJobsExpire(t *testing.T) {
 	assert.Empty(t, w.dead)
 }
 
-// TestBreakersProbe is made by a job that needs a call, and given back by others.
+// TestBreakersProbe is made by a job that needs a call, and left by others.
 func TestBreakersProbe(t *testing.T) {
 	t.Parallel()
 	probe := func() *breaker { return &breaker{admission: domain.Admission{Allowed: true, Probe: true}} }
@@ -156,20 +156,20 @@ func TestBreakersProbe(t *testing.T) {
 	w, b := newWorld(t, answerOK), probe()
 	w.handled(w.publish(job("r1"), nil), b)
 	assert.Equal(t, passcode.StatusSent, w.record("r1").Status)
-	assert.Empty(t, b.givenBack, "the sender tells the breaker")
+	assert.Empty(t, b.notCalled, "the sender tells the breaker")
 
 	w.handled(w.publish(job("r1"), nil), b)
-	assert.Equal(t, []string{"r1"}, b.givenBack, "a duplicate makes no call")
+	assert.Equal(t, []string{"r1"}, b.notCalled, "a duplicate makes no call")
 
 	w, b = newWorld(t, answerOK), probe()
 	w.shut = true
 	w.handled(w.publish(job("r1"), nil), b)
-	assert.Equal(t, []string{"r1"}, b.givenBack, "the account is closed")
+	assert.Equal(t, []string{"r1"}, b.notCalled, "the account is closed")
 
 	w, b = newWorld(t, answerOK), probe()
 	w.denied = &domain.Reservation{Rule: "1/1m", RetryAfter: time.Minute}
 	w.handled(w.publish(job("r1"), nil), b)
-	assert.Equal(t, []string{"r1"}, b.givenBack, "the phone is over its limit")
+	assert.Equal(t, []string{"r1"}, b.notCalled, "the phone is over its limit")
 }
 
 // TestAProbeAsksFirst: where Aliyun is silent the job stays as it came.
@@ -184,7 +184,7 @@ func TestAProbeAsksFirst(t *testing.T) {
 	seq := w.publish(job("r1"), nil)
 	assert.Equal(t, []string{"look up", "nak"}, w.handled(seq, b))
 	assert.Equal(t, 1, b.silent)
-	assert.Empty(t, b.givenBack, "that was its end")
+	assert.Empty(t, b.notCalled, "that was its end")
 	assert.Empty(t, w.records)
 	assert.GreaterOrEqual(t, w.jobs[seq].due.Sub(w.now), maxHold)
 	assert.Zero(t, w.unused, "a job that waits uses its permit up")
@@ -201,7 +201,7 @@ func TestAProbeAsksFirst(t *testing.T) {
 	}
 	w.handled(w.publish(job("r1"), nil), b)
 	assert.Equal(t, passcode.StatusExpired, w.record("r1").Status)
-	assert.Equal(t, []string{"r1"}, b.givenBack)
+	assert.Equal(t, []string{"r1"}, b.notCalled)
 	assert.Zero(t, w.calls)
 
 	// The look-up of a job in doubt is another: it is made in any case, noted first.

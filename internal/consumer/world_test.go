@@ -44,20 +44,20 @@ type world struct {
 	calls   int
 	// accepted are the request ids of the messages that Aliyun took, acceptedAt is
 	// when it took the last.
-	accepted   []string
-	acceptedAt time.Time
-	lookupErr  int       // so many look-ups fail
-	since      time.Time // from when on no record is missing
-	denied     *domain.Reservation
-	tripped    int
-	passed     int
-	givenBack  int
-	unused     int // permits
-	outage     OutageBreaker
-	accounts   AccountBreaker
-	unusable   error // what every claim ends with
-	noResend   bool  // doubtful requests become unknown
-	shut       bool  // the account breaker lets nobody through
+	accepted     []string
+	acceptedAt   time.Time
+	lookupErr    int       // so many look-ups fail
+	since        time.Time // from when on no record is missing
+	denied       *domain.Reservation
+	tripped      int
+	passed       int
+	inconclusive int
+	unused       int // permits
+	outage       OutageBreaker
+	accounts     AccountBreaker
+	unusable     error // what every claim ends with
+	noResend     bool  // doubtful requests become unknown
+	shut         bool  // the account breaker lets nobody through
 
 	effects   []string
 	dieAt     int      // the effect at which the worker dies; -1 never

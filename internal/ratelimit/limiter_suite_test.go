@@ -87,14 +87,6 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 		f.granted("c")
 		f.denied("d", "3/1h", 58*time.Minute)
 	})
-	each("gives a request one reservation", []string{"2/1h"}, func(f fixture) {
-		for range 5 {
-			f.granted("a")
-		}
-		f.granted("b")
-		f.granted("a")
-		f.denied("c", "2/1h", time.Hour)
-	})
 	each("moves the reservation of a later attempt", []string{"2/1m"}, func(f fixture) {
 		f.granted("a")
 		f.Move(50 * time.Second)
@@ -122,14 +114,6 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 		f.Move(1)
 		f.granted("a")
 		f.denied("b", "1/1m", time.Minute)
-	})
-	each("releases", []string{"1/1m"}, func(f fixture) {
-		f.granted("a")
-		require.NoError(f, f.Release(f.Context(), phoneA, "other", 1))
-		f.denied("b", "1/1m", time.Minute)
-		require.NoError(f, f.Release(f.Context(), phoneA, "a", 1))
-		require.NoError(f, f.Release(f.Context(), phoneA, "a", 1))
-		f.granted("b")
 	})
 	each("releases no reservation of a later attempt", []string{"1/1m"}, func(f fixture) {
 		attempt := func(n uint64) {
@@ -216,15 +200,6 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 		state, err = f.Show(ctx, phoneA)
 		require.NoError(f, err)
 		assert.Equal(f, empty, state)
-	})
-	each("resets", []string{"1/1h"}, func(f fixture) {
-		ctx := f.Context()
-		require.NoError(f, f.ResetPhone(ctx, phoneA))
-		f.granted("a")
-		require.NoError(f, f.CloseFor(ctx, phoneA, time.Hour))
-		require.NoError(f, f.ResetPhone(ctx, phoneA))
-		f.granted("b")
-		f.denied("a", "1/1h", time.Hour)
 	})
 	each("refuses what is no phone or request", []string{"1/1h"}, func(f fixture) {
 		ctx := f.Context()

@@ -128,7 +128,7 @@ func (b *OutageBreaker) State() Outage {
 }
 
 // Admit says whether a call may be made for the request now. Whoever is given the
-// probe makes the call, or gives the probe back.
+// probe makes the call, or leaves the probe.
 func (b *OutageBreaker) Admit(requestID string) domain.Admission {
 	b.mu.Lock()
 	defer b.mu.Unlock()
