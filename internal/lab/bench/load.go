@@ -51,14 +51,14 @@ func (d *Drive) Freed() {
 // Run publishes until all jobs are published, the time is up or ctx ends. The
 // first job that can't be published ends it with an error.
 func (d *Drive) Run(ctx context.Context) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	publishing, cancel := ctx, context.CancelFunc(func() {})
 	if d.load.For > 0 {
 		publishing, cancel = context.WithTimeout(ctx, d.load.For)
 	}
 	defer cancel()
-	var failed atomic.Pointer[error]
+	failed := make(chan error, publishers)
 	began := time.Now()
 	var running sync.WaitGroup
 	for range min(publishers, d.load.Jobs) {
@@ -72,18 +72,20 @@ func (d *Drive) Run(ctx context.Context) error {
 				// A publish that was begun is seen through when the time is up.
 				if err := d.load.Publish(context.WithoutCancel(ctx), i); err != nil {
 					d.book.NotPublished(i)
-					failed.CompareAndSwap(nil, new(fmt.Errorf("job %d of the run: %w", i, err)))
-					stop(err)
+					failed <- fmt.Errorf("job %d of the run: %w", i, err)
+					stop()
 					return
 				}
 			}
 		})
 	}
 	running.Wait()
-	if err := failed.Load(); err != nil {
-		return *err
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
 	}
-	return nil
 }
 
 // next waits until another job is to be published, and returns its index and

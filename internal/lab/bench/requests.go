@@ -34,15 +34,8 @@ func (r Requests) ID(i int) string { return r.prefix() + strconv.Itoa(i) }
 
 // Index is the index of a request id of this run. ok is false for any other id.
 func (r Requests) Index(id string) (i int, ok bool) {
-	digits, ok := strings.CutPrefix(id, r.prefix())
-	if !ok {
-		return 0, false
-	}
-	i, err := strconv.Atoi(digits)
-	if err != nil || i < 0 || i >= MaxJobs || r.ID(i) != id {
-		return 0, false
-	}
-	return i, true
+	i, err := strconv.Atoi(strings.TrimPrefix(id, r.prefix()))
+	return i, err == nil && i >= 0 && i < MaxJobs && r.ID(i) == id
 }
 
 // Job is the job with that index: its number is its own, so that no limit on a

@@ -153,20 +153,15 @@ func writeHead(w http.ResponseWriter, a answer) {
 	w.WriteHeader(a.status)
 }
 
-// drip writes the body in up to twenty pieces, evenly over the duration.
+// drip writes the body byte by byte, evenly over the duration.
 func (e *Emulator) drip(w http.ResponseWriter, r *http.Request, a answer) {
-	const most = 20
 	flusher := http.NewResponseController(w)
-	size := max((len(a.body)+most-1)/most, 1)
-	pieces := (len(a.body) + size - 1) / size
-	for rest := a.body; len(rest) > 0; {
-		e.pause(r.Context(), a.duration/time.Duration(pieces))
-		n := min(size, len(rest))
-		if _, err := w.Write(rest[:n]); err != nil {
+	for i := range a.body {
+		e.pause(r.Context(), a.duration/time.Duration(len(a.body)))
+		if _, err := w.Write(a.body[i : i+1]); err != nil {
 			return // the client has gone
 		}
-		_ = flusher.Flush() // where it can't flush, the pieces come at once
-		rest = rest[n:]
+		_ = flusher.Flush() // where it can't flush, the bytes come at once
 	}
 }
 

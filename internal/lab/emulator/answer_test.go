@@ -201,9 +201,9 @@ func TestTimes(t *testing.T) {
 		{"latency=2s", Options{Latency: 50 * time.Millisecond}, gateway.ActionSendSms, 2 * time.Second, 1},
 		{"code=ServiceUnavailable,latency=3s", Options{}, gateway.ActionSendSms, 3 * time.Second, 1},
 		{"lag=3s", Options{Latency: time.Second}, gateway.ActionSendSms, time.Second, 1},
-		{"slow", Options{}, gateway.ActionSendSms, 5 * time.Second, 20},
-		{"slow,duration=1h,latency=1s", Options{}, gateway.ActionSendSms, time.Hour + time.Second, 20},
-		{"slow,action=QuerySendDetails", Options{}, gateway.ActionQuerySendDetails, 5 * time.Second, 20},
+		{"slow", Options{}, gateway.ActionSendSms, 5 * time.Second, 80},
+		{"slow,duration=1h,latency=1s", Options{}, gateway.ActionSendSms, time.Hour + time.Second, 80},
+		{"slow,action=QuerySendDetails", Options{}, gateway.ActionQuerySendDetails, 5 * time.Second, 80},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			if row.spec != "" {
@@ -221,7 +221,8 @@ func TestTimes(t *testing.T) {
 			e.ServeHTTP(w, signed(e, row.action, params))
 			took := time.Since(began)
 			assert.InDelta(t, row.want, took, float64(time.Microsecond), "%+v", row)
-			assert.InDelta(t, row.pieces, len(w.at), 2, "%+v", row)
+			assert.GreaterOrEqual(t, len(w.at), row.pieces, "%+v", row)
+			assert.Equal(t, row.pieces == 1, len(w.at) == 1, "%+v", row)
 			assert.Contains(t, w.Body.String(), `"Code":"`)
 		})
 	}
