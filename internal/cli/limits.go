@@ -57,14 +57,9 @@ func (s *limitsShowCmd) Run(e *command.Env) error {
 func showLimits(e *command.Env, number passcode.Phone, state ratelimit.State, now time.Time) error {
 	page := show.Page{W: e.Stdout, Names: 12}
 	page.Line("phone", "%s", number.Masked())
-	if state.NextAllowed.IsZero() {
-		page.Line("next SMS", "allowed now")
-	} else {
-		page.Line("next SMS", "allowed %s", show.Moment(state.NextAllowed, now))
-	}
-	if !state.ClosedUntil.IsZero() {
-		page.Line("closed", "by Aliyun's own limit until %s", show.Moment(state.ClosedUntil, now))
-	}
+	page.If(state.NextAllowed.IsZero(), "next SMS", "allowed now")
+	page.If(!state.NextAllowed.IsZero(), "next SMS", "allowed %s", show.Moment(state.NextAllowed, now))
+	page.If(!state.ClosedUntil.IsZero(), "closed", "by Aliyun's own limit until %s", show.Moment(state.ClosedUntil, now))
 	e.Print("")
 	rules := show.NewListing(e.Stdout, false, "RULE", "USED", "ONE MORE ALLOWED")
 	for _, w := range state.Windows {

@@ -100,42 +100,32 @@ func (s *session) reveal(yes bool, what string) error {
 }
 
 func (l *shownLetter) page(w io.Writer, now time.Time) {
-	page := show.Page{W: w, Names: 12}
-	line := func(name, text string) {
-		if text != "" {
-			page.Line(name, "%s", text)
-		}
-	}
-	at := func(name string, t time.Time, more string) {
-		if !t.IsZero() {
-			line(name, show.Moment(t, now)+more)
-		}
-	}
-	line("request", l.ID)
-	line("reason", string(l.Reason)+": "+cmp.Or(meanings[l.Reason], "not a reason of this program"))
-	line("error", strings.TrimSpace(l.ErrorCode+"  "+show.Glossed(l.ErrorMessage)))
-	line("corrupt", l.Corrupt)
-	line("phone", l.Phone)
-	line("usage type", l.UsageType)
-	line("attempts", fmt.Sprintf("%d, after %s", l.Attempts, show.CountOf(l.Replays, "replay")))
-	at("queued", l.QueuedAt, "")
-	at("last attempt", l.AttemptedAt, "")
-	at("died", l.DeadAt, ", on "+show.OrDash(l.Worker))
-	at("expires", l.ExpiresAt, "")
-	line("origin", fmt.Sprintf("%s %d on %s; dead letter %d", l.OriginStream, l.OriginSeq, l.Subject, l.Seq))
-	line("trace", l.TraceParent)
-	line("reply to", l.ReplyTo)
-	line("client ip", l.ClientIP)
-	line("params", strings.Join(l.Params, ", "))
+	page := show.Page{W: w, Names: 12, Now: now}
+	page.Line("request", "%s", l.ID)
+	page.Line("reason", "%s: %s", l.Reason, cmp.Or(meanings[l.Reason], "not a reason of this program"))
+	page.Text("error", strings.TrimSpace(l.ErrorCode+"  "+show.Glossed(l.ErrorMessage)))
+	page.Text("corrupt", l.Corrupt)
+	page.Text("phone", l.Phone)
+	page.Text("usage type", l.UsageType)
+	page.Line("attempts", "%d, after %s", l.Attempts, show.CountOf(l.Replays, "replay"))
+	page.Time("queued", l.QueuedAt)
+	page.Time("last attempt", l.AttemptedAt)
+	page.Line("died", "%s, on %s", show.Moment(l.DeadAt, now), show.OrDash(l.Worker))
+	page.Time("expires", l.ExpiresAt)
+	page.Line("origin", "%s %d on %s; dead letter %d", l.OriginStream, l.OriginSeq, l.Subject, l.Seq)
+	page.Text("trace", l.TraceParent)
+	page.Text("reply to", l.ReplyTo)
+	page.Text("client ip", l.ClientIP)
+	page.Text("params", strings.Join(l.Params, ", "))
 	if len(l.Metadata) > 0 {
 		if text, err := json.Marshal(l.Metadata); err == nil { // it came out of JSON
-			line("metadata", string(text))
+			page.Line("metadata", "%s", text)
 		}
 	}
-	line("job", l.jobText())
-	line("request now", show.OrDash(string(l.RequestNow)))
-	line("a replay", l.replayText())
-	line("next", l.next())
+	page.Line("job", "%s", l.jobText())
+	page.Line("request now", "%s", show.OrDash(string(l.RequestNow)))
+	page.Line("a replay", "%s", l.replayText())
+	page.Line("next", "%s", l.next())
 }
 
 // jobText is the job itself where it is revealed, otherwise its size.

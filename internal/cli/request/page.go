@@ -15,7 +15,7 @@ import (
 // say of it, and its history, oldest first.
 func showRequest(w io.Writer, history []passcode.Result, now time.Time, next []string) error {
 	rec := history[len(history)-1]
-	page := show.Page{W: w, Names: 14}
+	page := show.Page{W: w, Names: 14, Now: now}
 	page.Line("request", "%s", rec.RequestID)
 	state := "not final"
 	if rec.Final {
@@ -25,36 +25,20 @@ func showRequest(w io.Writer, history []passcode.Result, now time.Time, next []s
 	page.Line("phone", "%s", show.OrDash(rec.Phone))
 	page.Line("usage type", "%s", show.OrDash(rec.UsageType))
 	page.Line("attempts", "%d", rec.Attempts)
-	if rec.Interruptions > 0 {
-		page.Line("interruptions", "%d (workers that went away while they held it)", rec.Interruptions)
-	}
-	if rec.Replays > 0 {
-		page.Line("replays", "%d", rec.Replays)
-	}
-	if rec.BizID != "" {
-		page.Line("biz_id", "%s", rec.BizID)
-	}
-	if rec.Recovered {
-		page.Line("recovered", "a look-up settled a doubtful send")
-	}
+	page.If(rec.Interruptions > 0, "interruptions", "%d (workers that went away while they held it)", rec.Interruptions)
+	page.If(rec.Replays > 0, "replays", "%d", rec.Replays)
+	page.Text("biz_id", rec.BizID)
+	page.If(rec.Recovered, "recovered", "a look-up settled a doubtful send")
 	if rec.Error != nil {
 		page.Line("error", "%s (class %s)", rec.Error.Code, rec.Error.Class)
 		page.Wrapped("", show.Glossed(rec.Error.Message))
 	}
-	if rec.RetryAfterSeconds > 0 {
-		page.Line("retry after", "%s", show.Roughly(time.Duration(rec.RetryAfterSeconds)*time.Second))
-	}
-	for _, t := range []struct {
-		name string
-		at   time.Time
-	}{
-		{"queued", rec.QueuedAt}, {"updated", rec.UpdatedAt}, {"next attempt", rec.NextAttemptAt},
-		{"delivered", rec.DeliveredAt}, {"expires", rec.ExpiresAt},
-	} {
-		if !t.at.IsZero() {
-			page.Line(t.name, "%s", show.Moment(t.at, now))
-		}
-	}
+	page.If(rec.RetryAfterSeconds > 0, "retry after", "%s", show.Roughly(time.Duration(rec.RetryAfterSeconds)*time.Second))
+	page.Time("queued", rec.QueuedAt)
+	page.Time("updated", rec.UpdatedAt)
+	page.Time("next attempt", rec.NextAttemptAt)
+	page.Time("delivered", rec.DeliveredAt)
+	page.Time("expires", rec.ExpiresAt)
 	page.Line("job", "stream sequence %d", rec.StreamSeq)
 	page.Line("worker", "%s", rec.Worker)
 	show.Line(w, "")

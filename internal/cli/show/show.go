@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -39,18 +40,17 @@ func Lines(w io.Writer, text string) {
 	}
 }
 
-// printable makes what is or has a text printable.
+// printable makes all but numbers printable texts.
 func printable(args []any) []any {
 	clean := make([]any, len(args))
 	for i, arg := range args {
-		clean[i] = arg
-		switch arg.(type) {
-		case error, fmt.Stringer:
-			clean[i] = text.Printable(fmt.Sprint(arg))
+		switch kind := reflect.ValueOf(arg).Kind(); {
+		case kind >= reflect.Bool && kind <= reflect.Float64:
+			clean[i] = arg
+		case kind == reflect.Slice && reflect.TypeOf(arg).Elem().Kind() == reflect.Uint8:
+			clean[i] = text.Printable(fmt.Sprintf("%s", arg))
 		default:
-			if reflect.ValueOf(arg).Kind() == reflect.String {
-				clean[i] = text.Printable(fmt.Sprint(arg))
-			}
+			clean[i] = text.Printable(fmt.Sprint(arg))
 		}
 	}
 	return clean
@@ -60,12 +60,26 @@ func printable(args []any) []any {
 type Page struct {
 	W     io.Writer
 	Names int // how wide the column of the names is
+	Now   time.Time
 }
 
 // Line writes a line.
 func (p Page) Line(name, format string, args ...any) {
 	Line(p.W, "%-*s "+format, append([]any{p.Names, name}, args...)...)
 }
+
+// If writes a line where it applies.
+func (p Page) If(applies bool, name, format string, args ...any) {
+	if applies {
+		p.Line(name, format, args...)
+	}
+}
+
+// Text writes a text, if there is one.
+func (p Page) Text(name, text string) { p.If(text != "", name, "%s", text) }
+
+// Time writes a time, if there is one, and how far off it is.
+func (p Page) Time(name string, t time.Time) { p.If(!t.IsZero(), name, "%s", Moment(t, p.Now)) }
 
 // Wrapped writes a text on as many lines as it needs.
 func (p Page) Wrapped(name, text string) {

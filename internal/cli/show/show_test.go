@@ -46,7 +46,10 @@ func TestNothingHiddenIsShown(t *testing.T) {
 	const evil = "a\u202Eb\u200Bc\x1b[31md\u009be\nf\u2028g\u0007"
 	type word string
 	shown := map[string]func(io.Writer) error{
-		"line":    func(w io.Writer) error { Line(w, "%s %v", evil, errors.New(evil)); return nil },
+		"line": func(w io.Writer) error {
+			Line(w, "%s %v %s %v %d", evil, errors.New(evil), []byte(evil), []string{evil}, 7)
+			return nil
+		},
 		"lines":   func(w io.Writer) error { Lines(w, evil); return nil },
 		"page":    func(w io.Writer) error { Page{W: w, Names: 5}.Line("name", "%s", word(evil)); return nil },
 		"wrapped": func(w io.Writer) error { Page{W: w, Names: 5}.Wrapped("name", evil); return nil },
