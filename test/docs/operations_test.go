@@ -31,7 +31,7 @@ func TestOperations(t *testing.T) {
 	doc := read(t, "operations.md")
 	s := startWard(t, workDir(t))
 	expected := []struct{ command, shows string }{
-		{"worker check ", "config             1"},
+		{"worker check ", "config   1 "},
 		{"worker request", "worker dlq show " + wrongID},
 		{"worker dlq list", "template, signature or parameters are wrong"},
 		{"worker dlq replay", "became sent: 1"},
