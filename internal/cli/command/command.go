@@ -4,6 +4,7 @@ package command
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -78,6 +79,15 @@ func (e *Env) Print(format string, args ...any) { show.Line(e.Stdout, format, ar
 
 // Note writes a line of prose to standard error.
 func (e *Env) Note(format string, args ...any) { show.Line(e.Stderr, format, args...) }
+
+// Output is where a command's results go: objects to standard output and prose to
+// standard error, or without --json, where lines is nil, prose to standard output.
+func (e *Env) Output(asJSON bool) (lines *json.Encoder, say func(format string, args ...any)) {
+	if asJSON {
+		return show.JSONLines(e.Stdout), e.Note
+	}
+	return nil, e.Print
+}
 
 // Bounded bounds a question to the broker.
 func Bounded(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -33,6 +33,7 @@ type follower struct {
 	counts  map[string]int
 	unsent  int
 	lines   *json.Encoder // nil without --json
+	say     func(format string, args ...any)
 }
 
 // follow begins to listen, so that nothing is missed that is replayed afterwards.
@@ -41,9 +42,7 @@ func follow(s *session, records *ledger.Ledger, asJSON bool) (*follower, error) 
 		Env: s.Env, records: records, heard: make(chan *nats.Msg, 64<<10),
 		awaited: map[string]int{}, finals: map[string]passcode.Result{}, counts: map[string]int{},
 	}
-	if asJSON {
-		f.lines = show.JSONLines(s.Stdout)
-	}
+	f.lines, f.say = s.Output(asJSON)
 	ctx, cancel := command.Bounded(s.Stop)
 	defer cancel()
 	var err error
@@ -115,15 +114,11 @@ func (f *follower) wait(patience time.Duration) error {
 		case <-ctx.Done():
 		}
 	}
-	say := f.Print
-	if f.lines != nil {
-		say = f.Note
-	}
 	for _, word := range slices.Sorted(maps.Keys(f.counts)) {
-		say("became %s: %d", word, f.counts[word])
+		f.say("became %s: %d", word, f.counts[word])
 	}
 	if n := len(f.awaited); n > 0 {
-		say("not final yet: %d; \"worker request ID\" shows how one stands", n)
+		f.say("not final yet: %d; \"worker request ID\" shows how one stands", n)
 	}
 	if f.unsent+len(f.awaited) > 0 {
 		return command.ErrSaid

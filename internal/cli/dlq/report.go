@@ -24,6 +24,7 @@ type replayReport struct {
 	*command.Env
 	dryRun        bool
 	lines         *json.Encoder // nil without --json
+	say           func(format string, args ...any)
 	progress      *show.Progress
 	done, refused int
 	took          time.Duration
@@ -42,9 +43,7 @@ func newReplayReport(e *command.Env, asJSON, dryRun bool, all int) *replayReport
 	if all > 0 {
 		r.progress = show.NewProgress(e.Stderr, all)
 	}
-	if asJSON {
-		r.lines = show.JSONLines(e.Stdout)
-	}
+	r.lines, r.say = e.Output(asJSON)
 	return r
 }
 
@@ -94,15 +93,11 @@ func (r *replayReport) line(one replayStep) {
 // end sums up. It fails where something that was picked is still there.
 func (r *replayReport) end() error {
 	r.progress.Clear()
-	say := r.Print
-	if r.lines != nil {
-		say = r.Note // standard output is for objects
-	}
 	outcomes := slices.SortedFunc(maps.Keys(r.counts), func(a, b outcome) int {
 		return cmp.Or(slices.Index(actions, a.action)-slices.Index(actions, b.action), r.counts[b]-r.counts[a], strings.Compare(a.cause, b.cause))
 	})
 	for _, o := range outcomes {
-		say("%s", r.sum(o))
+		r.say("%s", r.sum(o))
 	}
 	if r.refused > 0 && !r.dryRun {
 		return command.ErrSaid
