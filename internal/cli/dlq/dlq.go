@@ -105,17 +105,17 @@ func open(e *command.Env, picks func(now time.Time) (deadletter.Filter, error)) 
 	return s, err
 }
 
-// replayer returns what replays dead letters, and the records that it asks.
-func (s *session) replayer(ttl time.Duration) (*deadletter.Replayer, *ledger.Ledger, error) {
+// replayer returns what replays dead letters.
+func (s *session) replayer(ttl time.Duration) (*deadletter.Replayer, error) {
 	records, err := ledger.Open(s.Stop, s.JS, s.Cfg.Results.Bucket)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the requests' records: %w", err)
+		return nil, fmt.Errorf("the requests' records: %w", err)
 	}
 	return &deadletter.Replayer{
 		Browser: s.letters, Records: records,
 		Stream: s.Cfg.Jobs.Stream, Subject: s.Cfg.Jobs.Subject,
 		Life: deadletter.Life{TTL: ttl, PasscodeTTL: s.Cfg.Worker.PasscodeTTL}, Now: time.Now,
-	}, records, nil
+	}, nil
 }
 
 // sequences returns where the picked dead letters stand, oldest first: eight bytes

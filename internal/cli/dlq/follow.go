@@ -12,8 +12,8 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
+	"github.com/passcode-worker/passcode-worker/internal/deadletter"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
-	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -24,7 +24,7 @@ const askEvery = 5 * time.Second
 // follower waits for the final results of replayed requests.
 type follower struct {
 	*command.Env
-	records      *ledger.Ledger
+	records      deadletter.Records
 	subscription *nats.Subscription
 	heard        chan *nats.Msg
 
@@ -37,7 +37,7 @@ type follower struct {
 }
 
 // follow begins to listen, so that nothing is missed that is replayed afterwards.
-func follow(s *session, records *ledger.Ledger, asJSON bool) (*follower, error) {
+func follow(s *session, records deadletter.Records, asJSON bool) (*follower, error) {
 	f := &follower{
 		Env: s.Env, records: records, heard: make(chan *nats.Msg, 64<<10),
 		awaited: map[string]int{}, finals: map[string]passcode.Result{}, counts: map[string]int{},

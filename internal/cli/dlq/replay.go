@@ -10,7 +10,6 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/deadletter"
-	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -59,14 +58,14 @@ func (r *replayCmd) Run(e *command.Env) error {
 		return err
 	}
 	defer s.NC.Close()
-	replayer, records, err := s.replayer(r.TTL)
+	replayer, err := s.replayer(r.TTL)
 	if err != nil {
 		return err
 	}
 	if r.DryRun {
 		return r.dryRun(s, replayer)
 	}
-	return r.replay(s, replayer, records)
+	return r.replay(s, replayer)
 }
 
 // replayStep is what became, or would become, of one dead letter.
@@ -111,7 +110,7 @@ func (r *replayCmd) dryRun(s *session, replayer *deadletter.Replayer) error {
 
 // replay replays what the filter picks now. What dies again meanwhile is not
 // replayed again by the same run.
-func (r *replayCmd) replay(s *session, replayer *deadletter.Replayer, records *ledger.Ledger) error {
+func (r *replayCmd) replay(s *session, replayer *deadletter.Replayer) error {
 	picked, err := s.sequences(func(deadletter.Stored) {})
 	if err != nil {
 		return err
@@ -121,7 +120,7 @@ func (r *replayCmd) replay(s *session, replayer *deadletter.Replayer, records *l
 	}
 	var followed *follower
 	if r.Follow {
-		if followed, err = follow(s, records, r.JSON); err != nil {
+		if followed, err = follow(s, replayer.Records, r.JSON); err != nil {
 			return err
 		}
 		defer followed.close()

@@ -43,7 +43,7 @@ func (c *showCmd) Run(e *command.Env) error {
 		return err
 	}
 	defer s.NC.Close()
-	replayer, _, err := s.replayer(0)
+	replayer, err := s.replayer(0)
 	if err != nil {
 		return err
 	}
