@@ -162,7 +162,7 @@ func (s *system) stepDown(e event) (end func()) {
 	return func() {}
 }
 
-// links cuts every worker's link to a server, or mends it.
+// links cuts every worker's link to a server, or restores it.
 func (s *system) links(b *broker, by int) {
 	n := slices.Index(s.brokers, b)
 	for _, w := range s.workers {

@@ -277,7 +277,7 @@ func (s *system) setFaults() {
 
 // heal brings back what is away. Every event is over already.
 func (s *system) heal() {
-	s.history.add("driver", "everything is mended")
+	s.history.add("driver", "everything is restored")
 	s.faults = map[string]int{}
 	s.emulator.SetFaults("")
 	for _, w := range s.workers {
@@ -327,7 +327,7 @@ func (s *system) untilSettled() {
 		last = fmt.Sprintf("%d jobs, %v", left, err)
 		<-time.After(100 * time.Millisecond)
 	}
-	s.t.Errorf("jobs are left in the stream %s after all was mended: %s", settleWithin, last)
+	s.t.Errorf("jobs are left in the stream %s after all was restored: %s", settleWithin, last)
 }
 
 // left is how many jobs the stream holds.

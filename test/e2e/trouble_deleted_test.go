@@ -82,6 +82,44 @@ func TestDeletedWithoutProvision(t *testing.T) {
 	s.quiet()
 }
 
+// inState says how jobs come to a state.
+type inState struct {
+	name, faults string
+	status       passcode.Status
+}
+
+var (
+	retrying = inState{"retrying", "throttle,count=5", passcode.StatusRetrying}
+	doubtful = inState{"doubtful", "accept_drop,count=5", passcode.StatusInDoubt}
+	sending  = inState{"sending", "", passcode.StatusSending}
+)
+
+// slowlyTrying starts a system whose jobs stay in their states for a while.
+func slowlyTrying(t *testing.T) *troubled {
+	t.Helper()
+	return trouble(t, []string{"retry.initial_interval", "3s", "retry.randomization_factor", "0"}, "--latency", "600ms")
+}
+
+// inStates publishes five jobs for each state, and waits until they are in it.
+func (s *troubled) inStates(states ...inState) (ids []string) {
+	s.t.Helper()
+	for _, one := range states {
+		s.emulator.SetFaults(one.faults)
+		var five []string
+		for i := range 5 {
+			five = append(five, fmt.Sprintf("%s%d", one.name, i))
+			s.enqueue(five[i], phoneOf(len(ids)+i))
+		}
+		s.results.until(bound, "jobs "+string(one.status), func(byID map[string][]passcode.Result) bool {
+			return !slices.ContainsFunc(five, func(id string) bool {
+				return len(byID[id]) == 0 || byID[id][len(byID[id])-1].Status != one.status
+			})
+		})
+		ids = append(ids, five...)
+	}
+	return ids
+}
+
 // TestRecordsLostOnTheWay: the records and the limits are purged, or deleted, while
 // jobs are in every state. Each comes to its end, and none is sent twice.
 func TestRecordsLostOnTheWay(t *testing.T) {
@@ -105,35 +143,8 @@ func TestRecordsLostOnTheWay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := trouble(t, []string{"retry.initial_interval", "3s", "retry.randomization_factor", "0"}, "--latency", "600ms")
-			var ids []string
-			some := func(what string, n int) {
-				for i := range n {
-					ids = append(ids, fmt.Sprintf("%s%d", what, i))
-					s.enqueue(ids[len(ids)-1], phoneOf(len(ids)))
-				}
-			}
-			settled := func(status passcode.Status, n int) {
-				s.results.until(bound, "jobs "+string(status), func(byID map[string][]passcode.Result) bool {
-					found := 0
-					for _, history := range byID {
-						if history[len(history)-1].Status == status {
-							found++
-						}
-					}
-					return found == n
-				})
-			}
-			some("sent", 3)
-			settled(passcode.StatusSent, 3)
-			s.emulator.SetFaults("throttle,count=5")
-			some("retrying", 5)
-			settled(passcode.StatusRetrying, 5)
-			s.emulator.SetFaults("accept_drop,count=5")
-			some("doubtful", 5)
-			settled(passcode.StatusInDoubt, 5)
-			some("sending", 5)
-			settled(passcode.StatusSending, 5)
+			s := slowlyTrying(t)
+			ids := s.inStates(inState{"sent", "", passcode.StatusSent}, retrying, doubtful, sending)
 			lose(s, "KV_passcode-requests")
 			lose(s, "KV_passcode-limits")
 			for _, id := range ids {
@@ -161,34 +172,14 @@ func TestRepeatedAfterTheirStreamWasLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := trouble(t, []string{"retry.initial_interval", "3s", "retry.randomization_factor", "0"}, "--latency", "600ms")
-			var ids []string
-			for _, one := range []struct {
-				what   string
-				faults string
-				status passcode.Status
-			}{
-				{"retrying", "throttle,count=5", passcode.StatusRetrying},
-				{"doubtful", "accept_drop,count=5", passcode.StatusInDoubt},
-				{"sending", "", passcode.StatusSending},
-			} {
-				s.emulator.SetFaults(one.faults)
-				for i := range 5 {
-					ids = append(ids, fmt.Sprintf("%s%d", one.what, i))
-					s.enqueue(ids[len(ids)-1], phoneOf(len(ids)))
-				}
-				s.results.until(bound, "jobs "+string(one.status), func(byID map[string][]passcode.Result) bool {
-					return !slices.ContainsFunc(ids[len(ids)-5:], func(id string) bool {
-						return len(byID[id]) == 0 || byID[id][len(byID[id])-1].Status != one.status
-					})
-				})
-			}
+			s := slowlyTrying(t)
+			ids := s.inStates(retrying, doubtful, sending)
 			lose(s)
 			// In another order, and not under their own message ids, which a stream that
 			// was purged still knows.
 			slices.Reverse(ids)
 			for i, id := range ids {
-				require.NoError(t, harness.Publish(s.ctx(), s.js, id+"-again", job(id, phoneOf(len(ids)-i))))
+				require.NoError(t, harness.Publish(s.ctx(), s.js, id+"-again", job(id, phoneOf(len(ids)-1-i))))
 			}
 			for _, id := range ids {
 				assert.Equal(t, passcode.StatusSent, s.results.final(id, bound).Status, id)
@@ -214,16 +205,15 @@ func TestARecreatedStreamCountsFromTheStart(t *testing.T) {
 		require.NoError(t, s.js.DeleteStream(s.ctx(), "PASSCODE"))
 	}
 	s.untilReady()
+	sent := func(id string) {
+		s.results.until(bound, id+" is sent", func(byID map[string][]passcode.Result) bool {
+			return byID[id][len(byID[id])-1].Status == passcode.StatusSent
+		})
+	}
 	s.command("dlq", "replay", "--id", "first")
-	s.results.until(bound, "the first is sent", func(byID map[string][]passcode.Result) bool {
-		history := byID["first"]
-		return history[len(history)-1].Status == passcode.StatusSent
-	})
+	sent("first")
 	require.EqualValues(t, 1, s.record("first").StreamSeq)
 	s.command("dlq", "replay", "--id", "second")
-	s.results.until(bound, "the second is sent", func(byID map[string][]passcode.Result) bool {
-		history := byID["second"]
-		return history[len(history)-1].Status == passcode.StatusSent
-	})
+	sent("second")
 	s.once("first", "second")
 }

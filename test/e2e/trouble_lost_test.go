@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/brokertest"
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/containers"
+	"github.com/passcode-worker/passcode-worker/test/harness"
 )
 
 // TestStorageLost: the broker comes back with an empty store, after longer than a
@@ -56,6 +58,29 @@ func TestBrokerAwayForLongerThanALease(t *testing.T) {
 	s.broker.Restart()
 	s.wentOn("r", ids)
 	s.quiet()
+}
+
+var versionInInfo = regexp.MustCompile(`(?m)^(INFO .*"version":")[^"]*"`)
+
+// passingFor leads to a broker that passes, for those who connect, for one of that
+// version, and for itself without any.
+func passingFor(t *testing.T, url string, version *atomic.Pointer[string]) string {
+	t.Helper()
+	link := harness.RewriteLink(t, strings.TrimPrefix(url, "nats://"), func(said []byte) []byte {
+		if v := version.Load(); v != nil {
+			return versionInInfo.ReplaceAll(said, []byte("${1}"+*v+`"`))
+		}
+		return said
+	})
+	return "nats://" + link.Addr()
+}
+
+// older leads to a broker that passes for one of version 2.10.
+func older(t *testing.T, url string) string {
+	t.Helper()
+	var version atomic.Pointer[string]
+	version.Store(new("2.10.29"))
+	return passingFor(t, url, &version)
 }
 
 // TestOlderServer: the worker moves to a server that is older than it needs, and

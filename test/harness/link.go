@@ -23,8 +23,9 @@ type Link struct {
 	conns    map[net.Conn]struct{}
 
 	giveUpAfter time.Duration
-	hear        func() io.Writer // see HearLink
-	resets      atomic.Int64     // ends that are known to have reset their connection
+	hear        func() io.Writer    // see HearLink
+	rewrite     func([]byte) []byte // see RewriteLink
+	resets      atomic.Int64        // ends that are known to have reset their connection
 }
 
 type linkState int
@@ -63,6 +64,17 @@ func HearLink(t testing.TB, to string, hear func() io.Writer) *Link {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hear = hear
+	return l
+}
+
+// RewriteLink is like [StartLink]. What the server says is rewritten, a piece at a
+// time.
+func RewriteLink(t testing.TB, to string, rewrite func([]byte) []byte) *Link {
+	t.Helper()
+	l := StartLink(t, to)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rewrite = rewrite
 	return l
 }
 
@@ -163,11 +175,15 @@ func (l *Link) serve(client net.Conn) {
 		said.end()
 		return
 	}
+	answers := l.listen(server, io.Discard)
+	l.mu.Lock()
+	answers.rewrite = l.rewrite
+	l.mu.Unlock()
 	var both sync.WaitGroup
 	for _, one := range []struct {
 		from *end
 		to   net.Conn
-	}{{said, server}, {l.listen(server, io.Discard), client}} {
+	}{{said, server}, {answers, client}} {
 		both.Go(func() {
 			l.carry(one.to, one.from)
 			l.drop(client, server)
@@ -189,10 +205,11 @@ func (l *Link) writer() io.Writer {
 // end is one end of a connection, and what it wrote that is on its way.
 type end struct {
 	net.Conn
-	onTheWay chan piece
-	isReset  atomic.Bool
-	done     chan struct{}
-	reading  sync.WaitGroup
+	rewrite   func([]byte) []byte // nil: nothing is
+	inTransit chan piece
+	isReset   atomic.Bool
+	done      chan struct{}
+	reading   sync.WaitGroup
 }
 
 // piece is what an end wrote at a time.
@@ -201,15 +218,15 @@ type piece struct {
 	at   time.Time
 }
 
-// maxOnTheWay is how many pieces an end may write before the other takes one, as
+// maxInTransit is how many pieces an end may write before the other takes one, as
 // its kernel's buffer would hold.
-const maxOnTheWay = 16
+const maxInTransit = 16
 
 // listen takes note of what an end writes, and of how it closes.
 func (l *Link) listen(conn net.Conn, heard io.Writer) *end {
-	e := &end{Conn: conn, onTheWay: make(chan piece, maxOnTheWay), done: make(chan struct{})}
+	e := &end{Conn: conn, inTransit: make(chan piece, maxInTransit), done: make(chan struct{})}
 	e.reading.Go(func() {
-		defer close(e.onTheWay)
+		defer close(e.inTransit)
 		for {
 			buffer := make([]byte, 64<<10)
 			n, err := conn.Read(buffer)
@@ -220,7 +237,7 @@ func (l *Link) listen(conn net.Conn, heard io.Writer) *end {
 			if n > 0 {
 				_, _ = heard.Write(buffer[:n]) // to memory
 				select {
-				case e.onTheWay <- piece{buffer[:n], time.Now()}:
+				case e.inTransit <- piece{buffer[:n], time.Now()}:
 				case <-e.done:
 					return
 				}
@@ -245,10 +262,13 @@ func (e *end) end() {
 // one that resets nothing more does.
 func (l *Link) carry(to net.Conn, from *end) {
 	defer from.end()
-	for p := range from.onTheWay {
+	for p := range from.inTransit {
 		l.whileStalled()
 		if from.isReset.Load() || l.tooLate(p) {
 			return
+		}
+		if from.rewrite != nil {
+			p.data = from.rewrite(p.data)
 		}
 		if _, err := to.Write(p.data); err != nil {
 			return
