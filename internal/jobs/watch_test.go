@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/passcode-worker/passcode-worker/internal/brokertest"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/jobs"
+	"github.com/passcode-worker/passcode-worker/test/brokertest"
 )
 
 // handler notes what it is brought. It naks a job, or refuses one that is
