@@ -35,17 +35,21 @@ func All() []Defect {
 		{
 			Name: "claim after send", File: "internal/consumer/stages.go",
 			Old: `	claim, err := t.h.Ledger.Claim(ctx, first)
-	if err != nil {
-		return nil, t.h.trouble(opClaim, err)
+	if err = t.h.ended(opClaim, err); err != nil {
+		return nil, err
 	}
-	t.h.standing.worked(opClaim)
 	t.rec, t.revision, t.claimed = claim.Record, claim.Revision, true
 	t.h.Metrics.Delivery(deliveries[claim.State])
-	if claim.State.Own() { // it was just stored, which the server announces by itself
-		t.h.Metrics.Status(t.rec.Status)
-		t.reply(t.rec)
+	if claim.State.Own() {
+		t.stored()
 	}
 	return t.judged(claim.State), nil
+}
+
+// stored counts a record that was just stored, which the server announces by itself.
+func (t *task) stored() {
+	t.h.Metrics.Status(t.rec.Status)
+	t.reply(t.rec)
 }
 
 `,
@@ -57,20 +61,24 @@ func All() []Defect {
 		sent, _ = t.send(ctx, d)
 	}
 	claim, err := t.h.Ledger.Claim(ctx, first)
-	if err != nil {
-		return nil, t.h.trouble(opClaim, err)
+	if err = t.h.ended(opClaim, err); err != nil {
+		return nil, err
 	}
-	t.h.standing.worked(opClaim)
 	t.rec, t.revision, t.claimed = claim.Record, claim.Revision, true
 	t.h.Metrics.Delivery(deliveries[claim.State])
-	if claim.State.Own() { // it was just stored, which the server announces by itself
-		t.h.Metrics.Status(t.rec.Status)
-		t.reply(t.rec)
+	if claim.State.Own() {
+		t.stored()
 	}
 	if _, no := sent.(passed); claim.State.Own() && !no {
 		return sent, nil
 	}
 	return t.judged(claim.State), nil
+}
+
+// stored counts a record that was just stored, which the server announces by itself.
+func (t *task) stored() {
+	t.h.Metrics.Status(t.rec.Status)
+	t.reply(t.rec)
 }
 
 `,
