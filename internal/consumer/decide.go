@@ -30,7 +30,7 @@ const (
 )
 
 // decision is what becomes of a job. It is made by decide, and carried out by
-// task.carryOut.
+// executor.carryOut.
 type decision struct {
 	// What is done to the world; EffectsInOrder says in which order.
 

@@ -10,11 +10,14 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
+// executor carries decisions on a job out.
+type executor struct{ *task }
+
 // Effect is one of the things that carrying a decision out does to the world. It returns
 // false where there is nothing left to do for this worker.
 type Effect struct {
 	Name string
-	do   func(t *task, ctx context.Context, d decision) (goOn bool, err error)
+	do   func(t executor, ctx context.Context, d decision) (goOn bool, err error)
 }
 
 // EffectsInOrder is the order in which a decision is carried out: what must not be lost
@@ -31,16 +34,16 @@ type Effect struct {
 // the rest: each can be done twice. TestModelFindsSwappedWrites tells what goes wrong
 // where two of them change places.
 var EffectsInOrder = []Effect{
-	{"dead letter", (*task).writeDeadLetter},
-	{"close phone", (*task).closePhone},
-	{"release", (*task).release},
-	{"record", (*task).record},
-	{"announce", (*task).announce},
-	{"disposition", (*task).dispose},
+	{"dead letter", (executor).writeDeadLetter},
+	{"close phone", (executor).closePhone},
+	{"release", (executor).release},
+	{"record", (executor).record},
+	{"announce", (executor).announce},
+	{"disposition", (executor).dispose},
 }
 
 // carryOut carries a decision out.
-func (t *task) carryOut(ctx context.Context, d decision) error {
+func (t executor) carryOut(ctx context.Context, d decision) error {
 	switch {
 	case d.holds:
 		// So the worker looks at jobs at the pace of the outage, and the others stay in
@@ -75,7 +78,7 @@ func (t *task) carryOut(ctx context.Context, d decision) error {
 	return nil
 }
 
-func (t *task) writeDeadLetter(ctx context.Context, d decision) (bool, error) {
+func (t executor) writeDeadLetter(ctx context.Context, d decision) (bool, error) {
 	if d.letter == "" {
 		return true, nil
 	}
@@ -101,7 +104,7 @@ func (t *task) writeDeadLetter(ctx context.Context, d decision) (bool, error) {
 }
 
 // closePhone closes the phone in our limiter, where Aliyun did.
-func (t *task) closePhone(ctx context.Context, d decision) (bool, error) {
+func (t executor) closePhone(ctx context.Context, d decision) (bool, error) {
 	if d.closeFor <= 0 {
 		return true, nil
 	}
@@ -114,7 +117,7 @@ func (t *task) closePhone(ctx context.Context, d decision) (bool, error) {
 // known yet whether another worker has moved the request on. The revision of the record
 // on which the decision rests keeps it from releasing the reservation of an attempt that
 // was begun since.
-func (t *task) release(ctx context.Context, d decision) (bool, error) {
+func (t executor) release(ctx context.Context, d decision) (bool, error) {
 	if !d.release {
 		return true, nil
 	}
@@ -125,7 +128,7 @@ func (t *task) release(ctx context.Context, d decision) (bool, error) {
 
 // record ends the work here where another worker has moved the request on: the message
 // is that worker's too.
-func (t *task) record(ctx context.Context, d decision) (bool, error) {
+func (t executor) record(ctx context.Context, d decision) (bool, error) {
 	if !d.store {
 		return true, nil
 	}
@@ -144,7 +147,7 @@ const maxRebases = 3
 
 // store writes the decision's record. It returns false where the request was moved on by
 // another worker.
-func (t *task) store(ctx context.Context, d decision) (owner bool, err error) {
+func (t executor) store(ctx context.Context, d decision) (owner bool, err error) {
 	mine := t.rec
 	for range maxRebases {
 		err = t.h.retry(ctx, opRecord, func(ctx context.Context) error { return t.update(ctx, d.record) })
@@ -174,7 +177,7 @@ func (t *task) store(ctx context.Context, d decision) (owner bool, err error) {
 // storeLost writes a record that is gone from the broker. What this worker knows is all
 // that is known of the request; were it not written down, the job would be taken for a
 // new one.
-func (t *task) storeLost(ctx context.Context, d decision) (owner bool, err error) {
+func (t executor) storeLost(ctx context.Context, d decision) (owner bool, err error) {
 	var claim domain.Claim
 	err = t.h.retry(ctx, opRecord, func(ctx context.Context) (err error) {
 		claim, err = t.h.Ledger.Claim(ctx, d.record)
@@ -194,7 +197,7 @@ func (t *task) storeLost(ctx context.Context, d decision) (owner bool, err error
 
 // announce publishes what the server doesn't: a result on the job's own reply subject, or
 // a stored one once more.
-func (t *task) announce(_ context.Context, d decision) (bool, error) {
+func (t executor) announce(_ context.Context, d decision) (bool, error) {
 	rec := t.rec
 	switch d.announce {
 	case announceNothing:
@@ -225,7 +228,7 @@ func (t *task) reply(rec passcode.Result) {
 }
 
 // dispose acks, naks or terms the message, unless the job goes on.
-func (t *task) dispose(_ context.Context, d decision) (bool, error) {
+func (t executor) dispose(_ context.Context, d decision) (bool, error) {
 	if d.next != stageEnd {
 		return true, nil
 	}
@@ -245,7 +248,7 @@ func (t *task) dispose(_ context.Context, d decision) (bool, error) {
 }
 
 // tell counts and logs a change of a request's state.
-func (t *task) tell(d decision) {
+func (t executor) tell(d decision) {
 	rec := d.record
 	t.h.Metrics.Status(rec.Status)
 	if rec.Status == passcode.StatusSent {

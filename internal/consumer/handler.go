@@ -78,7 +78,7 @@ func (h *Handler) Undeliverable(ctx context.Context, d domain.Delivery, why doma
 func (h *Handler) Lost(ctx context.Context, origin domain.Origin, why domain.Undeliverable) error {
 	t := h.newTask(gone{origin: origin})
 	d := decision{record: passcode.Result{Error: undeliverableError(why)}, letter: passcode.ReasonPoison}
-	if _, err := t.writeDeadLetter(ctx, d); err != nil {
+	if _, err := (executor{t}).writeDeadLetter(ctx, d); err != nil {
 		return err
 	}
 	h.Metrics.Undeliverable(d.record.Error.Code)
@@ -130,7 +130,7 @@ func (h *Handler) follow(ctx context.Context, t *task, e event) error {
 				continue
 			}
 		}
-		if err := t.carryOut(ctx, d); err != nil || d.next == stageEnd {
+		if err := (executor{t}).carryOut(ctx, d); err != nil || d.next == stageEnd {
 			return err
 		}
 		var err error

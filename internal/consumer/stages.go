@@ -266,7 +266,7 @@ func (t *task) reserve(ctx context.Context, _ decision) (event, error) {
 	res, err := t.h.Limiter.Reserve(ctx, t.phone, t.rec.RequestID, t.revision)
 	switch {
 	case t.h.ended(opReserve, err) != nil:
-		return unreserved{}, nil
+		return unreserved{}, nil //nolint:nilerr // the event says so
 	case !res.Allowed:
 		t.h.Metrics.Denied(res.Rule)
 		return denied{res}, nil

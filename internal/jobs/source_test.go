@@ -117,7 +117,7 @@ func TestPublishRefusesAWrongJob(t *testing.T) {
 	require.ErrorAs(t, err, &invalid)
 }
 
-// TestDrain: what has arrived comes out, so that it can be handed back, and then
+// TestDrain: what has arrived comes out, so that it can be requeued, and then
 // ErrDrained.
 func TestDrain(t *testing.T) {
 	t.Parallel()
