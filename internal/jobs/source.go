@@ -23,13 +23,13 @@ import (
 )
 
 const (
-	// pullExpiry is how long one pull request stands at the server. After a pause
-	// of the consumer is lifted, a pull that was outstanding is served only when it
-	// is renewed, so a short one makes jobs flow again sooner.
+	// pullExpiry is how long one request stands at the server. One that was made before a
+	// pause of the consumer isn't served after it, so a short one has jobs flow again
+	// sooner.
 	pullExpiry = 5 * time.Second
-	// pullHeartbeat is how often the server says that a pull still stands. After
-	// two that are missing it is asked anew: the consumer's leader may have gone,
-	// and with it all pulls that it held.
+	// pullHeartbeat is how often the server says that a request still stands. After two
+	// that are missing it is made again: the consumer's leader may have gone, and all
+	// requests with it.
 	pullHeartbeat = time.Second
 )
 
@@ -331,7 +331,7 @@ func (s *Source) giveUp(p *pull, why error) {
 }
 
 // Waits reports whether the job of that sequence is in the stream, and is one of the
-// request: a stream that was deleted and made again has other jobs in the same places.
+// request: a recreated stream has other jobs in the same places.
 // The server may have any replica answer, so that a job which came or went a moment
 // ago may be told of as it was before.
 func (s *Source) Waits(ctx context.Context, seq uint64, requestID string) (bool, error) {

@@ -28,8 +28,8 @@ const workerTerm = "passcode-worker: "
 var deletedReasons = []string{"Unacknowledged message was deleted", "Message deleted by stream limits"}
 
 const (
-	// defaultSweep is how often the stream is searched for jobs that the server
-	// gave up on while nobody heard it.
+	// defaultSweep is how often the stream is searched for jobs of which no worker was
+	// told that they are undeliverable.
 	defaultSweep = time.Minute
 	// defaultAgain is how soon a job is looked at again that could not be ended.
 	// A job found by a search is not looked at before that: it may just have been
@@ -42,11 +42,11 @@ const (
 	maxReasonBytes = 256
 )
 
-// UndeliverableHandler ends the jobs that the server delivers no more.
+// UndeliverableHandler ends the jobs that the server no longer delivers.
 type UndeliverableHandler interface {
 	// Undeliverable ends a job that is still in the stream: it acks or terms it, which
-	// takes it out, or naks it, to be asked again. Whether a suspect is abandoned at
-	// all is for it to say.
+	// takes it out, or naks it, to be asked again. It decides whether a suspect is
+	// undeliverable at all.
 	Undeliverable(ctx context.Context, d domain.Delivery, why domain.Undeliverable)
 	// Lost tells of a job that is gone.
 	Lost(ctx context.Context, origin domain.Origin, why domain.Undeliverable) error
@@ -63,13 +63,13 @@ type WatchOptions struct {
 	Sweep, Again time.Duration
 }
 
-// Watch finds the jobs that the server gave up on. It should give up on none,
-// since our consumer has no limit of deliveries and only workers terminate jobs;
-// but consumers are edited, and other programs can reach the stream.
+// Watch finds undeliverable jobs. There should be none, since our consumer has no limit of
+// deliveries and only workers terminate jobs. But consumers are edited, and other programs
+// can reach the stream.
 //
-// The server tells of it in advisories, each heard by one worker. They are plain
-// messages, so those sent while no worker listens are lost; what ran out of
-// deliveries stays in the stream, however, and is found by a search.
+// The server tells of them in advisories, each heard by one worker. Those sent while no
+// worker listens are lost. But what ran out of deliveries stays in the stream, and is found
+// by a search.
 type Watch struct {
 	js      jetstream.JetStream
 	o       WatchOptions
