@@ -236,10 +236,15 @@ func (t executor) dispose(_ context.Context, d decision) (bool, error) {
 	case nak:
 		return true, t.Nak(d.delay)
 	case term:
-		// The server's advisory and the operator's tools show the reason.
-		reason := string(d.record.Status)
-		if d.record.Error != nil {
-			reason += ": " + d.record.Error.Code
+		// The server's advisory and the operator's tools show the reason. A decision
+		// that writes nothing has no record, so the request's own tells.
+		rec := d.record
+		if rec.Status == "" {
+			rec = t.rec
+		}
+		reason := string(rec.Status)
+		if rec.Error != nil {
+			reason += ": " + rec.Error.Code
 		}
 		return true, t.Term(reason)
 	default:

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -36,6 +37,7 @@ func (d *worldDelivery) Nak(delay time.Duration) error {
 }
 
 func (d *worldDelivery) Term(reason string) error {
+	assert.NotEmpty(d.w.t, reason, "a worker says why")
 	return d.w.effect("term", func() { d.m.done, d.m.termed = true, reason })
 }
 

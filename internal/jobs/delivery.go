@@ -59,7 +59,7 @@ func (d *delivery) Nak(delay time.Duration) error {
 	return d.say(fmt.Sprintf(`-NAK {"delay": %d}`, delay.Nanoseconds()))
 }
 
-func (d *delivery) Term(reason string) error { return d.say("+TERM " + workerTerm + reason) }
+func (d *delivery) Term(reason string) error { return d.say("+TERM " + workerTerm + " " + reason) }
 
 // say sends a word of JetStream's protocol of acknowledgements.
 func (d *delivery) say(word string) error {

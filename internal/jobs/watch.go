@@ -18,8 +18,9 @@ import (
 )
 
 // workerTerm begins the reason with which a worker terminates a job, after it
-// has dead-lettered it. A reason without it is somebody else's.
-const workerTerm = "passcode-worker: "
+// has dead-lettered it. A reason without it is somebody else's. It ends without a
+// space, because the server trims reasons.
+const workerTerm = "passcode-worker:"
 
 // deletedReasons are the server's own words for a job that it finds gone from the stream
 // while it waits for its ack. Mostly the job was acked: after a change of leaders or a
