@@ -93,7 +93,6 @@ func (a *App) build(ctx context.Context) error {
 		Ledger: records, Limiter: limiter, Sender: sender, Outage: sender.OutageBreaker, Account: breaker,
 		DeadLetters: deadletter.New(a.link.JS, deadletter.Options{
 			Stream: cfg.DeadLetters.Stream, Subject: cfg.DeadLetters.Subject, Worker: a.worker,
-			MaxPayload: a.link.NC.MaxPayload,
 		}),
 		Numbers:   phone.Parser{Strict: cfg.Aliyun.StrictPhoneRegionNumberCheck},
 		Announcer: jobs.NewAnnouncer(a.link.NC),

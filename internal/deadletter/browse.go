@@ -14,8 +14,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
-// Reading takes at most so many messages, and bytes of them, into memory at a
-// time.
+// Reading takes at most this much into memory at a time.
 const (
 	batchMessages = 512
 	batchBytes    = 8 << 20
@@ -23,14 +22,11 @@ const (
 
 // Errors of a Browser; match with errors.Is.
 var (
-	// ErrNoStream: the dead-letter stream does not exist.
 	ErrNoStream = errors.New("there is no dead-letter stream")
-	// ErrGone: the dead letter is not there any more.
-	ErrGone = errors.New("the dead letter is gone")
+	ErrGone     = errors.New("the dead letter is gone")
 )
 
-// Browser reads and removes dead letters. Reading takes nothing away: the stream
-// keeps what is looked at. It may be used by many goroutines.
+// Browser reads and removes dead letters. It may be used by many goroutines.
 type Browser struct {
 	js      jetstream.JetStream
 	stream  jetstream.Stream
@@ -41,25 +37,29 @@ type Browser struct {
 // Browse returns a browser of an existing dead-letter stream; subject is the
 // prefix of its dead letters.
 func Browse(ctx context.Context, js jetstream.JetStream, stream, subject string) (*Browser, error) {
-	b := &Browser{js: js, name: stream, subject: subject}
-	err := retry.Do(ctx, func(ctx context.Context) (err error) {
-		b.stream, err = js.Stream(ctx, stream)
-		return err
-	})
+	found, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, stream) })
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return nil, fmt.Errorf("%w: %s", ErrNoStream, stream)
 	case err != nil:
 		return nil, fmt.Errorf("open the dead-letter stream %s: %w", stream, err)
-	case !b.stream.CachedInfo().Config.AllowDirect:
+	case !found.CachedInfo().Config.AllowDirect:
 		return nil, fmt.Errorf("the dead-letter stream %s can't be read in batches: set allow_direct (nats stream edit %s --allow-direct)", stream, stream)
 	}
-	return b, nil
+	return &Browser{js: js, stream: found, name: stream, subject: subject}, nil
 }
 
-// OldestFirst gives the dead letters that the filter picks, as the stream holds
-// them now, in batches of bounded size. What comes while it reads is left out. An
-// error ends it.
+// ask repeats a question as the context's policy says.
+func ask[T any](ctx context.Context, question func(context.Context) (T, error)) (answer T, err error) {
+	err = retry.Do(ctx, func(ctx context.Context) (err error) {
+		answer, err = question(ctx)
+		return err
+	})
+	return answer, err
+}
+
+// OldestFirst gives the dead letters that the filter picks, read in batches. What
+// comes while it reads is left out. An error ends it.
 func (b *Browser) OldestFirst(ctx context.Context, f Filter) iter.Seq2[Stored, error] {
 	return func(yield func(Stored, error) bool) {
 		next, last, err := b.bounds(ctx)
@@ -80,8 +80,8 @@ func (b *Browser) OldestFirst(ctx context.Context, f Filter) iter.Seq2[Stored, e
 }
 
 // NewestFirst is OldestFirst the other way round. The stream can only be read
-// upwards, so it is taken in windows of sequences from its end. Each is as wide
-// as fits into one batch, which depends on how many sequences are gone between.
+// upwards, so it is read in windows of sequences from its end, each as wide as fits
+// into one batch.
 func (b *Browser) NewestFirst(ctx context.Context, f Filter) iter.Seq2[Stored, error] {
 	return func(yield func(Stored, error) bool) {
 		first, last, err := b.bounds(ctx)
@@ -110,29 +110,22 @@ func (b *Browser) NewestFirst(ctx context.Context, f Filter) iter.Seq2[Stored, e
 	}
 }
 
-// bounds returns the first and the last sequence in the stream; last is 0 where
-// it is empty. first is never 0, which is what the server says of a stream that
-// was never written to, and refuses to read from.
+// bounds returns the first and the last sequence in the stream; last is 0 where it is
+// empty. first is at least 1: the server refuses to read from the 0 of a new stream.
 func (b *Browser) bounds(ctx context.Context) (first, last uint64, err error) {
-	err = retry.Do(ctx, func(ctx context.Context) error {
-		info, err := b.stream.Info(ctx)
-		if err != nil {
-			return err
-		}
-		first, last = max(info.State.FirstSeq, 1), info.State.LastSeq
-		if info.State.Msgs == 0 {
-			last = 0
-		}
-		return nil
-	})
-	if err != nil {
+	info, err := ask(ctx, func(ctx context.Context) (*jetstream.StreamInfo, error) { return b.stream.Info(ctx) })
+	switch {
+	case err != nil:
 		return 0, 0, fmt.Errorf("look at the dead-letter stream: %w", err)
+	case info.State.Msgs == 0:
+		return 1, 0, nil
+	default:
+		return max(info.State.FirstSeq, 1), info.State.LastSeq, nil
 	}
-	return first, last, nil
 }
 
 // page reads one batch of what lies between two sequences, both included. more
-// says that the batch ended before the last of them.
+// says that there is more of it.
 func (b *Browser) page(ctx context.Context, f Filter, from, to uint64) (page []Stored, more bool, err error) {
 	err = retry.Do(ctx, func(ctx context.Context) error {
 		page, more = nil, false
@@ -167,35 +160,26 @@ func (b *Browser) page(ctx context.Context, f Filter, from, to uint64) (page []S
 	return page, more, nil
 }
 
-// Get reads one dead letter by its sequence. The error is [ErrGone] where it is
-// not there any more.
-func (b *Browser) Get(ctx context.Context, seq uint64) (s Stored, err error) {
-	err = retry.Do(ctx, func(ctx context.Context) error {
-		msg, err := b.stream.GetMsg(ctx, seq)
-		if err == nil {
-			s = newStored(b.subject, msg)
-		}
-		return err
-	})
+// Get reads one dead letter by its sequence, or returns [ErrGone].
+func (b *Browser) Get(ctx context.Context, seq uint64) (Stored, error) {
+	msg, err := ask(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return b.stream.GetMsg(ctx, seq) })
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return s, ErrGone
+		return Stored{}, ErrGone
 	case err != nil:
-		return s, fmt.Errorf("read dead letter %d: %w", seq, err)
+		return Stored{}, fmt.Errorf("read dead letter %d: %w", seq, err)
 	}
-	return s, nil
+	return newStored(b.subject, msg), nil
 }
 
-// Remove takes one dead letter out of the stream. That it is not there any more
-// is no error.
+// Remove takes one dead letter out of the stream. One that is gone is no error.
 func (b *Browser) Remove(ctx context.Context, seq uint64) error {
 	err := retry.Do(ctx, func(ctx context.Context) error {
 		err := b.stream.DeleteMsg(ctx, seq)
 		if !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
 			return err
 		}
-		// The server's reason is only a text here. What matters is whether the
-		// message is there.
+		// What matters is whether the message is there; the server's reason is a text.
 		if _, gone := b.stream.GetMsg(ctx, seq); errors.Is(gone, jetstream.ErrMsgNotFound) {
 			return nil
 		}

@@ -155,7 +155,7 @@ func TestFilter(t *testing.T) {
 		d.Reason, d.RequestID, d.ErrorCode, d.Origin.Seq = l.reason, l.id, l.code, uint64(i+1)
 		at := hour(i)
 		store := deadletter.New(js, deadletter.Options{
-			Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Worker: "w", Now: func() time.Time { return at }, MaxPayload: js.Conn().MaxPayload,
+			Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Worker: "w", Now: func() time.Time { return at },
 		})
 		require.NoError(t, store.Write(t.Context(), d))
 	}
@@ -226,8 +226,8 @@ func TestRemove(t *testing.T) {
 func TestBrowsingOutlivesTheBroker(t *testing.T) {
 	t.Parallel()
 	server := brokertest.Server(t)
-	nc, js := server.Connect()
-	store, _ := startOn(t, nc, js)
+	_, js := server.Connect()
+	store, _ := startOn(t, js)
 	for i := 1; i <= 1200; i++ {
 		put(t, store, i, nil)
 	}
@@ -245,10 +245,10 @@ func TestBrowsingOutlivesTheBroker(t *testing.T) {
 
 func TestBrowsingSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
+	_, js := brokertest.Start(t)
 	_, err := deadletter.Browse(t.Context(), js, "PASSCODE_DEAD", "passcode.dead")
 	require.ErrorIs(t, err, deadletter.ErrNoStream)
-	_, stream := startOn(t, nc, js)
+	_, stream := startOn(t, js)
 	config := stream.CachedInfo().Config
 	config.AllowDirect = false
 	_, err = js.UpdateStream(t.Context(), config)

@@ -97,3 +97,35 @@ func checkReplay(t *testing.T, s Stored, record *passcode.Result, plan Plan, now
 	require.True(t, passcode.ValidRequestID(s.RequestID()))
 	require.Equal(t, published.RequestID, s.RequestID())
 }
+
+// FuzzParse: whatever the headers of a stored message, reading neither panics
+// nor gives what could not be written again, and writing that again changes
+// nothing of it.
+func FuzzParse(f *testing.F) {
+	f.Add("NATS/1.0\r\nPasscode-Reason: invalid\r\nPasscode-Attempts: 0\r\nPasscode-Replays: 0\r\n"+
+		"Passcode-Origin-Stream: S\r\nPasscode-Origin-Seq: 7\r\nPasscode-Queued-At: 2026-01-02T03:04:05.678+08:00\r\n\r\n", []byte("job"))
+	f.Add("NATS/1.0\r\nPasscode-Reason: invalid\r\nPasscode-Attempts: 0\r\nPasscode-Replays: 0\r\nPasscode-Origin-Stream: S\r\n"+
+		"Passcode-Origin-Seq: 7\r\nPasscode-Body-Truncated: true\r\nPasscode-Body-Size: 9\r\n\r\n", []byte("job"))
+	f.Add("NATS/1.0\r\n\r\n", []byte{})
+	store := New(nil, Options{Stream: "D", Subject: "d", Worker: "w"})
+	f.Fuzz(func(t *testing.T, text string, body []byte) {
+		header, err := nats.DecodeHeadersMsg([]byte(text))
+		if err != nil {
+			t.Skip("no headers")
+		}
+		entry, err := Parse(header, body)
+		if err != nil {
+			require.ErrorIs(t, err, ErrCorrupt)
+			return
+		}
+		require.Empty(t, invalid(entry.DeadLetter))
+		require.GreaterOrEqual(t, entry.BodySize, len(entry.Body))
+		if y := entry.Origin.QueuedAt.Year(); y < 1 || y > 9999 {
+			t.Skip("no worker's clock stands there")
+		}
+		msg := store.message(entry.DeadLetter, time.Unix(0, 0), 1<<30, false)
+		again, err := Parse(msg.Header, msg.Data)
+		require.NoError(t, err)
+		require.Equal(t, entry.DeadLetter, again.DeadLetter)
+	})
+}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"time"
@@ -21,15 +20,12 @@ const (
 	maxMessageBytes = 1 << 10
 	maxCodeBytes    = 128
 	maxNameBytes    = 256 // of streams, subjects and workers
-	maxStateBytes   = 512 // of a trace state, by W3C Trace Context
 )
 
-// The headers that only some dead letters have.
+// The headers of a dead letter whose job did not fit into one message.
 const (
-	headerTruncated   = "Passcode-Body-Truncated" // "true": the job did not fit into one message
-	headerBodySize    = "Passcode-Body-Size"      // and this was its size, in bytes
-	headerTraceParent = "traceparent"             // the job's own, as W3C Trace Context defines them
-	headerTraceState  = "tracestate"
+	headerTruncated = "Passcode-Body-Truncated" // "true"
+	headerBodySize  = "Passcode-Body-Size"      // of the job, in bytes
 )
 
 // ErrCorrupt says that a message is not a dead letter; match with errors.Is.
@@ -44,75 +40,89 @@ type Entry struct {
 	BodySize  int    // of the whole job, in bytes
 }
 
-// header is a header of a dead letter, with the field that it stands for.
+// header is a header of a dead letter and the field that it stands for.
 type header struct {
-	name string
-	get  func() string
-	set  func(value string) bool // false: the value is wrong
+	name  string
+	field any
+	limit int // of a text, in bytes
 }
 
 // headers are those that every dead letter has; one without a value is written
-// empty. Besides them there is [domain.HeaderAttemptedAt] where an attempt was made.
+// empty.
 func (e *Entry) headers() []header {
 	return []header{
-		line("Passcode-Reason", (*string)(&e.Reason), maxCodeBytes),
-		line("Passcode-Error-Code", &e.ErrorCode, maxCodeBytes),
-		line("Passcode-Error-Message", &e.ErrorMessage, maxMessageBytes),
-		line("Passcode-Request-Id", &e.RequestID, maxNameBytes), // empty where none could be read
-		number("Passcode-Attempts", &e.Attempts),
-		line("Passcode-Origin-Stream", &e.Origin.Stream, maxNameBytes),
-		number("Passcode-Origin-Seq", &e.Origin.Seq),
-		line("Passcode-Origin-Subject", &e.Origin.Subject, maxNameBytes),
-		moment("Passcode-Queued-At", &e.Origin.QueuedAt),
-		moment("Passcode-Dead-At", &e.DeadAt),
-		line("Passcode-Worker", &e.Worker, maxNameBytes),
-		number("Passcode-Replays", &e.Replays),
+		{"Passcode-Reason", (*string)(&e.Reason), maxCodeBytes},
+		{"Passcode-Error-Code", &e.ErrorCode, maxCodeBytes},
+		{"Passcode-Error-Message", &e.ErrorMessage, maxMessageBytes},
+		{"Passcode-Request-Id", &e.RequestID, maxNameBytes}, // empty where none could be read
+		{name: "Passcode-Attempts", field: &e.Attempts},
+		{"Passcode-Origin-Stream", &e.Origin.Stream, maxNameBytes},
+		{name: "Passcode-Origin-Seq", field: &e.Origin.Seq},
+		{"Passcode-Origin-Subject", &e.Origin.Subject, maxNameBytes},
+		{name: "Passcode-Queued-At", field: &e.Origin.QueuedAt},
+		{name: "Passcode-Dead-At", field: &e.DeadAt},
+		{"Passcode-Worker", &e.Worker, maxNameBytes},
+		{name: "Passcode-Replays", field: &e.Replays},
 	}
 }
 
-// line is a header of one printable line.
-func line(name string, field *string, limit int) header {
-	set := func(value string) bool { *field = text.Line(value, limit); return true }
-	return header{name, func() string { return text.Line(*field, limit) }, set}
-}
-
-// number is a decimal header.
-func number[T int | uint64](name string, field *T) header {
-	set := func(value string) bool {
-		n, err := strconv.ParseUint(value, 10, 63)
-		*field = T(n)
-		return err == nil
+// carried are those that a job has too; without a value they are left out.
+func (e *Entry) carried() []header {
+	return []header{
+		{name: domain.HeaderAttemptedAt, field: &e.AttemptedAt},
+		{"traceparent", &e.TraceParent, maxNameBytes}, // of W3C Trace Context, as is the next
+		{"tracestate", &e.TraceState, maxMessageBytes},
 	}
-	return header{name, func() string { return fmt.Sprint(*field) }, set}
 }
 
-// moment is a header in RFC 3339 with fractions of a second, in UTC. Empty is the
-// zero time.
-func moment(name string, field *time.Time) header {
-	set := func(value string) bool {
+// value writes the field: a text as one printable line, a time in RFC 3339 or empty.
+func (h header) value() string {
+	switch field := h.field.(type) {
+	case *string:
+		return text.Line(*field, h.limit)
+	case *time.Time:
+		return timestamp(*field)
+	case *int:
+		return strconv.Itoa(*field)
+	default:
+		return fmt.Sprint(*h.field.(*uint64))
+	}
+}
+
+// read sets the field, and reports whether the value is right.
+func (h header) read(value string) bool {
+	var err error
+	switch field := h.field.(type) {
+	case *string:
+		*field = text.Line(value, h.limit)
+	case *int:
+		*field, err = strconv.Atoi(value)
+	case *uint64:
+		*field, err = strconv.ParseUint(value, 10, 63)
+	case *time.Time:
 		if value == "" {
 			return true
 		}
-		t, err := time.Parse(time.RFC3339Nano, value)
-		*field = t.UTC()
+		*field, err = time.Parse(time.RFC3339Nano, value)
+		*field = field.UTC()
 		// With its zone taken out a time may be of a year that it can't be written in.
 		return err == nil && field.Year() >= 0 && field.Year() <= 9999
 	}
-	return header{name, func() string { return timestamp(*field) }, set}
+	return err == nil
 }
 
 // Parse reads a message of the dead-letter stream. Its error is [ErrCorrupt] and
-// names the header that is wrong, not the value, which may be anything.
+// names the header that is wrong, without its value.
 func Parse(h nats.Header, body []byte) (Entry, error) {
 	e := Entry{BodySize: len(body), Truncated: h.Get(headerTruncated) == "true"}
 	e.Body = body
-	all := append(e.headers(), moment(domain.HeaderAttemptedAt, &e.AttemptedAt))
+	all := append(e.headers(), e.carried()...)
 	if e.Truncated {
-		all = append(all, number(headerBodySize, &e.BodySize))
+		all = append(all, header{name: headerBodySize, field: &e.BodySize})
 	}
 	wrong := ""
 	for _, one := range all {
-		if !one.set(h.Get(one.name)) {
+		if !one.read(h.Get(one.name)) {
 			wrong = cmp.Or(wrong, one.name)
 		}
 	}
@@ -122,13 +132,11 @@ func Parse(h nats.Header, body []byte) (Entry, error) {
 	if wrong = cmp.Or(wrong, invalid(e.DeadLetter)); wrong != "" {
 		return Entry{}, fmt.Errorf("%w: header %s is missing or wrong", ErrCorrupt, wrong)
 	}
-	e.TraceParent, e.TraceState = trace(h.Get(headerTraceParent), h.Get(headerTraceState))
 	return e, nil
 }
 
-// invalid names the header whose value no dead letter can have; it is empty where
-// there is none. Such a value would make a wrong subject, or a message id that is not
-// the job's own.
+// invalid names the header whose value no dead letter can have: it would make a wrong
+// subject, or a message id that is not the job's own. It is empty where all are right.
 func invalid(d domain.DeadLetter) string {
 	switch {
 	case !slices.Contains(passcode.Reasons(), d.Reason):
@@ -148,11 +156,11 @@ func invalid(d domain.DeadLetter) string {
 	}
 }
 
-// setPresent sets those headers that have a value.
-func setPresent(h nats.Header, values map[string]string) {
-	for name, value := range values {
-		if value != "" {
-			h.Set(name, value)
+// setCarried sets those headers of a dead letter that its job has too.
+func (e Entry) setCarried(h nats.Header) {
+	for _, one := range e.carried() {
+		if value := one.value(); value != "" {
+			h.Set(one.name, value)
 		}
 	}
 }
@@ -162,25 +170,4 @@ func timestamp(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339Nano)
-}
-
-var (
-	traceParent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
-	// noTrace finds what W3C Trace Context calls invalid: version ff, and ids of zeros
-	// alone.
-	noTrace = regexp.MustCompile(`^ff|-0+-`)
-	// traceState is printable; its inner grammar is for those who read it.
-	traceState = regexp.MustCompile(`^[!-~]([ -~]*[!-~])?$`)
-)
-
-// trace passes on what is valid of the two headers of W3C Trace Context, and no
-// state without a parent.
-func trace(parent, state string) (string, string) {
-	if !traceParent.MatchString(parent) || noTrace.MatchString(parent) {
-		return "", ""
-	}
-	if len(state) > maxStateBytes || !traceState.MatchString(state) {
-		return parent, ""
-	}
-	return parent, state
 }

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -37,13 +36,13 @@ func letter(body string) domain.DeadLetter {
 // start runs a broker with the stream and a store on it.
 func start(t *testing.T) (*deadletter.Store, jetstream.Stream, jetstream.JetStream) {
 	t.Helper()
-	nc, js := brokertest.Start(t)
-	store, stream := startOn(t, nc, js)
+	_, js := brokertest.Start(t)
+	store, stream := startOn(t, js)
 	return store, stream, js
 }
 
 // startOn makes the stream and a store on it.
-func startOn(t *testing.T, nc *nats.Conn, js jetstream.JetStream) (*deadletter.Store, jetstream.Stream) {
+func startOn(t *testing.T, js jetstream.JetStream) (*deadletter.Store, jetstream.Stream) {
 	t.Helper()
 	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
 		Name: "PASSCODE_DEAD", Subjects: []string{"passcode.dead.>"}, MaxMsgsPerSubject: 1,
@@ -52,7 +51,7 @@ func startOn(t *testing.T, nc *nats.Conn, js jetstream.JetStream) (*deadletter.S
 	require.NoError(t, err)
 	return deadletter.New(js, deadletter.Options{
 		Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Worker: "host-1",
-		Now: func() time.Time { return deadAt }, MaxPayload: nc.MaxPayload,
+		Now: func() time.Time { return deadAt },
 	}), stream
 }
 

@@ -1,7 +1,6 @@
 package deadletter
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -15,8 +14,7 @@ type Action string
 // The actions.
 const (
 	Replayed Action = "replayed" // its job is published again and the dead letter removed
-	// Already: it was replayed before, and is only removed now. A replay that was
-	// cut off between publishing and removing leaves such dead letters.
+	// Already: a replay that was cut off published it; it is only removed now.
 	Already Action = "already_replayed"
 	Refused Action = "refused" // it stays as it is, see [Plan.Cause]
 	Gone    Action = "gone"    // another replay or a discard took it away meanwhile
@@ -40,30 +38,22 @@ type Plan struct {
 	Why    string          `json:"why,omitempty"`   // the same for people, without any value of the job
 	Stands passcode.Status `json:"-"`               // how the request stands; empty where there is no record of it
 
-	// ExpiresAt is when the replayed passcode runs out, Number counts the replays of
-	// the request, this one included, and Body is the job to publish. All with
-	// Replayed.
+	// With Replayed:
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
-	Number    int       `json:"replay,omitempty"`
-	Body      []byte    `json:"-"`
-	// Asks: Aliyun is asked about an earlier attempt before anything is sent.
-	Asks bool `json:"-"`
+	Number    int       `json:"replay,omitempty"` // of the request's replays, this one included
+	Body      []byte    `json:"-"`                // the job to publish
+	Asks      bool      `json:"-"`                // Aliyun is asked about an earlier attempt before anything is sent
 }
 
 // Life says how long a replayed passcode lives.
 type Life struct {
-	// TTL gives each passcode at least this much from now on; 0 leaves it the life
-	// that it has, and refuses what has expired.
-	TTL time.Duration
-	// PasscodeTTL is worker.passcode_ttl: the life of a job that names none.
-	PasscodeTTL time.Duration
+	TTL         time.Duration // at least this much from now on; 0 refuses what has expired
+	PasscodeTTL time.Duration // worker.passcode_ttl: of a job that names no expiry
 }
 
-// Decide says what a replay would do with a dead letter at the time given. record
-// is what the worker knows of the request, nil where there is no record.
-//
-// Only a request that is dead-lettered, unknown or without a record is opened
-// again; see [passcode.Status.Replayable].
+// Decide says what a replay would do with a dead letter at the time given. record is
+// nil where the request has none. Only a request without a record, or with a
+// [passcode.Status.Replayable] one, is opened again.
 func Decide(s Stored, record *passcode.Result, now time.Time, life Life) Plan {
 	plan := decide(s, record, now, life)
 	plan.Asks = plan.Action == Replayed && !s.Entry.AttemptedAt.IsZero()
@@ -80,20 +70,16 @@ func decide(s Stored, record *passcode.Result, now time.Time, life Life) Plan {
 	}
 	number := s.Entry.Replays + 1
 	if record != nil && record.Replays >= number {
-		// Nobody but a replay of this dead letter, or of a later one, can have
-		// brought the record there.
+		// Only a replay of this dead letter, or of a later one, makes such a record.
 		return Plan{Action: Already, Why: fmt.Sprintf("replay %d was taken up before; the request is %s", record.Replays, record.Status)}
 	}
 	if s.Entry.Truncated {
 		return refuse(CauseTruncated, "only the beginning of the job fitted into the dead letter")
 	}
 	job, err := s.Job()
-	var invalid *passcode.InvalidError
 	switch {
-	case errors.As(err, &invalid):
-		return refuse(CauseInvalid, invalid.Error())
-	case err != nil:
-		return refuse(CauseInvalid, "the job can't be read")
+	case err != nil: // it quotes nothing of the job
+		return refuse(CauseInvalid, err.Error())
 	case s.Entry.RequestID != "" && job.RequestID != s.Entry.RequestID:
 		return refuse(CauseCorrupt, "the dead letter's request id is not its job's")
 	case record != nil && !record.Final:
@@ -104,10 +90,8 @@ func decide(s Stored, record *passcode.Result, now time.Time, life Life) Plan {
 	return revive(s, job, number, now, life)
 }
 
-// revive settles how long the passcode of a job that may be replayed lives.
-//
-// The job says itself when it expires. Where it doesn't, that is written into it,
-// or its time would begin again with the replay.
+// revive settles how long the passcode of a replayed job lives. Where the job doesn't
+// say it, it is written into the job, or its time would begin again with the replay.
 func revive(s Stored, job passcode.Job, number int, now time.Time, life Life) Plan {
 	expires := s.ExpiresAt(job, life.PasscodeTTL)
 	if life.TTL > 0 && expires.Before(now.Add(life.TTL)) {

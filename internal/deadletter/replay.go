@@ -15,8 +15,8 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// takeUp is how long and how often a replay that finds its job published already
-// looks for a sign of what became of it.
+// takeUp is for a replay that finds its job published already and looks for what
+// became of it.
 var takeUp = retry.Policy{Total: 3 * time.Second, First: 50 * time.Millisecond, Longest: 100 * time.Millisecond, Passes: retry.NotFinal}
 
 // Records tells how a request stands.
@@ -28,11 +28,10 @@ type Records interface {
 // Replayer publishes the jobs of dead letters again. It may be used by many
 // goroutines, and any number of replayers may work on the same stream.
 //
-// The order is: publish, wait for the stream's word that it is no duplicate,
-// remove the dead letter. A replay that dies in between leaves a dead letter whose
-// job is queued. The next replay learns that from the stream, which knows the
-// message id, or from the request's record, which counts replays; and should both
-// not tell, the worker finds the request's record final and sends nothing.
+// The order is: publish, see that the stream takes it for no duplicate, remove the
+// dead letter. A replay that dies in between leaves a dead letter whose job is queued.
+// The next one sees that by the message id, or by the replays in the request's record;
+// where neither tells, the worker finds the record final and sends nothing.
 type Replayer struct {
 	Browser *Browser
 	Records Records
@@ -42,8 +41,7 @@ type Replayer struct {
 	Now             func() time.Time
 }
 
-// Plan says what a replay would do with a dead letter just now. It changes
-// nothing. An error is the broker's.
+// Plan says what a replay would do with a dead letter now. An error is the broker's.
 func (r *Replayer) Plan(ctx context.Context, s Stored) (Plan, error) {
 	record, err := r.record(ctx, s)
 	if errors.Is(err, domain.ErrCorrupt) {
@@ -68,10 +66,9 @@ func (r *Replayer) record(ctx context.Context, s Stored) (*passcode.Result, erro
 	return &record, err
 }
 
-// Replay replays the dead letter of one sequence. permit is called right before
-// the job is published, to keep a pace. Up to then the end of stopping ends it, and
-// nothing has happened; what has begun is brought to its end within the bounds of
-// the broker's requests, unless work ends as well.
+// Replay replays the dead letter of one sequence. permit is called right before the
+// job is published, to keep a pace. Up to then the end of stopping ends it; what has
+// begun goes on, unless work ends as well.
 func (r *Replayer) Replay(work, stopping context.Context, seq uint64, permit func(context.Context) error) (s Stored, plan Plan, err error) {
 	s, err = r.Browser.Get(stopping, seq)
 	if errors.Is(err, ErrGone) {
@@ -98,14 +95,10 @@ var gone = Plan{Action: Gone, Why: "another replay or a discard took it away mea
 func (r *Replayer) publish(ctx context.Context, s Stored, plan Plan) (Plan, error) {
 	number := strconv.Itoa(plan.Number)
 	msg := &nats.Msg{Subject: r.Subject, Data: plan.Body, Header: nats.Header{}}
-	setPresent(msg.Header, map[string]string{
-		domain.HeaderReplay:            number,
-		domain.HeaderAttemptedAt:       timestamp(s.Entry.AttemptedAt),
-		headerTraceParent:              s.Entry.TraceParent,
-		headerTraceState:               s.Entry.TraceState,
-		jetstream.MsgIDHeader:          s.RequestID() + "-replay-" + number,
-		jetstream.ExpectedStreamHeader: r.Stream,
-	})
+	s.Entry.setCarried(msg.Header)
+	msg.Header.Set(domain.HeaderReplay, number)
+	msg.Header.Set(jetstream.MsgIDHeader, s.RequestID()+"-replay-"+number)
+	msg.Header.Set(jetstream.ExpectedStreamHeader, r.Stream)
 	duplicate, inDoubt := false, false
 	err := retry.Do(ctx, func(ctx context.Context) error {
 		ack, err := r.Browser.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
@@ -127,10 +120,8 @@ func (r *Replayer) publish(ctx context.Context, s Stored, plan Plan) (Plan, erro
 	}
 }
 
-// published deals with a job that was published before, by another replay at
-// this very moment or by one that was cut off. The dead letter is removed once
-// the record shows that a worker took the job up; until then it is all that is
-// sure to be there.
+// published deals with a job that another replay has published. The dead letter is
+// removed once the record shows that a worker took the job up, and not before.
 func (r *Replayer) published(ctx context.Context, s Stored, number int) (plan Plan) {
 	err := takeUp.Do(ctx, func(ctx context.Context) error {
 		if _, err := r.Browser.Get(ctx, s.Seq); errors.Is(err, ErrGone) {

@@ -36,8 +36,8 @@ func newStored(prefix string, msg *jetstream.RawStreamMsg) Stored {
 // ID is the request id, or "seq-N" where none could be read.
 func (s Stored) ID() string { return s.id }
 
-// RequestID is the request's id, empty where there is none: the headers', or
-// that of a job whose id could be read only later.
+// RequestID is the request's id, of the headers or else of the job; empty where there
+// is none.
 func (s Stored) RequestID() string {
 	if s.Err != nil || s.Entry.RequestID != "" {
 		return s.Entry.RequestID
@@ -63,13 +63,11 @@ func (s Stored) DiedAt() time.Time {
 	return s.Entry.DeadAt
 }
 
-// Job reads the job: all of it, or the members that could be read and an
-// [passcode.InvalidError].
+// Job reads the job as [passcode.Decode] does.
 func (s Stored) Job() (passcode.Job, error) { return passcode.Decode(s.Entry.Body) }
 
-// ExpiresAt is when the job's passcode stops being worth sending: its own word,
-// or its time in the jobs stream plus ttl (worker.passcode_ttl). It is zero where
-// neither is known.
+// ExpiresAt is when the job's passcode stops being worth sending: as the job says, or
+// ttl (worker.passcode_ttl) after it was stored. It is zero where neither is known.
 func (s Stored) ExpiresAt(job passcode.Job, ttl time.Duration) time.Time {
 	switch {
 	case !job.ExpiresAt.IsZero():
@@ -109,15 +107,12 @@ func among[T comparable](wanted []T, value T) bool {
 // pattern is the narrowest single subject pattern with which the server leaves
 // out what the filter does not pick.
 func (f Filter) pattern(prefix string) string {
-	reason, id := "*", "*"
-	if len(f.Reasons) == 1 {
-		reason = string(f.Reasons[0])
-	}
-	if len(f.IDs) == 1 {
-		id = f.IDs[0]
-	}
-	if reason == "*" && id == "*" {
+	switch {
+	case len(f.IDs) == 1:
+		return prefix + ".*." + f.IDs[0]
+	case len(f.Reasons) == 1:
+		return prefix + "." + string(f.Reasons[0]) + ".*"
+	default:
 		return prefix + ".>" // also what somebody else put there
 	}
-	return prefix + "." + reason + "." + id
 }

@@ -23,21 +23,15 @@ import (
 // defaultMaxPayload is the server's own default for its largest message.
 const defaultMaxPayload = 1 << 20
 
-// ErrInvalid says that the dead letter can't be written, now or later; match with
-// errors.Is.
+// ErrInvalid: the dead letter can't be written, now or later.
 var ErrInvalid = errors.New("dead letter can't be written")
 
 // Options say where dead letters go.
 type Options struct {
-	Stream  string // dead_letters.stream
-	Subject string // dead_letters.subject, the prefix of every dead letter's own
-	Worker  string // the host and process that writes
-	// Now gives the time of death; nil is time.Now.
-	Now func() time.Time
-	// MaxPayload is the size in bytes of the largest message that the server
-	// takes, headers included, as nats.Conn.MaxPayload gives it: 0 while there is no
-	// connection yet.
-	MaxPayload func() int64
+	Stream  string           // dead_letters.stream
+	Subject string           // dead_letters.subject, the prefix of every dead letter's own
+	Worker  string           // the host and process that writes
+	Now     func() time.Time // nil is time.Now
 }
 
 // Store writes dead letters. It may be used by many goroutines.
@@ -54,23 +48,21 @@ func New(js jetstream.JetStream, o Options) *Store {
 	return &Store{js: js, o: o}
 }
 
-// Write stores a dead letter and returns once the stream has confirmed it, trying
-// for as long as the context's policy says (see package retry). Writing the same
-// again (origin and replays alike) is safe, whatever became of an earlier try: it
-// stores nothing and is no error, unless it was removed meanwhile. A later one for
-// the same reason and request takes its place.
+// Write stores a dead letter and returns once the stream has confirmed it, under the
+// context's policy (see package retry). Writing the same again (origin and replays
+// alike) stores nothing and is no error, unless it was removed meanwhile. A later one
+// for the same reason and request takes its place.
 //
-// A job too large for one message together with the headers is cut to fit, and
-// the headers say so.
+// A job too large for one message is cut to fit, and the headers say so.
 func (s *Store) Write(ctx context.Context, d domain.DeadLetter) error {
 	if name := invalid(d); name != "" {
 		return fmt.Errorf("%w: header %s would be wrong", ErrInvalid, name)
 	}
 	deadAt := s.o.Now()
-	refused := math.MaxInt // the size of a message that was too large, against all promises
+	refused := math.MaxInt // the size of a message that was too large
 	idTaken := false       // the message id is that of another job's dead letter
 	err := retry.Do(ctx, func(ctx context.Context) error {
-		limit := int(cmp.Or(s.o.MaxPayload(), defaultMaxPayload))
+		limit := int(cmp.Or(s.js.Conn().MaxPayload(), defaultMaxPayload)) // it is 0 before the first connection
 		msg := s.message(d, deadAt, min(limit, refused/2), idTaken)
 		ack, err := s.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)) // the loop is ours
 		switch {
@@ -82,8 +74,8 @@ func (s *Store) Write(ctx context.Context, d domain.DeadLetter) error {
 			idTaken = true
 			return fmt.Errorf("the message id is known, and the dead letter isn't there: %w", retry.ErrAgain)
 		case (errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum)) && len(msg.Data) > 0:
-			// A server with another limit than the one we asked, or a stream
-			// that an operator gave one. A part of the job is better than none.
+			// Another server has another limit, or an operator gave the stream one. A
+			// part of the job is better than none.
 			refused = msg.Size()
 			return fmt.Errorf("%w: %w", err, retry.ErrAgain)
 		default:
@@ -96,12 +88,11 @@ func (s *Store) Write(ctx context.Context, d domain.DeadLetter) error {
 	return nil
 }
 
-// stands reports whether a dead letter whose message id is known to the stream is
-// there. A recreated jobs stream counts from 1 once more, so that within the
-// duplicate window an id may be that of another job's: taken at its word, the stream
-// would swallow this one. What an operator has removed is not there either; then it
-// comes once more, which is the lesser evil. Without a request id the subject doesn't
-// tell the two apart, and the newer is kept.
+// stands reports whether a dead letter whose message id the stream knows is there. A
+// recreated jobs stream counts from 1 once more, so that within the duplicate window
+// the id may be that of another job's, and this one would be lost. One that an
+// operator has removed comes once more, which is the lesser evil. Without a request
+// id the subject doesn't tell the two apart, and the newer is kept.
 func (s *Store) stands(ctx context.Context, d domain.DeadLetter) (bool, error) {
 	if d.RequestID == "" {
 		return false, nil
@@ -118,8 +109,7 @@ func (s *Store) stands(ctx context.Context, d domain.DeadLetter) (bool, error) {
 }
 
 // message is the dead letter as it is published, at most limit bytes of headers
-// and body. idTaken gives it a message id that no job of another stream by the same
-// name can have.
+// and body. idTaken gives it an id that no job of an earlier stream can have.
 func (s *Store) message(d domain.DeadLetter, deadAt time.Time, limit int, idTaken bool) *nats.Msg {
 	seq := strconv.FormatUint(d.Origin.Seq, 10)
 	id := text.Line(d.Origin.Stream, maxNameBytes) + "-" + seq + "-" + strconv.Itoa(d.Replays)
@@ -129,17 +119,12 @@ func (s *Store) message(d domain.DeadLetter, deadAt time.Time, limit int, idTake
 	msg := nats.NewMsg(s.o.Subject + "." + string(d.Reason) + "." + cmp.Or(d.RequestID, "seq-"+seq))
 	entry := Entry{DeadLetter: d, DeadAt: deadAt, Worker: s.o.Worker}
 	for _, one := range entry.headers() {
-		msg.Header.Set(one.name, one.get())
+		msg.Header.Set(one.name, one.value())
 	}
-	parent, state := trace(d.TraceParent, d.TraceState)
-	setPresent(msg.Header, map[string]string{
-		domain.HeaderAttemptedAt: timestamp(d.AttemptedAt),
-		headerTraceParent:        parent,
-		headerTraceState:         state,
-		jetstream.MsgIDHeader:    id,
-		// A prefix that another stream listens on must not pass as stored.
-		jetstream.ExpectedStreamHeader: s.o.Stream,
-	})
+	entry.setCarried(msg.Header)
+	msg.Header.Set(jetstream.MsgIDHeader, id)
+	// A prefix that another stream listens on must not pass as stored.
+	msg.Header.Set(jetstream.ExpectedStreamHeader, s.o.Stream)
 	limit += len(msg.Subject) // which the size of a message counts, and the limit doesn't
 	if msg.Size()+len(d.Body) <= limit {
 		msg.Data = d.Body

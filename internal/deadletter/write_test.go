@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +39,13 @@ func TestEveryHeader(t *testing.T) {
 			delete(have, name)
 		}
 	}
+	entry, err := deadletter.Parse(msg.Header, msg.Data)
+	require.NoError(t, err)
+	assert.Equal(t, letter("the job"), entry.DeadLetter, "what was written is read")
+	assert.True(t, entry.DeadAt.Equal(deadAt))
+	assert.Equal(t, "host-1", entry.Worker)
+	assert.Equal(t, len("the job"), entry.BodySize)
+	assert.False(t, entry.Truncated)
 	assert.Empty(t, cmp.Diff(map[string][]string{
 		"Passcode-Reason":         {"config"},
 		"Passcode-Error-Code":     {"isv.SMS_TEMPLATE_ILLEGAL"},
@@ -107,8 +115,8 @@ func TestNoHeaderCanBeInjected(t *testing.T) {
 	assert.Equal(t, "job", string(msg.Data))
 	assert.Equal(t, []string{"config"}, msg.Header.Values("Passcode-Reason"))
 	assert.Empty(t, msg.Header.Values("Injected"))
-	assert.Empty(t, msg.Header.Values("traceparent"))
-	assert.Empty(t, msg.Header.Values("tracestate"))
+	assert.Equal(t, traceParent+" Injected: 1", msg.Header.Get("traceparent"))
+	assert.Equal(t, "a=b Injected: 1", msg.Header.Get("tracestate"))
 	assert.Equal(t, "a Passcode-Reason: poison", msg.Header.Get("Passcode-Error-Code"))
 	message := msg.Header.Get("Passcode-Error-Message")
 	assert.True(t, strings.HasPrefix(message, "one body two\uFFFD 短短"), message[:40])
@@ -182,24 +190,15 @@ func TestARecreatedStreamCountsFromTheStart(t *testing.T) {
 func TestAJobTooLargeIsCutAndSaysSo(t *testing.T) {
 	t.Parallel()
 	const payload = 64 << 10
-	for name, test := range map[string]struct {
-		told   func(*nats.Conn) func() int64
-		stream int32 // the stream's own limit; 0: none
-	}{
-		"the limit is known":         {told: func(nc *nats.Conn) func() int64 { return nc.MaxPayload }},
-		"no connection yet":          {told: func(*nats.Conn) func() int64 { return func() int64 { return 0 } }},
-		"the stream allows far less": {told: func(nc *nats.Conn) func() int64 { return nc.MaxPayload }, stream: 8 << 10},
-	} {
+	for name, limit := range map[string]int32{"the server's limit": -1, "the stream allows far less": 8 << 10} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			nc, js := brokertest.Server(t, func(o *server.Options) { o.MaxPayload = payload }).Connect()
+			_, js := brokertest.Server(t, func(o *server.Options) { o.MaxPayload = payload }).Connect()
 			stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
-				Name: "DEAD", Subjects: []string{"dead.>"}, MaxMsgSize: max(test.stream, -1), AllowDirect: true,
+				Name: "DEAD", Subjects: []string{"dead.>"}, MaxMsgSize: limit, AllowDirect: true,
 			})
 			require.NoError(t, err)
-			store := deadletter.New(js, deadletter.Options{
-				Stream: "DEAD", Subject: "dead", Worker: "w", MaxPayload: test.told(nc),
-			})
+			store := deadletter.New(js, deadletter.Options{Stream: "DEAD", Subject: "dead", Worker: "w"})
 			d := letter(strings.Repeat("0123456789", payload/10))
 			require.NoError(t, store.Write(t.Context(), d))
 
@@ -210,7 +209,7 @@ func TestAJobTooLargeIsCutAndSaysSo(t *testing.T) {
 			require.NoError(t, err)
 			assert.True(t, entry.Truncated)
 			assert.Equal(t, len(d.Body), entry.BodySize)
-			if test.stream == 0 && test.told(nc)() > 0 {
+			if limit < 0 {
 				assert.Greater(t, len(msg.Data), payload-1024, "no more is cut than must be")
 			}
 		})
@@ -248,8 +247,8 @@ func TestNoMoreIsCutThanMustBe(t *testing.T) {
 func TestABrokerRestartDelaysAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	srv := brokertest.Server(t)
-	nc, js := srv.Connect(nats.ReconnectBufSize(-1))
-	store, stream := startOn(t, nc, js)
+	_, js := srv.Connect(nats.ReconnectBufSize(-1))
+	store, stream := startOn(t, js)
 	srv.Stop()
 
 	var wg sync.WaitGroup
@@ -274,8 +273,8 @@ func TestABrokerRestartDelaysAndLosesNothing(t *testing.T) {
 func TestWriteEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	srv := brokertest.Server(t)
-	nc, js := srv.Connect(nats.ReconnectBufSize(-1))
-	store, _ := startOn(t, nc, js)
+	_, js := srv.Connect(nats.ReconnectBufSize(-1))
+	store, _ := startOn(t, js)
 	srv.Stop()
 	cause := errors.New("the worker shuts down")
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, cause)
@@ -287,12 +286,10 @@ func TestWriteEndsWithItsContext(t *testing.T) {
 
 func TestAnotherStreamsConfirmationIsNotTaken(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
+	_, js := brokertest.Start(t)
 	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"passcode.dead.>"}})
 	require.NoError(t, err)
-	store := deadletter.New(js, deadletter.Options{
-		Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Worker: "w", MaxPayload: nc.MaxPayload,
-	})
+	store := deadletter.New(js, deadletter.Options{Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Worker: "w"})
 	require.ErrorContains(t, store.Write(t.Context(), letter("job")), "expected stream does not match")
 }
 
@@ -315,4 +312,56 @@ func TestWhatHasNoPlaceIsRefused(t *testing.T) {
 	info, err := stream.Info(t.Context())
 	require.NoError(t, err)
 	assert.Zero(t, info.State.Msgs)
+}
+
+func headers() nats.Header {
+	h := nats.Header{}
+	for name, value := range map[string]string{
+		"Passcode-Reason": "invalid", "Passcode-Attempts": "0", "Passcode-Replays": "0",
+		"Passcode-Origin-Stream": "PASSCODE", "Passcode-Origin-Seq": "7",
+	} {
+		h.Set(name, value)
+	}
+	return h
+}
+
+func TestParseNamesTheHeaderThatIsWrong(t *testing.T) {
+	t.Parallel()
+	entry, err := deadletter.Parse(headers(), []byte("job"))
+	require.NoError(t, err, "no more than these are needed")
+	assert.EqualValues(t, 7, entry.Origin.Seq)
+	assert.True(t, entry.DeadAt.IsZero())
+
+	for _, test := range []struct{ header, value string }{
+		{"Passcode-Reason", ""},
+		{"Passcode-Reason", "+8613812345678"},
+		{"Passcode-Request-Id", "+8613812345678"},
+		{"Passcode-Attempts", ""},
+		{"Passcode-Attempts", "-1"},
+		{"Passcode-Replays", "+8613812345678+"},
+		{"Passcode-Origin-Stream", " "},
+		{"Passcode-Origin-Seq", "0"},
+		{"Passcode-Origin-Seq", "18446744073709551616"},
+		{"Passcode-Queued-At", "+8613812345678"},
+		{"Passcode-Dead-At", "yesterday"},
+		{"Passcode-Dead-At", "0000-01-01T00:00:00+23:00"},
+		{"Passcode-Queued-At", "9999-12-31T23:59:59-23:00"},
+		{domain.HeaderAttemptedAt, "yesterday"},
+	} {
+		h := maps.Clone(headers())
+		h.Set(test.header, test.value)
+		_, err := deadletter.Parse(h, nil)
+		require.ErrorIs(t, err, deadletter.ErrCorrupt)
+		require.ErrorContains(t, err, "header "+test.header+" is")
+		assert.NotContains(t, err.Error(), "138")
+	}
+	for _, size := range []string{"", "3", "-1"} {
+		h := headers()
+		h.Set("Passcode-Body-Truncated", "true")
+		h.Set("Passcode-Body-Size", size)
+		_, err := deadletter.Parse(h, []byte("job"))
+		require.ErrorContains(t, err, "Passcode-Body-Size")
+	}
+	_, err = deadletter.Parse(nil, nil)
+	require.ErrorIs(t, err, deadletter.ErrCorrupt)
 }
