@@ -9,11 +9,9 @@ import (
 	"time"
 )
 
-// InvalidError lists what is wrong with a job. No value of the job stands in
-// it, because a wrong value may still be a phone number or a passcode.
-type InvalidError struct {
-	Problems []Problem
-}
+// InvalidError lists what is wrong with a job. It holds no value of the job, which may
+// be a phone number or a passcode.
+type InvalidError struct{ Problems []Problem }
 
 // Problem is one rule that a job breaks.
 type Problem struct {
@@ -48,8 +46,7 @@ func (p problems) err() error {
 	return &InvalidError{Problems: p}
 }
 
-// whereJSONBroke gives the place of a syntax error. The error's own text quotes
-// a character of the input, so it is not passed on.
+// whereJSONBroke gives the position of a syntax error, whose text quotes the input.
 func whereJSONBroke(err error) string {
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
@@ -139,8 +136,7 @@ func (d decoder) time(name string) time.Time {
 		d.bad.add(name, "must be an RFC 3339 time")
 		return time.Time{}
 	}
-	// An offset can carry a time out of the years that RFC 3339 can write. One
-	// bound below is enough for that and says what is meant.
+	// An offset can carry a time out of the years that RFC 3339 can write.
 	if year := t.UTC().Year(); year < 1970 || year > 9999 {
 		d.bad.add(name, "must be in the years 1970 to 9999")
 		return time.Time{}

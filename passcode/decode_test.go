@@ -65,7 +65,6 @@ func entries(n, size int) map[string]string {
 
 func TestDecodeAccepts(t *testing.T) {
 	t.Parallel()
-
 	day := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 	type job = passcode.Job
 	rows := []struct {
@@ -103,14 +102,13 @@ func TestDecodeAccepts(t *testing.T) {
 			require.NoError(t, err)
 			want := job{RequestID: "01JD-a_Z", Phone: passcode.NewPhone(testPhone), Code: passcode.NewPasscode(testCode), UsageType: "Generic"}
 			row.want(&want)
-			assert.True(t, got.Equal(want))
+			assert.Equal(t, want, got)
 		})
 	}
 }
 
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
-
 	rows := []struct {
 		sentence    string
 		job         members
@@ -183,7 +181,6 @@ func TestDecodeRefuses(t *testing.T) {
 
 func TestDecodeRefusesWhatIsNoJob(t *testing.T) {
 	t.Parallel()
-
 	padded := func(size int) string {
 		job := string(with(nil).encode(t))
 		return job[:len(job)-1] + `,"x":"` + strings.Repeat("p", size-len(job)-len(`,"x":""`)) + `"}`
@@ -197,7 +194,7 @@ func TestDecodeRefusesWhatIsNoJob(t *testing.T) {
 		{"two objects", `{}{}`, "must be one JSON object; the JSON breaks at byte 3"},
 		{"a list of jobs", `[{}]`, "must be one JSON object"},
 		{"a string", `"` + testPhone + `"`, "must be one JSON object"},
-		{"null", `null`, "must be one JSON object, is null"},
+		{"null", `null`, "must be one JSON object"},
 		{"more than 8 KiB", padded(passcode.MaxJobBytes + 1), "must be at most 8192 bytes, has 8193"},
 		{"not UTF-8", strings.Replace(string(with(members{"usage_type": "X"}).encode(t)), "X", "\xff", 1), "must be UTF-8"},
 	}
@@ -212,7 +209,6 @@ func TestDecodeRefusesWhatIsNoJob(t *testing.T) {
 
 func TestDecodeNamesEveryProblemAtOnce(t *testing.T) {
 	t.Parallel()
-
 	job := members{
 		"request_id": "a b", "code": "1", "usage_type": 1, "params": 1, "expires_at": "soon",
 		"reply_to": ">", "client_ip": "here", "metadata": 1,
@@ -229,7 +225,6 @@ func TestDecodeNamesEveryProblemAtOnce(t *testing.T) {
 
 func TestDecodeReturnsWhatCouldBeReadBesideTheRefusal(t *testing.T) {
 	t.Parallel()
-
 	job, err := passcode.Decode(with(members{"code": "no code", "reply_to": "a.b"}).encode(t))
 	invalid(t, err)
 	assert.Equal(t, "01JD-a_Z", job.RequestID, "the refusal is announced under it")
@@ -244,7 +239,6 @@ func TestDecodeReturnsWhatCouldBeReadBesideTheRefusal(t *testing.T) {
 
 func TestInvalidIsAnInvalidError(t *testing.T) {
 	t.Parallel()
-
 	err := fmt.Errorf("refused: %w", passcode.Invalid("phone", "must be one valid number"))
 	var refusal *passcode.InvalidError
 	require.ErrorAs(t, err, &refusal)
@@ -254,7 +248,6 @@ func TestInvalidIsAnInvalidError(t *testing.T) {
 
 func TestValidSubject(t *testing.T) {
 	t.Parallel()
-
 	for _, subject := range []string{"a", "passcode.result.x", "_INBOX.a.b", "$KV.x", "a*b", "é", strings.Repeat("s", 255)} {
 		assert.True(t, passcode.ValidSubject(subject), "%q can be published to", subject)
 	}

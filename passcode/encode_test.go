@@ -2,6 +2,7 @@ package passcode_test
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,6 @@ func validJob() passcode.Job {
 
 func TestEncodeWritesTheMembersOfTheWireFormat(t *testing.T) {
 	t.Parallel()
-
 	data, err := validJob().Encode()
 	require.NoError(t, err)
 	assert.JSONEq(t, `{
@@ -41,7 +41,6 @@ func TestEncodeWritesTheMembersOfTheWireFormat(t *testing.T) {
 
 func TestEncodeLeavesOutWhatIsNotSet(t *testing.T) {
 	t.Parallel()
-
 	job := passcode.Job{RequestID: "a", Phone: passcode.NewPhone(testPhone), Code: passcode.NewPasscode(testCode)}
 	data, err := job.Encode()
 	require.NoError(t, err)
@@ -52,7 +51,6 @@ func TestEncodeLeavesOutWhatIsNotSet(t *testing.T) {
 
 func TestEncodeRefusesWhatDecodeWouldRefuse(t *testing.T) {
 	t.Parallel()
-
 	rows := []struct {
 		sentence string
 		change   func(*passcode.Job)
@@ -92,7 +90,6 @@ func TestEncodeRefusesWhatDecodeWouldRefuse(t *testing.T) {
 
 func TestEncodeMakesNoJobLongerThanItIs(t *testing.T) {
 	t.Parallel()
-
 	job := validJob()
 	job.UsageType = strings.Repeat("<&>", 2000)
 	data, err := job.Encode()
@@ -102,7 +99,6 @@ func TestEncodeMakesNoJobLongerThanItIs(t *testing.T) {
 
 func TestEncodeWritesTheInstantWhateverTheZone(t *testing.T) {
 	t.Parallel()
-
 	job := validJob()
 	// RFC 3339 has no seconds in a zone: local mean time of Shanghai, +08:05:43.
 	job.ExpiresAt = job.ExpiresAt.In(time.FixedZone("LMT", 8*3600+5*60+43))
@@ -111,6 +107,17 @@ func TestEncodeWritesTheInstantWhateverTheZone(t *testing.T) {
 	back, err := passcode.Decode(data)
 	require.NoError(t, err)
 	assert.True(t, back.ExpiresAt.Equal(job.ExpiresAt))
+}
+
+// canonical is the job as every writing of it is read.
+func canonical(j passcode.Job) passcode.Job {
+	j.ExpiresAt = j.ExpiresAt.UTC()
+	for _, m := range []*map[string]string{&j.Params, &j.Metadata} {
+		if len(*m) == 0 {
+			*m = nil
+		}
+	}
+	return j
 }
 
 // drawJob draws jobs that keep every rule.
@@ -134,7 +141,6 @@ func drawJob(t *rapid.T) passcode.Job {
 
 func TestEncodeAndDecodeRoundTrip(t *testing.T) {
 	t.Parallel()
-
 	rapid.Check(t, func(t *rapid.T) {
 		job := drawJob(t)
 		data, err := job.Encode()
@@ -145,34 +151,8 @@ func TestEncodeAndDecodeRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatalf("decode: %v", err)
 		}
-		if !back.Equal(job) {
+		if !reflect.DeepEqual(canonical(back), canonical(job)) {
 			t.Fatalf("decoded job differs from the encoded one")
 		}
 	})
-}
-
-func TestEqualComparesEveryMember(t *testing.T) {
-	t.Parallel()
-
-	assert.True(t, validJob().Equal(validJob()))
-	zoned := validJob()
-	zoned.ExpiresAt = zoned.ExpiresAt.In(time.FixedZone("", 8*3600))
-	assert.True(t, validJob().Equal(zoned), "the same instant in another zone")
-
-	changes := map[string]func(*passcode.Job){
-		"request_id": func(j *passcode.Job) { j.RequestID = "b" },
-		"phone":      func(j *passcode.Job) { j.Phone = passcode.NewPhone("x") },
-		"code":       func(j *passcode.Job) { j.Code = passcode.NewPasscode("0000") },
-		"usage_type": func(j *passcode.Job) { j.UsageType = "" },
-		"params":     func(j *passcode.Job) { j.Params = nil },
-		"expires_at": func(j *passcode.Job) { j.ExpiresAt = j.ExpiresAt.Add(1) },
-		"reply_to":   func(j *passcode.Job) { j.ReplyTo = "" },
-		"client_ip":  func(j *passcode.Job) { j.ClientIP = "" },
-		"metadata":   func(j *passcode.Job) { j.Metadata = map[string]string{"tenant": "t2"} },
-	}
-	for member, change := range changes {
-		job := validJob()
-		change(&job)
-		assert.False(t, validJob().Equal(job), "%s differs", member)
-	}
 }

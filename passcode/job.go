@@ -15,46 +15,30 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of a job.
+// Limits of a job, and its default.
 const (
-	// MaxJobBytes is the size of the largest job, in bytes.
-	MaxJobBytes = 8 << 10
-	// MaxRequestIDLen is the length of the longest request id.
-	MaxRequestIDLen = 64
-	// MaxMetadataEntries and MaxMetadataBytes bound a job's metadata; the bytes
-	// are those of its keys and values.
+	MaxJobBytes        = 8 << 10
+	MaxRequestIDLen    = 64
 	MaxMetadataEntries = 16
-	MaxMetadataBytes   = 2 << 10
-	// DefaultUsageType is the usage type of a job that names none.
-	DefaultUsageType = "Generic"
+	MaxMetadataBytes   = 2 << 10   // of keys and values
+	DefaultUsageType   = "Generic" // of a job that names none
 )
 
 // Job asks for one passcode to be sent to one phone.
 type Job struct {
-	// RequestID is the deduplication key: 1 to 64 of A-Z a-z 0-9 _ -.
-	RequestID string
-	// Phone is one number, E.164 or national digits, as the producer wrote it.
-	Phone Phone
-	// Code is the passcode: 4 to 6 ASCII letters or digits.
-	Code Passcode
-	// UsageType picks the template.
-	UsageType string
-	// Params are further template variables.
-	Params map[string]string
-	// ExpiresAt is when the code stops being worth sending; zero where the job
-	// leaves it to the worker.
-	ExpiresAt time.Time
-	// ReplyTo is a subject for the result besides the standard one.
-	ReplyTo string
-	// ClientIP is the end user's address.
-	ClientIP string
-	// Metadata is echoed in the result.
-	Metadata map[string]string
+	RequestID string            // the deduplication key: 1 to 64 of A-Z a-z 0-9 _ -
+	Phone     Phone             // one number, E.164 or national digits, as the producer wrote it
+	Code      Passcode          // 4 to 6 ASCII letters or digits
+	UsageType string            // picks the template
+	Params    map[string]string // further template variables
+	ExpiresAt time.Time         // when the code stops being worth sending; zero leaves it to the worker
+	ReplyTo   string            // a subject for the result besides the standard one
+	ClientIP  string            // the end user's address
+	Metadata  map[string]string // echoed in the result
 }
 
-// Encode returns the job as it goes on the wire, phone and passcode in clear:
-// the one place where they are written out. It checks the rules first, and its
-// error is an [*InvalidError].
+// Encode returns the job as it goes on the wire, phone and passcode in clear. An error
+// is an [*InvalidError]: the job breaks a rule.
 func (j Job) Encode() ([]byte, error) {
 	wire := map[string]any{
 		"request_id": j.RequestID, "phone": j.Phone.Reveal(), "code": j.Code.Reveal(),
@@ -99,11 +83,10 @@ func (j Job) Encode() ([]byte, error) {
 	return data, nil
 }
 
-// Decode reads a job and checks every rule that needs no settings; whether the
-// phone is a valid number and the reply subject an allowed one is for the
-// worker to say. Its error is an [*InvalidError] that names every member that is
-// wrong. The job returned beside it holds the members that could be read, so
-// that a refusal can be announced under the request id.
+// Decode reads a job and checks every rule that needs no settings; the worker judges
+// whether the phone is valid and the reply subject allowed. Its error is an
+// [*InvalidError] that names every member that is wrong. The job returned beside it
+// holds the members that could be read, so that a refusal can be announced.
 func Decode(data []byte) (Job, error) {
 	var bad problems
 	if len(data) > MaxJobBytes {
@@ -113,12 +96,8 @@ func Decode(data []byte) (Job, error) {
 		bad.add("job", "must be UTF-8")
 	}
 	var members map[string]json.RawMessage
-	if err := json.Unmarshal(data, &members); err != nil {
+	if err := json.Unmarshal(data, &members); err != nil || members == nil { // the literal null
 		bad.add("job", "must be one JSON object%s", whereJSONBroke(err))
-		return Job{}, bad.err()
-	}
-	if members == nil { // the literal null
-		bad.add("job", "must be one JSON object, is null")
 		return Job{}, bad.err()
 	}
 
@@ -138,12 +117,4 @@ func Decode(data []byte) (Job, error) {
 		job.UsageType = DefaultUsageType
 	}
 	return job, bad.err()
-}
-
-// Equal reports whether two jobs ask for the same.
-func (j Job) Equal(other Job) bool {
-	return j.RequestID == other.RequestID && j.Phone == other.Phone && j.Code == other.Code &&
-		j.UsageType == other.UsageType && maps.Equal(j.Params, other.Params) &&
-		j.ExpiresAt.Equal(other.ExpiresAt) && j.ReplyTo == other.ReplyTo &&
-		j.ClientIP == other.ClientIP && maps.Equal(j.Metadata, other.Metadata)
 }

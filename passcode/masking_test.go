@@ -102,7 +102,6 @@ func requireHidden(t *testing.T, text string) {
 
 func TestNoVerbShowsAValue(t *testing.T) {
 	t.Parallel()
-
 	formats := []string{}
 	for _, flags := range []string{"", "+", "#", "-", " ", "0", "+#", "40", "-40", ".3", "40.20"} {
 		// Wrong verbs count too: fmt prints the bare fields of what it can't print.
@@ -125,7 +124,6 @@ func TestNoVerbShowsAValue(t *testing.T) {
 
 func TestNoEncodingShowsAValue(t *testing.T) {
 	t.Parallel()
-
 	for name, value := range shapes() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -146,7 +144,6 @@ func TestNoEncodingShowsAValue(t *testing.T) {
 
 func TestNoLogShowsAValue(t *testing.T) {
 	t.Parallel()
-
 	handlers := map[string]func(*bytes.Buffer) slog.Handler{
 		"text": func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
 		"JSON": func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
@@ -168,7 +165,6 @@ func TestNoLogShowsAValue(t *testing.T) {
 
 func TestWhatIsSeenInstead(t *testing.T) {
 	t.Parallel()
-
 	v := newConfidential()
 	assert.Equal(t, "{Phone:+86138****5678 Code:**** Secret:****}", fmt.Sprintf("%+v", v))
 	assert.Equal(t, "{Phone: Code: Secret:}", fmt.Sprintf("%+v", Confidential{}), "what is absent shows as nothing")
@@ -186,7 +182,6 @@ func TestWhatIsSeenInstead(t *testing.T) {
 
 func TestRevealIsTheOnlyWayToTheValue(t *testing.T) {
 	t.Parallel()
-
 	v := newConfidential()
 	assert.Equal(t, testPhone, v.Phone.Reveal())
 	assert.Equal(t, testCode, v.Code.Reveal())
@@ -202,7 +197,6 @@ func TestRevealIsTheOnlyWayToTheValue(t *testing.T) {
 
 func TestEqualValuesAreEqual(t *testing.T) {
 	t.Parallel()
-
 	// As keys of a map the values are compared with ==, as producers compare them.
 	seen := map[any]bool{newConfidential(): true, passcode.NewPhone(""): true, passcode.NewPasscode("0123"): true}
 	assert.True(t, seen[newConfidential()], "values compare by what they hold")
@@ -210,21 +204,8 @@ func TestEqualValuesAreEqual(t *testing.T) {
 	assert.False(t, seen[passcode.NewPasscode("123")], "a leading zero counts")
 }
 
-func TestSecretIsReadFromText(t *testing.T) {
-	t.Parallel()
-
-	var settings struct {
-		Key passcode.Secret `json:"key" yaml:"key"`
-	}
-	require.NoError(t, json.Unmarshal([]byte(`{"key":"`+testSecret+`"}`), &settings))
-	assert.Equal(t, testSecret, settings.Key.Reveal())
-	require.NoError(t, yaml.Unmarshal([]byte("key: other"), &settings))
-	assert.Equal(t, "other", settings.Key.Reveal())
-}
-
 func TestMasked(t *testing.T) {
 	t.Parallel()
-
 	rows := []struct{ sentence, phone, masked string }{
 		{"a mainland number shows 3 and 4 digits", "+8613812345678", "+86138****5678"},
 		{"a US number has a code of one digit", "+12025550123", "+1202****123"},
@@ -251,7 +232,6 @@ func TestMasked(t *testing.T) {
 
 func TestMaskedHidesAtLeastFourDigits(t *testing.T) {
 	t.Parallel()
-
 	rapid.Check(t, func(t *rapid.T) {
 		digits := rapid.StringMatching(`[0-9]{7,15}`).Draw(t, "digits")
 		masked := passcode.NewPhone("+" + digits).Masked()

@@ -57,7 +57,6 @@ func golden(t *testing.T, name string) []byte {
 // people see, and no member may appear where it does not apply.
 func TestSentResultIsWrittenAsDocumented(t *testing.T) {
 	t.Parallel()
-
 	data, err := json.Marshal(sentResult())
 	require.NoError(t, err)
 	assert.Equal(t, string(golden(t, "result_sent.json")), string(data))
@@ -65,7 +64,6 @@ func TestSentResultIsWrittenAsDocumented(t *testing.T) {
 
 func TestMetadataIsAnObjectEvenWhereThereIsNone(t *testing.T) {
 	t.Parallel()
-
 	result := sentResult()
 	result.Metadata = nil
 	data, err := json.Marshal(&result)
@@ -75,7 +73,6 @@ func TestMetadataIsAnObjectEvenWhereThereIsNone(t *testing.T) {
 
 func TestEveryMemberOfAResultHasItsName(t *testing.T) {
 	t.Parallel()
-
 	data, err := json.Marshal(fullResult())
 	require.NoError(t, err)
 	assert.JSONEq(t, string(golden(t, "result_full.json")), string(data))
@@ -83,7 +80,6 @@ func TestEveryMemberOfAResultHasItsName(t *testing.T) {
 
 func TestResultIsReadAsItWasWritten(t *testing.T) {
 	t.Parallel()
-
 	for name, want := range map[string]passcode.Result{"result_sent.json": sentResult(), "result_full.json": fullResult()} {
 		var got passcode.Result
 		decoder := json.NewDecoder(bytes.NewReader(golden(t, name)))

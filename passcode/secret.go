@@ -11,10 +11,9 @@ import (
 // hidden is a value that shows masked however it is printed, logged or marshalled;
 // M says how.
 //
-// It holds the value behind a pointer: fmt calls no methods of a struct's
-// unexported field, nor of a value given to a wrong verb, and prints what it
-// finds there by reflection; at a pointer that is an address. The handle's pointer
-// is the same for equal values, so that == compares what is held.
+// It holds the value behind a pointer, because fmt prints unexported fields, and
+// values given to a wrong verb, by reflection: of a pointer it prints the address. The
+// handle's pointer is the same for equal values, so that == compares what is held.
 type hidden[M mask] struct{ handle unique.Handle[string] }
 
 // mask makes what shows of a value that is not empty.
@@ -47,8 +46,7 @@ func (h hidden[M]) String() string {
 	return m.of(h.handle.Value())
 }
 
-// Format prints the masked value whatever the verb, so that %#v and %x leak no
-// more than %s does.
+// Format prints the masked value whatever the verb.
 func (h hidden[M]) Format(f fmt.State, _ rune) {
 	// An error of the writer behind f is the writer's to report.
 	_, _ = io.WriteString(f, h.String())
@@ -57,8 +55,7 @@ func (h hidden[M]) Format(f fmt.State, _ rune) {
 // LogValue implements [slog.LogValuer] with the masked value.
 func (h hidden[M]) LogValue() slog.Value { return slog.StringValue(h.String()) }
 
-// MarshalText implements [encoding.TextMarshaler], and so JSON and YAML, with
-// the masked value. A job for the wire is written by [Job.Encode].
+// MarshalText writes the masked value, also to JSON and YAML; [Job.Encode] writes jobs.
 func (h hidden[M]) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
 // stars stand in place of a value that must not be seen.
@@ -68,15 +65,12 @@ type starMask struct{}
 
 func (starMask) of(string) string { return stars }
 
-// Passcode is the code a user is to type. It never shows: every way of printing
-// it gives "****"; only Reveal gives the code.
+// Passcode is the code a user is to type. It shows as "****"; only Reveal gives the
+// code, which may go to Aliyun alone.
 type Passcode struct{ hidden[starMask] }
 
 // NewPasscode wraps a code without checking it.
 func NewPasscode(code string) Passcode { return Passcode{hide[starMask](code)} }
-
-// Reveal returns the code in clear. Its result may go to Aliyun alone.
-func (p Passcode) Reveal() string { return p.hidden.Reveal() }
 
 // Secret is a key, password or token of the settings. It shows as "****", an
 // empty one as nothing, so that a reader can tell whether it is set.
@@ -85,33 +79,18 @@ type Secret struct{ hidden[starMask] }
 // NewSecret wraps a secret.
 func NewSecret(value string) Secret { return Secret{hide[starMask](value)} }
 
-// Reveal returns the secret in clear.
-func (s Secret) Reveal() string { return s.hidden.Reveal() }
-
-// UnmarshalText implements [encoding.TextUnmarshaler]: settings are read into it.
-func (s *Secret) UnmarshalText(text []byte) error {
-	*s = NewSecret(string(text))
-	return nil
-}
-
-// Phone is a phone number. However it is printed, logged or marshalled it shows
-// masked, as in "+86138****5678"; only Reveal gives the number itself.
+// Phone is a phone number. It shows masked, as in "+86138****5678"; only Reveal gives
+// the number, which may go to Aliyun and into a keyed hash.
 //
 // The zero value is an absent number. == compares the numbers.
 type Phone struct{ hidden[phoneMask] }
 
-// NewPhone wraps a number. It checks nothing: a Phone may hold what a producer
-// wrote as well as a canonical E.164 number.
+// NewPhone wraps a number, as a producer wrote it or canonical, without checking it.
 func NewPhone(number string) Phone { return Phone{hide[phoneMask](number)} }
 
-// Reveal returns the number in clear. Its result may go to Aliyun and into a
-// keyed hash, never into a log, an error, a metric or a record.
-func (p Phone) Reveal() string { return p.hidden.Reveal() }
-
-// Masked returns the number with its country code, the first and last few
-// digits, and at least four digits hidden: "+86138****5678". What is no E.164
-// number (a leading "+" and 7 to 15 digits) shows as "****" alone, because no
-// part of an unreadable text is known to be harmless.
+// Masked returns the number with its country code, the first and last few digits, and
+// at least four digits hidden. What is no E.164 number (a leading "+" and 7 to 15
+// digits) shows as "****": no part of it is known to be harmless.
 func (p Phone) Masked() string { return p.String() }
 
 type phoneMask struct{}

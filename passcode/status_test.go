@@ -11,7 +11,6 @@ import (
 
 func TestStatuses(t *testing.T) {
 	t.Parallel()
-
 	rows := []struct {
 		status            string
 		final, replayable bool
@@ -48,7 +47,6 @@ func TestStatuses(t *testing.T) {
 // on them: none may change.
 func TestWordsOfTheVocabulary(t *testing.T) {
 	t.Parallel()
-
 	classes := make([]string, 0, 11)
 	for _, c := range passcode.Classes() {
 		classes = append(classes, string(c))

@@ -14,9 +14,5 @@ func (*runCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	log, err := e.Logger(cfg)
-	if err != nil {
-		return err
-	}
-	return app.New(cfg, telemetry.Bounded(log)).Run(e.Stop, e.Force)
+	return app.New(cfg, telemetry.Bounded(e.Logger(cfg))).Run(e.Stop, e.Force)
 }

@@ -19,13 +19,9 @@ import (
 )
 
 const (
-	// interval is how often the broker is asked.
-	interval = 2 * time.Second
-	// storeInterval is how often it is asked whether it stores the jobs that producers
-	// publish; not at all while it stores some.
-	storeInterval = 10 * time.Second
-	// askTimeout bounds the questions of one time, and repairTimeout one repair.
-	askTimeout    = 2 * time.Second
+	interval      = 2 * time.Second  // how often the broker is asked
+	storeInterval = 10 * time.Second // and whether it stores jobs, unless it just did
+	askTimeout    = 2 * time.Second  // of all questions of one time
 	repairTimeout = 4 * time.Second
 )
 
@@ -37,9 +33,8 @@ type Options struct {
 	Stream, Consumer string
 	// Others are the further streams that a worker needs.
 	Others []Stream
-	// Repair makes what is missing, where it may, and says why it doesn't. It is
-	// called every time that something was found to be missing, and once more when
-	// nothing is any more.
+	// Repair makes what is missing, where it may, and says why it doesn't. It is called
+	// each time that something is missing, and once more when nothing is any more.
 	Repair func(ctx context.Context) error
 	// Standing says what else in the broker has been failing for a while.
 	Standing func() []error
@@ -47,14 +42,13 @@ type Options struct {
 	Connected func() bool
 	// Account says why nothing can be sent for the account; empty where it can.
 	Account func() string
-	// Pause explains a pause of the consumer by its end, in a text that stays the
-	// same for as long as the pause does. It is empty where Account tells all.
+	// Pause explains a pause of the consumer by its end, in the same text while it lasts.
+	// It is empty where Account tells all.
 	Pause  func(ctx context.Context, until time.Time) (string, error)
 	Logger *slog.Logger
 }
 
-// Stream is a stream, and what people call it: a bucket has another name than the
-// stream behind it.
+// Stream is a stream, and what people call it, such as the bucket's name.
 type Stream struct{ Name, Called string }
 
 // Monitor asks the broker now and then about the jobs stream and its consumer.
@@ -113,9 +107,8 @@ func (m *Monitor) Run(ctx context.Context) {
 	}
 }
 
-// tell logs that a pause began, changed or ended, and that the broker began to keep
-// the worker from its job, or ceased to. What else changes of such trouble is for
-// readiness to tell. Nothing is told of the start, when nothing is there yet.
+// tell logs what changed: the pause, a server that stores nothing, and whether the
+// broker keeps jobs waiting, but not before it worked once.
 func (m *Monitor) tell(s snapshot) {
 	if s.err == nil && m.told.Changed("pause", s.pause) {
 		if s.pause == "" {
@@ -183,7 +176,7 @@ func (m *Monitor) ask(ctx context.Context) snapshot {
 }
 
 // failed takes note of a question that was not answered as it should be. The first
-// error tells enough: the others are most likely the same.
+// error is kept; the others are most likely the same.
 func (s *snapshot) failed(what string, err error) {
 	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerNotFound) {
 		s.missing = append(s.missing, what)
@@ -238,9 +231,8 @@ func (m *Monitor) troubles() []string {
 	return reasons
 }
 
-// restart says which server of the broker stores nothing more until it is restarted;
-// empty for none. Of the jobs' stream it says so itself. Of another one the sign is
-// that it answers questions, but no writes.
+// restart says which server of the broker stores nothing more until it is restarted.
+// Of the jobs' stream it says so itself; else it answers questions, but no writes.
 func (m *Monitor) restart() string {
 	s := m.snapshot()
 	switch {

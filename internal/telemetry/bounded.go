@@ -17,13 +17,10 @@ const (
 	sameLinesEvery = 5 * time.Minute
 )
 
-// Bounded returns a logger that leaves out warnings and errors where too many say
-// the same: a broker that is away for a night is not worth a full disk, nor an
-// operator's time to find the one line that tells why. Lines differ by their
-// message alone, not by the job they are about. What is left out is counted in the
-// next line that isn't.
-//
-// A logger that shows debug lines leaves out nothing.
+// Bounded returns a logger that leaves out warnings and errors where too many have the
+// same message, so that a broker that is away fills no disk. What is left out is
+// counted in the next line that isn't. A logger that shows debug lines leaves out
+// nothing.
 func Bounded(log *slog.Logger) *slog.Logger {
 	if log.Enabled(context.Background(), slog.LevelDebug) {
 		return log
@@ -33,9 +30,7 @@ func Bounded(log *slog.Logger) *slog.Logger {
 
 type bounded struct {
 	slog.Handler
-	// seen has what came of each message. Messages are the program's own words, so
-	// there are only so many.
-	seen *sync.Map
+	seen *sync.Map // the repeats of each message, of which the program has only so many
 }
 
 type repeats struct {

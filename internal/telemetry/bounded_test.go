@@ -9,16 +9,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 func TestBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		log, err := NewLogger(&out, "info", "json")
-		require.NoError(t, err)
-		log = Bounded(log).With("worker", "w1")
+		log := Bounded(NewLogger(&out, "info", "json")).With("worker", "w1")
 		for i := range 1000 {
 			log.WithGroup("g").Warn("broker away", "job", i, "error", errors.New("no answer"))
 		}
@@ -51,9 +48,7 @@ func TestBounded(t *testing.T) {
 func TestDebugLogIsNotBounded(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	log, err := NewLogger(&out, "debug", "text")
-	require.NoError(t, err)
-	log = Bounded(log)
+	log := Bounded(NewLogger(&out, "debug", "text"))
 	for range 1000 {
 		log.Warn("broker away")
 	}

@@ -3,7 +3,6 @@
 package telemetry
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 	"regexp"
@@ -16,32 +15,24 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
-// NewLogger returns the worker's logger. level is one of slog's (debug, info,
-// warn, error), format "json" or "text".
+// NewLogger returns a logger by the settings log.level and log.format.
 //
-// Phone numbers and passcodes mask themselves by type. As a second net, the
-// message and every error text pass through [Scrub], since errors come from
-// libraries that don't know what they quote.
-func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
+// Phone numbers and passcodes mask themselves by type. The message and every error
+// pass through [Scrub] too, since libraries don't know what they quote.
+func NewLogger(w io.Writer, level, format string) *slog.Logger {
 	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("log.level %q: must be debug, info, warn or error", level)
-	}
+	_ = l.UnmarshalText([]byte(level)) // package config has checked it
 	options := &slog.HandlerOptions{Level: l, ReplaceAttr: scrubAttr}
-	switch format {
-	case "json":
-		return slog.New(slog.NewJSONHandler(text.EscapeJSON(w), options)), nil
-	case "text":
-		return slog.New(slog.NewTextHandler(w, options)), nil
-	default:
-		return nil, fmt.Errorf("log.format %q: must be json or text", format)
+	if format == "text" {
+		return slog.New(slog.NewTextHandler(w, options))
 	}
+	return slog.New(slog.NewJSONHandler(text.EscapeJSON(w), options))
 }
 
 func scrubAttr(_ []string, a slog.Attr) slog.Attr {
 	switch value := a.Value.Any().(type) {
 	case time.Duration:
-		return slog.String(a.Key, value.String()) // JSON would have nanoseconds, which nobody reads
+		return slog.String(a.Key, value.String()) // JSON would have nanoseconds
 	case error:
 		return slog.String(a.Key, Scrub(value.Error()))
 	case []string:
@@ -59,8 +50,7 @@ func scrubAttr(_ []string, a slog.Attr) slog.Attr {
 }
 
 var (
-	// query finds the query part of a URL: Aliyun's calls carry phone and passcode
-	// there, and net/http quotes the URL in its errors.
+	// query finds the query of a URL, where Aliyun's calls carry phone and passcode.
 	query = regexp.MustCompile(`\?[^\s"']*=[^\s"']*`)
 	// longDigits finds what may be a phone number.
 	longDigits = regexp.MustCompile(`\+?\d{7,}`)

@@ -10,9 +10,8 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// Metrics are the worker's counters. Every combination of labels that can occur
-// is there from the start, at zero, so that an alert on an increase never misses
-// the first one.
+// Metrics are the worker's counters. Each label that can occur is there from the
+// start, at zero, so that an alert on an increase sees the first one.
 type Metrics struct {
 	registry *prometheus.Registry
 
@@ -36,8 +35,7 @@ var (
 )
 
 // liveHeap adds what the last garbage collection found to be alive, as
-// go_gc_heap_live_bytes. It alone tells growth from garbage: the other figures of
-// the heap rise and fall with each collection.
+// go_gc_heap_live_bytes, which tells growth from garbage.
 var liveHeap = collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/live:bytes$`)}
 
 // NewMetrics returns metrics in a registry of their own. rules names the limits

@@ -106,10 +106,7 @@ func (e *Env) Connect() (err error) {
 		return err
 	}
 	// A command speaks for itself; the connection only in trouble.
-	log, err := telemetry.NewLogger(e.Stderr, "warn", "text")
-	if err != nil {
-		return err
-	}
+	log := telemetry.NewLogger(e.Stderr, "warn", "text")
 	url := e.Cfg.NATS.URL
 	if e.Link, err = app.Dial(e.Stop, e.Cfg.NATS, url.Reveal(), "worker command", broker.CommandInbox, log); err != nil {
 		return err
@@ -138,15 +135,12 @@ func (e *Env) Subscribe(ctx context.Context, subject string, heard chan *nats.Ms
 
 // Logger returns the worker's logger, on standard error, and logs the warnings
 // of the settings.
-func (e *Env) Logger(cfg config.Config) (*slog.Logger, error) {
-	log, err := telemetry.NewLogger(e.Stderr, cfg.Log.Level, cfg.Log.Format)
-	if err != nil {
-		return nil, app.UsageError{Err: err}
-	}
+func (e *Env) Logger(cfg config.Config) *slog.Logger {
+	log := telemetry.NewLogger(e.Stderr, cfg.Log.Level, cfg.Log.Format)
 	for _, w := range cfg.Warnings {
 		log.Warn("settings: " + w)
 	}
-	return log, nil
+	return log
 }
 
 // NeverRun words the error of a command that finds nothing to work on.

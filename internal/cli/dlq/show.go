@@ -91,10 +91,7 @@ func (s *session) reveal(yes bool, what string) error {
 	if err := s.Confirm(yes, "Show "+what+" in clear?"); err != nil {
 		return err
 	}
-	log, err := telemetry.NewLogger(s.Stderr, "info", s.Cfg.Log.Format)
-	if err != nil {
-		return app.UsageError{Err: err}
-	}
+	log := telemetry.NewLogger(s.Stderr, "info", s.Cfg.Log.Format)
 	log.Warn("passcodes revealed", "what", what, "by", command.Operator())
 	return nil
 }

@@ -1,22 +1,21 @@
-// Package once tells news from what was said before, so that a state that lasts is
-// logged when it begins, when it changes and when it ends, and not in between.
+// Package once tells news from what was said before, so that a state is logged when
+// it changes, and not in between.
 package once
 
 import "sync"
 
-// most bounds how many things are kept. What has a name of its own for each request
-// must not fill the memory.
+// most bounds how many things are kept, as some are named by what a request holds.
 const most = 64
 
-// States holds the state of each thing that was noted last. The zero value is ready
-// for use, by many goroutines. The state of a thing that nothing was noted of is "".
+// States holds the last state of each thing, "" at first. The zero value is ready for
+// use, by many goroutines.
 type States struct {
 	mu   sync.Mutex
 	last map[string]string
 }
 
-// Changed notes the state of a thing, and reports whether it was another before. A
-// thing beyond the first 64 is no news.
+// Changed notes the state of a thing, and reports whether it was another before. Things
+// beyond the first 64 are no news.
 func (s *States) Changed(thing, state string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
