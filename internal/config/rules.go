@@ -9,14 +9,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/nats-io/nats-server/v2/server"
+
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
-
-// mistake is the rule that a value breaks and the fix; empty where it is right.
-type mistake struct{ problem, fix string }
 
 // check judges decoded settings.
 type check struct {
@@ -27,95 +24,67 @@ type check struct {
 
 func (c *check) warn(key, text string) { c.warnings = append(c.warnings, key+": "+text) }
 
-// judge notes the rule that a value breaks. A value that could not be read is
-// not judged, and neither is one that breaks another rule.
-func (c *check) judge(key string, v mistake) {
-	if v.problem != "" && c.fine(key) {
-		c.fail(key, v.problem, v.fix)
+// demand notes a rule that a value breaks. A value that could not be read is not
+// judged, and neither is one that breaks another rule.
+func (c *check) demand(key string, ok bool, fix, problem string, args ...any) {
+	if !ok && c.fine(key) {
+		c.fail(key, fmt.Sprintf(problem, args...), fix)
 	}
 }
 
 // rules checks the values that are set, each alone and then together.
 func (c *check) rules() {
 	n, w, r, a := c.cfg.NATS, c.cfg.Worker, c.cfg.Retry, c.cfg.Aliyun
-	for _, single := range []struct {
-		key string
-		mistake
-	}{
-		{"nats.url", serverURLs(n.URL)},
-		{"nats.replicas", unless(slices.Contains([]int{1, 3, 5}, n.Replicas), "write 3 for a cluster, 1 for one server",
-			"must be 1, 3 or 5, is %d", n.Replicas)},
-		{"nats.embedded.listen", address(n.Embedded.Listen, !n.Embedded.Enabled)},
-		{"jobs.stream", name(c.cfg.Jobs.Stream)},
-		{"jobs.subject", subject(c.cfg.Jobs.Subject)},
-		{"jobs.consumer", name(c.cfg.Jobs.Consumer)},
-		{"results.bucket", bucketName(c.cfg.Results.Bucket)},
-		{"results.subject", subject(c.cfg.Results.Subject)},
-		{"dead_letters.stream", name(c.cfg.DeadLetters.Stream)},
-		{"dead_letters.subject", subject(c.cfg.DeadLetters.Subject)},
-		{"worker.concurrency", positive(w.Concurrency)},
-		{"worker.max_interruptions", positive(w.MaxInterruptions)},
-		{"retry.multiplier", unless(r.Multiplier >= 1, "write 1 or more, such as 2",
-			"must be at least 1, is %g: intervals would shrink", r.Multiplier)},
-		{"retry.randomization_factor", unless(r.RandomizationFactor >= 0 && r.RandomizationFactor <= 1, "write a share, such as 0.5",
-			"must be from 0 to 1, is %g", r.RandomizationFactor)},
-		{"retry.max_attempts", positive(r.MaxAttempts)},
-		{"limits.bucket", bucketName(c.cfg.Limits.Bucket)},
-		{"aliyun.endpoint", endpoint(a.Endpoint)},
-		{"aliyun.protocol", oneOf(a.Protocol, "http", "https")},
-		{"http.listen", address(c.cfg.HTTP.Listen, true)},
-		{"log.level", oneOf(c.cfg.Log.Level, "debug", "info", "warn", "error")},
-		{"log.format", oneOf(c.cfg.Log.Format, "json", "text")},
-	} {
-		c.judge(single.key, single.mistake)
-	}
+	_, rule := parseURLs(n.URL.Reveal())
+	c.demand("nats.url", rule == "", "write for instance nats://127.0.0.1:4222", "%s", rule)
+	c.demand("nats.replicas", slices.Contains([]int{1, 3, 5}, n.Replicas), "write 3 for a cluster, 1 for one server",
+		"must be 1, 3 or 5, is %d", n.Replicas)
+	c.address("nats.embedded.listen", n.Embedded.Listen, !n.Embedded.Enabled)
+	c.address("http.listen", c.cfg.HTTP.Listen, true)
+	c.positive("worker.concurrency", w.Concurrency)
+	c.positive("worker.max_interruptions", w.MaxInterruptions)
+	c.positive("retry.max_attempts", r.MaxAttempts)
+	c.demand("retry.multiplier", r.Multiplier >= 1, "write 1 or more, such as 2",
+		"must be at least 1, is %g: intervals would shrink", r.Multiplier)
+	c.demand("retry.randomization_factor", r.RandomizationFactor >= 0 && r.RandomizationFactor <= 1, "write a share, such as 0.5",
+		"must be from 0 to 1, is %g", r.RandomizationFactor)
+	c.demand("aliyun.endpoint", validEndpoint(a.Endpoint), "write for instance dysmsapi.aliyuncs.com; aliyun.protocol is the scheme",
+		"must be host or host:port, without scheme or path")
+	c.oneOf("aliyun.protocol", a.Protocol, "http", "https")
+	c.oneOf("log.level", c.cfg.Log.Level, "debug", "info", "warn", "error")
+	c.oneOf("log.format", c.cfg.Log.Format, "json", "text")
+	c.names()
+	c.subjects()
 	c.authentication()
 	c.servers()
-	c.streams()
-	c.subjects()
 	c.times()
 	c.limits()
 	c.lookups()
 	c.templates()
 }
 
-// unless is no mistake where ok is true.
-func unless(ok bool, fix, problem string, args ...any) mistake {
-	if ok {
-		return mistake{}
-	}
-	return mistake{fmt.Sprintf(problem, args...), fix}
+func (c *check) oneOf(key, value string, allowed ...string) {
+	c.demand(key, slices.Contains(allowed, value), "write one of them", "must be one of %s", strings.Join(allowed, ", "))
 }
 
-func oneOf(value string, allowed ...string) mistake {
-	return unless(slices.Contains(allowed, value), "write one of them", "must be one of %s", strings.Join(allowed, ", "))
-}
-
-func positive(value int) mistake {
-	return unless(value > 0, "write 1 or more", "must be at least 1, is %d", value)
+func (c *check) positive(key string, value int) {
+	c.demand(key, value > 0, "write 1 or more", "must be at least 1, is %d", value)
 }
 
 // address is what a server listens on; where it is optional, "" means none.
-func address(value string, optional bool) mistake {
+func (c *check) address(key, value string, optional bool) {
 	host, port, err := net.SplitHostPort(value)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
-	right := value == "" && optional || err == nil && !strings.ContainsAny(host, " /,@")
-	return unless(right, "write for instance 127.0.0.1:8080", "must be host:port")
+	c.demand(key, value == "" && optional || err == nil && !strings.ContainsAny(host, " /,@"),
+		"write for instance 127.0.0.1:8080", "must be host:port")
 }
 
-func serverURLs(list ServerURLs) mistake {
-	_, rule := parseURLs(list.Reveal())
-	return unless(rule == "", "write for instance nats://127.0.0.1:4222", "%s", rule)
-}
-
-func endpoint(value string) mistake {
+func validEndpoint(value string) bool {
 	parsed, err := url.Parse("//" + value)
-	right := err == nil && parsed.Host == value && parsed.Hostname() != "" && !strings.ContainsAny(value, " ,%") &&
+	return err == nil && parsed.Host == value && parsed.Hostname() != "" && !strings.ContainsAny(value, " ,%") &&
 		!strings.HasSuffix(value, ":") && validPort(cmp.Or(parsed.Port(), "1"))
-	return unless(right, "write for instance dysmsapi.aliyuncs.com; aliyun.protocol is the scheme",
-		"must be host or host:port, without scheme or path")
 }
 
 var (
@@ -124,78 +93,70 @@ var (
 	bucketPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,250}$`) // the client library's rule
 )
 
-// name is that of a stream or a consumer.
-func name(value string) mistake {
-	return unless(len(value) <= 250 && namePattern.MatchString(value), "write a shorter or plainer name",
-		`must be 1 to 250 bytes without spaces . * > / \`)
-}
-
-func bucketName(value string) mistake {
-	return unless(bucketPattern.MatchString(value), "write a shorter or plainer name", "must be 1 to 250 of A-Z a-z 0-9 _ -")
+// names checks what streams, buckets and the consumer are called. No two streams are
+// one, and a bucket is the stream KV_<bucket>.
+func (c *check) names() {
+	const fix = "write a shorter or plainer name"
+	owners := map[string]string{}
+	for _, s := range []struct{ key, prefix, name string }{
+		{"jobs.stream", "", c.cfg.Jobs.Stream},
+		{"dead_letters.stream", "", c.cfg.DeadLetters.Stream},
+		{"results.bucket", "KV_", c.cfg.Results.Bucket},
+		{"limits.bucket", "KV_", c.cfg.Limits.Bucket},
+		{"jobs.consumer", "consumer ", c.cfg.Jobs.Consumer},
+	} {
+		if s.prefix == "KV_" {
+			c.demand(s.key, bucketPattern.MatchString(s.name), fix, "must be 1 to 250 of A-Z a-z 0-9 _ -")
+		} else {
+			c.demand(s.key, len(s.name) <= 250 && namePattern.MatchString(s.name), fix, `must be 1 to 250 bytes without spaces . * > / \`)
+		}
+		other := owners[s.prefix+s.name]
+		c.demand(s.key, other == "", "write another name", "must not name the stream of %s", other)
+		if c.fine(s.key) {
+			owners[s.prefix+s.name] = s.key
+		}
+	}
 }
 
 // reserved are the first tokens of subjects that belong to the server and the
 // client library.
 var reserved = []string{"$SYS", "$JS", "$KV", "$O", "$NRG", "$G", "_INBOX"}
 
-func subject(value string) mistake {
+// subjects checks that our own don't overlap: a result in the jobs stream would be
+// taken for a job. A job names the subject of its reply, and the worker publishes there
+// with its own rights; so that one must not reach the streams or the server.
+func (c *check) subjects() {
 	const longest = 128 // reason and request id are yet to follow
-	if first, _, _ := strings.Cut(value, "."); slices.Contains(reserved, first) {
-		return mistake{"must not begin with a token that NATS keeps for itself", "write another subject, such as passcode.send"}
-	}
-	return unless(passcode.ValidSubject(value) && len(value) <= longest, "write words with dots between them, such as passcode.send",
-		"must be a subject of at most %d bytes without wildcards, spaces or empty tokens", longest)
-}
-
-// limits checks the rules of limits.phone, and its key.
-func (c *check) limits() {
-	const key = "limits.phone"
-	rules := c.cfg.Limits.Phone
-	at := func(i int) string { return fmt.Sprintf("%s[%d]", key, i) }
-	for i, rule := range rules {
-		c.judge(at(i), unless(rule.Check() == nil && rule.Window >= time.Second, `write for instance "5/1h"`,
-			"must allow 1 to %d in a window of 1s to %s, is %s", domain.MaxPlaces, domain.FormatDuration(domain.MaxWindow), rule))
-	}
-	byWindow := func(a, b domain.Rule) int { return cmp.Compare(a.Window, b.Window) }
-	switch {
-	case !c.fine(key):
-	case len(rules) == 0:
-		c.warn(key, "is empty: nothing but Aliyun's own limits keeps a phone from being flooded")
-	case !slices.IsSortedFunc(rules, byWindow):
-		c.fail(key, "must go from the shortest window to the longest", "put the rules in that order")
-	default:
-		for i := 1; i < len(rules); i++ {
-			if rules[i].Window == rules[i-1].Window {
-				c.fail(at(i), "has the same window as the rule before it", "keep one of the two")
-			} else if rules[i].Max <= rules[i-1].Max {
-				c.warn(at(i-1), "never applies, since the rule after it allows no more in a longer window")
-			}
+	type owned struct{ key, pattern string }
+	kept := []owned{{"NATS's own subjects", "$JS.>"}, {"NATS's own subjects", "$SYS.>"}, {"the buckets", "$KV.>"}}
+	var own []owned
+	for _, s := range []struct{ key, subject, rest string }{
+		{"jobs.subject", c.cfg.Jobs.Subject, ""},
+		{"results.subject", c.cfg.Results.Subject, ".>"},
+		{"dead_letters.subject", c.cfg.DeadLetters.Subject, ".>"},
+	} {
+		first, _, _ := strings.Cut(s.subject, ".")
+		c.demand(s.key, !slices.Contains(reserved, first), "write another subject, such as passcode.send",
+			"must not begin with a token that NATS keeps for itself")
+		c.demand(s.key, passcode.ValidSubject(s.subject) && len(s.subject) <= longest, "write words with dots between them, such as passcode.send",
+			"must be a subject of at most %d bytes without wildcards, spaces or empty tokens", longest)
+		for _, other := range own {
+			c.demand(s.key, !server.SubjectsCollide(s.subject+s.rest, other.pattern), "write a subject of its own", "must not overlap %s", other.key)
+		}
+		if !c.fine(s.key) {
+			continue
+		}
+		own = append(own, owned{s.key, s.subject + s.rest})
+		if s.key != "results.subject" {
+			kept = append(kept, own[len(own)-1])
 		}
 	}
-	// Phone numbers are few, so whoever reads the bucket can try them all with
-	// each key that can be guessed.
-	const shortKey = 16
-	if n := len(c.cfg.Limits.Key.Reveal()); n > 0 && n < shortKey {
-		c.warn("limits.key", fmt.Sprintf("is shorter than %d characters: numbers could be found out by trying keys", shortKey))
-	}
-}
-
-func (c *check) lookups() {
-	const key = "aliyun.in_doubt.lookups"
-	lookups := c.cfg.Aliyun.InDoubt.Lookups
-	c.judge(key, unless(len(lookups) > 0, "write for instance [5s, 15s, 30s]", "must hold at least one time"))
-	for i := 1; i < len(lookups); i++ {
-		c.judge(key, unless(lookups[i] > lookups[i-1], "put the times in order, each once", "must go up, each later than the one before"))
-	}
-	if c.fine(key) {
-		// All of them at or before the timeout are made in one go when a call
-		// times out, before Aliyun may show the message.
-		last := lookups[len(lookups)-1]
-		if last <= c.cfg.Aliyun.Timeout {
-			c.warn(key, "ends no later than aliyun.timeout: after a call that times out nothing is waited for before it is sent again")
-		}
-		if last >= c.cfg.Worker.PasscodeTTL {
-			c.warn(key, "ends after worker.passcode_ttl: a passcode expires before a doubtful send is settled")
+	for i, pattern := range c.cfg.Results.ReplySubjects {
+		key := fmt.Sprintf("results.reply_subjects[%d]", i)
+		c.demand(key, server.IsValidSubject(pattern), "write for instance passcode.result.>", "must be a subject or a pattern with * and >")
+		for _, k := range kept {
+			c.demand(key, !server.SubjectsCollide(pattern, k.pattern), "write a narrower pattern",
+				"must not reach %s: a job could have its result written there", k.key)
 		}
 	}
 }

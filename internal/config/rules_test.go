@@ -92,8 +92,7 @@ func TestRules(t *testing.T) {
 		{"limits.phone[0]", count + "1001/1h", []string{`["1001/1h"]`}},
 		{"limits.phone[0]", count + "5/745h", []string{`["5/745h"]`}},
 		{"limits.phone[0]", count + "5/999ms", []string{`["5/999ms"]`}},
-		{"limits.phone", "must go from the shortest window to the longest", []string{`["5/1h","1/1m"]`}},
-		{"limits.phone[1]", "has the same window as the rule before it", []string{`["1/1m","5/60s"]`}},
+		{"limits.phone", "must go from the shortest window to the longest, each once", []string{`["5/1h","1/1m"]`, `["1/1m","5/60s"]`}},
 
 		{"aliyun.endpoint", host, []string{"", "https://dysmsapi.aliyuncs.com", "dysmsapi.aliyuncs.com/", "a:b@c", "host:", "host:70000", "a,b"}},
 		{"aliyun.protocol", "must be one of http, https", []string{"ftp"}},

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -53,12 +52,11 @@ func (c *check) authentication() {
 // servers: the worker's own, and where it sends.
 func (c *check) servers() {
 	embedded, a := c.cfg.NATS.Embedded, c.cfg.Aliyun
-	if n := c.cfg.NATS.Replicas; embedded.Enabled && n > 1 && c.fine("nats.replicas", "nats.embedded.enabled") {
-		c.fail("nats.replicas", fmt.Sprintf("must be 1 with nats.embedded.enabled, is %d: the embedded server is alone", n),
-			"write 1, or connect to a cluster instead")
-	}
 	if embedded.Enabled {
-		c.judge("nats.embedded.store_dir", unless(embedded.StoreDir != "", "write a folder", "must not be empty"))
+		n := c.cfg.NATS.Replicas
+		c.demand("nats.replicas", n <= 1, "write 1, or connect to a cluster instead",
+			"must be 1 with nats.embedded.enabled, is %d: the embedded server is alone", n)
+		c.demand("nats.embedded.store_dir", embedded.StoreDir != "", "write a folder", "must not be empty")
 	}
 	if a.Protocol == "http" && !isLoopback((&url.URL{Host: a.Endpoint}).Hostname()) {
 		c.warn("aliyun.protocol", "is http to a host that is not this machine: phone numbers and passcodes travel in the clear")
@@ -68,56 +66,6 @@ func (c *check) servers() {
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
-}
-
-// streams: no two streams are one. A bucket is the stream KV_<bucket>.
-func (c *check) streams() {
-	owners := map[string]string{}
-	for _, s := range []struct{ key, stream string }{
-		{"jobs.stream", c.cfg.Jobs.Stream},
-		{"dead_letters.stream", c.cfg.DeadLetters.Stream},
-		{"results.bucket", "KV_" + c.cfg.Results.Bucket},
-		{"limits.bucket", "KV_" + c.cfg.Limits.Bucket},
-	} {
-		if !c.fine(s.key) {
-			continue
-		}
-		if other, taken := owners[s.stream]; taken {
-			c.fail(s.key, "must not name the stream of "+other, "write another name")
-		}
-		owners[s.stream] = s.key
-	}
-}
-
-// subjects checks that our own don't overlap: a result in the jobs stream would
-// be taken for a job. A job names the subject of its reply, and the worker
-// publishes there with its own rights; so that one must not reach the streams or
-// the server.
-func (c *check) subjects() {
-	own := []struct{ key, pattern string }{
-		{"jobs.subject", c.cfg.Jobs.Subject},
-		{"results.subject", c.cfg.Results.Subject + ".>"},
-		{"dead_letters.subject", c.cfg.DeadLetters.Subject + ".>"},
-	}
-	kept := []struct{ key, pattern string }{{"NATS's own subjects", "$JS.>"}, {"NATS's own subjects", "$SYS.>"}, {"the buckets", "$KV.>"}}
-	for i, s := range own {
-		for _, other := range own[:i] {
-			if c.fine(s.key, other.key) && server.SubjectsCollide(s.pattern, other.pattern) {
-				c.fail(s.key, "must not overlap "+other.key, "write a subject of its own")
-			}
-		}
-		if s.key != "results.subject" && c.fine(s.key) {
-			kept = append(kept, s)
-		}
-	}
-	for i, pattern := range c.cfg.Results.ReplySubjects {
-		key := fmt.Sprintf("results.reply_subjects[%d]", i)
-		c.judge(key, unless(server.IsValidSubject(pattern), "write for instance passcode.result.>", "must be a subject or a pattern with * and >"))
-		for _, k := range kept {
-			c.judge(key, unless(!server.SubjectsCollide(pattern, k.pattern), "write a narrower pattern",
-				"must not reach %s: a job could have its result written there", k.key))
-		}
-	}
 }
 
 func (c *check) times() {
@@ -133,10 +81,8 @@ func (c *check) times() {
 		{retention, "jobs.duplicate_window", ": a repeated job must find its record", cfg.Results.Retention, cfg.Jobs.DuplicateWindow},
 		{interval, "retry.initial_interval", "", cfg.Retry.MaxInterval, cfg.Retry.InitialInterval},
 	} {
-		if c.fine(least.key, least.other) && least.is < least.least {
-			c.fail(least.key, fmt.Sprintf("must be at least %s (%s), is %s%s",
-				least.other, domain.FormatDuration(least.least), domain.FormatDuration(least.is), least.why), "write a longer one")
-		}
+		c.demand(least.key, !c.fine(least.other) || least.is >= least.least, "write a longer one", "must be at least %s (%s), is %s%s",
+			least.other, domain.FormatDuration(least.least), domain.FormatDuration(least.is), least.why)
 	}
 	// The lease is renewed during a call, so a short one is safe; it leaves the
 	// broker little time to be slow.
@@ -145,6 +91,52 @@ func (c *check) times() {
 	}
 	if cfg.Worker.ShutdownTimeout < cfg.Aliyun.Timeout {
 		c.warn("worker.shutdown_timeout", "is shorter than aliyun.timeout: a worker that stops may leave calls in doubt")
+	}
+}
+
+// limits checks the rules of limits.phone, and its key.
+func (c *check) limits() {
+	const key = "limits.phone"
+	rules := c.cfg.Limits.Phone
+	at := func(i int) string { return fmt.Sprintf("%s[%d]", key, i) }
+	for i, rule := range rules {
+		c.demand(at(i), rule.Check() == nil && rule.Window >= time.Second, `write for instance "5/1h"`,
+			"must allow 1 to %d in a window of 1s to %s, is %s", domain.MaxPlaces, domain.FormatDuration(domain.MaxWindow), rule)
+	}
+	if len(rules) == 0 {
+		c.warn(key, "is empty: nothing but Aliyun's own limits keeps a phone from being flooded")
+	}
+	for i := 1; i < len(rules); i++ {
+		c.demand(key, rules[i].Window > rules[i-1].Window, "put the rules in that order", "must go from the shortest window to the longest, each once")
+		if rules[i].Max <= rules[i-1].Max {
+			c.warn(at(i-1), "never applies, since the rule after it allows no more in a longer window")
+		}
+	}
+	// Phone numbers are few, so whoever reads the bucket can try them all with
+	// each key that can be guessed.
+	const shortKey = 16
+	if n := len(c.cfg.Limits.Key.Reveal()); n > 0 && n < shortKey {
+		c.warn("limits.key", fmt.Sprintf("is shorter than %d characters: numbers could be found out by trying keys", shortKey))
+	}
+}
+
+func (c *check) lookups() {
+	const key = "aliyun.in_doubt.lookups"
+	lookups := c.cfg.Aliyun.InDoubt.Lookups
+	c.demand(key, len(lookups) > 0, "write for instance [5s, 15s, 30s]", "must hold at least one time")
+	for i := 1; i < len(lookups); i++ {
+		c.demand(key, lookups[i] > lookups[i-1], "put the times in order, each once", "must go up, each later than the one before")
+	}
+	if c.fine(key) {
+		// All of them at or before the timeout are made in one go when a call
+		// times out, before Aliyun may show the message.
+		last := lookups[len(lookups)-1]
+		if last <= c.cfg.Aliyun.Timeout {
+			c.warn(key, "ends no later than aliyun.timeout: after a call that times out nothing is waited for before it is sent again")
+		}
+		if last >= c.cfg.Worker.PasscodeTTL {
+			c.warn(key, "ends after worker.passcode_ttl: a passcode expires before a doubtful send is settled")
+		}
 	}
 }
 
@@ -177,9 +169,8 @@ func (c *check) running() {
 	if a.ConnectorFile == "" {
 		c.credentials()
 		noSign := func(t Template) bool { return t.SignName == "" }
-		if a.SignName == "" && (len(a.Templates) == 0 || slices.ContainsFunc(a.Templates, noSign)) {
-			c.judge("aliyun.sign_name", mistake{"is missing", "write the approved signature, or give each template its sign_name"})
-		}
+		c.demand("aliyun.sign_name", a.SignName != "" || len(a.Templates) > 0 && !slices.ContainsFunc(a.Templates, noSign),
+			"write the approved signature, or give each template its sign_name", "is missing")
 	}
 	c.generic()
 	for i := range c.problems[before:] {
@@ -193,9 +184,8 @@ func (c *check) running() {
 func (c *check) credentials() {
 	const id, secret, token = "aliyun.access_key_id", "aliyun.access_key_secret", "aliyun.security_token"
 	a := c.cfg.Aliyun
-	if a.AccessKeyID.IsZero() && a.AccessKeySecret.IsZero() && !a.SecurityToken.IsZero() && c.fine(id, secret) {
-		c.judge(token, mistake{"must be set together with " + id + " and " + secret, "set all three, or none"})
-	}
+	bare := a.AccessKeyID.IsZero() && a.AccessKeySecret.IsZero() && !a.SecurityToken.IsZero()
+	c.demand(token, !bare || !c.fine(id, secret), "set all three, or none", "must be set together with %s and %s", id, secret)
 	c.pair(id, a.AccessKeyID.IsZero(), secret, a.AccessKeySecret.IsZero(), "set both, or neither for the credentials of the machine")
 }
 
