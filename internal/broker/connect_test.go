@@ -83,44 +83,6 @@ func TestWhatIsPublishedWhileDisconnectedFailsAtOnceAndIsNeverSent(t *testing.T)
 	assert.EqualValues(t, 1, info.State.Msgs)
 }
 
-// A pull that could not be published while the link was down must not leave the
-// consumer silent afterwards.
-func TestAConsumerGoesOnAfterARestart(t *testing.T) {
-	t.Parallel()
-	srv := brokertest.Server(t)
-	nc := connect(t, broker.Options{URL: srv.URL()}, nil)
-	require.NoError(t, broker.WaitConnected(within(t, patience), nc))
-	js, err := jetstream.New(nc)
-	require.NoError(t, err)
-	_, err = broker.Provision(t.Context(), js, topology(), true)
-	require.NoError(t, err)
-	consumer, err := js.Consumer(t.Context(), "PASSCODE", "passcode-worker")
-	require.NoError(t, err)
-	messages := make(chan jetstream.Msg, 10)
-	consuming, err := consumer.Consume(func(msg jetstream.Msg) { messages <- msg },
-		jetstream.PullMaxMessages(1), jetstream.PullExpiry(2*time.Second))
-	require.NoError(t, err)
-	defer consuming.Stop()
-
-	for _, body := range []string{"before", "after"} {
-		_, err = js.Publish(t.Context(), "passcode.send", []byte(body))
-		require.NoError(t, err)
-		select {
-		case msg := <-messages:
-			assert.Equal(t, body, string(msg.Data()))
-			require.NoError(t, msg.DoubleAck(t.Context()))
-		case <-time.After(patience):
-			require.Fail(t, "no message", body)
-		}
-		if body == "before" {
-			srv.Stop()
-			eventually(t, func() bool { return !nc.IsConnected() }, "the loss is noticed")
-			srv.Restart()
-			require.NoError(t, broker.WaitConnected(within(t, patience), nc))
-		}
-	}
-}
-
 // A server that is cut off leaves its connections open and says nothing more. A
 // worker that stayed with it would do nothing while the others work. One that takes
 // nothing more either has the client's writes wait.

@@ -1,16 +1,11 @@
 package broker
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"strings"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nkeys"
 
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
@@ -44,56 +39,35 @@ type Options struct {
 func (o Options) natsOptions() ([]nats.Option, error) {
 	var options []nats.Option
 	var problems []error
+	add := func(key string, option nats.Option, what string) {
+		var set nats.Options
+		err := option(&set) // which reads the files of TLS
+		if err == nil && set.UserJWT != nil {
+			_, err = set.UserJWT()
+			if err == nil {
+				_, err = set.SignatureCB(nil)
+			}
+		}
+		options, problems = append(options, option), append(problems, wrong(key, err, what))
+	}
 	switch {
 	case o.Creds != "":
-		problems = append(problems, checkCreds(o.Creds))
-		options = append(options, nats.UserCredentials(o.Creds))
+		add("nats.creds", nats.UserCredentials(o.Creds), "the file holds no user JWT with its seed")
 	case o.NKeySeedFile != "":
 		option, err := nats.NkeyOptionFromSeed(o.NKeySeedFile)
-		problems = append(problems, wrong("nats.nkey_seed_file", err, "holds no user nkey seed"))
-		options = append(options, option)
+		options, problems = append(options, option), append(problems, wrong("nats.nkey_seed_file", err, "holds no user nkey seed"))
 	case o.User != "":
 		options = append(options, nats.UserInfo(o.User, o.Password.Reveal()))
 	case !o.Token.IsZero():
 		options = append(options, nats.Token(o.Token.Reveal()))
 	}
 	if o.CA != "" {
-		problems = append(problems, checkCA(o.CA))
-		options = append(options, nats.RootCAs(o.CA))
+		add("nats.tls.ca", nats.RootCAs(o.CA), "the file holds no PEM certificate")
 	}
 	if o.Cert != "" {
-		_, err := tls.LoadX509KeyPair(o.Cert, o.Key)
-		problems = append(problems, wrong("nats.tls.cert and nats.tls.key", err, "are no matching pair of PEM files"))
-		options = append(options, nats.ClientCert(o.Cert, o.Key))
+		add("nats.tls.cert and nats.tls.key", nats.ClientCert(o.Cert, o.Key), "are no matching pair of PEM files")
 	}
 	return options, errors.Join(problems...)
-}
-
-func checkCreds(path string) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return wrong("nats.creds", err, "")
-	}
-	defer clear(data)
-	// A text without the frame of a .creds file is taken for a bare JWT, which is
-	// three parts between dots.
-	if token, err := nkeys.ParseDecoratedJWT(data); err != nil || strings.Count(token, ".") != 2 {
-		return errors.New("nats.creds: the file holds no user JWT")
-	}
-	pair, err := nkeys.ParseDecoratedUserNKey(data)
-	if err != nil {
-		return errors.New("nats.creds: the file holds no user nkey seed")
-	}
-	pair.Wipe()
-	return nil
-}
-
-func checkCA(path string) error {
-	data, err := os.ReadFile(path)
-	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
-		err = errors.New("no PEM")
-	}
-	return wrong("nats.tls.ca", err, "the file holds no PEM certificate")
 }
 
 // wrong names the setting of an error. A parser's words may quote the file, so only
@@ -104,7 +78,7 @@ func wrong(key string, err error, what string) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &path):
-		return fmt.Errorf("%s: %w", key, err)
+		return fmt.Errorf("%s: %w", key, path)
 	default:
 		return fmt.Errorf("%s: %s", key, what)
 	}

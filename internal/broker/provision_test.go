@@ -300,40 +300,6 @@ func TestProvisionErrorsNameTheThingAndTheRight(t *testing.T) {
 	})
 }
 
-// The reason for MaxAckPending -1: a job that waits for its next attempt counts
-// as pending, and with a cap it keeps a fresh one from being delivered.
-func TestAWaitingJobCountsAsPending(t *testing.T) {
-	t.Parallel()
-	_, js := brokertest.Start(t)
-	ctx := within(t, patience)
-	_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, Retention: jetstream.WorkQueuePolicy})
-	require.NoError(t, err)
-	fetched := map[int]int{}
-	for maxPending, filter := range map[int]string{1: "s.capped", -1: "s.free"} {
-		c, err := js.CreateConsumer(ctx, "S", jetstream.ConsumerConfig{
-			Durable: filter[2:], FilterSubject: filter, AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: maxPending,
-		})
-		require.NoError(t, err)
-		for range 2 {
-			_, err = js.Publish(ctx, filter, nil)
-			require.NoError(t, err)
-		}
-		for i := range 2 {
-			wait := patience
-			if maxPending == 1 && i == 1 { // in vain
-				wait = 300 * time.Millisecond
-			}
-			batch, err := c.Fetch(1, jetstream.FetchMaxWait(wait))
-			require.NoError(t, err)
-			for msg := range batch.Messages() {
-				fetched[maxPending]++
-				require.NoError(t, msg.NakWithDelay(time.Hour))
-			}
-		}
-	}
-	assert.Equal(t, map[int]int{1: 1, -1: 2}, fetched)
-}
-
 // TestInspect: what is missing is not made, what is skipped is not asked for, and
 // one item that can't be seen does not hide the others.
 func TestInspect(t *testing.T) {
