@@ -40,28 +40,31 @@ func mustConnect(t *testing.T, o broker.Options) {
 	require.NoError(t, broker.CheckServer(nc))
 }
 
-func TestUserAndPassword(t *testing.T) {
+func TestUserTokenAndSeed(t *testing.T) {
 	t.Parallel()
-	srv := brokertest.Server(t, func(o *server.Options) { o.Username, o.Password = "worker", "p@ss/word" })
-	mustConnect(t, broker.Options{URL: srv.URL(), User: "worker", Password: passcode.NewSecret("p@ss/word")})
-}
-
-func TestToken(t *testing.T) {
-	t.Parallel()
-	srv := brokertest.Server(t, func(o *server.Options) { o.Authorization = "letmein" })
-	mustConnect(t, broker.Options{URL: srv.URL(), Token: passcode.NewSecret("letmein")})
-}
-
-func TestNKeySeedFile(t *testing.T) {
-	t.Parallel()
-	user, err := nkeys.CreateUser()
-	require.NoError(t, err)
-	public, err := user.PublicKey()
-	require.NoError(t, err)
+	user, public := keyPair(t, nkeys.CreateUser)
 	seed, err := user.Seed()
 	require.NoError(t, err)
-	srv := brokertest.Server(t, func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: public}} })
-	mustConnect(t, broker.Options{URL: srv.URL(), NKeySeedFile: write(t, "seed.nk", seed)})
+	for name, test := range map[string]struct {
+		server func(*server.Options)
+		client broker.Options
+	}{
+		"user and password": {
+			func(o *server.Options) { o.Username, o.Password = "worker", "p@ss/word" },
+			broker.Options{User: "worker", Password: passcode.NewSecret("p@ss/word")},
+		},
+		"token": {func(o *server.Options) { o.Authorization = "letmein" }, broker.Options{Token: passcode.NewSecret("letmein")}},
+		"seed": {
+			func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: public}} },
+			broker.Options{NKeySeedFile: write(t, "seed.nk", seed)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test.client.URL = brokertest.Server(t, test.server).URL()
+			mustConnect(t, test.client)
+		})
+	}
 }
 
 func TestCredsFile(t *testing.T) {
@@ -104,14 +107,11 @@ func keyPair(t *testing.T, create func() (nkeys.KeyPair, error)) (nkeys.KeyPair,
 
 func TestTLSWithAClientCertificate(t *testing.T) {
 	t.Parallel()
-	authority := newAuthority(t)
-	serverCert, serverKey := authority.issue(t, "server")
-	clientCert, clientKey := authority.issue(t, "client")
-	pair, err := tls.X509KeyPair(serverCert, serverKey)
+	cert, key := selfSigned(t)
+	pair, err := tls.X509KeyPair(cert, key)
 	require.NoError(t, err)
 	pool := x509.NewCertPool()
-	pool.AddCert(authority.cert)
-
+	require.True(t, pool.AppendCertsFromPEM(cert))
 	srv := brokertest.Server(t, func(o *server.Options) {
 		o.TLS, o.TLSVerify, o.TLSTimeout = true, true, 20
 		o.TLSConfig = &tls.Config{
@@ -119,63 +119,38 @@ func TestTLSWithAClientCertificate(t *testing.T) {
 			ClientAuth: tls.RequireAndVerifyClientCert,
 		}
 	})
-	ca := write(t, "ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.cert.Raw}))
-	mustConnect(t, broker.Options{
-		URL: srv.URL(), CA: ca, Cert: write(t, "client.pem", clientCert), Key: write(t, "client.key", clientKey),
-	})
+	file := write(t, "cert.pem", cert)
+	mustConnect(t, broker.Options{URL: srv.URL(), CA: file, Cert: file, Key: write(t, "key.pem", key)})
 
-	stranger := newAuthority(t)
-	other := write(t, "other.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: stranger.cert.Raw}))
+	stranger, _ := selfSigned(t)
 	out, log := newLog()
-	nc := connect(t, broker.Options{URL: srv.URL(), CA: other}, log)
+	nc := connect(t, broker.Options{URL: srv.URL(), CA: write(t, "other.pem", stranger)}, log)
 	require.False(t, nc.IsConnected())
 	eventually(t, func() bool { return out.String() != "" }, "logged")
 	require.Contains(t, out.String(), "certificate signed by unknown authority")
 }
 
-// authority is a certificate authority made for one test.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) authority {
+// selfSigned makes a certificate that is its own authority, for both sides.
+func selfSigned(t *testing.T) (certPEM, keyPEM []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA:        true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	require.NoError(t, err)
-	cert, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
-	return authority{cert, key}
-}
-
-func (a authority) issue(t *testing.T, name string) (certPEM, keyPEM []byte) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, a.cert, &key.PublicKey, a.key)
-	require.NoError(t, err)
 	keyDER, err := x509.MarshalECPrivateKey(key)
 	require.NoError(t, err)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})
 }
 
 func TestAWrongFileIsAnImmediateErrorThatNamesItsKey(t *testing.T) {
 	t.Parallel()
-	const url = "nats://127.0.0.1:1"
 	account, err := nkeys.CreateAccount()
 	require.NoError(t, err)
 	accountSeed, err := account.Seed()
@@ -186,29 +161,20 @@ func TestAWrongFileIsAnImmediateErrorThatNamesItsKey(t *testing.T) {
 		options broker.Options
 		want    string
 	}{
-		"creds missing":        {broker.Options{URL: url, Creds: "/nonexistent.creds"}, "nats.creds: open /nonexistent.creds"},
-		"creds are junk":       {broker.Options{URL: url, Creds: junk}, "nats.creds: the file holds no user JWT"},
-		"seed file missing":    {broker.Options{URL: url, NKeySeedFile: "/nonexistent.nk"}, "nats.nkey_seed_file: "},
-		"seed file is junk":    {broker.Options{URL: url, NKeySeedFile: junk}, "nats.nkey_seed_file: holds no user nkey seed"},
-		"seed of an account":   {broker.Options{URL: url, NKeySeedFile: write(t, "a.nk", accountSeed)}, "nats.nkey_seed_file: "},
-		"CA missing":           {broker.Options{URL: url, CA: "/nonexistent.pem"}, "nats.tls.ca: open /nonexistent.pem"},
-		"CA is junk":           {broker.Options{URL: url, CA: junk}, "nats.tls.ca: the file holds no PEM"},
-		"cert and key are bad": {broker.Options{URL: url, Cert: junk, Key: junk}, "nats.tls.cert and nats.tls.key: are no matching"},
-		"cert missing":         {broker.Options{URL: url, Cert: "/nonexistent.pem", Key: junk}, "open /nonexistent.pem"},
+		"creds missing":        {broker.Options{Creds: "/nonexistent.creds"}, "nats.creds: open /nonexistent.creds"},
+		"creds are junk":       {broker.Options{Creds: junk}, "nats.creds: the file holds no user JWT"},
+		"seed file missing":    {broker.Options{NKeySeedFile: "/nonexistent.nk"}, "nats.nkey_seed_file: "},
+		"seed file is junk":    {broker.Options{NKeySeedFile: junk}, "nats.nkey_seed_file: holds no user nkey seed"},
+		"seed of an account":   {broker.Options{NKeySeedFile: write(t, "a.nk", accountSeed)}, "nats.nkey_seed_file: "},
+		"CA missing":           {broker.Options{CA: "/nonexistent.pem"}, "nats.tls.ca: open /nonexistent.pem"},
+		"CA is junk":           {broker.Options{CA: junk}, "nats.tls.ca: the file holds no PEM"},
+		"cert and key are bad": {broker.Options{Cert: junk, Key: junk}, "nats.tls.cert and nats.tls.key: are no matching"},
+		"cert missing":         {broker.Options{Cert: "/nonexistent.pem", Key: junk}, "open /nonexistent.pem"},
+		"all at once":          {broker.Options{Creds: "/nonexistent", CA: "/gone"}, "nats.creds: open /nonexistent: no such file or directory\nnats.tls.ca: open /gone"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			_, err := broker.Connect(t.Context(), test.options, nil)
-			require.ErrorContains(t, err, test.want)
-			assert.NotContains(t, err.Error(), "s3cret")
-		})
-	}
-}
-
-func TestAllWrongFilesAreReportedAtOnce(t *testing.T) {
-	t.Parallel()
-	_, err := broker.Connect(t.Context(), broker.Options{URL: "nats://127.0.0.1:1", Creds: "/nonexistent", CA: "/nonexistent"}, nil)
-	for _, key := range []string{"nats.creds", "nats.tls.ca"} {
-		require.ErrorContains(t, err, key)
+		test.options.URL = "nats://127.0.0.1:1"
+		_, err := broker.Connect(t.Context(), test.options, nil)
+		require.ErrorContains(t, err, test.want, name)
+		assert.NotContains(t, err.Error(), "s3cret", name)
 	}
 }

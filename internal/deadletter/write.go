@@ -23,7 +23,7 @@ import (
 // defaultMaxPayload is the server's own default for its largest message.
 const defaultMaxPayload = 1 << 20
 
-// ErrInvalid: the dead letter can't be written, now or later.
+// ErrInvalid says that the dead letter can't be written, now or later.
 var ErrInvalid = errors.New("dead letter can't be written")
 
 // Options say where dead letters go.
