@@ -3,7 +3,6 @@ package passcode
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"strings"
 	"unique"
 )
@@ -52,10 +51,7 @@ func (h hidden[M]) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, h.String())
 }
 
-// LogValue implements [slog.LogValuer] with the masked value.
-func (h hidden[M]) LogValue() slog.Value { return slog.StringValue(h.String()) }
-
-// MarshalText writes the masked value, also to JSON and YAML; [Job.Encode] writes jobs.
+// MarshalText writes the masked value, also to JSON, YAML and logs.
 func (h hidden[M]) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
 // stars stand in place of a value that must not be seen.

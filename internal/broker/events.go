@@ -98,8 +98,8 @@ func (e *events) failed(nc *nats.Conn, sub *nats.Subscription, err error) {
 // trying. The request itself only sees that nobody answers.
 func (e *events) deny(nc *nats.Conn, direction Direction, subject string) {
 	right := asGranted(subject)
-	if e.told.Changed(direction.String()+" "+right, "denied") {
-		e.log.Error("NATS denies a right that is needed here", "right", direction.String(), "subject", right,
+	if e.told.Changed(string(direction)+" "+right, "denied") {
+		e.log.Error("NATS denies a right that is needed here", "right", string(direction), "subject", right,
 			"fix", `allow it to this user on the NATS server; "worker check" lists every right that a worker needs`)
 	}
 	// A server that is told to deny a subject drops the subscriptions to it, and doesn't

@@ -11,8 +11,6 @@ const (
 	Subscribe Direction = "subscribe"
 )
 
-func (d Direction) String() string { return string(d) }
-
 // Right is one permission of a user: the subject as it stands in the server's
 // settings, wildcards and all, and what goes wrong without it.
 type Right struct {

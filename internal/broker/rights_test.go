@@ -23,7 +23,7 @@ import (
 func listed(rights []broker.Right) []string {
 	lines := make([]string, len(rights))
 	for i, r := range rights {
-		lines[i] = r.Direction.String() + " " + r.Subject
+		lines[i] = string(r.Direction) + " " + r.Subject
 	}
 	return lines
 }

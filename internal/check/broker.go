@@ -103,7 +103,7 @@ func (r *run) rights(nc *nats.Conn) []broker.Right {
 		return nil
 	}
 	for _, right := range missing {
-		name := right.Direction.String() + " " + right.Subject
+		name := string(right.Direction) + " " + right.Subject
 		fix := fmt.Sprintf("add it to permissions.%s.allow of the worker's user on the broker, and let no deny touch it", right.Direction)
 		if right.Dispensable() {
 			r.warn(checkRights, name, "not allowed, and not needed on every server: "+right.Why, fix)

@@ -15,23 +15,18 @@ const defaultFile = "worker.yaml"
 type Source struct {
 	// File is the settings file; it must exist. Empty means the one that
 	// PASSCODE_CONFIG names, otherwise worker.yaml where that is present.
-	File string
-	// Env is the environment as os.Environ gives it. Variables that begin with
-	// PASSCODE_ are settings, and one that names none is a problem.
-	Env []string
-	// Set are settings of the command line, each "path=value".
-	Set []string
-	// ReadFile reads a file; nil means os.ReadFile. A file that is not there
-	// must give an error that is fs.ErrNotExist.
-	ReadFile func(name string) ([]byte, error)
-	// ToRun asks for what "worker run" needs, too: what is missing of it is a
-	// problem. Other commands run where templates and keys are kept from them.
+	File     string
+	Env      []string                          // as os.Environ gives it
+	Set      []string                          // of the command line, each "path=value"
+	ReadFile func(name string) ([]byte, error) // nil means os.ReadFile
+	// ToRun asks for what "worker run" needs, too. Other commands run where templates
+	// and keys are kept from them.
 	ToRun bool
 }
 
 // Load reads the settings: defaults, then the file, then the environment, then
-// the command line. Its error is an [*Errors] that holds every problem of them
-// all. Beside an error, the settings that could be read are returned.
+// the command line. Its error is an [*Errors] that holds every problem; beside it,
+// the settings that could be read are returned.
 func Load(src Source) (Config, error) {
 	if src.ReadFile == nil {
 		src.ReadFile = os.ReadFile

@@ -11,8 +11,8 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
-// Problem is one thing that is wrong with the settings. It holds no value of a
-// text setting, because it may be a secret under the wrong key.
+// Problem is one thing that is wrong with the settings. It holds no text of them, which
+// may be a secret under the wrong key.
 type Problem struct {
 	Key     string // the setting's path, or what else is wrong: a variable's or a file's name
 	Problem string // the rule that is broken
@@ -74,19 +74,16 @@ func (e *Errors) Concern(key string) bool {
 	return slices.ContainsFunc(e.Problems, func(p Problem) bool { return p.Key == key })
 }
 
-// findings is what is known of the settings while they are read and checked: the
-// problems, and where everything was written. A rule over several settings is
-// skipped where one of them has a problem already, so that each mistake is
-// reported once.
+// findings is what is known of the settings while they are read and checked. A rule
+// over several settings is skipped where one of them has a problem already, so that
+// each mistake is reported once.
 type findings struct {
 	problems   []Problem
 	misspelt   []string // settings that were probably meant by a wrong name
 	fileName   string
-	fileUnread bool // nothing is known of what the file sets
-	// nodes holds what is written for a setting, and for what is in it, by path.
-	nodes map[string]*yaml.Node
-	// sources says where a node comes from that the file does not hold.
-	sources map[*yaml.Node]string
+	fileUnread bool                  // nothing is known of what the file sets
+	nodes      map[string]*yaml.Node // what is written for a setting, and for what is in it, by path
+	sources    map[*yaml.Node]string // of nodes that the file does not hold
 }
 
 func newFindings() *findings {

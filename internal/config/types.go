@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math"
 	"net/url"
 	"slices"
@@ -58,8 +57,7 @@ func (b Bytes) MarshalText() ([]byte, error) {
 	return fmt.Append(nil, int64(b)), nil
 }
 
-// masked is a value that shows only in part, however it is printed, logged or
-// marshalled.
+// masked is a value that shows only in part, however it is printed or logged.
 type masked struct{ value, shown string }
 
 // Reveal returns the value in clear, for use alone.
@@ -72,13 +70,7 @@ func (m masked) IsZero() bool { return m.value == "" }
 func (m masked) String() string { return m.shown }
 
 // Format prints what String returns, whatever the verb.
-func (m masked) Format(f fmt.State, _ rune) {
-	// An error of the writer behind f is the writer's to report.
-	_, _ = io.WriteString(f, m.shown)
-}
-
-// LogValue implements [slog.LogValuer] with what String returns.
-func (m masked) LogValue() slog.Value { return slog.StringValue(m.shown) }
+func (m masked) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.shown) }
 
 // MarshalText returns what String does.
 func (m masked) MarshalText() ([]byte, error) { return []byte(m.shown), nil }
