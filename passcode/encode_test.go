@@ -71,20 +71,17 @@ func TestEncodeRefusesWhatDecodeWouldRefuse(t *testing.T) {
 		{"an expiry that RFC 3339 can't write", func(j *passcode.Job) { j.ExpiresAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }, []string{"expires_at"}},
 	}
 	for _, row := range rows {
-		t.Run(row.sentence, func(t *testing.T) {
-			t.Parallel()
-			job := validJob()
-			row.change(&job)
-			data, err := job.Encode()
-			assert.Nil(t, data)
-			fields := []string{}
-			for _, p := range invalid(t, err) {
-				fields = append(fields, p.Field)
-			}
-			assert.Equal(t, row.fields, fields)
-			assert.NotContains(t, err.Error(), testCode)
-			assert.NotContains(t, err.Error(), testPhone[3:])
-		})
+		job := validJob()
+		row.change(&job)
+		data, err := job.Encode()
+		assert.Nil(t, data)
+		fields := []string{}
+		for _, p := range invalid(t, err) {
+			fields = append(fields, p.Field)
+		}
+		assert.Equal(t, row.fields, fields, row.sentence)
+		assert.NotContains(t, err.Error(), testCode)
+		assert.NotContains(t, err.Error(), testPhone[3:])
 	}
 }
 

@@ -176,34 +176,6 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-func TestToRun(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string][]string{
-		"":                       {"aliyun.sign_name", "aliyun.templates"},
-		"aliyun: {sign_name: S}": {"aliyun.templates"},
-		"aliyun: {templates: [{usage_type: Generic, template_code: C}]}":               {"aliyun.sign_name"},
-		"aliyun: {templates: [{usage_type: Generic, template_code: C, sign_name: T}]}": nil,
-		"aliyun: {sign_name: S, templates: [{usage_type: SignIn, template_code: C}]}":  {"aliyun.templates"},
-		"aliyun: {sign_name: S, templates: [{usage_type: generic, template_code: C}]}": {"aliyun.templates"},
-		sendable:                                   nil,
-		sendable + "  access_key_id: LTAI5t\n":     {"aliyun.access_key_secret"},
-		sendable + "  access_key_secret: s3cret\n": {"aliyun.access_key_id"},
-		sendable + "  security_token: s3cret\n":    {"aliyun.security_token"},
-		sendable + "  access_key_id: LTAI5t\n  access_key_secret: s3cret\n  security_token: s3cret\n": nil,
-	} {
-		src := source(text)
-		_, err := Load(src)
-		require.NoError(t, err, "a command that does not send needs none of it: %s", text)
-		src.ToRun = true
-		if _, err = Load(src); want == nil {
-			require.NoError(t, err, text)
-			continue
-		}
-		assert.Equal(t, want, keysOf(listed(t, err)), text)
-		assert.NotContains(t, err.Error(), "s3cret")
-	}
-}
-
 func TestTemplate(t *testing.T) {
 	t.Parallel()
 	a := Aliyun{Templates: []Template{
