@@ -82,9 +82,7 @@ func workerName() string {
 func (a *App) connect(ctx context.Context) error {
 	url := a.cfg.NATS.URL.Reveal()
 	if a.cfg.NATS.Embedded.Enabled {
-		embedded, err := broker.StartEmbedded(broker.EmbeddedOptions{
-			Listen: a.cfg.NATS.Embedded.Listen, StoreDir: a.cfg.NATS.Embedded.StoreDir, Log: a.log,
-		})
+		embedded, err := broker.StartEmbedded(a.cfg.NATS.Embedded.Listen, a.cfg.NATS.Embedded.StoreDir, a.log)
 		if err != nil {
 			return err
 		}

@@ -91,9 +91,9 @@ func (a *App) build(ctx context.Context) error {
 	c := consumer.New(consumer.Options{
 		Source: source, Jobs: source,
 		Ledger: records, Limiter: limiter, Sender: sender, Outage: sender.OutageBreaker, Account: breaker,
-		DeadLetters: deadletter.New(a.link.JS, deadletter.Options{
-			Stream: cfg.DeadLetters.Stream, Subject: cfg.DeadLetters.Subject, Worker: a.worker,
-		}),
+		DeadLetters: &deadletter.Store{
+			JS: a.link.JS, Stream: cfg.DeadLetters.Stream, Subject: cfg.DeadLetters.Subject, Worker: a.worker, Now: time.Now,
+		},
 		Numbers:   phone.Parser{Strict: cfg.Aliyun.StrictPhoneRegionNumberCheck},
 		Announcer: jobs.NewAnnouncer(a.link.NC),
 		Metrics:   a.metrics,

@@ -12,17 +12,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// EmbeddedOptions say how to run a NATS server inside the worker.
-type EmbeddedOptions struct {
-	// Listen is host:port (nats.embedded.listen); port 0 takes a free one. The
-	// server asks nobody for credentials.
-	Listen string
-	// StoreDir is where streams are kept (nats.embedded.store_dir). One server
-	// at a time may use it.
-	StoreDir string
-	Log      *slog.Logger // of the server's warnings and errors; nil discards them
-}
-
 // Embedded is a NATS server that runs inside this process.
 type Embedded struct {
 	srv      *server.Server
@@ -32,23 +21,24 @@ type Embedded struct {
 	stopErr  error
 }
 
-// StartEmbedded runs a server with JetStream and returns once it takes
-// connections, which comes after it has read and checked its store. It leaves the
-// process's signals alone. The caller stops it.
-func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
-	listen, err := net.ResolveTCPAddr("tcp", o.Listen)
+// StartEmbedded runs a server with JetStream and returns once it takes connections,
+// after it has read and checked its store. It asks nobody for credentials. address is
+// host:port; port 0 takes a free one. One server at a time may use dir. log takes the
+// server's warnings and errors; nil discards them. The caller stops it.
+func StartEmbedded(address, dir string, log *slog.Logger) (*Embedded, error) {
+	listen, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("start embedded NATS: nats.embedded.listen: must be host:port, such as 127.0.0.1:4222: %w", err)
 	}
-	log := newServerLog(o.Log)
+	lines := newServerLog(log)
 	if !listen.IP.IsLoopback() {
-		log.Warnf("listening on %s, beyond this machine, without asking for credentials", listen)
+		lines.Warnf("listening on %s, beyond this machine, without asking for credentials", listen)
 	}
-	unlock, err := lockDir(o.StoreDir)
+	unlock, err := lockDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("start embedded NATS: nats.embedded.store_dir: %w", err)
 	}
-	srv, err := startServer(listen, o.StoreDir, log)
+	srv, err := startServer(listen, dir, lines)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start embedded NATS: %w", err), unlock())
 	}

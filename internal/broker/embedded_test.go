@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,9 +17,9 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 )
 
-func startEmbedded(t *testing.T, o broker.EmbeddedOptions) *broker.Embedded {
+func startEmbedded(t *testing.T, dir string, log *slog.Logger) *broker.Embedded {
 	t.Helper()
-	e, err := broker.StartEmbedded(o)
+	e, err := broker.StartEmbedded("127.0.0.1:0", dir, log)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		// The test's own context has ended by now.
@@ -33,9 +34,7 @@ func TestEmbeddedKeepsItsStoreOverARestart(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "made", "by", "the", "start")
 	out, log := newLog()
-	options := broker.EmbeddedOptions{Listen: "127.0.0.1:0", StoreDir: dir, Log: log}
-
-	first := startEmbedded(t, options)
+	first := startEmbedded(t, dir, log)
 	assert.True(t, strings.HasPrefix(first.URL(), "nats://127.0.0.1:"))
 	assert.Empty(t, out.String(), "notices are not passed on, and nothing warns")
 	nc := connect(t, broker.Options{URL: first.URL()}, nil)
@@ -53,7 +52,7 @@ func TestEmbeddedKeepsItsStoreOverARestart(t *testing.T) {
 	_, err = nats.Connect(first.URL())
 	require.Error(t, err)
 
-	second := startEmbedded(t, options)
+	second := startEmbedded(t, dir, log)
 	nc = connect(t, broker.Options{URL: second.URL()}, nil)
 	require.NoError(t, broker.WaitConnected(within(t, patience), nc))
 	js, err = jetstream.New(nc)
@@ -67,9 +66,9 @@ func TestEmbeddedKeepsItsStoreOverARestart(t *testing.T) {
 
 func TestEmbeddedRefusesAStoreInUse(t *testing.T) {
 	t.Parallel()
-	options := broker.EmbeddedOptions{Listen: "127.0.0.1:0", StoreDir: t.TempDir()}
-	startEmbedded(t, options)
-	_, err := broker.StartEmbedded(options)
+	dir := t.TempDir()
+	startEmbedded(t, dir, nil)
+	_, err := broker.StartEmbedded("127.0.0.1:0", dir, nil)
 	require.ErrorContains(t, err, "nats.embedded.store_dir")
 	require.ErrorContains(t, err, "in use by another process")
 }
@@ -84,19 +83,16 @@ func TestEmbeddedSaysAtOnceWhyItCannotRun(t *testing.T) {
 	broken := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(broken, "jetstream"), nil, 0o600))
 
-	for name, test := range map[string]struct {
-		options broker.EmbeddedOptions
-		want    string
-	}{
-		"address taken":     {broker.EmbeddedOptions{Listen: taken.Addr().String(), StoreDir: t.TempDir()}, "address already in use"},
-		"no port":           {broker.EmbeddedOptions{Listen: "127.0.0.1", StoreDir: t.TempDir()}, "nats.embedded.listen"},
-		"no such port":      {broker.EmbeddedOptions{Listen: "127.0.0.1:70000", StoreDir: t.TempDir()}, "nats.embedded.listen"},
-		"store is a file":   {broker.EmbeddedOptions{Listen: "127.0.0.1:0", StoreDir: file}, "nats.embedded.store_dir"},
-		"store is unusable": {broker.EmbeddedOptions{Listen: "127.0.0.1:0", StoreDir: broken}, "JetStream"},
+	for name, test := range map[string]struct{ address, dir, want string }{
+		"address taken":     {taken.Addr().String(), t.TempDir(), "address already in use"},
+		"no port":           {"127.0.0.1", t.TempDir(), "nats.embedded.listen"},
+		"no such port":      {"127.0.0.1:70000", t.TempDir(), "nats.embedded.listen"},
+		"store is a file":   {"127.0.0.1:0", file, "nats.embedded.store_dir"},
+		"store is unusable": {"127.0.0.1:0", broken, "JetStream"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := broker.StartEmbedded(test.options)
+			_, err := broker.StartEmbedded(test.address, test.dir, nil)
 			require.ErrorContains(t, err, test.want)
 			require.ErrorContains(t, err, "start embedded NATS")
 		})
@@ -105,7 +101,7 @@ func TestEmbeddedSaysAtOnceWhyItCannotRun(t *testing.T) {
 
 func TestEmbeddedStopIsBoundedByItsContext(t *testing.T) {
 	t.Parallel()
-	e := startEmbedded(t, broker.EmbeddedOptions{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
+	e := startEmbedded(t, t.TempDir(), nil)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	// The shutdown takes longer than no time at all, yet goes on.

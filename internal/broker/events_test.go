@@ -136,7 +136,7 @@ func TestAnEmbeddedServerBeyondThisMachine(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		log := slog.New(slog.NewTextHandler(&out, nil))
-		_, err := StartEmbedded(EmbeddedOptions{Listen: host + ":0", StoreDir: "main_test.go", Log: log})
+		_, err := StartEmbedded(host+":0", "main_test.go", log)
 		require.ErrorContains(t, err, "store_dir", host)
 		assert.Equal(t, exposed, strings.Contains(out.String(), "without asking for credentials"), host)
 	}

@@ -154,9 +154,7 @@ func TestFilter(t *testing.T) {
 		d := letter("the job")
 		d.Reason, d.RequestID, d.ErrorCode, d.Origin.Seq = l.reason, l.id, l.code, uint64(i+1)
 		at := hour(i)
-		store := deadletter.New(js, deadletter.Options{
-			Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Worker: "w", Now: func() time.Time { return at },
-		})
+		store := &deadletter.Store{JS: js, Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Now: func() time.Time { return at }}
 		require.NoError(t, store.Write(t.Context(), d))
 	}
 	b := browse(t, js)

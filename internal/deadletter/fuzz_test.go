@@ -107,7 +107,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("NATS/1.0\r\nPasscode-Reason: invalid\r\nPasscode-Attempts: 0\r\nPasscode-Replays: 0\r\nPasscode-Origin-Stream: S\r\n"+
 		"Passcode-Origin-Seq: 7\r\nPasscode-Body-Truncated: true\r\nPasscode-Body-Size: 9\r\n\r\n", []byte("job"))
 	f.Add("NATS/1.0\r\n\r\n", []byte{})
-	store := New(nil, Options{Stream: "D", Subject: "d", Worker: "w"})
+	store := &Store{Stream: "D", Subject: "d", Worker: "w"}
 	f.Fuzz(func(t *testing.T, text string, body []byte) {
 		header, err := nats.DecodeHeadersMsg([]byte(text))
 		if err != nil {

@@ -49,10 +49,10 @@ func startOn(t *testing.T, js jetstream.JetStream) (*deadletter.Store, jetstream
 		Storage: jetstream.FileStorage, AllowDirect: true, Duplicates: time.Hour, MaxAge: 72 * time.Hour,
 	})
 	require.NoError(t, err)
-	return deadletter.New(js, deadletter.Options{
-		Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Worker: "host-1",
+	return &deadletter.Store{
+		JS: js, Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Worker: "host-1",
 		Now: func() time.Time { return deadAt },
-	}), stream
+	}, stream
 }
 
 func last(t *testing.T, stream jetstream.Stream, subject string) *jetstream.RawStreamMsg {

@@ -26,26 +26,13 @@ const defaultMaxPayload = 1 << 20
 // ErrInvalid says that the dead letter can't be written, now or later.
 var ErrInvalid = errors.New("dead letter can't be written")
 
-// Options say where dead letters go.
-type Options struct {
-	Stream  string           // dead_letters.stream
-	Subject string           // dead_letters.subject, the prefix of every dead letter's own
-	Worker  string           // the host and process that writes
-	Now     func() time.Time // nil is time.Now
-}
-
 // Store writes dead letters. It may be used by many goroutines.
 type Store struct {
-	js jetstream.JetStream
-	o  Options
-}
-
-// New returns a store on a stream, which must exist once something is written.
-func New(js jetstream.JetStream, o Options) *Store {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	return &Store{js: js, o: o}
+	JS      jetstream.JetStream
+	Stream  string // dead_letters.stream, which must exist once something is written
+	Subject string // dead_letters.subject, the prefix of every dead letter's own
+	Worker  string // the host and process that writes
+	Now     func() time.Time
 }
 
 // Write stores a dead letter and returns once the stream has confirmed it, under the
@@ -58,13 +45,13 @@ func (s *Store) Write(ctx context.Context, d domain.DeadLetter) error {
 	if name := invalid(d); name != "" {
 		return fmt.Errorf("%w: header %s would be wrong", ErrInvalid, name)
 	}
-	deadAt := s.o.Now()
+	deadAt := s.Now()
 	refused := math.MaxInt // the size of a message that was too large
 	idTaken := false       // the message id is that of another job's dead letter
 	err := retry.Do(ctx, func(ctx context.Context) error {
-		limit := int(cmp.Or(s.js.Conn().MaxPayload(), defaultMaxPayload)) // it is 0 before the first connection
+		limit := int(cmp.Or(s.JS.Conn().MaxPayload(), defaultMaxPayload)) // it is 0 before the first connection
 		msg := s.message(d, deadAt, min(limit, refused/2), idTaken)
-		ack, err := s.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)) // the loop is ours
+		ack, err := s.JS.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)) // the loop is ours
 		switch {
 		case err == nil && ack.Duplicate && !idTaken:
 			stands, err := s.stands(ctx, d)
@@ -83,7 +70,7 @@ func (s *Store) Write(ctx context.Context, d domain.DeadLetter) error {
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("write dead letter to stream %s: %w", s.o.Stream, err)
+		return fmt.Errorf("write dead letter to stream %s: %w", s.Stream, err)
 	}
 	return nil
 }
@@ -97,11 +84,11 @@ func (s *Store) stands(ctx context.Context, d domain.DeadLetter) (bool, error) {
 	if d.RequestID == "" {
 		return false, nil
 	}
-	stream, err := s.js.Stream(ctx, s.o.Stream)
+	stream, err := s.JS.Stream(ctx, s.Stream)
 	if err != nil {
 		return false, err
 	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.o.Subject+".*."+d.RequestID))
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.Subject+".*."+d.RequestID))
 	if err != nil {
 		return false, err
 	}
@@ -116,15 +103,15 @@ func (s *Store) message(d domain.DeadLetter, deadAt time.Time, limit int, idTake
 	if idTaken {
 		id += "-" + strconv.FormatInt(d.Origin.QueuedAt.UnixNano(), 10)
 	}
-	msg := nats.NewMsg(s.o.Subject + "." + string(d.Reason) + "." + cmp.Or(d.RequestID, "seq-"+seq))
-	entry := Entry{DeadLetter: d, DeadAt: deadAt, Worker: s.o.Worker}
+	msg := nats.NewMsg(s.Subject + "." + string(d.Reason) + "." + cmp.Or(d.RequestID, "seq-"+seq))
+	entry := Entry{DeadLetter: d, DeadAt: deadAt, Worker: s.Worker}
 	for _, one := range entry.headers() {
 		msg.Header.Set(one.name, one.value())
 	}
 	entry.setCarried(msg.Header)
 	msg.Header.Set(jetstream.MsgIDHeader, id)
 	// A prefix that another stream listens on must not pass as stored.
-	msg.Header.Set(jetstream.ExpectedStreamHeader, s.o.Stream)
+	msg.Header.Set(jetstream.ExpectedStreamHeader, s.Stream)
 	limit += len(msg.Subject) // which the size of a message counts, and the limit doesn't
 	if msg.Size()+len(d.Body) <= limit {
 		msg.Data = d.Body

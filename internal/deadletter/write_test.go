@@ -198,7 +198,7 @@ func TestAJobTooLargeIsCutAndSaysSo(t *testing.T) {
 				Name: "DEAD", Subjects: []string{"dead.>"}, MaxMsgSize: limit, AllowDirect: true,
 			})
 			require.NoError(t, err)
-			store := deadletter.New(js, deadletter.Options{Stream: "DEAD", Subject: "dead", Worker: "w"})
+			store := &deadletter.Store{JS: js, Stream: "DEAD", Subject: "dead", Now: time.Now}
 			d := letter(strings.Repeat("0123456789", payload/10))
 			require.NoError(t, store.Write(t.Context(), d))
 
@@ -289,7 +289,7 @@ func TestAnotherStreamsConfirmationIsNotTaken(t *testing.T) {
 	_, js := brokertest.Start(t)
 	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"passcode.dead.>"}})
 	require.NoError(t, err)
-	store := deadletter.New(js, deadletter.Options{Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Worker: "w"})
+	store := &deadletter.Store{JS: js, Stream: "PASSCODE_DEAD", Subject: "passcode.dead", Now: time.Now}
 	require.ErrorContains(t, store.Write(t.Context(), letter("job")), "expected stream does not match")
 }
 

@@ -88,9 +88,7 @@ func Start(ctx context.Context, o Options) (*System, error) {
 
 func (s *System) open(ctx context.Context) (err error) {
 	quiet := slog.New(slog.DiscardHandler)
-	s.embedded, err = broker.StartEmbedded(broker.EmbeddedOptions{
-		Listen: "127.0.0.1:0", StoreDir: filepath.Join(s.dir, "nats"), Log: quiet,
-	})
+	s.embedded, err = broker.StartEmbedded("127.0.0.1:0", filepath.Join(s.dir, "nats"), quiet)
 	if err != nil {
 		return err
 	}
