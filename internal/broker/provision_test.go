@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -46,27 +47,24 @@ func all(state broker.State) map[string]broker.State {
 // writes notes each request to the JetStream API that would change something.
 func writes(t *testing.T, nc *nats.Conn) func() []string {
 	t.Helper()
-	var mu sync.Mutex
-	var subjects []string
-	for _, subject := range []string{
-		"$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.UPDATE.>", "$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>",
-		"$JS.API.CONSUMER.CREATE.>", "$JS.API.CONSUMER.DURABLE.>", "$JS.API.CONSUMER.DELETE.>",
-	} {
-		_, err := nc.Subscribe(subject, func(m *nats.Msg) {
-			mu.Lock()
-			defer mu.Unlock()
-			subjects = append(subjects, m.Subject)
-		})
-		require.NoError(t, err)
-	}
+	sub, err := nc.SubscribeSync("$JS.API.>")
+	require.NoError(t, err)
 	require.NoError(t, nc.Flush())
 	return func() []string {
 		// What was sent before this came to the server before it, and is
 		// delivered on this connection in that order.
 		require.NoError(t, nc.Flush())
-		require.NoError(t, nc.Flush())
-		mu.Lock()
-		defer mu.Unlock()
+		n, _, err := sub.Pending()
+		require.NoError(t, err)
+		require.NotZero(t, n, "nothing was asked for")
+		var subjects []string
+		for range n {
+			msg, err := sub.NextMsg(patience)
+			require.NoError(t, err)
+			if !strings.Contains(msg.Subject, ".INFO.") {
+				subjects = append(subjects, msg.Subject)
+			}
+		}
 		return subjects
 	}
 }
@@ -270,34 +268,42 @@ func TestProvisionersOfTheSameMomentAllSucceed(t *testing.T) {
 
 func TestProvisionErrorsNameTheThingAndTheRight(t *testing.T) {
 	t.Parallel()
-	t.Run("another consumer on the work queue", func(t *testing.T) {
-		t.Parallel()
-		_, js := brokertest.Start(t)
-		_, err := broker.Provision(t.Context(), js, topology(), true)
-		require.NoError(t, err)
-		other := topology()
-		other.JobsConsumer = "second"
-		_, err = broker.Provision(t.Context(), js, other, true)
-		require.ErrorContains(t, err, "consumer second: ")
-		require.ErrorContains(t, err, "$JS.API.CONSUMER.CREATE.PASSCODE.second.passcode.send")
-	})
-	t.Run("replicas without a cluster", func(t *testing.T) {
-		t.Parallel()
-		_, js := brokertest.Start(t)
-		three := topology()
-		three.Replicas = 3
-		report, err := broker.Provision(t.Context(), js, three, true)
-		require.ErrorContains(t, err, "bucket passcode-requests: ")
-		require.ErrorContains(t, err, "$JS.API.STREAM.CREATE.KV_passcode-requests")
-		assert.Empty(t, report.Items)
-	})
-	t.Run("no JetStream", func(t *testing.T) {
-		t.Parallel()
-		_, js := brokertest.Server(t, func(o *server.Options) { o.JetStream = false }).Connect()
-		_, err := broker.Provision(within(t, time.Second), js, topology(), true)
-		require.ErrorContains(t, err, "bucket passcode-requests: ")
-		require.ErrorContains(t, err, "is it enabled")
-	})
+	jetStreamOff := func(o *server.Options) { o.JetStream = false }
+	for name, test := range map[string]struct {
+		server []func(*server.Options)
+		change func(*broker.Topology)
+		found  int // items before it
+		want   []string
+	}{
+		"another consumer on the work queue": {
+			nil, func(t *broker.Topology) { t.JobsConsumer = "second" }, 4,
+			[]string{"consumer second: ", "$JS.API.CONSUMER.CREATE.PASSCODE.second.passcode.send"},
+		},
+		"replicas without a cluster": {
+			nil, func(t *broker.Topology) { t.Replicas, t.ResultsBucket = 3, "other" }, 0,
+			[]string{"bucket other: ", "$JS.API.STREAM.CREATE.KV_other"},
+		},
+		"no JetStream": {
+			[]func(*server.Options){jetStreamOff}, func(*broker.Topology) {}, 0,
+			[]string{"bucket passcode-requests: ", "is it enabled"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, js := brokertest.Server(t, test.server...).Connect()
+			if test.server == nil {
+				_, err := broker.Provision(t.Context(), js, topology(), true)
+				require.NoError(t, err)
+			}
+			changed := topology()
+			test.change(&changed)
+			report, err := broker.Provision(within(t, 2*time.Second), js, changed, true)
+			assert.Len(t, report.Items, test.found)
+			for _, want := range test.want {
+				require.ErrorContains(t, err, want)
+			}
+		})
+	}
 }
 
 // TestInspect: what is missing is not made, what is skipped is not asked for, and
