@@ -1,8 +1,6 @@
 // Package config reads the worker's settings: defaults, then one YAML file, then
 // the environment, then flags. It reports every problem at once, each with the
-// key and the fix, and shows no secret.
-//
-// config/worker.yaml documents each setting.
+// key and the fix, and shows no secret. config/worker.yaml documents each setting.
 package config
 
 import (
@@ -28,13 +26,11 @@ type Config struct {
 	HTTP        HTTP        `yaml:"http"`
 	Log         Log         `yaml:"log"`
 
-	// Warnings are settings that work but are probably not meant, one sentence
-	// each, for the log. [Load] fills them.
+	// Warnings are sentences on settings that work but are probably not meant.
 	Warnings []string `yaml:"-"`
 }
 
-// NATS says how to reach the broker. At most one kind of authentication is set:
-// Creds, NkeySeedFile, User with Password, Token, or credentials in the URL.
+// NATS says how to reach the broker. At most one kind of authentication is set.
 type NATS struct {
 	URL          ServerURLs      `yaml:"url" default:"nats://127.0.0.1:4222"`
 	Creds        string          `yaml:"creds"` // a .creds file
@@ -116,9 +112,8 @@ type Limits struct {
 	Key passcode.Secret `yaml:"key"`
 }
 
-// Aliyun is the account, the templates and the calls. Where ConnectorFile is
-// set, AccessKeyID, AccessKeySecret, SignName, Templates and
-// StrictPhoneRegionNumberCheck hold what that file says.
+// Aliyun is the account, the templates and the calls. Where ConnectorFile is set, five
+// settings hold what that file says.
 type Aliyun struct {
 	Endpoint                     string          `yaml:"endpoint" default:"dysmsapi.aliyuncs.com"` // host or host:port
 	Protocol                     string          `yaml:"protocol" default:"https"`                 // http or https
@@ -143,8 +138,7 @@ type Template struct {
 	Params       []string     `yaml:"params,omitempty"`    // the variables beside the code that the template takes
 }
 
-// TemplateCode is a template's code for mainland China and for elsewhere. In the
-// settings it is one text for both, or an object of china and overseas.
+// TemplateCode is written as one text for both, or as an object.
 type TemplateCode struct {
 	China    string `yaml:"china" required:"write the code for mainland China, or one text for both"`
 	Overseas string `yaml:"overseas" required:"write the code for elsewhere, or one text for both"`

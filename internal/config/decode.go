@@ -18,20 +18,17 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// decoder turns nodes into values. What it can't turn it notes as a problem, and
-// leaves the target as it was. Values are never quoted.
+// decoder turns nodes into values. Of what it can't turn it notes a problem, without
+// the value, and leaves the target as it was.
 type decoder struct {
 	*findings
-	// connector decodes as Logto does: unknown members are passed over, and a
-	// number is no text.
-	connector bool
+	connector bool // as Logto decodes: unknown members are passed over, a number is no text
 }
 
 // value decodes into the types that settings have.
 func (d decoder) value(path string, n *yaml.Node, v reflect.Value) {
 	d.nodes[path] = n
-	// Aliases could be made to grow without bound, and a tag would have a value
-	// read otherwise than it looks.
+	// Aliases may grow without bound, and a tag has a value read otherwise than it looks.
 	if n.Kind == yaml.AliasNode || n.Style&yaml.TaggedStyle != 0 {
 		d.fail(path, "uses an alias or a tag of YAML, which settings don't allow", "write the value itself")
 		return
@@ -173,8 +170,7 @@ func (d decoder) text(path string, n *yaml.Node, set func(string)) {
 	case n.Kind != yaml.ScalarNode || isNull(n) || d.connector && n.ShortTag() != "!!str":
 		d.fail(path, "must be a text", `write one value, in quotes where it holds special characters; "" for none`)
 	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
-		// Typically the line feed at the end of a file that was read into a
-		// variable, or a zero-width space copied from a web page.
+		// Such as the line feed of a file that was read into a variable.
 		d.fail(path, "must not hold line breaks, invisible characters or what is no UTF-8", "remove them, also at the end of the value")
 	case strings.TrimSpace(text) != text:
 		d.fail(path, "must not begin or end with white space", "remove it")

@@ -16,12 +16,9 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
-// Print writes the settings as YAML, in the order of the file, with secrets
-// masked. Read as a settings file it gives the same settings, as long as no
-// secret is set: [Load] refuses the mask.
-//
-// What a connector file gave is shown in comments beside its keys, since the
-// keys themselves can't be set together with it.
+// Print writes the settings as YAML, in the order of the file, with secrets masked.
+// As a settings file it gives the same settings where no secret is set. What a
+// connector file gave stands in comments, since the keys can't be set beside it.
 func Print(w io.Writer, c Config) error {
 	defaults, shown := Default(), c
 	fromConnector := func(k key) bool { return c.Aliyun.ConnectorFile != "" && slices.Contains(connectorGives, k.path) }

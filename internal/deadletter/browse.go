@@ -28,10 +28,9 @@ var (
 
 // Browser reads and removes dead letters. It may be used by many goroutines.
 type Browser struct {
-	js      jetstream.JetStream
-	stream  jetstream.Stream
-	name    string // of the stream
-	subject string
+	js            jetstream.JetStream
+	stream        jetstream.Stream
+	name, subject string
 }
 
 // Browse returns a browser of an existing dead-letter stream; subject is the

@@ -38,6 +38,15 @@ func browse(t *testing.T, js jetstream.JetStream) *deadletter.Browser {
 	return b
 }
 
+// requireBoth reads what a filter picks in both directions.
+func requireBoth(t *testing.T, b *deadletter.Browser, f deadletter.Filter, want []string) {
+	t.Helper()
+	assert.Equal(t, want, ids(t, b.OldestFirst(t.Context(), f)))
+	newest := slices.Clone(want)
+	slices.Reverse(newest)
+	assert.Equal(t, newest, ids(t, b.NewestFirst(t.Context(), f)))
+}
+
 // ids reads dead letters to the end.
 func ids(t *testing.T, letters iter.Seq2[deadletter.Stored, error]) []string {
 	t.Helper()
@@ -81,28 +90,24 @@ func TestBrowsingIsCompleteInBothDirections(t *testing.T) {
 				}
 			}
 			b := browse(t, js)
-			onlyConfig := deadletter.Filter{Reasons: []passcode.Reason{passcode.ReasonConfig}}
-			assert.Equal(t, all, ids(t, b.OldestFirst(t.Context(), deadletter.Filter{})))
-			assert.Equal(t, config, ids(t, b.OldestFirst(t.Context(), onlyConfig)))
-			slices.Reverse(all)
-			slices.Reverse(config)
-			assert.Equal(t, all, ids(t, b.NewestFirst(t.Context(), deadletter.Filter{})))
-			assert.Equal(t, config, ids(t, b.NewestFirst(t.Context(), onlyConfig)))
+			requireBoth(t, b, deadletter.Filter{}, all)
+			requireBoth(t, b, deadletter.Filter{Reasons: []passcode.Reason{passcode.ReasonConfig}}, config)
 		})
 	}
 }
 
-func TestBrowsingAnEmptyStream(t *testing.T) {
+func TestBrowsingAndRemoving(t *testing.T) {
 	t.Parallel()
 	store, _, js := start(t)
 	b := browse(t, js)
-	assert.Empty(t, ids(t, b.OldestFirst(t.Context(), deadletter.Filter{})), "never written to")
-	assert.Empty(t, ids(t, b.NewestFirst(t.Context(), deadletter.Filter{})))
-
+	requireBoth(t, b, deadletter.Filter{}, nil)
 	put(t, store, 1, nil)
 	require.NoError(t, b.Remove(t.Context(), 1))
-	assert.Empty(t, ids(t, b.OldestFirst(t.Context(), deadletter.Filter{})), "emptied")
-	assert.Empty(t, ids(t, b.NewestFirst(t.Context(), deadletter.Filter{})))
+	requireBoth(t, b, deadletter.Filter{}, nil) // emptied, after it was never written to
+	_, err := b.Get(t.Context(), 1)
+	require.ErrorIs(t, err, deadletter.ErrGone)
+	require.NoError(t, b.Remove(t.Context(), 1), "what is gone is removed")
+	require.NoError(t, b.Remove(t.Context(), 77), "what never was too")
 }
 
 // TestBrowsingLargeJobs: more than fits into one batch by its bytes.
@@ -114,10 +119,7 @@ func TestBrowsingLargeJobs(t *testing.T) {
 		put(t, store, i, func(d *domain.DeadLetter) { d.Body = []byte(strings.Repeat("x", 900<<10)) })
 		want = append(want, fmt.Sprintf("r%d", i))
 	}
-	b := browse(t, js)
-	assert.Equal(t, want, ids(t, b.OldestFirst(t.Context(), deadletter.Filter{})))
-	slices.Reverse(want)
-	assert.Equal(t, want, ids(t, b.NewestFirst(t.Context(), deadletter.Filter{})))
+	requireBoth(t, browse(t, js), deadletter.Filter{}, want)
 }
 
 func TestBrowsingLeavesOutWhatComesMeanwhile(t *testing.T) {
@@ -206,18 +208,6 @@ func TestBrowsingShowsWhatIsNoDeadLetter(t *testing.T) {
 	assert.Equal(t, passcode.ReasonConfig, s.Reason())
 	assert.Equal(t, "x", s.ID())
 	assert.Empty(t, s.RequestID())
-}
-
-func TestRemove(t *testing.T) {
-	t.Parallel()
-	store, _, js := start(t)
-	put(t, store, 1, nil)
-	b := browse(t, js)
-	require.NoError(t, b.Remove(t.Context(), 1))
-	_, err := b.Get(t.Context(), 1)
-	require.ErrorIs(t, err, deadletter.ErrGone)
-	require.NoError(t, b.Remove(t.Context(), 1), "what is gone is removed")
-	require.NoError(t, b.Remove(t.Context(), 77), "what never was too")
 }
 
 // TestBrowsingOutlivesTheBroker: the list goes on where it was.

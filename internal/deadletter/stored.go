@@ -21,13 +21,10 @@ type Stored struct {
 	reason, id string // of the subject
 }
 
-// maxSubjectBytes bounds what is shown of a subject; ours are far shorter.
-const maxSubjectBytes = 512
-
 func newStored(prefix string, msg *jetstream.RawStreamMsg) Stored {
 	s := Stored{Seq: msg.Sequence, StoredAt: msg.Time}
 	// Whoever may publish here chooses the subject, and it is shown on terminals.
-	own := strings.TrimPrefix(text.Line(msg.Subject, maxSubjectBytes), prefix+".")
+	own := strings.TrimPrefix(text.Line(msg.Subject, maxNameBytes), prefix+".")
 	s.reason, s.id, _ = strings.Cut(own, ".")
 	s.Entry, s.Err = Parse(msg.Header, msg.Data)
 	return s
@@ -46,8 +43,7 @@ func (s Stored) RequestID() string {
 	return job.RequestID
 }
 
-// Reason is why the job is here. Of a message that is no dead letter it is what
-// its subject claims.
+// Reason is why the job is here; of what is no dead letter, what its subject claims.
 func (s Stored) Reason() passcode.Reason {
 	if s.Err != nil {
 		return passcode.Reason(s.reason)
@@ -79,8 +75,7 @@ func (s Stored) ExpiresAt(job passcode.Job, ttl time.Duration) time.Time {
 	}
 }
 
-// Filter picks dead letters. What is empty picks all; what is given must all
-// hold.
+// Filter picks dead letters. What is empty picks all; what is given must all hold.
 type Filter struct {
 	IDs          []string // request ids, or "seq-N" for jobs whose id could not be read
 	Reasons      []passcode.Reason

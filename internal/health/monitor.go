@@ -273,18 +273,16 @@ func (m *Monitor) Gauges(add func(name, help string, value func() float64)) {
 	gauge("jobs_waiting", "Jobs in the stream that no worker has taken yet.", func(s snapshot) float64 { return float64(s.waiting) })
 	gauge("jobs_outstanding", "Jobs that some worker handles or that wait for another attempt.",
 		func(s snapshot) float64 { return float64(s.outstanding) })
-	gauge("consumer_paused", "1 while the consumer is paused on the server.", func(s snapshot) float64 {
-		if s.pausedFor > 0 {
-			return 1
-		}
-		return 0
-	})
+	gauge("consumer_paused", "1 while the consumer is paused on the server.", func(s snapshot) float64 { return oneIf(s.pausedFor > 0) })
 	gauge("consumer_pause_remaining_seconds", "How much is left of the consumer's pause; 0 while it isn't paused.",
 		func(s snapshot) float64 { return s.pausedFor.Seconds() })
-	add("broker_restart_needed", "1 while a server of the broker stores nothing more until it is restarted.", func() float64 {
-		if m.restart() != "" {
-			return 1
-		}
-		return 0
-	})
+	add("broker_restart_needed", "1 while a server of the broker stores nothing more until it is restarted.",
+		func() float64 { return oneIf(m.restart() != "") })
+}
+
+func oneIf(set bool) float64 {
+	if set {
+		return 1
+	}
+	return 0
 }
