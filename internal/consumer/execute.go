@@ -63,9 +63,9 @@ func (t executor) carryOut(ctx context.Context, d decision) error {
 	case d.why != nil:
 		t.log.Log(ctx, d.level, d.note, "error", d.why)
 	case d.record.Status != "":
-		t.log.Log(ctx, d.level, d.note, attributes(d.record)...)
+		t.log.Log(ctx, d.level, d.note, t.attributes(d.record)...)
 	default:
-		t.log.Log(ctx, d.level, d.note, attributes(t.rec)...)
+		t.log.Log(ctx, d.level, d.note, t.attributes(t.rec)...)
 	}
 	if d.goal != goalSend {
 		t.goal = d.goal
@@ -263,11 +263,14 @@ func (t executor) tell(d decision) {
 	if d.letter == passcode.ReasonConfig { // one such job means that every job of its kind fails
 		level, text = slog.LevelError, "job dead-lettered: fix its template, signature or parameters"
 	}
-	t.log.Log(context.Background(), level, text, attributes(rec)...)
+	t.log.Log(context.Background(), level, text, t.attributes(rec)...)
 }
 
-func attributes(rec passcode.Result) []any {
-	attrs := []any{"status", rec.Status, "phone", rec.Phone, "usage_type", rec.UsageType, "attempts", rec.Attempts, "worker", rec.Worker}
+func (t executor) attributes(rec passcode.Result) []any {
+	attrs := []any{"status", rec.Status, "phone", rec.Phone, "usage_type", rec.UsageType, "attempts", rec.Attempts}
+	if rec.Worker != t.h.Worker { // the log names ours in each line
+		attrs = append(attrs, "other_worker", rec.Worker)
+	}
 	if rec.BizID != "" {
 		attrs = append(attrs, "biz_id", rec.BizID)
 	}
