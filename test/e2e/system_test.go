@@ -167,14 +167,49 @@ type results struct {
 func watch(t *testing.T, nc *nats.Conn) *results {
 	t.Helper()
 	r := &results{t: t, changed: make(chan struct{}), byID: map[string][]passcode.Result{}}
-	harness.OnResult(t, nc, func(result passcode.Result) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.byID[result.RequestID] = append(r.byID[result.RequestID], result)
-		close(r.changed)
-		r.changed = make(chan struct{})
-	})
+	harness.OnResult(t, nc, r.add)
+	nc.SetReconnectHandler(func(*nats.Conn) { r.catchUp(nc) })
 	return r
+}
+
+func (r *results) add(result passcode.Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.byID[result.RequestID] = append(r.byID[result.RequestID], result)
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// catchUp adds what was announced before this connection was back: a worker may be
+// connected again first.
+func (r *results) catchUp(nc *nats.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	defer cancel()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return
+	}
+	bucket, err := js.KeyValue(ctx, "passcode-requests")
+	if err != nil {
+		return // there is none where a test deleted it
+	}
+	records, err := bucket.WatchAll(ctx, jetstream.IgnoreDeletes())
+	if err != nil {
+		return
+	}
+	for record := range records.Updates() {
+		if record == nil { // that was all
+			_ = records.Stop() // a connection that breaks once more is caught up with again
+			return
+		}
+		var result passcode.Result
+		if json.Unmarshal(record.Value(), &result) != nil {
+			continue
+		}
+		if known := r.of(result.RequestID); len(known) == 0 || !reflect.DeepEqual(known[len(known)-1], result) {
+			r.add(result)
+		}
+	}
 }
 
 // of returns what was announced of a request so far.
