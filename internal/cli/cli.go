@@ -56,6 +56,9 @@ func Execute(e *command.Env, options ...kong.Option) int {
 	}
 	e.Flags = c.Flags
 	err = ctx.Run(e)
+	if e.Link != nil {
+		e.NC.Close()
+	}
 	var settings *config.Errors
 	var usage app.UsageError
 	switch {

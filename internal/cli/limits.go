@@ -134,7 +134,6 @@ func (p *limitsPhone) with(e *command.Env, use func(*ratelimit.Limiter, passcode
 	if err := e.Connect(); err != nil {
 		return err
 	}
-	defer e.NC.Close()
 	limiter, err := ratelimit.Open(e.Stop, e.JS, ratelimit.Options{
 		Bucket: cfg.Limits.Bucket, Rules: cfg.Limits.Phone, Key: cfg.Limits.Key,
 	})

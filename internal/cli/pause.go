@@ -81,7 +81,6 @@ func withAccount(e *command.Env, use func(*account.Breaker) error) error {
 	if err := e.Connect(); err != nil {
 		return err
 	}
-	defer e.NC.Close()
 	if err := broker.CheckServer(e.NC); err != nil {
 		return err
 	}

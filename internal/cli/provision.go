@@ -21,7 +21,6 @@ func (p *provisionCmd) Run(e *command.Env) error {
 	if err := e.Connect(); err != nil {
 		return err
 	}
-	defer e.NC.Close()
 	if err := broker.CheckServer(e.NC); err != nil {
 		return err
 	}

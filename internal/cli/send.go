@@ -38,7 +38,6 @@ func (s *sendCmd) Run(e *command.Env) error {
 	if err := e.Connect(); err != nil {
 		return err
 	}
-	defer e.NC.Close()
 
 	ctx, cancel := context.WithTimeoutCause(e.Stop, s.Wait, errWaited)
 	defer cancel()
@@ -86,12 +85,9 @@ func (s *sendCmd) await(ctx context.Context, e *command.Env, job passcode.Job) (
 	// its job is stored.
 	results := make(chan *nats.Msg, 64)
 	subject := e.Cfg.Results.Subject + "." + job.RequestID
-	subscription, err := e.Subscribe(ctx, subject, results)
-	if err != nil {
+	if err := e.Subscribe(ctx, subject, results); err != nil {
 		return passcode.Result{}, err
 	}
-	defer subscription.Unsubscribe() //nolint:errcheck // the connection closes right after
-
 	dropped, err := jobs.Publish(ctx, e.JS, e.Cfg.Jobs.Subject, job)
 	switch {
 	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):

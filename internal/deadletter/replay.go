@@ -38,6 +38,7 @@ type Replayer struct {
 	// Stream and Subject are where jobs are published (jobs.stream, jobs.subject).
 	Stream, Subject string
 	Life            Life
+	DryRun          bool // only plan, change nothing
 	Now             func() time.Time
 }
 
@@ -76,6 +77,9 @@ func (r *Replayer) Replay(work, stopping context.Context, seq uint64, permit fun
 	}
 	if err == nil {
 		plan, err = r.Plan(stopping, s)
+	}
+	if r.DryRun {
+		return s, plan, err
 	}
 	if err == nil && plan.Action == Replayed {
 		if err := permit(stopping); err != nil {

@@ -4,7 +4,6 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,7 +46,7 @@ type Env struct {
 	Stderr      io.Writer
 	Version     string // of the program
 
-	// What Connect has read and opened.
+	// What Connect has read and opened. The connection is closed when the command ends.
 	Cfg config.Config
 	*app.Link
 }
@@ -80,15 +79,6 @@ func (e *Env) Print(format string, args ...any) { show.Line(e.Stdout, format, ar
 // Note writes a line of prose to standard error.
 func (e *Env) Note(format string, args ...any) { show.Line(e.Stderr, format, args...) }
 
-// Output is where a command's results go: objects to standard output and prose to
-// standard error, or without --json, where lines is nil, prose to standard output.
-func (e *Env) Output(asJSON bool) (lines *json.Encoder, say func(format string, args ...any)) {
-	if asJSON {
-		return show.JSONLines(e.Stdout), e.Note
-	}
-	return nil, e.Print
-}
-
 // Bounded bounds a question to the broker.
 func Bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, Patience, fmt.Errorf("no answer from the broker within %s", Patience))
@@ -100,7 +90,7 @@ func (e *Env) Settings(toRun bool) (config.Config, error) {
 }
 
 // Connect reads the settings of a command that talks to the broker, and
-// connects. The caller closes the connection.
+// connects.
 func (e *Env) Connect() (err error) {
 	if e.Cfg, err = e.Settings(false); err != nil {
 		return err
@@ -113,24 +103,20 @@ func (e *Env) Connect() (err error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(e.Stop, Patience, fmt.Errorf("not connected to %s within %s", url, Patience))
 	defer cancel()
-	if err := broker.WaitConnected(ctx, e.NC); err != nil {
-		e.NC.Close()
-		return err
-	}
-	return nil
+	return broker.WaitConnected(ctx, e.NC)
 }
 
 // Subscribe has the messages on a subject sent to a channel. It returns when the
 // broker knows of it, so that nothing is missed from then on.
-func (e *Env) Subscribe(ctx context.Context, subject string, heard chan *nats.Msg) (*nats.Subscription, error) {
-	subscription, err := e.NC.ChanSubscribe(subject, heard)
+func (e *Env) Subscribe(ctx context.Context, subject string, heard chan *nats.Msg) error {
+	_, err := e.NC.ChanSubscribe(subject, heard)
 	if err == nil {
 		err = e.NC.FlushWithContext(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+		return fmt.Errorf("subscribe to %s: %w", subject, err)
 	}
-	return subscription, nil
+	return nil
 }
 
 // Logger returns the worker's logger, on standard error, and logs the warnings

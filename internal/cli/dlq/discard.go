@@ -25,7 +25,6 @@ func (c *discardCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	defer s.NC.Close()
 	byReason := map[passcode.Reason]int{}
 	seqs, err := s.sequences(func(letter deadletter.Stored) { byReason[letter.Reason()]++ })
 	if err != nil {
@@ -45,12 +44,11 @@ func (c *discardCmd) Run(e *command.Env) error {
 	}
 	// One that was removed by somebody else meanwhile, or replaced by a newer
 	// one of the same request, is not there any more; the newer one stays.
-	removals := inOrder(e.Stop, maxReplayers, sequence(seqs), func(seq uint64) error { return s.letters.Remove(e.Force, seq) })
 	removed := 0
-	for failed, err := range removals {
-		if failed != nil || err != nil {
+	for err := range inOrder(e.Stop, maxReplayers, seqs, func(seq uint64) error { return s.letters.Remove(e.Force, seq) }) {
+		if err != nil {
 			e.Note("%d of %d discarded; run it again to go on", removed, len(seqs))
-			return failed
+			return err
 		}
 		removed++
 	}

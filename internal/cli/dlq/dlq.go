@@ -86,7 +86,7 @@ type session struct {
 }
 
 // open checks what a command is to pick, connects and opens the dead-letter
-// stream. The caller closes the connection.
+// stream.
 func open(e *command.Env, picks func(now time.Time) (deadletter.Filter, error)) (s *session, err error) {
 	s = &session{Env: e, now: time.Now()}
 	if s.filter, err = picks(s.now); err != nil {
@@ -96,9 +96,6 @@ func open(e *command.Env, picks func(now time.Time) (deadletter.Filter, error)) 
 		return nil, err
 	}
 	s.letters, err = deadletter.Browse(e.Stop, e.JS, e.Cfg.DeadLetters.Stream, e.Cfg.DeadLetters.Subject)
-	if err != nil {
-		e.NC.Close()
-	}
 	if errors.Is(err, deadletter.ErrNoStream) {
 		err = fmt.Errorf("%w: start a worker, or run \"worker provision\"", err)
 	}
@@ -106,7 +103,7 @@ func open(e *command.Env, picks func(now time.Time) (deadletter.Filter, error)) 
 }
 
 // replayer returns what replays dead letters.
-func (s *session) replayer(ttl time.Duration) (*deadletter.Replayer, error) {
+func (s *session) replayer(ttl time.Duration, dryRun bool) (*deadletter.Replayer, error) {
 	records, err := ledger.Open(s.Stop, s.JS, s.Cfg.Results.Bucket)
 	if err != nil {
 		return nil, fmt.Errorf("the requests' records: %w", err)
@@ -114,7 +111,7 @@ func (s *session) replayer(ttl time.Duration) (*deadletter.Replayer, error) {
 	return &deadletter.Replayer{
 		Browser: s.letters, Records: records,
 		Stream: s.Cfg.Jobs.Stream, Subject: s.Cfg.Jobs.Subject,
-		Life: deadletter.Life{TTL: ttl, PasscodeTTL: s.Cfg.Worker.PasscodeTTL}, Now: time.Now,
+		Life: deadletter.Life{TTL: ttl, PasscodeTTL: s.Cfg.Worker.PasscodeTTL}, DryRun: dryRun, Now: time.Now,
 	}, nil
 }
 

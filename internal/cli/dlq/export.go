@@ -23,7 +23,6 @@ func (c *exportCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	defer s.NC.Close()
 	if c.Reveal {
 		if err := s.reveal(c.Yes, "the passcodes of the dead letters"+s.picked()); err != nil {
 			return err

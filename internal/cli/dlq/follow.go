@@ -23,47 +23,34 @@ const askEvery = 5 * time.Second
 
 // follower waits for the final results of replayed requests.
 type follower struct {
-	*command.Env
-	records      deadletter.Records
-	subscription *nats.Subscription
-	heard        chan *nats.Msg
+	*replayReport
+	records deadletter.Records
+	heard   chan *nats.Msg
 
 	awaited map[string]int             // request id to the replay that it must have come from
 	finals  map[string]passcode.Result // the latest that was heard of each request
-	counts  map[string]int
+	became  map[string]int
 	unsent  int
-	lines   *json.Encoder // nil without --json
-	say     func(format string, args ...any)
 }
 
 // follow begins to listen, so that nothing is missed that is replayed afterwards.
-func follow(s *session, records deadletter.Records, asJSON bool) (*follower, error) {
+func follow(s *session, records deadletter.Records, report *replayReport) (*follower, error) {
 	f := &follower{
-		Env: s.Env, records: records, heard: make(chan *nats.Msg, 64<<10),
-		awaited: map[string]int{}, finals: map[string]passcode.Result{}, counts: map[string]int{},
+		replayReport: report, records: records, heard: make(chan *nats.Msg, 64<<10),
+		awaited: map[string]int{}, finals: map[string]passcode.Result{}, became: map[string]int{},
 	}
-	f.lines, f.say = s.Output(asJSON)
 	ctx, cancel := command.Bounded(s.Stop)
 	defer cancel()
-	var err error
-	f.subscription, err = s.Subscribe(ctx, s.Cfg.Results.Subject+".>", f.heard)
-	return f, err
+	return f, s.Subscribe(ctx, s.Cfg.Results.Subject+".>", f.heard)
 }
-
-func (f *follower) close() { _ = f.subscription.Unsubscribe() } // the connection closes right after
 
 // expect waits for one request more, and takes in what was heard so far, so that
 // the channel doesn't fill up.
 func (f *follower) expect(id string, replay int) {
 	f.awaited[id] = replay
 	f.take(f.finals[id]) // it may be faster than the word that it was replayed
-	for {
-		select {
-		case msg := <-f.heard:
-			f.hear(msg)
-		default:
-			return
-		}
+	for len(f.heard) > 0 {
+		f.hear(<-f.heard)
 	}
 }
 
@@ -87,7 +74,7 @@ func (f *follower) take(r passcode.Result) {
 	if r.Error != nil {
 		word += " (" + r.Error.Code + ")"
 	}
-	f.counts[word]++
+	f.became[word]++
 	if r.Status != passcode.StatusSent && r.Status != passcode.StatusDelivered {
 		f.unsent++
 	}
@@ -114,8 +101,8 @@ func (f *follower) wait(patience time.Duration) error {
 		case <-ctx.Done():
 		}
 	}
-	for _, word := range slices.Sorted(maps.Keys(f.counts)) {
-		f.say("became %s: %d", word, f.counts[word])
+	for _, word := range slices.Sorted(maps.Keys(f.became)) {
+		f.say("became %s: %d", word, f.became[word])
 	}
 	if n := len(f.awaited); n > 0 {
 		f.say("not final yet: %d; \"worker request ID\" shows how one stands", n)

@@ -41,7 +41,6 @@ func (c *listCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	defer s.NC.Close()
 	if c.Summary {
 		return c.summarise(s)
 	}

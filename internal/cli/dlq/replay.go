@@ -3,7 +3,6 @@ package dlq
 import (
 	"context"
 	"errors"
-	"iter"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -57,16 +56,50 @@ func (r *replayCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	defer s.NC.Close()
-	replayer, err := s.replayer(r.TTL)
+	replayer, err := s.replayer(r.TTL, r.DryRun)
 	if err != nil {
 		return err
 	}
-	if r.DryRun {
-		return r.dryRun(s, replayer)
+	// What dies again meanwhile is not replayed again by the same run.
+	picked, err := s.sequences(func(deadletter.Stored) {})
+	if err != nil {
+		return err
 	}
-	return r.replay(s, replayer)
+	if len(picked) == 0 {
+		return s.nonePicked()
+	}
+	report := newReplayReport(e, r, len(picked))
+	var followed *follower
+	if r.Follow {
+		if followed, err = follow(s, replayer.Records, report); err != nil {
+			return err
+		}
+	}
+	began := time.Now()
+	failure := paced(e.Stop, r.Rate, picked, func(stopping context.Context, seq uint64, permit permit) replayStep {
+		return step(e, replayer, stopping, seq, permit)
+	}, func(one replayStep) error {
+		if followed != nil && one.Action == deadletter.Replayed {
+			followed.expect(one.request, one.Number)
+		}
+		return report.add(one)
+	})
+	ended := report.end(time.Since(began))
+	if failure != nil && e.Stop.Err() == nil {
+		e.Note("worker: %v", failure)
+	}
+	switch {
+	case failure != nil || e.Stop.Err() != nil:
+		e.Note("stopped: %d of %d done; run it again to go on", report.done, len(picked))
+		return command.ErrSaid
+	case followed == nil:
+		return ended
+	}
+	return errors.Join(ended, followed.wait(r.Wait))
 }
+
+// permit waits until a job may be published.
+type permit func(context.Context) error
 
 // replayStep is what became, or would become, of one dead letter.
 type replayStep struct {
@@ -78,93 +111,19 @@ type replayStep struct {
 	err     error
 }
 
-func newReplayStep(s deadletter.Stored, plan deadletter.Plan, err error) replayStep {
+// step replays one dead letter, or plans it in a dry run.
+func step(e *command.Env, replayer *deadletter.Replayer, stopping context.Context, seq uint64, permit permit) replayStep {
+	s, plan, err := replayer.Replay(e.Force, stopping, seq, permit)
 	if err != nil {
 		plan.Action, plan.Cause, plan.Why = deadletter.Failed, "broker", err.Error()
 	}
-	return replayStep{ID: s.ID(), Seq: s.Seq, Reason: s.Reason(), Plan: plan, request: s.RequestID(), err: err}
-}
-
-func (r *replayCmd) dryRun(s *session, replayer *deadletter.Replayer) error {
-	report := newReplayReport(s.Env, r.JSON, true, 0)
-	plans := inOrder(s.Stop, maxReplayers, s.letters.OldestFirst(s.Stop, s.filter), func(stored deadletter.Stored) replayStep {
-		plan, err := replayer.Plan(s.Stop, stored)
-		return newReplayStep(stored, plan, err)
-	})
-	for one, err := range plans {
-		if err == nil {
-			err = one.err
-		}
-		if err != nil {
-			return command.Stopped(s.Stop, err)
-		}
-		if err := report.add(one); err != nil {
-			return err
-		}
-	}
-	if report.done == 0 {
-		return s.nonePicked()
-	}
-	return report.end()
-}
-
-// replay replays what the filter picks now. What dies again meanwhile is not
-// replayed again by the same run.
-func (r *replayCmd) replay(s *session, replayer *deadletter.Replayer) error {
-	picked, err := s.sequences(func(deadletter.Stored) {})
-	if err != nil {
-		return err
-	}
-	if len(picked) == 0 {
-		return s.nonePicked()
-	}
-	var followed *follower
-	if r.Follow {
-		if followed, err = follow(s, replayer.Records, r.JSON); err != nil {
-			return err
-		}
-		defer followed.close()
-	}
-	report := newReplayReport(s.Env, r.JSON, false, len(picked))
-	began := time.Now()
-	failure := r.each(s.Env, replayer, picked, func(one replayStep) error {
-		if followed != nil && one.Action == deadletter.Replayed {
-			followed.expect(one.request, one.Number)
-		}
-		return report.add(one)
-	})
-	report.took = time.Since(began)
-	ended := report.end()
-	if failure != nil && s.Stop.Err() == nil {
-		s.Note("worker: %v", failure)
-	}
-	switch {
-	case failure != nil || s.Stop.Err() != nil:
-		s.Note("stopped: %d of %d done; run it again to go on", report.done, len(picked))
-		return command.ErrSaid
-	case followed == nil:
-		return ended
-	}
-	return errors.Join(ended, followed.wait(r.Wait))
-}
-
-// each replays the dead letters of these sequences at the pace asked for, and
-// tells tell of each in their order. The first that fails for the broker's sake
-// ends it.
-func (r *replayCmd) each(e *command.Env, replayer *deadletter.Replayer, picked []uint64, tell func(replayStep) error) error {
-	return paced(e.Stop, r.Rate, picked, func(stopping context.Context, seq uint64, permit func(context.Context) error) replayStep {
-		s, plan, err := replayer.Replay(e.Force, stopping, seq, permit)
-		if plan.Action == deadletter.Gone {
-			s.Seq = seq
-		}
-		return newReplayStep(s, plan, err)
-	}, tell)
+	return replayStep{ID: s.ID(), Seq: seq, Reason: s.Reason(), Plan: plan, request: s.RequestID(), err: err}
 }
 
 // paced does one step for each sequence, of which those that ask for a permit keep
 // the pace.
 func paced(stop context.Context, pace command.Pace, picked []uint64,
-	do func(stopping context.Context, seq uint64, permit func(context.Context) error) replayStep, tell func(replayStep) error,
+	do func(stopping context.Context, seq uint64, permit permit) replayStep, tell func(replayStep) error,
 ) error {
 	stopping, cancel := context.WithCancel(stop)
 	defer cancel()
@@ -173,12 +132,9 @@ func paced(stop context.Context, pace command.Pace, picked []uint64,
 	workers := min(max(int(float64(pace)/replaysEach), 1), maxReplayers)
 
 	var failure error
-	for one, err := range inOrder(stopping, workers, sequence(picked), func(seq uint64) replayStep {
+	for one := range inOrder(stopping, workers, picked, func(seq uint64) replayStep {
 		return do(stopping, seq, limiter.Wait)
 	}) {
-		if err != nil { // stopping
-			break
-		}
 		if one.err != nil && stopping.Err() != nil && (errors.Is(one.err, context.Canceled) || errors.Is(one.err, context.Cause(stopping))) {
 			continue // nothing was begun; the cause names the signal, and is no context.Canceled
 		}
@@ -191,15 +147,4 @@ func paced(stop context.Context, pace command.Pace, picked []uint64,
 		}
 	}
 	return failure
-}
-
-// sequence gives the values one after the other, without errors.
-func sequence[T any](values []T) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for _, value := range values {
-			if !yield(value, nil) {
-				return
-			}
-		}
-	}
 }

@@ -23,11 +23,10 @@ const shownRefusals = 20
 type replayReport struct {
 	*command.Env
 	dryRun        bool
-	lines         *json.Encoder // nil without --json
-	say           func(format string, args ...any)
+	lines         *json.Encoder                    // nil without --json
+	say           func(format string, args ...any) // prose: with --json to standard error
 	progress      *show.Progress
 	done, refused int
-	took          time.Duration
 	counts        map[outcome]int
 }
 
@@ -37,13 +36,14 @@ type outcome struct {
 	cause  string
 }
 
-// newReplayReport shows the progress towards all; 0: none.
-func newReplayReport(e *command.Env, asJSON, dryRun bool, all int) *replayReport {
-	r := &replayReport{Env: e, dryRun: dryRun, progress: &show.Progress{}, counts: map[outcome]int{}}
-	if all > 0 {
+func newReplayReport(e *command.Env, cmd *replayCmd, all int) *replayReport {
+	r := &replayReport{Env: e, dryRun: cmd.DryRun, say: e.Print, progress: &show.Progress{}, counts: map[outcome]int{}}
+	if cmd.JSON {
+		r.lines, r.say = show.JSONLines(e.Stdout), e.Note
+	}
+	if !cmd.DryRun {
 		r.progress = show.NewProgress(e.Stderr, all)
 	}
-	r.lines, r.say = e.Output(asJSON)
 	return r
 }
 
@@ -91,13 +91,13 @@ func (r *replayReport) line(one replayStep) {
 }
 
 // end sums up. It fails where something that was picked is still there.
-func (r *replayReport) end() error {
+func (r *replayReport) end(took time.Duration) error {
 	r.progress.Clear()
 	outcomes := slices.SortedFunc(maps.Keys(r.counts), func(a, b outcome) int {
 		return cmp.Or(slices.Index(actions, a.action)-slices.Index(actions, b.action), r.counts[b]-r.counts[a], strings.Compare(a.cause, b.cause))
 	})
 	for _, o := range outcomes {
-		r.say("%s", r.sum(o))
+		r.say("%s", r.sum(o, took))
 	}
 	if r.refused > 0 && !r.dryRun {
 		return command.ErrSaid
@@ -110,7 +110,7 @@ var actions = []deadletter.Action{
 	deadletter.Replayed, deadletter.Already, deadletter.Gone, deadletter.Refused, deadletter.Failed,
 }
 
-func (r *replayReport) sum(o outcome) string {
+func (r *replayReport) sum(o outcome, took time.Duration) string {
 	n := r.counts[o]
 	switch o.action {
 	case deadletter.Replayed:
@@ -118,8 +118,8 @@ func (r *replayReport) sum(o outcome) string {
 			return fmt.Sprintf("would be replayed: %d", n)
 		}
 		text := fmt.Sprintf("replayed: %d", n)
-		if r.took >= time.Second {
-			text += fmt.Sprintf(" in %s (%.0f/s)", r.took.Round(100*time.Millisecond), float64(n)/r.took.Seconds())
+		if took >= time.Second {
+			text += fmt.Sprintf(" in %s (%.0f/s)", took.Round(100*time.Millisecond), float64(n)/took.Seconds())
 		}
 		return text
 	case deadletter.Already:

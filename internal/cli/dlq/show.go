@@ -41,8 +41,7 @@ func (c *showCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	defer s.NC.Close()
-	replayer, err := s.replayer(0)
+	replayer, err := s.replayer(0, true)
 	if err != nil {
 		return err
 	}

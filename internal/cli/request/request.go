@@ -45,7 +45,6 @@ func (r *Cmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	defer e.NC.Close()
 	s.records, err = ledger.Open(e.Stop, s.JS, s.Cfg.Results.Bucket)
 	if errors.Is(err, bucket.ErrMissing) {
 		return fmt.Errorf("there is no bucket %s: no worker has run on this broker yet", s.Cfg.Results.Bucket)
@@ -53,14 +52,7 @@ func (r *Cmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	var history []passcode.Result
-	lost := false
-	if r.JSON && !r.History {
-		history = make([]passcode.Result, 1)
-		history[0], _, err = s.records.Get(e.Stop, r.ID)
-	} else {
-		history, lost, err = s.history()
-	}
+	history, lost, err := s.history()
 	switch {
 	case errors.Is(err, domain.ErrNotFound):
 		e.Note("no record of request %s", r.ID)
@@ -69,14 +61,14 @@ func (r *Cmd) Run(e *command.Env) error {
 		return err
 	case !r.JSON:
 		return s.page(history, lost)
+	case !r.History:
+		history = history[len(history)-1:]
 	}
-	out := show.JSONLines(e.Stdout)
+	list := show.NewListing(e.Stdout, true)
 	for _, record := range history {
-		if err := out.Encode(record); err != nil {
-			return err
-		}
+		list.Add(record)
 	}
-	return nil
+	return list.Flush()
 }
 
 // history returns the states that are kept, and whether the request is in progress
