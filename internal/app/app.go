@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/health"
 	"github.com/passcode-worker/passcode-worker/internal/jobs"
 	"github.com/passcode-worker/passcode-worker/internal/telemetry"
+	"github.com/passcode-worker/passcode-worker/internal/telemetry/once"
 )
 
 // App is one worker: everything that lives from its start to its end.
@@ -29,14 +31,20 @@ type App struct {
 	metrics *telemetry.Metrics
 	link    *Link
 	monitor *health.Monitor
-	items   items
-	// starting says what the start waits for, until it is over.
-	starting atomic.Pointer[string]
-	// The parts of the pipeline, as soon as they are built.
-	account  atomic.Pointer[account.Breaker]
-	outage   atomic.Pointer[pace.OutageBreaker]
-	source   atomic.Pointer[jobs.Source]
-	consumer atomic.Pointer[consumer.Consumer]
+	parts   atomic.Pointer[parts]
+	// One goroutine at a time provisions; told has how it found each item last.
+	provisioning sync.Mutex
+	told         once.States
+}
+
+// parts are those of the pipeline that tell how it stands.
+type parts struct {
+	// starting is what the start waits for. Once it is empty the others are there.
+	starting string
+	account  *account.Breaker
+	outage   *pace.OutageBreaker
+	source   *jobs.Source
+	consumer *consumer.Consumer
 }
 
 // New returns a worker that runs by these settings.
@@ -49,17 +57,17 @@ func New(cfg config.Config, log *slog.Logger) *App {
 func (a *App) Run(stop, force context.Context) (err error) {
 	defer func() { err = errors.Join(err, a.close()) }()
 	for _, start := range []func(context.Context) error{a.connect, a.serve, a.prepare, a.build} {
-		if err := start(stop); err != nil {
-			if stop.Err() != nil {
-				a.log.Info("stopped before the worker was ready")
-				return nil
-			}
+		err := start(stop)
+		if err != nil && stop.Err() != nil {
+			a.log.Info("stopped before the worker was ready")
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
-	a.starting.Store(nil)
 	a.log.Info("ready", "concurrency", a.cfg.Worker.Concurrency, "endpoint", a.cfg.Aliyun.Endpoint)
-	err = a.consumer.Load().Run(stop, force)
+	err = a.parts.Load().consumer.Run(stop, force)
 	if errors.Is(err, consumer.ErrForced) {
 		return fmt.Errorf("%w; each comes again when its lease of %s runs out", err, a.cfg.Worker.AckWait)
 	}
@@ -114,7 +122,7 @@ func (a *App) serve(ctx context.Context) error {
 		names[i] = r.String()
 	}
 	a.metrics = telemetry.NewMetrics(names)
-	a.starting.Store(new("waiting for the broker"))
+	a.parts.Store(&parts{starting: "waiting for the broker"})
 	a.monitor = health.New(health.Options{
 		JS: a.link.JS, Stream: a.cfg.Jobs.Stream, Consumer: a.cfg.Jobs.Consumer,
 		Others: []health.Stream{

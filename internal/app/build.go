@@ -30,7 +30,7 @@ func (a *App) prepare(ctx context.Context) error {
 	if err := broker.CheckServer(a.link.NC); err != nil {
 		return err
 	}
-	a.starting.Store(new("provisioning streams and buckets"))
+	a.parts.Store(&parts{starting: "provisioning streams and buckets"})
 	return a.untilDone(ctx, "provisioning", a.provision)
 }
 
@@ -51,7 +51,6 @@ func (a *App) build(ctx context.Context) error {
 	if err != nil {
 		return UsageError{err}
 	}
-	a.outage.Store(sender.OutageBreaker)
 	a.later("sender", func(context.Context) error { sender.Close(); return nil })
 	a.metrics.Gauge("send_rate_limit", "Calls a second that this worker allows itself; +Inf without limit, 0 while it makes none but probes.", sender.Rate)
 
@@ -77,7 +76,6 @@ func (a *App) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.account.Store(breaker)
 	a.background("account breaker", func(ctx context.Context) {
 		if err := breaker.Run(ctx); err != nil && ctx.Err() == nil {
 			a.log.Error("account breaker ended", "error", err)
@@ -95,31 +93,20 @@ func (a *App) build(ctx context.Context) error {
 			JS: a.link.JS, Stream: cfg.DeadLetters.Stream, Subject: cfg.DeadLetters.Subject, Worker: a.worker, Now: time.Now,
 		},
 		Numbers:   phone.Parser{Strict: cfg.Aliyun.StrictPhoneRegionNumberCheck},
-		Announcer: jobs.NewAnnouncer(a.link.NC),
-		Metrics:   a.metrics,
-		Logger:    a.log,
+		Announcer: jobs.NewAnnouncer(a.link.NC), Metrics: a.metrics, Logger: a.log,
 		Policy: consumer.Policy{
-			PasscodeTTL:      cfg.Worker.PasscodeTTL,
-			MaxAttempts:      cfg.Retry.MaxAttempts,
-			MaxInterruptions: cfg.Worker.MaxInterruptions,
+			PasscodeTTL: cfg.Worker.PasscodeTTL, MaxAttempts: cfg.Retry.MaxAttempts, MaxInterruptions: cfg.Worker.MaxInterruptions,
 			Backoff: consumer.Backoff(cfg.Retry.InitialInterval, cfg.Retry.Multiplier,
 				cfg.Retry.RandomizationFactor, cfg.Retry.MaxInterval),
-			Lookups: cfg.Aliyun.InDoubt.Lookups,
+			Lookups: cfg.Aliyun.InDoubt.Lookups, Resend: cfg.Aliyun.InDoubt.Resend,
 			// Begun within one timeout of the claim, and over within another.
 			CallBound: 2 * cfg.Aliyun.Timeout,
-			Resend:    cfg.Aliyun.InDoubt.Resend,
 		},
-		Worker:          a.worker,
-		ResultSubject:   cfg.Results.Subject,
-		ReplySubjects:   cfg.Results.ReplySubjects,
-		Concurrency:     cfg.Worker.Concurrency,
-		AckWait:         cfg.Worker.AckWait,
-		CallFence:       cfg.Aliyun.Timeout,
-		ShutdownTimeout: cfg.Worker.ShutdownTimeout,
-		Now:             func() time.Time { return time.Now().UTC() },
+		Worker: a.worker, ResultSubject: cfg.Results.Subject, ReplySubjects: cfg.Results.ReplySubjects,
+		Concurrency: cfg.Worker.Concurrency, AckWait: cfg.Worker.AckWait, CallFence: cfg.Aliyun.Timeout,
+		ShutdownTimeout: cfg.Worker.ShutdownTimeout, Now: func() time.Time { return time.Now().UTC() },
 	})
-	a.source.Store(source)
-	a.consumer.Store(c)
+	a.parts.Store(&parts{account: breaker, outage: sender.OutageBreaker, source: source, consumer: c})
 	a.background("watch for undeliverable jobs", jobs.NewWatch(a.link.JS, c, jobs.WatchOptions{
 		Stream: cfg.Jobs.Stream, Consumer: cfg.Jobs.Consumer, Subject: cfg.Jobs.Subject,
 		Scrub: telemetry.Scrub, Logger: a.log,

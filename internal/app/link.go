@@ -46,38 +46,21 @@ func Dial(ctx context.Context, n config.NATS, url, name, inbox string, log *slog
 // BrokerOptions are the connection that the settings describe.
 func BrokerOptions(n config.NATS, url, name, inbox string) broker.Options {
 	return broker.Options{
-		URL:          url,
-		Name:         name,
-		Inbox:        inbox,
-		Creds:        n.Creds,
-		User:         n.User,
-		Password:     n.Password,
-		Token:        n.Token,
-		NKeySeedFile: n.NkeySeedFile,
-		CA:           n.TLS.CA,
-		Cert:         n.TLS.Cert,
-		Key:          n.TLS.Key,
+		URL: url, Name: name, Inbox: inbox,
+		Creds: n.Creds, User: n.User, Password: n.Password, Token: n.Token, NKeySeedFile: n.NkeySeedFile,
+		CA: n.TLS.CA, Cert: n.TLS.Cert, Key: n.TLS.Key,
 	}
 }
 
 // Topology is what the settings want to be there in JetStream.
 func Topology(cfg config.Config) broker.Topology {
 	return broker.Topology{
-		Replicas:         cfg.NATS.Replicas,
-		JobsStream:       cfg.Jobs.Stream,
-		JobsSubject:      cfg.Jobs.Subject,
-		JobsConsumer:     cfg.Jobs.Consumer,
-		JobsMaxBytes:     int64(cfg.Jobs.MaxBytes),
-		DuplicateWindow:  cfg.Jobs.DuplicateWindow,
-		AckWait:          cfg.Worker.AckWait,
-		ResultsBucket:    cfg.Results.Bucket,
-		ResultsSubject:   cfg.Results.Subject,
-		ResultsRetention: cfg.Results.Retention,
-		DeadStream:       cfg.DeadLetters.Stream,
-		DeadSubject:      cfg.DeadLetters.Subject,
-		DeadRetention:    cfg.DeadLetters.Retention,
-		LimitsBucket:     cfg.Limits.Bucket,
-		LimitsTTL:        ratelimit.BucketTTL(cfg.Limits.Phone),
+		Replicas:   cfg.NATS.Replicas,
+		JobsStream: cfg.Jobs.Stream, JobsSubject: cfg.Jobs.Subject, JobsConsumer: cfg.Jobs.Consumer,
+		JobsMaxBytes: int64(cfg.Jobs.MaxBytes), DuplicateWindow: cfg.Jobs.DuplicateWindow, AckWait: cfg.Worker.AckWait,
+		ResultsBucket: cfg.Results.Bucket, ResultsSubject: cfg.Results.Subject, ResultsRetention: cfg.Results.Retention,
+		DeadStream: cfg.DeadLetters.Stream, DeadSubject: cfg.DeadLetters.Subject, DeadRetention: cfg.DeadLetters.Retention,
+		LimitsBucket: cfg.Limits.Bucket, LimitsTTL: ratelimit.BucketTTL(cfg.Limits.Phone),
 	}
 }
 
@@ -92,16 +75,11 @@ func SenderOptions(cfg config.Config) aliyun.Options {
 		}
 	}
 	return aliyun.Options{
-		Endpoint: a.Endpoint,
-		Protocol: a.Protocol,
+		Endpoint: a.Endpoint, Protocol: a.Protocol, SignName: a.SignName, Templates: templates,
 		Credentials: aliyun.Credentials{
 			AccessKeyID: a.AccessKeyID.Reveal(), AccessKeySecret: a.AccessKeySecret, SecurityToken: a.SecurityToken,
 		},
-		SignName:       a.SignName,
-		Templates:      templates,
-		ConnectTimeout: a.ConnectTimeout,
-		Timeout:        a.Timeout,
-		MaxQPS:         float64(a.MaxQPS),
-		Concurrency:    cfg.Worker.Concurrency,
+		ConnectTimeout: a.ConnectTimeout, Timeout: a.Timeout,
+		MaxQPS: float64(a.MaxQPS), Concurrency: cfg.Worker.Concurrency,
 	}
 }

@@ -4,26 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/passcode-worker/passcode-worker/internal/broker"
-	"github.com/passcode-worker/passcode-worker/internal/telemetry/once"
 )
 
 // errMissing says how to fix it, too.
 var errMissing = errors.New(`nats.provision is off; create it with "worker provision"`)
 
-// items are the things that a worker needs in the broker, and how each was found
-// last. One goroutine at a time provisions them.
-type items struct {
-	mu   sync.Mutex
-	told once.States
-}
-
 // repair creates what somebody has deleted under the running worker, as far as the
 // settings allow it. The start provisions by itself: until it is over this does nothing.
 func (a *App) repair(ctx context.Context) error {
-	if a.starting.Load() != nil {
+	if a.parts.Load().starting != "" {
 		return nil
 	}
 	return a.provision(ctx)
@@ -31,8 +22,8 @@ func (a *App) repair(ctx context.Context) error {
 
 // provision creates what is missing and tells what differs, and what was lost.
 func (a *App) provision(ctx context.Context) error {
-	a.items.mu.Lock()
-	defer a.items.mu.Unlock()
+	a.provisioning.Lock()
+	defer a.provisioning.Unlock()
 	report, err := broker.Provision(ctx, a.link.JS, Topology(a.cfg), a.cfg.NATS.Provision)
 	for _, item := range report.Items {
 		a.tell(item)
@@ -47,8 +38,8 @@ func (a *App) provision(ctx context.Context) error {
 func (a *App) tell(item broker.Item) {
 	log := a.log.With("kind", item.Kind, "name", item.Name)
 	thing := fmt.Sprint(item.Kind, " ", item.Name)
-	before := broker.State(a.items.told.Last(thing))
-	changed := a.items.told.Changed(thing, string(item.State))
+	before := broker.State(a.told.Last(thing))
+	changed := a.told.Changed(thing, string(item.State))
 	switch {
 	case item.State == broker.StateCreated && (before == "" || before == broker.StateMissing):
 		log.Info("created")

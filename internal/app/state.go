@@ -12,33 +12,33 @@ import (
 
 // notReady is what keeps the worker from doing its job.
 func (a *App) notReady() []string {
-	if why := a.starting.Load(); why != nil {
-		return []string{"starting: " + *why}
+	if why := a.parts.Load().starting; why != "" {
+		return []string{"starting: " + why}
 	}
 	return append(a.monitor.NotReady(), a.aliyunDown()...)
 }
 
 // accountClosed says why nothing can be sent for the account, empty where it can.
 func (a *App) accountClosed() string {
-	breaker := a.account.Load()
-	if breaker == nil {
-		return "" // starting
+	p := a.parts.Load()
+	if p.starting != "" {
+		return ""
 	}
-	state := breaker.State()
+	state := p.account.State()
 	if !state.Closed() {
 		return ""
 	}
 	return fmt.Sprintf("closed %s; next probe at %s", AccountText(state), state.Until.Format(time.RFC3339))
 }
 
-// aliyunDown is the reason not to be ready where Aliyun answers none of this
+// aliyunDown is the reason not to be ready while Aliyun answers none of this
 // worker's calls.
 func (a *App) aliyunDown() []string {
-	breaker := a.outage.Load()
-	if breaker == nil {
-		return nil // starting
+	p := a.parts.Load()
+	if p.starting != "" {
+		return nil
 	}
-	state := breaker.State()
+	state := p.outage.State()
 	if !state.Open {
 		return nil
 	}
@@ -49,11 +49,9 @@ func (a *App) aliyunDown() []string {
 // standing says what in the broker fails while jobs are handled.
 func (a *App) standing() []error {
 	var all []error
-	if c := a.consumer.Load(); c != nil {
-		all = c.Standing()
-	}
-	if source := a.source.Load(); source != nil {
-		if why := source.Trouble(); why != "" {
+	if p := a.parts.Load(); p.starting == "" {
+		all = p.consumer.Standing()
+		if why := p.source.Trouble(); why != "" {
 			all = append(all, errors.New(why))
 		}
 	}
@@ -68,21 +66,18 @@ func (a *App) standing() []error {
 // pause explains a pause of the consumer, for readiness and the log. The
 // account's own is told of elsewhere.
 func (a *App) pause(ctx context.Context, until time.Time) (string, error) {
-	breaker := a.account.Load()
-	if breaker == nil {
-		return "", nil // starting
-	}
-	note, known, err := breaker.Holder(ctx, until)
-	switch {
-	case err != nil:
-		return "", err
-	case known:
-		return PauseText(note), nil
-	case breaker.State().Closed():
+	p := a.parts.Load()
+	if p.starting != "" {
 		return "", nil
-	default:
-		return PauseText(account.Pause{Until: until}), nil
 	}
+	pause, known, err := p.account.Holder(ctx, until)
+	if err != nil || !known && p.account.State().Closed() {
+		return "", err
+	}
+	if !known {
+		pause = account.Pause{Until: until}
+	}
+	return PauseText(pause), nil
 }
 
 // PauseText says until when a pause lasts, whose it is and why.
