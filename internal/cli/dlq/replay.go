@@ -77,7 +77,7 @@ func (r *replayCmd) Run(e *command.Env) error {
 	}
 	began := time.Now()
 	failure := paced(e.Stop, r.Rate, picked, func(stopping context.Context, seq uint64, permit permit) replayStep {
-		return step(e, replayer, stopping, seq, permit)
+		return step(stopping, e, replayer, seq, permit)
 	}, func(one replayStep) error {
 		if followed != nil && one.Action == deadletter.Replayed {
 			followed.expect(one.request, one.Number)
@@ -112,7 +112,7 @@ type replayStep struct {
 }
 
 // step replays one dead letter, or plans it in a dry run.
-func step(e *command.Env, replayer *deadletter.Replayer, stopping context.Context, seq uint64, permit permit) replayStep {
+func step(stopping context.Context, e *command.Env, replayer *deadletter.Replayer, seq uint64, permit permit) replayStep {
 	s, plan, err := replayer.Replay(e.Force, stopping, seq, permit)
 	if err != nil {
 		plan.Action, plan.Cause, plan.Why = deadletter.Failed, "broker", err.Error()
