@@ -20,7 +20,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
-// checkCmd is "worker check".
 type checkCmd struct {
 	JSON bool `name:"json" help:"One JSON object a line."`
 }

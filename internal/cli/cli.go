@@ -18,7 +18,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/telemetry"
 )
 
-// cli is the command line.
 type cli struct {
 	command.Flags
 

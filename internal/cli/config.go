@@ -7,12 +7,10 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/config"
 )
 
-// configCmd is "worker config".
 type configCmd struct {
 	Print configPrintCmd `cmd:"" help:"Print the settings in force, secrets masked."`
 }
 
-// configPrintCmd is "worker config print".
 type configPrintCmd struct{}
 
 // Run prints the settings where they are right. Where they are not, or lack what

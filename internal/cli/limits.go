@@ -13,7 +13,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// limitsCmd is "worker limits".
 type limitsCmd struct {
 	Show  limitsShowCmd  `cmd:"" help:"Show how far a phone's limits are used up, and when the next SMS is allowed."`
 	Reset limitsResetCmd `cmd:"" help:"Forget all that counts against a phone, Aliyun's closure included."`
@@ -93,17 +92,15 @@ func showLimits(e *command.Env, number passcode.Phone, state ratelimit.State, no
 func (r *limitsResetCmd) Run(e *command.Env) error {
 	return r.with(e, func(l *ratelimit.Limiter, number passcode.Phone) error {
 		state, err := l.Show(e.Stop, number)
-		if err != nil && !errors.Is(err, ratelimit.ErrCorrupt) {
-			return err
-		}
 		what := fmt.Sprintf("%d SMS", len(state.Entries))
-		if err != nil {
+		switch {
+		case errors.Is(err, ratelimit.ErrCorrupt):
 			what = "what is stored and can't be read"
-		}
-		if !state.ClosedUntil.IsZero() {
+		case err != nil:
+			return err
+		case !state.ClosedUntil.IsZero():
 			what += ", and Aliyun's closure until " + show.Stamp(state.ClosedUntil)
-		}
-		if err == nil && len(state.Entries) == 0 && state.ClosedUntil.IsZero() {
+		case len(state.Entries) == 0:
 			e.Note("nothing counts against %s: nothing to reset", number.Masked())
 			return nil
 		}

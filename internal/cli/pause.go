@@ -13,7 +13,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/telemetry"
 )
 
-// pauseCmd is "worker pause".
 type pauseCmd struct {
 	Duration *time.Duration `arg:"" optional:"" help:"For how long, such as 10m; until \"worker resume\" where left out."`
 	Reason   string         `placeholder:"TEXT" help:"Why, for whoever finds the workers paused."`
@@ -41,7 +40,6 @@ func (p *pauseCmd) Run(e *command.Env) error {
 	})
 }
 
-// resumeCmd is "worker resume".
 type resumeCmd struct{}
 
 // Run ends the consumer's pause, and the account's.

@@ -9,7 +9,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
 )
 
-// provisionCmd is "worker provision".
 type provisionCmd struct {
 	DryRun bool `help:"Only say what is missing or differs."`
 	JSON   bool `name:"json" help:"One JSON object a line."`

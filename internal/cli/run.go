@@ -6,7 +6,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/telemetry"
 )
 
-// runCmd is "worker run".
 type runCmd struct{}
 
 func (*runCmd) Run(e *command.Env) error {

@@ -18,7 +18,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// sendCmd is "worker send".
 type sendCmd struct {
 	Phone     string        `required:"" help:"The phone number, E.164 or national digits."`
 	Code      string        `required:"" help:"The passcode: 4 to 6 letters or digits."`

@@ -7,7 +7,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 )
 
-// versionCmd is "worker version".
 type versionCmd struct{}
 
 func (*versionCmd) Run(e *command.Env) error {

@@ -7,31 +7,25 @@ import (
 	"time"
 )
 
-// TimeFlag is a point in time on the command line: RFC 3339, or how long ago.
-type TimeFlag struct{ at func(now time.Time) time.Time }
+// started is the moment from which ages on the command line count.
+var started = time.Now()
+
+// TimeFlag is a point in time on the command line: RFC 3339, or how long ago. It is
+// zero where none was given.
+type TimeFlag struct{ time.Time }
 
 // UnmarshalText reads a time.
-func (m *TimeFlag) UnmarshalText(text []byte) error {
+func (f *TimeFlag) UnmarshalText(text []byte) error {
 	if ago, err := time.ParseDuration(string(text)); err == nil && ago >= 0 {
-		m.at = func(now time.Time) time.Time { return now.Add(-ago) }
+		f.Time = started.Add(-ago)
 		return nil
 	}
 	t, err := time.Parse(time.RFC3339, string(text))
-	// The first moment of the year 1 would stand for no time given, which picks
-	// everything.
 	if err != nil || t.IsZero() {
 		return errors.New("must be a time as RFC 3339 writes it (2026-11-22T03:04:05Z), or how long ago, without a sign (2h)")
 	}
-	m.at = func(time.Time) time.Time { return t }
+	f.Time = t
 	return nil
-}
-
-// At is the time meant, zero where none was given.
-func (m TimeFlag) At(now time.Time) time.Time {
-	if m.at == nil {
-		return time.Time{}
-	}
-	return m.at(now)
 }
 
 // Pace is a rate on the command line: 500/s, 30/m, 1000/h.

@@ -10,7 +10,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// discardCmd is "worker dlq discard".
 type discardCmd struct {
 	choiceFlags
 	Yes bool `help:"Don't ask."`

@@ -41,19 +41,18 @@ type filterFlags struct {
 }
 
 // filter checks the flags and returns what they pick.
-func (f filterFlags) filter(now time.Time) (deadletter.Filter, error) {
+func (f filterFlags) filter() (deadletter.Filter, error) {
 	for _, id := range f.ID {
 		if !passcode.ValidRequestID(id) {
 			return deadletter.Filter{}, command.Usagef("--id: a request id is 1 to %d of A-Z a-z 0-9 _ -", passcode.MaxRequestIDLen)
 		}
 	}
-	filter := deadletter.Filter{
-		IDs: f.ID, Reasons: f.Reason, ErrorCodes: f.ErrorCode, Since: f.Since.At(now), Until: f.Until.At(now),
+	if !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until.Time) {
+		return deadletter.Filter{}, command.Usagef("--since: must be before --until")
 	}
-	if !filter.Since.IsZero() && !filter.Until.IsZero() && !filter.Since.Before(filter.Until) {
-		return filter, command.Usagef("--since: must be before --until")
-	}
-	return filter, nil
+	return deadletter.Filter{
+		IDs: f.ID, Reasons: f.Reason, ErrorCodes: f.ErrorCode, Since: f.Since.Time, Until: f.Until.Time,
+	}, nil
 }
 
 // choiceFlags are the flags of commands that change what they pick, so that one
@@ -63,8 +62,8 @@ type choiceFlags struct {
 	All bool `help:"All dead letters."`
 }
 
-func (f choiceFlags) filter(now time.Time) (deadletter.Filter, error) {
-	filter, err := f.filterFlags.filter(now)
+func (f choiceFlags) filter() (deadletter.Filter, error) {
+	filter, err := f.filterFlags.filter()
 	switch {
 	case err != nil:
 		return filter, err
@@ -80,26 +79,24 @@ func (f choiceFlags) filter(now time.Time) (deadletter.Filter, error) {
 type session struct {
 	*command.Env
 	letters *deadletter.Browser
-	// filter picks dead letters, by the time that the command began.
-	filter deadletter.Filter
-	now    time.Time
+	filter  deadletter.Filter
+	now     time.Time
 }
 
-// open checks what a command is to pick, connects and opens the dead-letter
-// stream.
-func open(e *command.Env, picks func(now time.Time) (deadletter.Filter, error)) (s *session, err error) {
-	s = &session{Env: e, now: time.Now()}
-	if s.filter, err = picks(s.now); err != nil {
+// open checks what a command is to pick, connects and opens the dead-letter stream.
+func open(e *command.Env, picks func() (deadletter.Filter, error)) (*session, error) {
+	filter, err := picks()
+	if err != nil {
 		return nil, err
 	}
-	if err = e.Connect(); err != nil {
+	if err := e.Connect(); err != nil {
 		return nil, err
 	}
-	s.letters, err = deadletter.Browse(e.Stop, e.JS, e.Cfg.DeadLetters.Stream, e.Cfg.DeadLetters.Subject)
+	letters, err := deadletter.Browse(e.Stop, e.JS, e.Cfg.DeadLetters.Stream, e.Cfg.DeadLetters.Subject)
 	if errors.Is(err, deadletter.ErrNoStream) {
 		err = fmt.Errorf("%w: start a worker, or run \"worker provision\"", err)
 	}
-	return s, err
+	return &session{Env: e, letters: letters, filter: filter, now: time.Now()}, err
 }
 
 // replayer returns what replays dead letters.

@@ -5,7 +5,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
 )
 
-// exportCmd is "worker dlq export".
 type exportCmd struct {
 	filterFlags
 	Reveal bool `help:"With the jobs themselves, phone numbers and passcodes in clear. Asks first; that it was done is logged."`

@@ -1,6 +1,7 @@
 package dlq
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -95,7 +96,7 @@ func codeOf(s deadletter.Stored) string {
 	if s.Err != nil {
 		return "(not a dead letter)"
 	}
-	return show.OrDash(s.Entry.ErrorCode)
+	return cmp.Or(s.Entry.ErrorCode, "-")
 }
 
 func expired(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }

@@ -21,7 +21,6 @@ const (
 	shownCodes = 3
 )
 
-// listCmd is "worker dlq list".
 type listCmd struct {
 	filterFlags
 	Limit   int  `placeholder:"N" help:"At most so many; 0 is all. On a terminal 50 where left out, elsewhere all."  default:"-1"`
@@ -60,7 +59,7 @@ func (c *listCmd) Run(e *command.Env) error {
 		}
 		shown++
 		one := s.letter(stored)
-		list.Add(one, show.Span(s.now.Sub(one.DeadAt)), one.ID, one.Reason, codeOf(stored), show.OrDash(one.Phone),
+		list.Add(one, show.Span(s.now.Sub(one.DeadAt)), one.ID, one.Reason, codeOf(stored), cmp.Or(one.Phone, "-"),
 			one.Attempts, one.Replays, one.expiry(s.now))
 	}
 	if err := list.Flush(); err != nil {

@@ -24,7 +24,6 @@ const (
 	catchUp = 100 * time.Millisecond
 )
 
-// replayCmd is "worker dlq replay".
 type replayCmd struct {
 	choiceFlags
 	DryRun bool          `help:"Change nothing; say for each what would happen, and why."`

@@ -15,7 +15,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// showCmd is "worker dlq show".
 type showCmd struct {
 	ID     string `arg:"" name:"request" help:"The request id, or seq-N where the job had no readable one."`
 	Reveal bool   `help:"Show the job itself, phone number and passcode in clear. Asks first; that it was done is logged."`
@@ -105,7 +104,7 @@ func (l *shownLetter) page(w io.Writer, now time.Time) {
 	page.Line("attempts", "%d, after %s", l.Attempts, show.CountOf(l.Replays, "replay"))
 	page.Time("queued", l.QueuedAt)
 	page.Time("last attempt", l.AttemptedAt)
-	page.Line("died", "%s, on %s", show.Moment(l.DeadAt, now), show.OrDash(l.Worker))
+	page.Line("died", "%s, on %s", show.Moment(l.DeadAt, now), cmp.Or(l.Worker, "-"))
 	page.Time("expires", l.ExpiresAt)
 	page.Line("origin", "%s %d on %s; dead letter %d", l.OriginStream, l.OriginSeq, l.Subject, l.Seq)
 	page.Text("trace", l.TraceParent)
@@ -118,7 +117,7 @@ func (l *shownLetter) page(w io.Writer, now time.Time) {
 		}
 	}
 	page.Line("job", "%s", l.jobText())
-	page.Line("request now", "%s", show.OrDash(string(l.RequestNow)))
+	page.Line("request now", "%s", cmp.Or(string(l.RequestNow)), "-")
 	page.Line("a replay", "%s", l.replayText())
 	page.Line("next", "%s", l.next())
 }

@@ -1,6 +1,7 @@
 package request
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -22,8 +23,8 @@ func showRequest(w io.Writer, history []passcode.Result, now time.Time, next []s
 		state = "final"
 	}
 	page.Line("status", "%s (%s)", rec.Status, state)
-	page.Line("phone", "%s", show.OrDash(rec.Phone))
-	page.Line("usage type", "%s", show.OrDash(rec.UsageType))
+	page.Line("phone", "%s", cmp.Or(rec.Phone, "-"))
+	page.Line("usage type", "%s", cmp.Or(rec.UsageType, "-"))
 	page.Line("attempts", "%d", rec.Attempts)
 	page.If(rec.Interruptions > 0, "interruptions", "%d (workers that went away while they held it)", rec.Interruptions)
 	page.If(rec.Replays > 0, "replays", "%d", rec.Replays)

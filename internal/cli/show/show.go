@@ -174,14 +174,6 @@ func Wrapped(text string, width int) []string {
 	return append(lines, line)
 }
 
-// OrDash is the text, or a dash where there is none.
-func OrDash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
-}
-
 // CountOf is a number of things: "1 dead letter", "2500 dead letters".
 func CountOf(n int, thing string) string {
 	if n == 1 {
