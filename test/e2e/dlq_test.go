@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -62,21 +61,10 @@ func (s *system) summary() map[string]int {
 	return counts
 }
 
-// dead is the state of the dead-letter stream.
-func (s *system) dead() jetstream.StreamState {
-	s.t.Helper()
-	stream, err := s.js.Stream(s.ctx(), "PASSCODE_DEAD")
-	require.NoError(s.t, err)
-	return stream.CachedInfo().State
-}
-
-// publishMany publishes good jobs prefix0, prefix1, … to phones of their own.
+// publishMany publishes good jobs as publishAsync does, and waits for the answers.
 func (s *system) publishMany(prefix string, n, firstPhone int) {
 	s.t.Helper()
-	for i := range n {
-		_, err := s.js.PublishAsync("passcode.send", []byte(job(fmt.Sprintf("%s%d", prefix, i), phoneOf(firstPhone+i))))
-		require.NoError(s.t, err)
-	}
+	s.publishAsync(prefix, n, firstPhone)
 	select {
 	case <-s.js.PublishAsyncComplete():
 	case <-time.After(bound):
@@ -115,7 +103,7 @@ func TestReplayOfManyDeadLetters(t *testing.T) {
 	assert.Equal(t, map[string]int{"config": n, "exhausted": n, "unknown": n, "invalid": n}, s.summary())
 
 	// A dry run changes nothing.
-	before := s.dead()
+	_, before := s.stream("PASSCODE_DEAD")
 	type plan struct{ ID, Action, Cause string }
 	for _, one := range lines[plan](s, 0, "dlq", "replay", "--all", "--dry-run", "--json") {
 		if strings.HasPrefix(one.ID, "invalid") {
@@ -124,8 +112,9 @@ func TestReplayOfManyDeadLetters(t *testing.T) {
 			assert.Equal(t, "replayed", one.Action)
 		}
 	}
-	assert.Equal(t, before, s.dead())
-	assert.Zero(t, s.waitingJobs())
+	_, after := s.stream("PASSCODE_DEAD")
+	assert.Equal(t, before, after)
+	assert.Zero(t, s.stored("PASSCODE"))
 	assert.Empty(t, s.emulator.Sent())
 
 	// Killed half way and run again, each is sent once, and no other.
@@ -134,17 +123,12 @@ func TestReplayOfManyDeadLetters(t *testing.T) {
 	first.Kill()
 	left := s.summary()["config"]
 	assert.Positive(t, left)
-	second := s.command("dlq", "replay", "--reason", "config", "--rate", "500/s", "--follow-results")
-	require.Zero(t, second.Wait(bound), second.Output())
+	s.finished(0, "dlq", "replay", "--reason", "config", "--rate", "500/s", "--follow-results")
 	s.untilDone(bound)
 	assert.Equal(t, map[string]int{"exhausted": n, "unknown": n, "invalid": n}, s.summary())
-	sent := s.sentTo()
-	assert.Len(t, sent, n)
+	s.eachOnce("config", n)
 	for i := range n {
-		id := fmt.Sprintf("config%d", i)
-		assert.Equal(t, 1, sent[id], id)
-		assert.Equal(t, passcode.StatusSent, s.record(id).Status, id)
-		assert.Equal(t, 1, s.record(id).Replays, id)
+		assert.Equal(t, 1, s.record(fmt.Sprintf("config%d", i)).Replays, i)
 	}
 
 	// From two terminals at once: what was never sent is sent once, also where
@@ -157,7 +141,7 @@ func TestReplayOfManyDeadLetters(t *testing.T) {
 		require.Zero(t, p.Wait(bound), p.Output())
 	}
 	s.untilDone(bound)
-	sent = s.sentTo()
+	sent := s.sentTo()
 	for i := range n {
 		assert.Equal(t, 1, sent[fmt.Sprintf("unknown%d", i)], i)
 	}
@@ -166,8 +150,7 @@ func TestReplayOfManyDeadLetters(t *testing.T) {
 	for _, one := range lines[plan](s, 1, "dlq", "replay", "--reason", "invalid", "--json") {
 		assert.Equal(t, "refused invalid", one.Action+" "+one.Cause)
 	}
-	discard := s.command("dlq", "discard", "--reason", "invalid", "--yes")
-	require.Zero(t, discard.Wait(bound), discard.Output())
+	s.finished(0, "dlq", "discard", "--reason", "invalid", "--yes")
 	assert.Equal(t, map[string]int{"exhausted": n}, s.summary())
 }
 
@@ -185,7 +168,7 @@ func TestReplayingOneFromTwoTerminals(t *testing.T) {
 	wg.Wait()
 	s.untilDone(bound)
 	assert.Equal(t, map[string]int{"r1": 1}, s.sentTo())
-	assert.Zero(t, s.dead().Msgs)
+	assert.Zero(t, s.stored("PASSCODE_DEAD"))
 }
 
 func TestReplayIsRefused(t *testing.T) {
@@ -197,22 +180,18 @@ func TestReplayIsRefused(t *testing.T) {
 	s.publish(fmt.Sprintf(`{"request_id":"r1","phone":%q,"code":%q,"expires_at":%q}`,
 		phoneOf(1), code, time.Now().Add(3*time.Second).Format(time.RFC3339Nano)))
 	require.Equal(t, passcode.StatusDeadLettered, s.results.final("r1", bound).Status)
-	var p *harness.Process
 	require.Eventually(t, func() bool {
-		p = s.command("dlq", "replay", "--id", "r1", "--dry-run")
+		p := s.command("dlq", "replay", "--id", "r1", "--dry-run")
 		p.Wait(bound)
 		return strings.Contains(p.Stdout(), "refused: expired")
 	}, bound, 100*time.Millisecond)
-	p = s.command("dlq", "replay", "--id", "r1")
-	assert.Equal(t, 1, p.Wait(bound))
+	p := s.finished(1, "dlq", "replay", "--id", "r1")
 	assert.Contains(t, p.Stdout(), "refused, expired: 1 (--ttl 5m")
 	assert.Empty(t, s.emulator.Sent())
 	letter := s.letter("passcode.dead.config.r1")
-	p = s.command("dlq", "replay", "--id", "r1", "--ttl", "5m", "--follow-results")
-	assert.Equal(t, 1, p.Wait(bound), "the template is refused once more")
+	p = s.finished(1, "dlq", "replay", "--id", "r1", "--ttl", "5m", "--follow-results") // the template is refused once more
 	assert.Contains(t, p.Stdout(), "became dead_lettered (isv.SMS_TEMPLATE_ILLEGAL): 1")
-	p = s.command("dlq", "replay", "--id", "r1", "--ttl", "5m", "--follow-results")
-	assert.Zero(t, p.Wait(bound), p.Output())
+	p = s.finished(0, "dlq", "replay", "--id", "r1", "--ttl", "5m", "--follow-results")
 	assert.Contains(t, p.Stdout(), "became sent: 1")
 	assert.Equal(t, 2, s.record("r1").Replays)
 
@@ -270,8 +249,7 @@ func TestDeadLettersKeepTheirSecrets(t *testing.T) {
 		{"dlq", "list"}, {"dlq", "list", "--json"}, {"dlq", "list", "--summary"}, {"dlq", "export"}, {"dlq", "show", "good"},
 		{"dlq", "show", "good", "--json"}, {"dlq", "show", "bad"}, {"dlq", "replay", "--all", "--dry-run"},
 	} {
-		p := s.command(args...) // whose output is searched for numbers and passcodes
-		require.Zero(t, p.Wait(bound), "%v: %s", args, p.Stderr())
+		s.finished(0, args...) // whose output is searched for numbers and passcodes
 	}
 	type exported struct {
 		ID       string
@@ -311,14 +289,10 @@ func TestReplayOfAnUnknownWithoutItsRecord(t *testing.T) {
 		require.NoError(t, records.Purge(s.ctx(), id))
 	}
 
-	p := s.command("dlq", "replay", "--all", "--ttl", "5m", "--dry-run")
-	require.Zero(t, p.Wait(bound), p.Output())
+	p := s.finished(0, "dlq", "replay", "--all", "--ttl", "5m", "--dry-run")
 	assert.Equal(t, 2, strings.Count(p.Stdout(), "Aliyun is asked first"), p.Stdout())
-	p = s.command("dlq", "show", "taken")
-	require.Zero(t, p.Wait(bound), p.Output())
-	assert.Contains(t, p.Stdout(), "last attempt")
-	p = s.command("dlq", "replay", "--all", "--ttl", "5m", "--follow-results")
-	require.Zero(t, p.Wait(bound), p.Output())
+	assert.Contains(t, s.finished(0, "dlq", "show", "taken").Stdout(), "last attempt")
+	p = s.finished(0, "dlq", "replay", "--all", "--ttl", "5m", "--follow-results")
 	assert.Contains(t, p.Stdout(), "became sent: 2")
 	assert.Equal(t, map[string]int{"taken": 1, "lost": 1}, s.sentTo())
 	assert.True(t, s.record("taken").Recovered)

@@ -24,12 +24,11 @@ func TestOutage(t *testing.T) {
 		life  = 9 * time.Second // of a passcode
 	)
 	s := start(t)
-	var ready []func() (int, string)
+	var ready []endpoint
 	var workers []*harness.Process
 	for range 2 {
-		w := s.worker("http.listen", "127.0.0.1:0", "worker.passcode_ttl", life.String())
-		workers = append(workers, w)
-		ready = append(ready, readyz(t, w.WaitFor(`"HTTP listens"`, bound)))
+		w, asked := s.http("worker.passcode_ttl", life.String())
+		workers, ready = append(workers, w), append(ready, asked)
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -47,7 +46,7 @@ func TestOutage(t *testing.T) {
 	gone := time.Now()
 	publishFor(down)
 	for _, ask := range ready {
-		status, body := ask()
+		status, body := ask.get("/readyz")
 		assert.Equal(t, http.StatusServiceUnavailable, status)
 		assert.Contains(t, body, "aliyun: down since ")
 		assert.Contains(t, body, "connection_refused")
@@ -55,7 +54,7 @@ func TestOutage(t *testing.T) {
 	s.emulator = harness.StartEmulator(t, s.bin, "--listen", strings.TrimPrefix(s.emulator.URL, "http://"))
 	back := time.Now()
 	for _, ask := range ready { // it takes a job to find out
-		for status := 0; status != http.StatusOK && time.Since(back) < bound; status, _ = ask() {
+		for status := 0; status != http.StatusOK && time.Since(back) < bound; status, _ = ask.get("/readyz") {
 			publishFor(every)
 		}
 	}
@@ -96,7 +95,7 @@ func TestOutage(t *testing.T) {
 	assert.LessOrEqual(t, count[passcode.StatusDeadLettered]+count[passcode.StatusUnknown], n/10)
 	assert.LessOrEqual(t, perSecond[int(first/time.Second)], 2*2*3+2, "in the first second, twice the floor of both workers at most")
 	for i, ask := range ready {
-		status, body := ask()
+		status, body := ask.get("/readyz")
 		assert.Equal(t, http.StatusOK, status, body)
 		assert.Equal(t, 1, strings.Count(workers[i].Output(), "Aliyun is down"), "told once")
 		assert.Equal(t, 1, strings.Count(workers[i].Output(), "Aliyun answers again"))

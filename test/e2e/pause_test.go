@@ -4,10 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/harness"
@@ -18,19 +16,12 @@ import (
 func TestPause(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	workers := []*harness.Process{s.worker("http.listen", "127.0.0.1:0"), s.worker("http.listen", "127.0.0.1:0")}
-	var ready []func() (int, string)
-	for _, w := range workers {
-		ready = append(ready, readyz(t, w.WaitFor(`"HTTP listens"`, bound)))
-	}
+	one, first := s.http()
+	other, second := s.http()
 	becomes := func(status int, says string) {
 		t.Helper()
-		for _, ask := range ready {
-			require.Eventually(t, func() bool {
-				got, body := ask()
-				return got == status && strings.Contains(body, says)
-			}, bound, 20*time.Millisecond)
-		}
+		first.becomes(status, says)
+		second.becomes(status, says)
 	}
 	becomes(http.StatusOK, "ok")
 
@@ -48,19 +39,17 @@ func TestPause(t *testing.T) {
 	said := s.finished(0, "resume").Stderr()
 	assert.Contains(t, said, ": the template changes")
 	assert.Contains(t, said, "2 jobs wait; workers take them up within 5s")
-	for _, id := range []string{"r1", "r2"} {
-		assert.Equal(t, passcode.StatusSent, s.results.final(id, bound).Status)
-	}
+	s.allSent("r1", "r2")
 	becomes(http.StatusOK, "ok")
 
 	// Longer than it takes a busy machine's workers to look twice.
 	s.finished(0, "pause", "8s")
 	becomes(http.StatusServiceUnavailable, "paused: until 20")
 	s.publish(job("r3", phoneOf(3)))
-	assert.Equal(t, passcode.StatusSent, s.results.final("r3", bound).Status)
+	s.allSent("r3")
 	becomes(http.StatusOK, "ok")
 
-	for _, w := range workers {
+	for _, w := range []*harness.Process{one, other} {
 		assert.Equal(t, 2, strings.Count(w.Output(), "jobs are paused for all workers"), "each pause is logged once")
 		assert.Equal(t, 2, strings.Count(w.Output(), "jobs flow again"))
 		assert.Contains(t, w.Output(), "the template changes")
@@ -74,7 +63,7 @@ func TestResumeWhileTheAccountIsClosed(t *testing.T) {
 	w := s.worker()
 	s.publish(job("r1", phoneOf(1)))
 	w.WaitFor("all replicas pause", bound)
-	s.untilRetrying("r1")
+	s.results.reach(passcode.StatusRetrying, "r1")
 	// The account's own pause lasts 30 seconds; an operator's on top, for good.
 	said := s.finished(0, "pause").Stderr()
 	assert.Contains(t, said, "the account is closed as well")
@@ -83,6 +72,6 @@ func TestResumeWhileTheAccountIsClosed(t *testing.T) {
 	assert.Contains(t, page, "Aliyun refuses the whole account")
 	said = s.finished(0, "resume").Stderr()
 	assert.Contains(t, said, "the next job is sent as the probe")
-	assert.Equal(t, passcode.StatusSent, s.results.final("r1", bound).Status)
+	s.allSent("r1")
 	w.WaitFor("the account works again", bound)
 }

@@ -1,11 +1,8 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -18,10 +15,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/test/brokertest"
 	"github.com/passcode-worker/passcode-worker/test/containers"
 )
-
-func variable(key string) string {
-	return "PASSCODE_" + strings.ToUpper(strings.ReplaceAll(key, ".", "__"))
-}
 
 // brief are settings with times that a test can wait for.
 var brief = []string{
@@ -142,10 +135,7 @@ func TestDeadLetter(t *testing.T) {
 	assert.Equal(t, passcode.StatusDeadLettered, r.Status)
 	assert.Equal(t, passcode.ClassConfig, r.Error.Class)
 
-	stream, err := s.js.Stream(s.ctx(), "PASSCODE_DEAD")
-	require.NoError(t, err)
-	letter, err := stream.GetLastMsgForSubject(s.ctx(), "passcode.dead.config.r1")
-	require.NoError(t, err)
+	letter := s.letter("passcode.dead.config.r1")
 	assert.Equal(t, body, string(letter.Data))
 	h := letter.Header
 	seq := fmt.Sprint(ack.Sequence)
@@ -186,7 +176,7 @@ func TestAcceptedAndDropped(t *testing.T) {
 func TestAccountClosed(t *testing.T) {
 	t.Parallel()
 	s := start(t, "--fault", "code=isv.AMOUNT_NOT_ENOUGH")
-	first := s.worker("http.listen", "127.0.0.1:0")
+	_, first := s.http()
 	s.worker()
 	for i := range 20 {
 		s.publish(job(fmt.Sprintf("r%d", i), phoneOf(i)))
@@ -197,11 +187,7 @@ func TestAccountClosed(t *testing.T) {
 		info, err := consumer.Info(s.ctx())
 		return err == nil && info.Paused
 	}, bound, 20*time.Millisecond, "the consumer is paused on the server")
-	ready := readyz(t, first.WaitFor(`"HTTP listens"`, bound))
-	require.Eventually(t, func() bool {
-		status, body := ready()
-		return status == http.StatusServiceUnavailable && strings.Contains(body, "isv.AMOUNT_NOT_ENOUGH")
-	}, bound, 20*time.Millisecond)
+	first.becomes(http.StatusServiceUnavailable, "isv.AMOUNT_NOT_ENOUGH")
 
 	s.emulator.SetFaults("")
 	count := s.results.finals(20, 2*bound)
@@ -210,50 +196,8 @@ func TestAccountClosed(t *testing.T) {
 		assert.Equal(t, 1, n, id)
 		assert.Equal(t, 1, s.record(id).Attempts, "the account's refusals were no attempts")
 	}
-	dead, err := s.js.Stream(s.ctx(), "PASSCODE_DEAD")
-	require.NoError(t, err)
-	assert.Zero(t, dead.CachedInfo().State.Msgs)
-	require.Eventually(t, func() bool {
-		status, _ := ready()
-		return status == http.StatusOK
-	}, bound, 20*time.Millisecond)
-}
-
-// listening reads the address from the worker's log line about it.
-func listening(t *testing.T, line string) string {
-	t.Helper()
-	_, rest, ok := strings.Cut(line, `"address":"`)
-	require.True(t, ok, line)
-	address, _, _ := strings.Cut(rest, `"`)
-	return address
-}
-
-// readyz returns the question whether that worker is ready.
-func readyz(t *testing.T, line string) func() (int, string) {
-	t.Helper()
-	ask := asking(t, line)
-	return func() (int, string) { return ask("/readyz") }
-}
-
-// asking returns questions to the worker whose log line names its address.
-func asking(t *testing.T, line string) func(path string) (int, string) {
-	t.Helper()
-	address := listening(t, line)
-	return func(path string) (int, string) {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
-		require.NoError(t, err)
-		request.Close = true
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return 0, err.Error()
-		}
-		defer func() { _ = response.Body.Close() }() // only read
-		body, err := io.ReadAll(response.Body)
-		require.NoError(t, err)
-		return response.StatusCode, string(body)
-	}
+	assert.Zero(t, s.stored("PASSCODE_DEAD"))
+	first.becomes(http.StatusOK, "")
 }
 
 // TestKilled: a worker is killed with 100 jobs in flight; another finishes them
@@ -262,20 +206,13 @@ func TestKilled(t *testing.T) {
 	t.Parallel()
 	s := start(t, "--latency", "200ms")
 	w := s.worker(brief...)
-	for i := range 100 {
-		_, err := s.js.PublishAsync("passcode.send", []byte(job(fmt.Sprintf("r%d", i), phoneOf(i))))
-		require.NoError(t, err)
-	}
-	s.results.until(bound, "all are being sent", func(byID map[string][]passcode.Result) bool { return len(byID) > 80 })
+	s.publishAsync("r", 100, 0)
+	s.results.begun(81)
 	w.Kill()
 	s.worker(brief...)
 	count := s.results.finals(100, 2*bound)
 	assert.Equal(t, map[passcode.Status]int{passcode.StatusSent: 100}, count)
-	sent := s.sentTo()
-	assert.Len(t, sent, 100)
-	for id, n := range sent {
-		assert.Equal(t, 1, n, id)
-	}
+	s.eachOnce("r", 100)
 	s.untilDone(bound)
 }
 
@@ -287,11 +224,8 @@ func TestFrozen(t *testing.T) {
 	s := start(t, "--latency", "100ms")
 	frozen := s.worker(brief...)
 	const n = 300
-	for i := range n {
-		_, err := s.js.PublishAsync("passcode.send", []byte(job(fmt.Sprintf("r%d", i), phoneOf(i))))
-		require.NoError(t, err)
-	}
-	s.results.until(bound, "many are being sent", func(byID map[string][]passcode.Result) bool { return len(byID) > n/3 })
+	s.publishAsync("r", n, 0)
+	s.results.begun(n / 3)
 	frozen.Signal(syscall.SIGSTOP)
 	s.worker(brief...)
 	count := s.results.finals(n, 2*bound)
@@ -301,14 +235,7 @@ func TestFrozen(t *testing.T) {
 	frozen.Signal(syscall.SIGCONT)
 	frozen.Signal(syscall.SIGTERM)
 	assert.Equal(t, 0, frozen.Wait(bound), "it finishes what it had, and leaves in order")
-	sent := s.sentTo()
-	assert.Len(t, sent, n)
-	for id, times := range sent {
-		assert.Equal(t, 1, times, id)
-	}
-	for i := range n {
-		assert.Equal(t, passcode.StatusSent, s.record(fmt.Sprintf("r%d", i)).Status)
-	}
+	s.eachOnce("r", n)
 }
 
 // TestTerminated: a worker that is asked to stop finishes what it has, hands
@@ -318,11 +245,8 @@ func TestTerminated(t *testing.T) {
 	s := start(t, "--latency", "500ms")
 	w := s.worker("worker.concurrency", "100")
 	const n = 300
-	for i := range n {
-		_, err := s.js.PublishAsync("passcode.send", []byte(job(fmt.Sprintf("r%d", i), phoneOf(i))))
-		require.NoError(t, err)
-	}
-	s.results.until(bound, "100 are being sent", func(byID map[string][]passcode.Result) bool { return len(byID) >= 100 })
+	s.publishAsync("r", n, 0)
+	s.results.begun(100)
 	asked := time.Now()
 	w.Signal(syscall.SIGTERM)
 	assert.Equal(t, 0, w.Wait(bound))
@@ -356,10 +280,5 @@ func TestBrokerAway(t *testing.T) {
 		s.enqueue(fmt.Sprintf("r%d", i), phoneOf(i))
 	}
 	s.untilDone(2 * bound)
-	for i := range 30 {
-		assert.Equal(t, passcode.StatusSent, s.record(fmt.Sprintf("r%d", i)).Status)
-	}
-	for id, n := range s.sentTo() {
-		assert.Equal(t, 1, n, id)
-	}
+	s.eachOnce("r", 30)
 }

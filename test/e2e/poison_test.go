@@ -144,20 +144,10 @@ func TestPoison(t *testing.T) {
 	}
 }
 
-// untilRetrying waits until a request waits for another attempt.
-func (s *system) untilRetrying(id string) {
-	s.t.Helper()
-	s.results.until(bound, id+" waits for another attempt", func(byID map[string][]passcode.Result) bool {
-		history := byID[id]
-		return len(history) > 0 && history[len(history)-1].Status == passcode.StatusRetrying
-	})
-}
-
 // letter reads the dead letter of a subject.
 func (s *system) letter(subject string) *jetstream.RawStreamMsg {
 	s.t.Helper()
-	dead, err := s.js.Stream(s.ctx(), "PASSCODE_DEAD")
-	require.NoError(s.t, err)
+	dead, _ := s.stream("PASSCODE_DEAD")
 	letter, err := dead.GetLastMsgForSubject(s.ctx(), subject)
 	require.NoError(s.t, err)
 	return letter
@@ -166,8 +156,7 @@ func (s *system) letter(subject string) *jetstream.RawStreamMsg {
 // untilLettered waits until there is a dead letter of a subject.
 func (s *system) untilLettered(subject string) *jetstream.RawStreamMsg {
 	s.t.Helper()
-	dead, err := s.js.Stream(s.ctx(), "PASSCODE_DEAD")
-	require.NoError(s.t, err)
+	dead, _ := s.stream("PASSCODE_DEAD")
 	require.Eventually(s.t, func() bool {
 		_, err := dead.GetLastMsgForSubject(s.ctx(), subject)
 		return err == nil
@@ -191,7 +180,7 @@ func (s *system) limitDeliveries() {
 func (s *system) terminate() {
 	s.t.Helper()
 	seq := s.publish(job("terminated", phoneOf(7)))
-	s.untilRetrying("terminated")
+	s.results.reach(passcode.StatusRetrying, "terminated")
 	// The server takes an acknowledgement from anybody who knows its subject.
 	ack := fmt.Sprintf("$JS.ACK.PASSCODE.passcode-worker.1.%d.1.%d.0", seq, time.Now().UnixNano())
 	require.NoError(s.t, s.js.Conn().Publish(ack, []byte("+TERM by hand")))
@@ -213,11 +202,8 @@ func TestGivenUpByTheServer(t *testing.T) {
 	s.publish(ranOut)
 	gone := s.publish(deleted)
 	s.publish(job("good1", phoneOf(1)))
-	for _, id := range []string{"ranout", "deleted"} {
-		s.untilRetrying(id)
-	}
-	stream, err := s.js.Stream(s.ctx(), "PASSCODE")
-	require.NoError(t, err)
+	s.results.reach(passcode.StatusRetrying, "ranout", "deleted")
+	stream, _ := s.stream("PASSCODE")
 	require.NoError(t, stream.DeleteMsg(s.ctx(), gone))
 	s.terminate()
 	s.limitDeliveries()
@@ -235,9 +221,7 @@ func TestGivenUpByTheServer(t *testing.T) {
 	assert.Contains(t, page, "Its job is gone from the stream without an end")
 
 	s.publish(job("good2", phoneOf(2)))
-	for _, id := range []string{"good1", "good2"} {
-		assert.Equal(t, passcode.StatusSent, s.results.final(id, bound).Status)
-	}
+	s.allSent("good1", "good2")
 	s.untilDone(bound)
 }
 
@@ -250,8 +234,7 @@ func TestGivenUpUnheard(t *testing.T) {
 	given := make(chan *nats.Msg, 10)
 	_, err := s.js.Conn().ChanSubscribe("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>", given)
 	require.NoError(t, err)
-	stream, err := s.js.Stream(s.ctx(), "PASSCODE")
-	require.NoError(t, err)
+	stream, _ := s.stream("PASSCODE")
 	consumer, err := stream.Consumer(s.ctx(), "passcode-worker")
 	require.NoError(t, err)
 	edited := consumer.CachedInfo().Config

@@ -200,11 +200,9 @@ func TestProducerWritesNothingButJobs(t *testing.T) {
 	require.NoError(t, onlooker.Flush())
 
 	assert.Empty(t, arrived)
-	assert.EqualValues(t, len(replies)+1, p.waitingJobs())
+	assert.EqualValues(t, len(replies)+1, p.stored("PASSCODE"))
 	for _, name := range []string{"PASSCODE_DEAD", "KV_passcode-requests", "KV_passcode-limits"} {
-		stream, err := p.js.Stream(p.ctx(), name)
-		require.NoError(t, err)
-		assert.Zero(t, stream.CachedInfo().State.Msgs, name)
+		assert.Zero(t, p.stored(name), name)
 	}
 }
 

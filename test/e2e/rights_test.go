@@ -174,10 +174,7 @@ func TestLeastRights(t *testing.T) {
 	// Last, since it leaves the consumer changed: a job that the server gives up on.
 	p.emulator.SetFaults("code=Throttling.User")
 	p.producer.publish("given-up", job("given-up", phoneOf(60)))
-	p.results.until(bound, "given-up waits for another attempt", func(byID map[string][]passcode.Result) bool {
-		history := byID["given-up"]
-		return len(history) > 0 && history[len(history)-1].Status == passcode.StatusRetrying
-	})
+	p.results.reach(passcode.StatusRetrying, "given-up")
 	p.limitDeliveries()
 	assert.Equal(t, passcode.StatusDeadLettered, p.producer.final("given-up", "passcode.result.given-up").Status)
 	p.untilDone(bound)

@@ -8,14 +8,19 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"reflect"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -88,6 +93,10 @@ func environ(settings ...string) map[string]string {
 	return env
 }
 
+func variable(key string) string {
+	return "PASSCODE_" + strings.ToUpper(strings.ReplaceAll(key, ".", "__"))
+}
+
 func (s *system) ctx() context.Context {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
@@ -141,19 +150,120 @@ func (s *system) record(id string) passcode.Result {
 	return r
 }
 
-// waitingJobs is how many jobs are in the stream, taken or not.
-func (s *system) waitingJobs() uint64 {
+// allSent checks that each of the requests comes to its end as sent.
+func (s *system) allSent(ids ...string) {
 	s.t.Helper()
-	stream, err := s.js.Stream(s.ctx(), "PASSCODE")
+	for _, id := range ids {
+		assert.Equal(s.t, passcode.StatusSent, s.results.final(id, bound).Status, id)
+	}
+}
+
+// once checks that each of the requests was sent, and none twice.
+func (s *system) once(ids ...string) {
+	s.t.Helper()
+	sent := s.sentTo()
+	for _, id := range ids {
+		assert.Equal(s.t, 1, sent[id], "%s was sent", id)
+	}
+}
+
+// noneTwice checks that no request was sent twice.
+func (s *system) noneTwice() {
+	s.t.Helper()
+	for id, n := range s.sentTo() {
+		assert.Equal(s.t, 1, n, id)
+	}
+}
+
+// eachOnce checks that the jobs prefix0, prefix1, … were sent once each, as their
+// records say, and no others.
+func (s *system) eachOnce(prefix string, n int) {
+	s.t.Helper()
+	want := map[string]int{}
+	for i := range n {
+		id := fmt.Sprintf("%s%d", prefix, i)
+		want[id] = 1
+		assert.Equal(s.t, passcode.StatusSent, s.record(id).Status, id)
+	}
+	assert.Equal(s.t, want, s.sentTo())
+}
+
+// stream is a stream of the broker, and its state.
+func (s *system) stream(name string) (jetstream.Stream, jetstream.StreamState) {
+	s.t.Helper()
+	stream, err := s.js.Stream(s.ctx(), name)
 	require.NoError(s.t, err)
-	return stream.CachedInfo().State.Msgs
+	return stream, stream.CachedInfo().State
+}
+
+// stored is how many messages a stream holds; those of the jobs are taken or not.
+func (s *system) stored(stream string) uint64 {
+	s.t.Helper()
+	_, state := s.stream(stream)
+	return state.Msgs
 }
 
 // untilDone waits until no job is left in the stream.
 func (s *system) untilDone(within time.Duration) {
 	s.t.Helper()
-	require.Eventually(s.t, func() bool { return s.waitingJobs() == 0 }, within, 20*time.Millisecond,
+	require.Eventually(s.t, func() bool { return s.stored("PASSCODE") == 0 }, within, 20*time.Millisecond,
 		"jobs are left in the stream")
+}
+
+// publishAsync publishes good jobs prefix0, prefix1, … to phones of their own. It
+// waits for no answer.
+func (s *system) publishAsync(prefix string, n, firstPhone int) {
+	s.t.Helper()
+	for i := range n {
+		_, err := s.js.PublishAsync("passcode.send", []byte(job(fmt.Sprintf("%s%d", prefix, i), phoneOf(firstPhone+i))))
+		require.NoError(s.t, err)
+	}
+}
+
+// endpoint is a worker's HTTP server.
+type endpoint struct {
+	t       *testing.T
+	address string
+}
+
+// http starts a worker that answers HTTP.
+func (s *system) http(settings ...string) (*harness.Process, endpoint) {
+	s.t.Helper()
+	w := s.worker(append(settings, "http.listen", "127.0.0.1:0")...)
+	line := w.WaitFor(`"HTTP listens"`, bound)
+	_, rest, ok := strings.Cut(line, `"address":"`)
+	require.True(s.t, ok, line)
+	address, _, _ := strings.Cut(rest, `"`)
+	return w, endpoint{s.t, address}
+}
+
+func (e endpoint) get(path string) (int, string) {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+e.address+path, nil)
+	require.NoError(e.t, err)
+	request.Close = true
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer func() { _ = response.Body.Close() }() // only read
+	body, err := io.ReadAll(response.Body)
+	require.NoError(e.t, err)
+	return response.StatusCode, string(body)
+}
+
+// becomes waits until /readyz answers with this status and says this.
+func (e endpoint) becomes(status int, says string) {
+	e.t.Helper()
+	var body string
+	ok := assert.Eventually(e.t, func() bool {
+		var got int
+		got, body = e.get("/readyz")
+		return got == status && strings.Contains(body, says)
+	}, bound, 20*time.Millisecond)
+	require.True(e.t, ok, "not %d because of %q; the worker says: %s", status, says, body)
 }
 
 // results collects what is announced.
@@ -252,6 +362,23 @@ func (r *results) until(within time.Duration, what string, holds func(byID map[s
 			require.Fail(r.t, "not announced in time", "%s; %d requests were announced", what, n)
 		}
 	}
+}
+
+// reach waits until each of the requests is in this state.
+func (r *results) reach(status passcode.Status, ids ...string) {
+	r.t.Helper()
+	r.until(bound, fmt.Sprintf("%v as %s", ids, status), func(byID map[string][]passcode.Result) bool {
+		return !slices.ContainsFunc(ids, func(id string) bool {
+			return len(byID[id]) == 0 || byID[id][len(byID[id])-1].Status != status
+		})
+	})
+}
+
+// begun waits until something was announced of n requests.
+func (r *results) begun(n int) {
+	r.t.Helper()
+	what := fmt.Sprintf("%d requests are being sent", n)
+	r.until(bound, what, func(byID map[string][]passcode.Result) bool { return len(byID) >= n })
 }
 
 // final waits for the final result of a request.

@@ -64,7 +64,7 @@ func TestDeletedUnderTheWorker(t *testing.T) {
 func TestDeletedWithoutProvision(t *testing.T) {
 	t.Parallel()
 	s := troubledBroker(t)
-	s.command("provision")
+	s.finished(0, "provision")
 	s.run("nats.provision", "false")
 	s.wentOn("before", s.goodAndBad("before", 1, 0))
 	for _, stream := range []string{"KV_passcode-requests", "KV_passcode-limits", "PASSCODE_DEAD"} {
@@ -76,7 +76,7 @@ func TestDeletedWithoutProvision(t *testing.T) {
 		s.named("broker: " + name + ` does not exist: nats.provision is off; create it with "worker provision"`)
 	}
 	s.w.WaitFor("missing, and nats.provision is off", bound)
-	s.command("provision")
+	s.finished(0, "provision")
 	s.wentOn("after", ids)
 	s.w.WaitFor("there again", bound)
 	s.quiet()
@@ -110,11 +110,7 @@ func (s *troubled) inStates(states ...inState) (ids []string) {
 			five = append(five, fmt.Sprintf("%s%d", one.name, i))
 			s.enqueue(five[i], phoneOf(len(ids)+i))
 		}
-		s.results.until(bound, "jobs "+string(one.status), func(byID map[string][]passcode.Result) bool {
-			return !slices.ContainsFunc(five, func(id string) bool {
-				return len(byID[id]) == 0 || byID[id][len(byID[id])-1].Status != one.status
-			})
-		})
+		s.results.reach(one.status, five...)
 		ids = append(ids, five...)
 	}
 	return ids
@@ -126,8 +122,7 @@ func TestRecordsLostOnTheWay(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(*troubled, string){
 		"purged": func(s *troubled, stream string) {
-			found, err := s.js.Stream(s.ctx(), stream)
-			require.NoError(s.t, err)
+			found, _ := s.stream(stream)
 			require.NoError(s.t, found.Purge(s.ctx()))
 		},
 		"deleted": func(s *troubled, stream string) { require.NoError(s.t, s.js.DeleteStream(s.ctx(), stream)) },
@@ -147,9 +142,7 @@ func TestRecordsLostOnTheWay(t *testing.T) {
 			ids := s.inStates(inState{"sent", "", passcode.StatusSent}, retrying, doubtful, sending)
 			lose(s, "KV_passcode-requests")
 			lose(s, "KV_passcode-limits")
-			for _, id := range ids {
-				assert.Equal(t, passcode.StatusSent, s.results.final(id, bound).Status, id)
-			}
+			s.allSent(ids...)
 			s.untilDone(bound)
 			s.once(ids...)
 			s.untilReady()
@@ -164,8 +157,7 @@ func TestRepeatedAfterTheirStreamWasLost(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(*troubled){
 		"purged": func(s *troubled) {
-			stream, err := s.js.Stream(s.ctx(), "PASSCODE")
-			require.NoError(s.t, err)
+			stream, _ := s.stream("PASSCODE")
 			require.NoError(s.t, stream.Purge(s.ctx()))
 		},
 		"deleted": func(s *troubled) { require.NoError(s.t, s.js.DeleteStream(s.ctx(), "PASSCODE")) },
@@ -181,9 +173,7 @@ func TestRepeatedAfterTheirStreamWasLost(t *testing.T) {
 			for i, id := range ids {
 				require.NoError(t, harness.Publish(s.ctx(), s.js, id+"-again", job(id, phoneOf(len(ids)-1-i))))
 			}
-			for _, id := range ids {
-				assert.Equal(t, passcode.StatusSent, s.results.final(id, bound).Status, id)
-			}
+			s.allSent(ids...)
 			s.untilDone(bound)
 			s.once(ids...)
 			s.untilReady()
@@ -205,15 +195,10 @@ func TestARecreatedStreamCountsFromTheStart(t *testing.T) {
 		require.NoError(t, s.js.DeleteStream(s.ctx(), "PASSCODE"))
 	}
 	s.untilReady()
-	sent := func(id string) {
-		s.results.until(bound, id+" is sent", func(byID map[string][]passcode.Result) bool {
-			return byID[id][len(byID[id])-1].Status == passcode.StatusSent
-		})
-	}
-	s.command("dlq", "replay", "--id", "first")
-	sent("first")
+	s.finished(0, "dlq", "replay", "--id", "first")
+	s.results.reach(passcode.StatusSent, "first")
 	require.EqualValues(t, 1, s.record("first").StreamSeq)
-	s.command("dlq", "replay", "--id", "second")
-	sent("second")
+	s.finished(0, "dlq", "replay", "--id", "second")
+	s.results.reach(passcode.StatusSent, "second")
 	s.once("first", "second")
 }

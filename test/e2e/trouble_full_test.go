@@ -13,9 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/brokertest"
-	"github.com/passcode-worker/passcode-worker/test/harness"
 )
 
 // pause stops the delivery of jobs on the server, or lets them flow again.
@@ -41,11 +39,10 @@ func TestJobsStreamFull(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := trouble(t, nil)
-			stream, err := s.js.Stream(s.ctx(), "PASSCODE")
-			require.NoError(t, err)
+			stream, _ := s.stream("PASSCODE")
 			config := stream.CachedInfo().Config
 			limit(&config)
-			_, err = s.js.UpdateStream(s.ctx(), config)
+			_, err := s.js.UpdateStream(s.ctx(), config)
 			require.NoError(t, err)
 
 			s.pause(true)
@@ -61,21 +58,16 @@ func TestJobsStreamFull(t *testing.T) {
 			var refused *jetstream.APIError
 			require.ErrorAs(t, err, &refused)
 			assert.Contains(t, refused.Description, "maximum")
-			assert.EqualValues(t, len(taken), s.waitingJobs())
+			assert.EqualValues(t, len(taken), s.stored("PASSCODE"))
 
-			send := harness.StartWorker(t, s.bin, s.emulator.WorkerEnv(s.broker.URL()),
-				"send", "--phone", "+85268326366", "--code", code, "--request-id", "refused", "--wait", "5s")
-			send.Forbid(code)
-			assert.Equal(t, 1, send.Wait(bound))
+			send := s.finished(1, "send", "--phone", "+85268326366", "--code", code, "--request-id", "refused", "--wait", "5s")
 			assert.Contains(t, send.Stderr(), "maximum")
 			assert.Contains(t, send.Stderr(), "full")
 
 			s.pause(false)
-			for _, id := range taken {
-				assert.Equal(t, passcode.StatusSent, s.results.final(id, bound).Status)
-			}
+			s.allSent(taken...)
 			s.enqueue("again", phoneOf(999))
-			assert.Equal(t, passcode.StatusSent, s.results.final("again", bound).Status)
+			s.allSent("again")
 			s.once(append(taken, "again")...)
 			assert.Empty(t, s.results.of("refused"), "what was refused is nowhere")
 			s.quiet()

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/brokertest"
 	"github.com/passcode-worker/passcode-worker/test/containers"
 	"github.com/passcode-worker/passcode-worker/test/harness"
@@ -30,19 +29,15 @@ func TestStorageLost(t *testing.T) {
 		ids = append(ids, fmt.Sprintf("hand%d", i))
 		s.enqueue(ids[i], phoneOf(100+i))
 	}
-	s.results.until(bound, "calls in progress", func(byID map[string][]passcode.Result) bool { return len(byID) == len(ids) })
+	s.results.begun(len(ids))
 	s.broker.LoseStore()
 	s.named("broker: not connected")
 	<-time.After(5 * time.Second) // longer than worker.ack_wait
 	s.broker.Restart()
 	s.w.WaitFor("somebody deleted it, and what was in it is lost; made again", bound)
 	s.wentOn("after", s.goodAndBad("after", 20, 10))
-	for id, n := range s.sentTo() {
-		assert.Equal(t, 1, n, id)
-	}
-	for _, id := range ids {
-		assert.Equal(t, passcode.StatusSent, s.results.final(id, bound).Status, "what the worker knew is written down: %s", id)
-	}
+	s.noneTwice()
+	s.allSent(ids...) // what the worker knew is written down
 	s.quiet()
 }
 
@@ -129,9 +124,7 @@ func TestSlowConsumer(t *testing.T) {
 	s.w.Signal(syscall.SIGCONT)
 	s.w.WaitFor("disconnected from NATS; reconnecting", bound)
 	s.wentOn("r", ids)
-	dead, err := s.js.Stream(s.ctx(), "PASSCODE_DEAD")
-	require.NoError(t, err)
-	assert.EqualValues(t, n+1, dead.CachedInfo().State.Msgs, "each of the large ones, and the bad one")
+	assert.EqualValues(t, n+1, s.stored("PASSCODE_DEAD"), "each of the large ones, and the bad one")
 	s.quiet()
 }
 
@@ -159,12 +152,5 @@ func TestBrokerKilled(t *testing.T) {
 		s.enqueue(fmt.Sprintf("r%d", i), phoneOf(i))
 	}
 	s.untilDone(2 * bound)
-	for i := range n {
-		assert.Equal(t, passcode.StatusSent, s.record(fmt.Sprintf("r%d", i)).Status)
-	}
-	sent := s.sentTo()
-	assert.Len(t, sent, n)
-	for id, times := range sent {
-		assert.Equal(t, 1, times, id)
-	}
+	s.eachOnce("r", n)
 }

@@ -15,9 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/brokertest"
-	"github.com/passcode-worker/passcode-worker/test/harness"
 )
 
 // load publishes 300 jobs a second until it is stopped, which waits for the last
@@ -94,7 +92,7 @@ func TestNoSpaceOnDisk(t *testing.T) {
 	s.wentOn("before", s.goodAndBad("before", 3, 0))
 
 	stop := s.load()
-	s.results.until(bound, "some results under load", func(byID map[string][]passcode.Result) bool { return len(byID) > 300 })
+	s.results.begun(300)
 	free := fillDisk(t, dir)
 	full := make(chan struct{})
 	time.AfterFunc(3*time.Second, func() { close(full) })
@@ -105,22 +103,16 @@ func TestNoSpaceOnDisk(t *testing.T) {
 	s.named("stores no jobs (no space left on device): make room on its disk, then restart it")
 	assert.WithinDuration(t, freed, time.Now(), 30*time.Second)
 	s.w.WaitFor("a server of the broker must be restarted", bound)
-	_, metrics := s.ask("/metrics")
+	_, metrics := s.http.get("/metrics")
 	assert.Contains(t, metrics, "passcode_broker_restart_needed 1")
-	check := harness.StartWorker(t, s.bin, s.emulator.WorkerEnv(broker.URL()), "check")
-	assert.Equal(t, 1, check.Wait(bound))
-	assert.Contains(t, check.Output(), "stores nothing more in it: no space left on device")
+	assert.Contains(t, s.finished(1, "check").Output(), "stores nothing more in it: no space left on device")
 
 	broker.Restart()
 	s.untilReady()
-	_, metrics = s.ask("/metrics")
+	_, metrics = s.http.get("/metrics")
 	assert.Contains(t, metrics, "passcode_broker_restart_needed 0")
-	for _, id := range acked {
-		assert.Equal(t, passcode.StatusSent, s.results.final(id, bound).Status, id)
-	}
-	for id, n := range s.sentTo() {
-		assert.Equal(t, 1, n, id)
-	}
+	s.allSent(acked...)
+	s.noneTwice()
 	s.wentOn("after", s.goodAndBad("after", 10, 500))
 	s.quiet()
 }

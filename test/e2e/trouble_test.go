@@ -5,11 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/test/brokertest"
 	"github.com/passcode-worker/passcode-worker/test/harness"
@@ -20,7 +18,7 @@ type troubled struct {
 	*system
 	broker *brokertest.Handle
 	w      *harness.Process
-	ask    func(path string) (int, string)
+	http   endpoint
 }
 
 // trouble starts a system with one worker that is ready.
@@ -49,50 +47,20 @@ func (s *troubled) run(settings ...string) {
 	s.t.Helper()
 	// Calls have time here: no attempt may be lost to a machine that is busy with
 	// other tests, since none may be lost to the broker.
-	patient := []string{"http.listen", "127.0.0.1:0", "aliyun.timeout", "3s", "aliyun.connect_timeout", "3s"}
-	s.w = s.worker(slices.Concat(brief, patient, settings)...)
-	s.ask = asking(s.t, s.w.WaitFor(`"HTTP listens"`, bound))
+	patient := []string{"aliyun.timeout", "3s", "aliyun.connect_timeout", "3s"}
+	s.w, s.http = s.system.http(slices.Concat(brief, patient, settings)...)
 	s.untilReady()
 }
 
 // named waits until the worker says that it is not ready, and why.
 func (s *troubled) named(why string) {
 	s.t.Helper()
-	var body string
-	ok := assert.Eventually(s.t, func() bool {
-		var status int
-		status, body = s.ask("/readyz")
-		return status == http.StatusServiceUnavailable && strings.Contains(body, why)
-	}, bound, 20*time.Millisecond)
-	require.True(s.t, ok, "not ready because of %q; the worker says: %s", why, body)
+	s.http.becomes(http.StatusServiceUnavailable, why)
 }
 
 func (s *troubled) untilReady() {
 	s.t.Helper()
-	var body string
-	ok := assert.Eventually(s.t, func() bool {
-		var status int
-		status, body = s.ask("/readyz")
-		return status == http.StatusOK
-	}, bound, 20*time.Millisecond)
-	require.True(s.t, ok, "the worker says: %s", body)
-}
-
-// command runs a command of ours on the same broker; it must succeed.
-func (s *troubled) command(args ...string) {
-	s.t.Helper()
-	c := harness.StartWorker(s.t, s.bin, s.emulator.WorkerEnv(s.broker.URL()), args...)
-	c.Forbid(code)
-	require.Zero(s.t, c.Wait(bound), "worker %s", strings.Join(args, " "))
-}
-
-// once checks that each of the requests was sent, and none twice.
-func (s *troubled) once(ids ...string) {
-	s.t.Helper()
-	sent := s.sentTo()
-	for _, id := range ids {
-		assert.Equal(s.t, 1, sent[id], "%s was sent", id)
-	}
+	s.http.becomes(http.StatusOK, "")
 }
 
 // quiet checks that no line of the log came more often than an operator reads.
