@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 	"github.com/stretchr/testify/assert"
@@ -40,9 +39,10 @@ func mustConnect(t *testing.T, o broker.Options) {
 	require.NoError(t, broker.CheckServer(nc))
 }
 
-func TestUserTokenAndSeed(t *testing.T) {
+func TestUserTokenSeedAndCreds(t *testing.T) {
 	t.Parallel()
-	user, public := keyPair(t, nkeys.CreateUser)
+	operator := brokertest.NewOperator(t)
+	user, public := brokertest.KeyPair(t, nkeys.CreateUser)
 	seed, err := user.Seed()
 	require.NoError(t, err)
 	for name, test := range map[string]struct {
@@ -58,6 +58,7 @@ func TestUserTokenAndSeed(t *testing.T) {
 			func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: public}} },
 			broker.Options{NKeySeedFile: write(t, "seed.nk", seed)},
 		},
+		"creds": {operator.Options, broker.Options{Creds: write(t, "user.creds", operator.Creds(t, 0))}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -65,44 +66,6 @@ func TestUserTokenAndSeed(t *testing.T) {
 			mustConnect(t, test.client)
 		})
 	}
-}
-
-func TestCredsFile(t *testing.T) {
-	t.Parallel()
-	operator, operatorPublic := keyPair(t, nkeys.CreateOperator)
-	account, accountPublic := keyPair(t, nkeys.CreateAccount)
-	user, userPublic := keyPair(t, nkeys.CreateUser)
-
-	operatorJWT, err := jwt.NewOperatorClaims(operatorPublic).Encode(operator)
-	require.NoError(t, err)
-	accountJWT, err := jwt.NewAccountClaims(accountPublic).Encode(operator)
-	require.NoError(t, err)
-	userJWT, err := jwt.NewUserClaims(userPublic).Encode(account)
-	require.NoError(t, err)
-	seed, err := user.Seed()
-	require.NoError(t, err)
-	creds, err := jwt.FormatUserConfig(userJWT, seed)
-	require.NoError(t, err)
-
-	srv := brokertest.Server(t, func(o *server.Options) {
-		claims, err := jwt.DecodeOperatorClaims(operatorJWT)
-		require.NoError(t, err)
-		accounts := &server.MemAccResolver{}
-		require.NoError(t, accounts.Store(accountPublic, accountJWT))
-		o.TrustedOperators = []*jwt.OperatorClaims{claims}
-		o.AccountResolver = accounts
-		o.JetStream = false
-	})
-	mustConnect(t, broker.Options{URL: srv.URL(), Creds: write(t, "user.creds", creds)})
-}
-
-func keyPair(t *testing.T, create func() (nkeys.KeyPair, error)) (nkeys.KeyPair, string) {
-	t.Helper()
-	pair, err := create()
-	require.NoError(t, err)
-	public, err := pair.PublicKey()
-	require.NoError(t, err)
-	return pair, public
 }
 
 func TestTLSWithAClientCertificate(t *testing.T) {

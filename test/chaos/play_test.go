@@ -101,18 +101,12 @@ func (s *system) beginWorker(e event, w *worker) (end func()) {
 			s.done["worker frozen beyond its lease"]++
 		}
 		return s.ends(e, w.name, func() { tell(frozen, syscall.SIGCONT) })
-	case cutBroker:
-		link.cut(1)
-		return s.ends(e, w.name, func() { link.cut(-1) })
-	case stallBroker:
-		link.stall(1)
-		return s.ends(e, w.name, func() { link.stall(-1) })
-	case cutAliyun:
-		w.toAliyun.cut(1)
-		return s.ends(e, w.name, func() { w.toAliyun.cut(-1) })
 	default:
-		w.toAliyun.stall(1)
-		return s.ends(e, w.name, func() { w.toAliyun.stall(-1) })
+		trouble := map[kind]func(by int){
+			cutBroker: link.cut, stallBroker: link.stall, cutAliyun: w.toAliyun.cut, stallAliyun: w.toAliyun.stall,
+		}[e.kind]
+		trouble(1)
+		return s.ends(e, w.name, func() { trouble(-1) })
 	}
 }
 

@@ -127,80 +127,65 @@ func overLimit(requests []*request) string {
 	return ""
 }
 
-// summary is what a run shows.
+// summary is what a run shows: how often each thing was so.
 type summary struct {
-	took                time.Duration
-	jobs, copies        int
-	status              map[passcode.Status]int
-	lost, doubled, over int
-	recovered           int // sends settled by a look-up
-	interrupted         int // requests whose worker went away in mid-call
-	replayed            int
-	done                map[string]int
+	took   time.Duration
+	counts map[string]int          // of requests, repeats, and what was wrong with them
+	status map[passcode.Status]int // of requests
+	done   map[string]int          // of troubles
 }
 
 func (o observed) summary() summary {
-	s := summary{status: map[passcode.Status]int{}}
+	s := summary{counts: map[string]int{}, status: map[passcode.Status]int{}}
+	count := func(what string, holds bool) {
+		if holds {
+			s.counts[what]++
+		}
+	}
 	phones := map[string]int{}
 	for _, r := range o.requests {
-		s.jobs++
-		s.copies += len(r.again)
+		s.counts["requests"]++
+		s.counts["repeats"] += len(r.again)
 		s.status[r.record.Status]++
-		if !r.record.Final {
-			s.lost++
-		}
-		if len(r.accepted) > 1 {
-			s.doubled++
-		}
-		if r.record.Recovered {
-			s.recovered++
-		}
-		if r.record.Interruptions > 0 {
-			s.interrupted++
-		}
-		if r.record.Replays > 0 {
-			s.replayed++
-		}
+		count("lost", !r.record.Final)
+		count("doubled", len(r.accepted) > 1)
+		count("recovered", r.record.Recovered)
+		count("interrupted", r.record.Interruptions > 0)
+		count("replayed", r.record.Replays > 0)
 		phones[r.phone] += len(r.accepted)
 	}
 	for _, n := range phones {
-		if n > perPhone {
-			s.over++
-		}
+		count("over", n > perPhone)
 	}
 	return s
 }
 
 func (s *summary) add(other summary) {
 	s.took += other.took
-	s.jobs += other.jobs
-	s.copies += other.copies
-	s.lost += other.lost
-	s.doubled += other.doubled
-	s.over += other.over
-	s.recovered += other.recovered
-	s.interrupted += other.interrupted
-	s.replayed += other.replayed
-	if s.status == nil {
-		s.status, s.done = map[passcode.Status]int{}, map[string]int{}
+	addTo(&s.counts, other.counts)
+	addTo(&s.status, other.status)
+	addTo(&s.done, other.done)
+}
+
+func addTo[K comparable](sum *map[K]int, more map[K]int) {
+	if *sum == nil {
+		*sum = map[K]int{}
 	}
-	for status, n := range other.status {
-		s.status[status] += n
-	}
-	for what, n := range other.done {
-		s.done[what] += n
+	for what, n := range more {
+		(*sum)[what] += n
 	}
 }
 
 func (s summary) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d lost, %d doubled, %d phones over their limit.\n", s.lost, s.doubled, s.over)
-	fmt.Fprintf(&b, "  %d requests and %d repeats of them, in %s:", s.jobs, s.copies, s.took.Round(time.Second))
+	c := s.counts
+	fmt.Fprintf(&b, "%d lost, %d doubled, %d phones over their limit.\n", c["lost"], c["doubled"], c["over"])
+	fmt.Fprintf(&b, "  %d requests and %d repeats of them, in %s:", c["requests"], c["repeats"], s.took.Round(time.Second))
 	for _, status := range slices.Sorted(maps.Keys(s.status)) {
 		fmt.Fprintf(&b, " %d %s", s.status[status], status)
 	}
 	fmt.Fprintf(&b, ".\n  %d sends were settled by a look-up, %d requests lost a worker in mid-call, %d were replayed.\n ",
-		s.recovered, s.interrupted, s.replayed)
+		c["recovered"], c["interrupted"], c["replayed"])
 	for _, what := range slices.Sorted(maps.Keys(s.done)) {
 		fmt.Fprintf(&b, " %s %d;", what, s.done[what])
 	}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -19,6 +17,7 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/wait"
 
+	"github.com/passcode-worker/passcode-worker/test/brokertest"
 	"github.com/passcode-worker/passcode-worker/test/harness"
 )
 
@@ -88,9 +87,9 @@ func (c *Container) run(ctx context.Context) error {
 		testcontainers.WithWaitStrategy(wait.ForLog(c.recipe.says).WithStartupTimeout(readyTimeout)),
 	}
 	if c.recipe.port != "" {
-		if c.port, err = freePort(); err != nil {
-			return err
-		}
+		// Docker would choose another one at every start of a container, and clients
+		// would look for it in vain.
+		c.port = brokertest.FreePort(c.t)
 		published := network.PortMap{network.MustParsePort(c.recipe.port): {{
 			HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: strconv.Itoa(c.port),
 		}}}
@@ -226,20 +225,4 @@ func until(t testing.TB, what string, bound time.Duration, holds func(context.Co
 		case <-tick.C:
 		}
 	}
-}
-
-// freePort finds a port that is free at this moment. Docker would choose another
-// one at every start of a container, and clients would look for it in vain. It
-// lies below those that the kernel gives to outgoing connections, one of which
-// could otherwise take it while its container is down.
-func freePort() (int, error) {
-	var err error
-	for range 100 {
-		port := 20000 + rand.IntN(12000)
-		var l net.Listener
-		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
-			return port, l.Close()
-		}
-	}
-	return 0, err
 }

@@ -16,12 +16,18 @@ import (
 	"github.com/passcode-worker/passcode-worker/test/harness"
 )
 
+// lab starts a command of the lab, and tells the folder of its temporary files.
+func lab(t *testing.T, args ...string) (p *harness.Process, temp string) {
+	t.Helper()
+	temp = t.TempDir()
+	return harness.StartWorker(t, harness.BuildWorker(t), map[string]string{"TMPDIR": temp}, args...), temp
+}
+
 // TestDemo shows every path, then goes on serving until Ctrl-C, and leaves
 // nothing behind.
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	temp := t.TempDir()
-	demo := harness.StartWorker(t, harness.BuildWorker(t), map[string]string{"TMPDIR": temp}, "demo", "--jobs", "100", "--stay")
+	demo, temp := lab(t, "demo", "--jobs", "100", "--stay")
 	demo.WaitFor("Ctrl-C ends it", 2*bound)
 	out := demo.Stdout()
 	_, table, ok := strings.Cut(out, "PATH ")
@@ -49,8 +55,7 @@ func TestDemo(t *testing.T) {
 // TestDemoInterrupted leaves at once, with nothing left behind.
 func TestDemoInterrupted(t *testing.T) {
 	t.Parallel()
-	temp := t.TempDir()
-	demo := harness.StartWorker(t, harness.BuildWorker(t), map[string]string{"TMPDIR": temp}, "demo")
+	demo, temp := lab(t, "demo")
 	demo.WaitFor("in doubt, then settled", 2*bound)
 	demo.Signal(os.Interrupt)
 	assert.Equal(t, 1, demo.Wait(bound))
@@ -68,9 +73,7 @@ func assertNoFiles(t *testing.T, dir, pattern string) {
 // startBench starts a run without end, and waits until it runs.
 func startBench(t *testing.T) (bench *harness.Process, temp string) {
 	t.Helper()
-	temp = t.TempDir()
-	bench = harness.StartWorker(t, harness.BuildWorker(t), map[string]string{"TMPDIR": temp},
-		"bench", "--rate", "20/s", "--for", "1h", "--concurrency", "4")
+	bench, temp = lab(t, "bench", "--rate", "20/s", "--for", "1h", "--concurrency", "4")
 	bench.WaitFor(" done  ", 2*bound)
 	return bench, temp
 }
@@ -89,9 +92,7 @@ func TestBenchInterrupted(t *testing.T) {
 // TestBenchInterruptedWhileItWarmsUp has nothing to tell of, and leaves nothing behind.
 func TestBenchInterruptedWhileItWarmsUp(t *testing.T) {
 	t.Parallel()
-	temp := t.TempDir()
-	bench := harness.StartWorker(t, harness.BuildWorker(t), map[string]string{"TMPDIR": temp},
-		"bench", "--rate", "20/s", "--for", "1h", "--latency", "2s")
+	bench, temp := lab(t, "bench", "--rate", "20/s", "--for", "1h", "--latency", "2s")
 	bench.WaitFor("warm it up", 2*bound)
 	bench.Signal(os.Interrupt)
 	assert.Equal(t, 1, bench.Wait(bound))

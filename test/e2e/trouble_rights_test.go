@@ -6,10 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nkeys"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -105,85 +103,21 @@ func TestUserRemoved(t *testing.T) {
 // written into the same file.
 func TestCredsRotated(t *testing.T) {
 	t.Parallel()
-	o := newOperator(t)
-	s := troubledOn(t, brokertest.Server(t, o.options), []nats.Option{nats.UserCredentials(o.creds(t, "admin.creds", 0))})
-	file := o.creds(t, "worker.creds", 6*time.Second)
+	o := brokertest.NewOperator(t)
+	dir := t.TempDir()
+	write := func(name string, life time.Duration) string {
+		file := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(file, o.Creds(t, life), 0o600))
+		return file
+	}
+	s := troubledOn(t, brokertest.Server(t, o.Options), []nats.Option{nats.UserCredentials(write("admin.creds", 0))})
+	file := write("worker.creds", 6*time.Second)
 	s.run("nats.creds", file)
 	s.wentOn("before", s.goodAndBad("before", 1, 0))
 	s.w.WaitFor("NATS refuses the credentials", bound)
 	s.named("broker: not connected")
 	ids := s.goodAndBad("after", 10, 10)
-	o.creds(t, file, 0)
+	write("worker.creds", 0)
 	s.wentOn("after", ids)
 	s.quiet()
-}
-
-// operator is a broker's whose users have credentials.
-type operator struct {
-	key, account          nkeys.KeyPair
-	claims                *jwt.OperatorClaims
-	accountID, systemID   string
-	accountJWT, systemJWT string
-	dir                   string
-}
-
-func newOperator(t *testing.T) *operator {
-	t.Helper()
-	o := &operator{dir: t.TempDir()}
-	newKey := func(create func() (nkeys.KeyPair, error)) (nkeys.KeyPair, string) {
-		pair, err := create()
-		require.NoError(t, err)
-		public, err := pair.PublicKey()
-		require.NoError(t, err)
-		return pair, public
-	}
-	sign := func(claims jwt.Claims) string {
-		token, err := claims.Encode(o.key)
-		require.NoError(t, err)
-		return token
-	}
-	var id string
-	o.key, id = newKey(nkeys.CreateOperator)
-	o.account, o.accountID = newKey(nkeys.CreateAccount)
-	_, o.systemID = newKey(nkeys.CreateAccount)
-	o.claims = jwt.NewOperatorClaims(id)
-	_ = sign(o.claims)
-	account := jwt.NewAccountClaims(o.accountID)
-	account.Limits.JetStreamLimits = jwt.JetStreamLimits{
-		MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit, Streams: jwt.NoLimit, Consumer: jwt.NoLimit,
-	}
-	o.accountJWT = sign(account)
-	o.systemJWT = sign(jwt.NewAccountClaims(o.systemID))
-	return o
-}
-
-func (o *operator) options(s *server.Options) {
-	accounts := &server.MemAccResolver{}
-	_, _ = accounts.Store(o.accountID, o.accountJWT), accounts.Store(o.systemID, o.systemJWT)
-	s.TrustedOperators = []*jwt.OperatorClaims{o.claims}
-	s.AccountResolver, s.SystemAccount = accounts, o.systemID
-}
-
-// creds writes a credentials file of a new user and returns its path.
-func (o *operator) creds(t *testing.T, path string, life time.Duration) string {
-	t.Helper()
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(o.dir, path)
-	}
-	pair, err := nkeys.CreateUser()
-	require.NoError(t, err)
-	public, err := pair.PublicKey()
-	require.NoError(t, err)
-	user := jwt.NewUserClaims(public)
-	if life > 0 {
-		user.Expires = time.Now().Add(life).Unix()
-	}
-	token, err := user.Encode(o.account)
-	require.NoError(t, err)
-	seed, err := pair.Seed()
-	require.NoError(t, err)
-	text, err := jwt.FormatUserConfig(token, seed)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(path, text, 0o600))
-	return path
 }
