@@ -34,8 +34,7 @@ func write(t *testing.T, name string, data []byte) string {
 
 func mustConnect(t *testing.T, o broker.Options) {
 	t.Helper()
-	nc := connect(t, o, nil)
-	require.NoError(t, broker.WaitConnected(within(t, patience), nc))
+	nc, _ := connectedTo(t, o, nil)
 	require.NoError(t, broker.CheckServer(nc))
 }
 

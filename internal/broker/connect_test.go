@@ -46,9 +46,7 @@ func TestConnectComesBackAfterARestart(t *testing.T) {
 	t.Parallel()
 	srv := brokertest.Server(t)
 	out, log := newLog()
-	nc := connect(t, broker.Options{URL: srv.URL()}, log)
-	require.NoError(t, broker.WaitConnected(within(t, patience), nc))
-
+	nc, _ := connectedTo(t, broker.Options{URL: srv.URL()}, log)
 	srv.Stop()
 	eventually(t, func() bool { return !nc.IsConnected() }, "the loss is noticed")
 	srv.Restart()
@@ -60,10 +58,7 @@ func TestConnectComesBackAfterARestart(t *testing.T) {
 func TestWhatIsPublishedWhileDisconnectedFailsAtOnceAndIsNeverSent(t *testing.T) {
 	t.Parallel()
 	srv := brokertest.Server(t)
-	nc := connect(t, broker.Options{URL: srv.URL()}, nil)
-	require.NoError(t, broker.WaitConnected(within(t, patience), nc))
-	js, err := jetstream.New(nc)
-	require.NoError(t, err)
+	nc, js := connectedTo(t, broker.Options{URL: srv.URL()}, nil)
 	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
 	require.NoError(t, err)
 
@@ -108,8 +103,7 @@ func TestASilentServerIsLeft(t *testing.T) {
 				}
 			})
 
-			nc := connect(t, broker.Options{URL: "nats://" + listener.Addr().String()}, nil)
-			require.NoError(t, broker.WaitConnected(within(t, patience), nc))
+			nc, _ := connectedTo(t, broker.Options{URL: "nats://" + listener.Addr().String()}, nil)
 			<-connected
 			began := time.Now()
 			running.Go(func() {
@@ -202,17 +196,13 @@ func TestEveryAnswerComesToTheInbox(t *testing.T) {
 		}}}
 	})
 	out, log := newLog()
-	nc := connect(t, broker.Options{
+	nc, js := connectedTo(t, broker.Options{
 		URL: srv.URL(), User: "worker", Password: passcode.NewSecret("pw"), Inbox: broker.WorkerInbox,
 	}, log)
 	ctx := within(t, patience)
-	require.NoError(t, broker.WaitConnected(ctx, nc))
-	js, err := jetstream.New(nc)
-	require.NoError(t, err)
-	_, err = broker.Provision(ctx, js, topology(), true)
-	require.NoError(t, err)
+	provision(t, js, topology(), true)
 
-	_, err = js.Publish(ctx, "passcode.send", []byte("job"))
+	_, err := js.Publish(ctx, "passcode.send", []byte("job"))
 	require.NoError(t, err)
 	consumer, err := js.Consumer(ctx, "PASSCODE", "passcode-worker")
 	require.NoError(t, err)

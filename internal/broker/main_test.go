@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -51,6 +52,16 @@ func connect(t *testing.T, o broker.Options, log *slog.Logger) *nats.Conn {
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	return nc
+}
+
+// connectedTo is a connection that is up, and its JetStream.
+func connectedTo(t *testing.T, o broker.Options, log *slog.Logger) (*nats.Conn, jetstream.JetStream) {
+	t.Helper()
+	nc := connect(t, o, log)
+	require.NoError(t, broker.WaitConnected(within(t, patience), nc))
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	return nc, js
 }
 
 func within(t *testing.T, d time.Duration) context.Context {

@@ -37,6 +37,14 @@ func states(r broker.Report) map[string]broker.State {
 	return m
 }
 
+// provision provisions, which must succeed.
+func provision(t *testing.T, js jetstream.JetStream, want broker.Topology, create bool) broker.Report {
+	t.Helper()
+	report, err := broker.Provision(within(t, patience), js, want, create)
+	require.NoError(t, err)
+	return report
+}
+
 func all(state broker.State) map[string]broker.State {
 	return map[string]broker.State{
 		"bucket passcode-requests": state, "bucket passcode-limits": state, "stream PASSCODE_DEAD": state,
@@ -86,23 +94,18 @@ func configs(t *testing.T, js jetstream.JetStream) map[string]any {
 func TestProvisionCreatesWhatIsMissingAndThenWritesNothing(t *testing.T) {
 	t.Parallel()
 	nc, js := brokertest.Start(t)
-	ctx := within(t, patience)
-
-	report, err := broker.Provision(ctx, js, topology(), false)
-	require.NoError(t, err)
+	report := provision(t, js, topology(), false)
 	assert.Equal(t, all(broker.StateMissing), states(report))
 	assert.False(t, report.Usable())
 
-	report, err = broker.Provision(ctx, js, topology(), true)
-	require.NoError(t, err)
+	report = provision(t, js, topology(), true)
 	assert.Equal(t, all(broker.StateCreated), states(report))
 	assert.True(t, report.Usable())
 	before := configs(t, js)
 
 	sent := writes(t, nc)
 	for _, create := range []bool{true, false} {
-		report, err = broker.Provision(ctx, js, topology(), create)
-		require.NoError(t, err)
+		report = provision(t, js, topology(), create)
 		assert.Equal(t, all(broker.StateEqual), states(report), "%+v", report)
 	}
 	assert.Empty(t, sent())
@@ -112,8 +115,7 @@ func TestProvisionCreatesWhatIsMissingAndThenWritesNothing(t *testing.T) {
 func TestProvisionedConfiguration(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
-	_, err := broker.Provision(t.Context(), js, topology(), true)
-	require.NoError(t, err)
+	provision(t, js, topology(), true)
 	have := configs(t, js)
 
 	jobs := have["PASSCODE"].(jetstream.StreamConfig)
@@ -144,8 +146,7 @@ func TestBucketsAreWhatTheClientLibraryMakes(t *testing.T) {
 	t.Parallel()
 	_, ours := brokertest.Start(t)
 	_, theirs := brokertest.Start(t)
-	_, err := broker.Provision(t.Context(), ours, topology(), true)
-	require.NoError(t, err)
+	provision(t, ours, topology(), true)
 	for _, config := range []jetstream.KeyValueConfig{
 		{
 			Bucket: "passcode-requests", Description: "requests of passcode-worker, the last state of each",
@@ -170,8 +171,7 @@ func TestBucketsAreWhatTheClientLibraryMakes(t *testing.T) {
 func TestARecordIsRepublished(t *testing.T) {
 	t.Parallel()
 	nc, js := brokertest.Start(t)
-	_, err := broker.Provision(t.Context(), js, topology(), true)
-	require.NoError(t, err)
+	provision(t, js, topology(), true)
 	results, err := nc.SubscribeSync("passcode.result.>")
 	require.NoError(t, err)
 	kv, err := js.KeyValue(t.Context(), "passcode-requests")
@@ -187,9 +187,7 @@ func TestARecordIsRepublished(t *testing.T) {
 func TestProvisionReportsDifferencesAndLeavesThemAlone(t *testing.T) {
 	t.Parallel()
 	nc, js := brokertest.Start(t)
-	ctx := within(t, patience)
-	_, err := broker.Provision(ctx, js, topology(), true)
-	require.NoError(t, err)
+	provision(t, js, topology(), true)
 	before := configs(t, js)
 	sent := writes(t, nc)
 
@@ -201,8 +199,7 @@ func TestProvisionReportsDifferencesAndLeavesThemAlone(t *testing.T) {
 	other.ResultsRetention = 48 * time.Hour
 	other.DeadRetention = 24 * time.Hour
 	other.LimitsTTL = 0
-	report, err := broker.Provision(ctx, js, other, true)
-	require.NoError(t, err)
+	report := provision(t, js, other, true)
 	assert.Equal(t, all(broker.StateDiffers), states(report))
 	assert.True(t, report.Usable())
 
@@ -232,15 +229,13 @@ func TestProvisionReportsAPushConsumerInOurPlace(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
 	ctx := within(t, patience)
-	_, err := broker.Provision(ctx, js, topology(), true)
-	require.NoError(t, err)
+	provision(t, js, topology(), true)
 	require.NoError(t, js.DeleteConsumer(ctx, "PASSCODE", "passcode-worker"))
-	_, err = js.CreatePushConsumer(ctx, "PASSCODE", jetstream.ConsumerConfig{
+	_, err := js.CreatePushConsumer(ctx, "PASSCODE", jetstream.ConsumerConfig{
 		Durable: "passcode-worker", DeliverSubject: "inbox", AckPolicy: jetstream.AckExplicitPolicy,
 	})
 	require.NoError(t, err)
-	report, err := broker.Provision(ctx, js, topology(), true)
-	require.NoError(t, err)
+	report := provision(t, js, topology(), true)
 	last := report.Items[len(report.Items)-1]
 	assert.Equal(t, broker.StateDiffers, last.State)
 	assert.Equal(t, "deliver_subject", last.Differences[0].Field)
@@ -261,8 +256,7 @@ func TestProvisionersOfTheSameMomentAllSucceed(t *testing.T) {
 		require.NoError(t, err)
 	}
 	_, js := srv.Connect()
-	report, err := broker.Provision(t.Context(), js, topology(), false)
-	require.NoError(t, err)
+	report := provision(t, js, topology(), false)
 	assert.Equal(t, all(broker.StateEqual), states(report))
 }
 
@@ -292,8 +286,7 @@ func TestProvisionErrorsNameTheThingAndTheRight(t *testing.T) {
 			t.Parallel()
 			_, js := brokertest.Server(t, test.server...).Connect()
 			if test.server == nil {
-				_, err := broker.Provision(t.Context(), js, topology(), true)
-				require.NoError(t, err)
+				provision(t, js, topology(), true)
 			}
 			changed := topology()
 			test.change(&changed)

@@ -154,53 +154,45 @@ func TestMissingPermissions(t *testing.T) {
 	rights := broker.WorkerRights(topology(), []string{"passcode.result.>", "_INBOX.>"})
 	may, hear := subjects(rights, broker.Publish), subjects(rights, broker.Subscribe)
 	const ask, inbox = "$SYS.REQ.USER.INFO", broker.WorkerInbox + ".>"
+	allow := func(list ...string) *server.SubjectPermission { return &server.SubjectPermission{Allow: list} }
+	deny := func(list ...string) *server.SubjectPermission { return &server.SubjectPermission{Deny: list} }
+	const results, pause = "passcode.result.>", "$JS.API.CONSUMER.PAUSE.PASSCODE.passcode-worker"
 	for _, test := range []struct {
-		name string
-		user *server.Permissions
-		want []string
+		name               string
+		publish, subscribe *server.SubjectPermission
+		want               []string
 	}{
-		{"no restriction", nil, nil},
-		{"exactly what is needed", &server.Permissions{
-			Publish: &server.SubjectPermission{Allow: may}, Subscribe: &server.SubjectPermission{Allow: hear},
-		}, nil},
-		{"no list for one direction", &server.Permissions{Publish: &server.SubjectPermission{Allow: may}}, nil},
-		{"more than is needed", &server.Permissions{Publish: &server.SubjectPermission{
-			Allow: []string{"$JS.>", "$KV.>", "$SYS.>", "_INBOX.>", "passcode.*", "passcode.*.>"},
-		}}, nil},
-		{"results left out", &server.Permissions{
-			Publish: &server.SubjectPermission{Allow: without(may, "passcode.result.>")},
-		}, []string{"publish passcode.result.>"}},
-		{"results denied", &server.Permissions{
-			Publish: &server.SubjectPermission{Deny: []string{"passcode.result.>"}},
-		}, []string{"publish passcode.result.>"}},
-		{"a bucket denied", &server.Permissions{
-			Publish: &server.SubjectPermission{Allow: may, Deny: []string{"$KV.passcode-requests.>"}},
-		}, []string{"publish $KV.passcode-requests.*"}},
-		{"an inbox left out", &server.Permissions{
-			Subscribe: &server.SubjectPermission{Allow: without(hear, inbox)},
-		}, []string{"subscribe " + inbox}},
-		{"an inbox for a queue group alone", &server.Permissions{
-			Subscribe: &server.SubjectPermission{Allow: append(without(hear, inbox), inbox+" workers")},
-		}, []string{"subscribe " + inbox}},
-		{"a queue group denied", &server.Permissions{
-			Subscribe: &server.SubjectPermission{Deny: []string{inbox + " workers"}},
-		}, nil},
-		{"a request left out", &server.Permissions{
-			Publish: &server.SubjectPermission{Allow: without(may, "$JS.API.CONSUMER.PAUSE.PASSCODE.passcode-worker")},
-		}, []string{"publish $JS.API.CONSUMER.PAUSE.PASSCODE.passcode-worker"}},
-		{"may not ask", &server.Permissions{
-			Publish: &server.SubjectPermission{Allow: without(may, ask)},
-		}, []string{"publish " + ask}},
-		{"may not ask, nor announce results", &server.Permissions{
-			Publish: &server.SubjectPermission{Deny: []string{ask, "passcode.result.>", "passcode.dead.>"}},
-		}, []string{"publish passcode.dead.*.*", "publish passcode.result.>", "publish " + ask}},
-		{"nothing at all", &server.Permissions{
-			Publish: &server.SubjectPermission{Deny: []string{">"}}, Subscribe: &server.SubjectPermission{Deny: []string{">"}},
-		}, listed(rights)},
+		{"no restriction", nil, nil, nil},
+		{"exactly what is needed", allow(may...), allow(hear...), nil},
+		{"no list for one direction", allow(may...), nil, nil},
+		{"more than is needed", allow("$JS.>", "$KV.>", "$SYS.>", "_INBOX.>", "passcode.*", "passcode.*.>"), nil, nil},
+		{"results left out", allow(without(may, results)...), nil, []string{"publish " + results}},
+		{"results denied", deny(results), nil, []string{"publish " + results}},
+		{
+			"a bucket denied", &server.SubjectPermission{Allow: may, Deny: []string{"$KV.passcode-requests.>"}}, nil,
+			[]string{"publish $KV.passcode-requests.*"},
+		},
+		{"an inbox left out", nil, allow(without(hear, inbox)...), []string{"subscribe " + inbox}},
+		{
+			"an inbox for a queue group alone", nil, allow(append(without(hear, inbox), inbox+" workers")...),
+			[]string{"subscribe " + inbox},
+		},
+		{"a queue group denied", nil, deny(inbox + " workers"), nil},
+		{"a request left out", allow(without(may, pause)...), nil, []string{"publish " + pause}},
+		{"may not ask", allow(without(may, ask)...), nil, []string{"publish " + ask}},
+		{
+			"may not ask, nor announce results", deny(ask, results, "passcode.dead.>"), nil,
+			[]string{"publish passcode.dead.*.*", "publish " + results, "publish " + ask},
+		},
+		{"nothing at all", deny(">"), deny(">"), listed(rights)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			nc, _ := two(t, test.user).Connect(asUser("worker")...)
+			var user *server.Permissions
+			if test.publish != nil || test.subscribe != nil {
+				user = &server.Permissions{Publish: test.publish, Subscribe: test.subscribe}
+			}
+			nc, _ := two(t, user).Connect(asUser("worker")...)
 			missing, err := broker.MissingPermissions(within(t, patience), nc, rights, "worker-check-1")
 			require.NoError(t, err)
 			assert.ElementsMatch(t, test.want, listed(missing))
@@ -225,9 +217,8 @@ func TestTryingChangesNothing(t *testing.T) {
 	t.Parallel()
 	srv := two(t, &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"$SYS.>"}}})
 	all, js := srv.Connect(asUser("all")...)
-	_, err := broker.Provision(t.Context(), js, topology(), true)
-	require.NoError(t, err)
-	_, err = js.Publish(t.Context(), "passcode.send", []byte("job"))
+	provision(t, js, topology(), true)
+	_, err := js.Publish(t.Context(), "passcode.send", []byte("job"))
 	require.NoError(t, err)
 	consumer, err := js.Consumer(t.Context(), "PASSCODE", "passcode-worker")
 	require.NoError(t, err)
