@@ -1,11 +1,11 @@
-// Package account stops every replica while Aliyun answers for the whole account:
-// no balance, arrears, a wrong key, a cap on the account. Each further call would
-// only fail too, and some failures count against the account.
+// Package account stops every replica while Aliyun refuses the whole account: no
+// balance, arrears, a wrong key, a cap on the account. Each further call would fail
+// too, and some failures count against the account.
 //
 // The replica that sees such an answer trips the breaker. The consumer is paused on
-// the server, so no replica is given a job. When the pause has run out the next
-// job is sent as the probe, one over all replicas. If it gets through, everything
-// flows again; if not, the next pause begins, twice as long.
+// the server, so no replica is given a job. After the pause the next job is sent as
+// the probe, one over all replicas. If it gets through, the breaker opens; if not,
+// the next pause begins, twice as long.
 //
 //	         Trip                     pause over, Admit
 //	open ───────────▶ paused(level 1) ────────────────▶ probing ── Passed ──▶ open
@@ -17,25 +17,22 @@
 // alone. Each breaker follows it with a watch and reads it again every ten seconds.
 // Without the broker the last known state counts.
 //
-// The document is written first, the consumer paused second. A worker that dies
-// between the two leaves a breaker that is closed for every replica, while the server
-// still hands out jobs, which are all requeued. Every replica that sees a pause
-// therefore checks a moment later that the consumer is paused, and pauses it. A
-// worker that dies with the probe leaves it to the next one once its time is over.
-// One that dies before it resumes the consumer leaves a pause that ends by itself.
+// The document is written first, the consumer paused second. If a worker dies in
+// between, jobs are still delivered and requeued; every replica that sees a pause
+// checks a moment later that the consumer is paused. If it dies with the probe,
+// another replica probes in time. If it dies before it resumes the consumer, the
+// pause ends by itself.
 //
-// A call that began before the breaker was tripped may end after. Its success opens
-// nothing, because only the probe's does; its failure neither lengthens a pause
-// nor disturbs another replica's probe. The first pause is longer than a call may
-// last, so that no such call is left when the breaker opens again.
+// A call that began before the breaker was tripped may end after. It changes
+// nothing: only the probe opens the breaker or lengthens a pause. The first pause is
+// longer than a call may last, so no such call is left when the breaker opens again.
 //
-// A pause is kept by each replica's own clock, on the server by the server's. A
-// difference between clocks makes a probe that much earlier or later. No replica
-// waits longer than the longest pause after it saw one, whatever time the document
-// names.
+// A replica keeps a pause by its own clock, the server by its own. No replica waits
+// longer than the longest pause after it saw one, whatever time the document names.
 package account
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -61,8 +58,7 @@ const (
 	// probeTimeout is how long a prober may take before another one probes. It is
 	// longer than a call to Aliyun.
 	probeTimeout = 15 * time.Second
-	// shortWait is how long a job waits while the probe is made: it should be back
-	// soon after its end, and not so soon that the broker is kept busy.
+	// shortWait is how long a job waits while the probe is made.
 	shortWait = time.Second
 
 	cantProbe = "the account can't be probed for now"
@@ -70,38 +66,28 @@ const (
 
 // Options say what a breaker pauses.
 type Options struct {
-	// Bucket is the name of an existing key-value bucket. Where it drops old values
-	// it must keep them longer than the longest pause. A state that is lost while
-	// paused is probed like any other.
-	Bucket string
-	// Stream and Consumer name the consumer that is paused.
-	Stream, Consumer string
-	// Worker is this replica's name, for people.
-	Worker string
-	// Now is the clock; default [time.Now].
-	Now func() time.Time
-	// Logger tells of openings and closings, and of trouble with the broker;
-	// default: nobody.
-	Logger *slog.Logger
+	Bucket           string           // an existing key-value bucket that keeps values longer than the longest pause
+	Stream, Consumer string           // the consumer that is paused
+	Worker           string           // this replica's name, for people
+	Now              func() time.Time // default: [time.Now]
+	Logger           *slog.Logger     // default: none
 }
 
 // Breaker is one replica's view of the account. Its methods may be called by any
 // number of goroutines.
 type Breaker struct {
-	bucket         *bucket.Bucket
-	consumer       Consumer
-	worker         string
-	now            func() time.Time
-	log            *slog.Logger
-	first, longest time.Duration // pauses
+	bucket   *bucket.Bucket
+	consumer Consumer
+	worker   string
+	now      func() time.Time
+	log      *slog.Logger
+	first    time.Duration // the first pause
 
-	view  atomic.Pointer[view]   // never nil
-	probe atomic.Pointer[string] // the ID of the last probe that was given here
-	// claiming is true while somebody here asks for the probe.
-	claiming atomic.Bool
-	// look asks Run to see to it that the consumer is paused.
-	look chan struct{}
-	said once.States
+	view     atomic.Pointer[view]   // never nil
+	probe    atomic.Pointer[string] // the ID of the last probe that was given here
+	claiming atomic.Bool            // somebody here asks for the probe
+	look     chan struct{}          // asks Run to check that the consumer is paused
+	said     once.States
 }
 
 // view is the newest state known, and what follows from it here.
@@ -127,13 +113,11 @@ func New(ctx context.Context, in *bucket.Bucket, consumer Consumer, o Options) (
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
 	b := &Breaker{
-		bucket: in, consumer: consumer, worker: o.Worker, log: o.Logger,
+		bucket: in, consumer: consumer, worker: o.Worker,
 		now:   func() time.Time { return o.Now().UTC() },
-		first: firstPause, longest: longestPause, look: make(chan struct{}, 1),
+		log:   cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
+		first: firstPause, look: make(chan struct{}, 1),
 	}
 	b.view.Store(&view{State: State{Phase: PhaseOpen}})
 	if err := b.reload(ctx); err != nil {
@@ -149,9 +133,8 @@ func (b *Breaker) State() State { return b.view.Load().State }
 // all replicas is given the probe; that caller must end it with [Breaker.Passed],
 // [Breaker.Trip] or [Breaker.Inconclusive]. The others are told how long to wait.
 //
-// Trouble with the broker is no error here: the last known state then counts, and
-// a probe that can't be had within two seconds is tried for later. The only
-// error is that of ctx.
+// The only error is that of ctx. In trouble with the broker the last known state
+// counts, and a probe that can't be had within two seconds is tried for later.
 func (b *Breaker) Admit(ctx context.Context) (domain.Admission, error) {
 	if v := b.view.Load(); !v.Closed() || v.until.After(b.now()) {
 		return b.admission(v), nil
@@ -163,7 +146,7 @@ func (b *Breaker) Admit(ctx context.Context) (domain.Admission, error) {
 	bounded, cancel := retry.Probe.Context(ctx, nil)
 	defer cancel()
 	v, wrote, err := b.change(bounded, "admit", func(v *view) (State, bool) {
-		return v.probed(b.now(), probeTimeout), v.Closed() && !v.until.After(b.now())
+		return v.probed(b.now()), v.Closed() && !v.until.After(b.now())
 	})
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -183,58 +166,63 @@ func (b *Breaker) Admit(ctx context.Context) (domain.Admission, error) {
 
 // admission is the answer where no probe is due.
 func (b *Breaker) admission(v *view) domain.Admission {
-	now := b.now()
-	return domain.Admission{Allowed: !v.Closed(), Wait: v.again(now).Sub(now)}
+	return domain.Admission{Allowed: !v.Closed(), Wait: v.wait(b.now())}
 }
 
-// again is when a job may be tried that is held back at this time.
-func (v *view) again(now time.Time) time.Time {
-	switch left := v.until.Sub(now); {
-	case !v.Closed() || left <= 0:
-		return now
-	case v.Phase == PhaseProbing:
-		return now.Add(min(left, shortWait))
+// wait is how long a job is held back at this time.
+func (v *view) wait(now time.Time) time.Duration {
+	left := max(v.until.Sub(now), 0)
+	switch v.Phase {
+	case PhasePaused:
+		return left
+	case PhaseProbing:
+		return min(left, shortWait)
 	default:
-		return v.until
+		return 0
 	}
 }
 
+// again is when to try a job again that is held back now.
+func (b *Breaker) again(v *view) time.Time {
+	now := b.now()
+	return now.Add(v.wait(now))
+}
+
 // Trip says that Aliyun refused a call for the whole account. It begins a pause, and
-// after a failed probe the next, longer one. Where the account is paused already it
-// changes nothing: that call began before.
+// after a failed probe the next, longer one. While the account is paused it changes
+// nothing, as that call began before.
 //
-// It returns when to try the job again, which is never before now. The time holds
-// also beside an error; the error then says that the pause could not be recorded,
-// or that it is recorded but the consumer not yet paused, which [Breaker.Run] does.
+// It returns when to try the job again, also beside an error. The error says that
+// the pause could not be recorded, or that the consumer is not yet paused, which
+// [Breaker.Run] then does.
 func (b *Breaker) Trip(ctx context.Context, code, message string) (time.Time, error) {
 	known := b.view.Load()
 	probing := b.holds(known)
 	if known.Closed() && !probing { // one of many at once; the first has done it
-		return known.again(b.now()), nil
+		return b.again(known), nil
 	}
 	v, wrote, err := b.change(ctx, "trip", func(v *view) (State, bool) {
 		// A probe that took so long that another one got through is old news.
 		trip := b.holds(v) || !v.Closed() && !probing
-		return v.tripped(b.now(), b.first, b.longest, code, message), trip
+		return v.tripped(b.now(), b.first, code, message), trip
 	})
 	if err != nil {
 		return b.now().Add(shortWait), err
 	}
 	if !wrote {
-		return v.again(b.now()), nil
+		return b.again(v), nil
 	}
 	b.log.Error("Aliyun refuses the account: all replicas pause",
 		"code", v.Code, "message", v.Message, "level", v.Level, "until", v.Until)
 	if err := b.pause(ctx, v); err != nil {
-		return v.again(b.now()), fmt.Errorf("the pause is recorded, but the consumer not yet paused: %w", err)
+		return b.again(v), fmt.Errorf("the pause is recorded, but the consumer not yet paused: %w", err)
 	}
-	return b.view.Load().again(b.now()), nil // an operator may have ended it already
+	return b.again(b.view.Load()), nil // an operator may have ended it already
 }
 
-// Passed says that Aliyun answered a call for itself, whatever it said of that one
-// message: the account works. Where this replica holds the probe, calls are made
-// again and the consumer resumes. In every other case it does nothing, at the cost of
-// an atomic load or two.
+// Passed says that Aliyun judged a message, so the account works. If this replica
+// holds the probe, the breaker opens and the consumer resumes. Otherwise it does
+// nothing, at the cost of an atomic load or two.
 func (b *Breaker) Passed(ctx context.Context) error {
 	before := b.view.Load()
 	if !b.holds(before) {
@@ -248,9 +236,9 @@ func (b *Breaker) Passed(ctx context.Context) error {
 	return b.resume(ctx, before)
 }
 
-// Inconclusive says that the probe ended without a word on the account: the job was a
-// duplicate or was denied by a limit of ours, the call failed on its way or was
-// left in doubt. The next job may probe at once. Without the probe it does nothing.
+// Inconclusive says that the probe told nothing about the account: the job was a
+// duplicate or over a limit, or the call failed or was left in doubt. The next job
+// may probe at once. Without the probe it does nothing.
 func (b *Breaker) Inconclusive(ctx context.Context) error {
 	if !b.holds(b.view.Load()) {
 		return nil
@@ -259,30 +247,13 @@ func (b *Breaker) Inconclusive(ctx context.Context) error {
 	return err
 }
 
-// ProbeNow ends the pause, for an operator who has put the account in order: the
-// next job is the probe. The consumer resumes unless somebody else has paused it for
-// longer. Where there is no pause it does nothing.
-func (b *Breaker) ProbeNow(ctx context.Context) error {
-	var before *view
-	_, wrote, err := b.change(ctx, "probe now", func(v *view) (State, bool) {
-		before = v
-		return v.due(b.now()), v.Phase == PhasePaused && v.until.After(b.now())
-	})
-	if err != nil || !wrote {
-		return err
-	}
-	return b.resume(ctx, before)
-}
-
-// holds reports whether this replica holds the probe. It loses it when its time is
-// over and another one takes it.
+// holds reports whether this replica holds the probe, until another takes it over.
 func (b *Breaker) holds(v *view) bool {
 	probe := b.probe.Load()
 	return v.Phase == PhaseProbing && probe != nil && *probe == v.ID
 }
 
-// change changes the state. next gives the one to write, or false where there is
-// nothing to do. change returns the view after it and whether it wrote.
+// change changes the state. next gives the one to write, or false for none.
 func (b *Breaker) change(ctx context.Context, call string, next func(*view) (State, bool)) (after *view, wrote bool, err error) {
 	start := b.view.Load()
 	known := start
@@ -290,9 +261,9 @@ func (b *Breaker) change(ctx context.Context, call string, next func(*view) (Sta
 		if wrote = found.Own; wrote {
 			return nil, nil
 		}
-		// What is older than the state known, or gone, was dropped by its age, or the
-		// bucket was recreated: then our state stands and goes over that revision. Or
-		// the reading is stale: then the server refuses that.
+		// If what is stored is older than what is known, or gone, it was dropped or the
+		// bucket recreated, and our state is written over it. If only the reading is
+		// stale, the server refuses that.
 		if found.Revision > known.revision {
 			known = b.parse(found)
 			b.observe(known)
@@ -331,24 +302,23 @@ func (b *Breaker) observe(v *view) bool {
 	}
 }
 
-// parse reads what is stored. What can't be read counts as open: an account that
-// still fails closes the breaker again with the next call, while one that stays
-// closed for a fault nobody sees sends nothing at all.
+// parse reads what is stored. What can't be read counts as open: if the account
+// still fails, the next call closes the breaker again.
 func (b *Breaker) parse(found bucket.Entry) *view {
 	state, err := decode(found.Value)
 	if err != nil {
 		b.log.Error("the account breaker opens", "revision", found.Revision, "error", err)
 		state = State{Phase: PhaseOpen}
 	}
-	v := &view{State: state, revision: found.Revision, until: state.Until}
+	until := state.Until
 	if state.Phase == PhaseProbing {
-		v.until = state.ProbeUntil
+		until = state.ProbeUntil
 	}
 	// A replica whose clock is far ahead must not stop the others for as long.
-	if latest := b.now().Add(b.longest); v.until.After(latest) {
-		v.until = latest
+	if latest := b.now().Add(longestPause); until.After(latest) {
+		until = latest
 	}
-	return v
+	return &view{State: state, revision: found.Revision, until: until}
 }
 
 // reload reads the state and takes it over if it is newer.

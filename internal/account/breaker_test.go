@@ -154,20 +154,20 @@ func TestAnInconclusiveProbeLetsTheNext(t *testing.T) {
 	assert.Equal(t, 2, b.State().Level, "an inconclusive probe raises no level")
 }
 
-func TestProbeNow(t *testing.T) {
+func TestResumeProbesTheAccount(t *testing.T) {
 	t.Parallel()
 	c, m, a, operator := pair(t)
-	require.NoError(t, operator.ProbeNow(t.Context())) // nothing to end
+	operator.resumes() // nothing to end
 	assert.Zero(t, m.Writes())
 
 	a.trips(initial)
 	c.Move(time.Second)
 	operator.syncs()
-	require.NoError(t, operator.ProbeNow(t.Context()))
+	operator.resumes()
 	assert.Zero(t, m.pausedUntil(), "the consumer resumes")
 	a.syncs()
 	a.admits(probe)
-	require.NoError(t, operator.ProbeNow(t.Context())) // the probe in hand stays the only one
+	operator.resumes() // the probe in hand stays the only one
 	operator.waits(shortWait)
 	a.trips(2 * initial)
 }
@@ -179,8 +179,7 @@ func TestOperatorsPauseIsNotShortened(t *testing.T) {
 	m.pauseUntil(night)
 	a.trips(initial)
 	assert.Equal(t, night, m.pausedUntil())
-	require.NoError(t, a.ProbeNow(t.Context()))
-	assert.Equal(t, night, m.pausedUntil())
+	c.Move(initial)
 	a.admits(probe)
 	a.passes()
 	assert.Equal(t, night, m.pausedUntil())

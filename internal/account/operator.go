@@ -20,12 +20,11 @@ const (
 // Forever is the end of a pause that lasts until somebody ends it.
 var Forever = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Pause is an operator's pause of the consumer, which stops every replica. The
-// pause itself is the server's affair; this is the note that says whose it is. It
-// decides nothing, so that one that outlived its pause does no harm.
+// Pause is the note about an operator's pause of the consumer, which stops every
+// replica. The server keeps the pause itself. The note only says whose it is, so
+// one that outlives its pause does no harm.
 type Pause struct {
-	// Until is the end of the pause as the server keeps it.
-	Until  time.Time `json:"until"`
+	Until  time.Time `json:"until"` // by the server's clock
 	Reason string    `json:"reason,omitempty"`
 	By     string    `json:"by,omitempty"`
 	At     time.Time `json:"at"`
@@ -37,11 +36,9 @@ type Pause struct {
 func (p Pause) Endless() bool { return !p.Until.Before(Forever) }
 
 // Hold pauses the consumer for d, or for d = 0 until [Breaker.Resume], and notes why.
-// It changes the end of an earlier pause. Where the account's own pause lasts
-// longer the consumer stays paused for as long.
-//
-// The note is written first: a replica that sees the pause can say whose it is.
-// One without its pause says nothing, since its end fits no pause.
+// It changes the end of an earlier pause, but doesn't shorten the account's own.
+// The note is written first, so that a replica that sees the pause can say whose
+// it is.
 func (b *Breaker) Hold(ctx context.Context, d time.Duration, reason string) (note Pause, err error) {
 	err = retry.Do(ctx, func(ctx context.Context) error {
 		_, now, err := b.consumer.Paused(ctx)
@@ -52,10 +49,9 @@ func (b *Breaker) Hold(ctx context.Context, d time.Duration, reason string) (not
 		if d > 0 {
 			until = now.Add(d).Truncate(time.Millisecond).UTC()
 		}
-		if v := b.view.Load(); v.Phase == PhasePaused {
-			if account := now.Add(v.until.Sub(b.now())).UTC(); account.After(until) {
-				until = account
-			}
+		v := b.view.Load()
+		if account := now.Add(v.wait(b.now())).UTC(); v.Phase == PhasePaused && account.After(until) {
+			until = account
 		}
 		note = Pause{
 			Until: until, Reason: text.Line(reason, maxReasonBytes), By: text.Line(b.worker, maxWorkerBytes),
@@ -82,42 +78,45 @@ type Resumed struct {
 	Account State
 }
 
-// Resume ends whatever pause there is. Where the account is closed the next job
-// is the probe.
+// Resume ends whatever pause there is. Where the account is paused the next job is
+// the probe.
 func (b *Breaker) Resume(ctx context.Context) (Resumed, error) {
 	r := Resumed{Account: b.State()}
-	err := retry.Do(ctx, func(ctx context.Context) error {
+	_, _, err := b.change(ctx, "resume", func(v *view) (State, bool) { return v.due(b.now()), b.pauses(v) })
+	if err != nil {
+		return r, err
+	}
+	err = retry.Do(ctx, func(ctx context.Context) error {
 		left, now, err := b.consumer.Paused(ctx)
-		if err != nil || left <= 0 {
+		if err != nil {
 			return err
 		}
-		r.Paused, r.Pause = true, Pause{Until: now.Add(left).UTC()}
-		note, _, err := b.readNote(ctx)
-		if err == nil && note.ends(r.Pause.Until) {
-			r.Pause = note
-		}
-		return err
-	})
-	if err == nil {
-		err = b.ProbeNow(ctx)
-	}
-	if err == nil && r.Paused {
-		err = retry.Do(ctx, func(ctx context.Context) error {
-			if err := b.consumer.Pause(ctx, time.Time{}); err != nil {
+		if left > 0 {
+			note, _, err := b.readNote(ctx)
+			if err != nil {
 				return err
 			}
-			return b.writeNote(ctx, Pause{})
-		})
-	}
+			r.Paused, r.Pause = true, Pause{Until: now.Add(left).UTC()}
+			if note.ends(r.Pause.Until) {
+				r.Pause = note
+			}
+		}
+		if !r.Paused { // neither now nor in an earlier try
+			return nil
+		}
+		if err := b.consumer.Pause(ctx, time.Time{}); err != nil {
+			return err
+		}
+		return b.writeNote(ctx, Pause{})
+	})
 	if err != nil {
 		return r, fmt.Errorf("account: resume: %w", err)
 	}
 	return r, nil
 }
 
-// Holder returns the operator's note about a pause of the consumer with this
-// end, and false where it is not an operator's, or not by [Breaker.Hold]. It keeps
-// the note from being dropped by age, so that a pause is explained for as long as
+// Holder returns the operator's note about a pause of the consumer with this end,
+// or false. It rewrites an old note, so that the bucket doesn't drop it while
 // replicas ask.
 func (b *Breaker) Holder(ctx context.Context, until time.Time) (Pause, bool, error) {
 	note, revision, err := b.readNote(ctx)
@@ -158,11 +157,6 @@ func (b *Breaker) readNote(ctx context.Context) (note Pause, revision uint64, er
 }
 
 func (b *Breaker) writeNote(ctx context.Context, note Pause) error {
-	_, err := b.bucket.Change(ctx, noteKey, nil, func(found bucket.Entry) ([]byte, error) {
-		if found.Own {
-			return nil, nil
-		}
-		return json.Marshal(note)
-	})
+	_, err := b.bucket.Change(ctx, noteKey, nil, func(bucket.Entry) ([]byte, error) { return json.Marshal(note) })
 	return err
 }

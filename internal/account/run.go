@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	// reloadEvery is how often the state is read beside the watch, in case the
-	// watch is silent for another reason than that nothing happens.
+	// reloadEvery is how often the state is read beside the watch, which may be
+	// silent without an error.
 	reloadEvery = 10 * time.Second
 	// lookAfter leaves the replica that tripped the breaker time to pause the consumer
 	// itself; lookAgain is the wait after that failed.
-	lookAfter  = time.Second
-	lookAgain  = 5 * time.Second
-	watchFails = "the watch of the account's state failed and starts again"
-
-	// slack is the difference between two ways to measure a pause that means nothing.
+	lookAfter = time.Second
+	lookAgain = 5 * time.Second
+	// slack is by how much two measures of the same pause may differ.
 	slack = time.Second
+
+	watchFails = "the watch of the account's state failed and starts again"
 )
 
 // Consumer is the consumer on the server that is paused.
@@ -61,24 +61,20 @@ func (c natsConsumer) Pause(ctx context.Context, until time.Time) error {
 	return err
 }
 
-// Run follows the state in the broker until ctx ends, and sees to it that the
-// consumer is paused while the account is. It returns nil, once all it started has
-// ended.
+// Run follows the state in the broker until ctx ends, and keeps the consumer paused
+// while the account is. It returns nil, once all it started has ended.
 func (b *Breaker) Run(ctx context.Context) error {
 	var watching sync.WaitGroup
 	defer watching.Wait()
-	watching.Go(func() { b.follow(ctx) })
+	watching.Go(func() {
+		warned := retry.Observe(ctx, func(err error) { b.warn(watchFails, err) })
+		// It ends with ctx alone.
+		_ = retry.Follow.Do(warned, func(ctx context.Context) error {
+			return b.bucket.Watch(ctx, stateKey, b.told)
+		})
+	})
 	b.tend(ctx)
 	return nil
-}
-
-// follow keeps a watch on the state, and starts it again when it fails.
-func (b *Breaker) follow(ctx context.Context) {
-	warned := retry.Observe(ctx, func(err error) { b.warn(watchFails, err) })
-	// It ends with ctx alone.
-	_ = retry.Follow.Do(warned, func(ctx context.Context) error {
-		return b.bucket.Watch(ctx, stateKey, b.told)
-	})
 }
 
 // warn says that something fails once, until it has worked again: err is nil then.
@@ -137,8 +133,7 @@ func (b *Breaker) tend(ctx context.Context) {
 }
 
 // ensurePaused pauses the consumer if the account is paused and the consumer is not.
-// It reads the state first: a watch that lags could make it bring back a pause that
-// was ended.
+// It reads the state first, as the watch may lag behind a pause that was ended.
 func (b *Breaker) ensurePaused(ctx context.Context) error {
 	if err := b.reload(ctx); err != nil {
 		return err
@@ -149,9 +144,8 @@ func (b *Breaker) ensurePaused(ctx context.Context) error {
 // pauses reports whether the consumer should be paused.
 func (b *Breaker) pauses(v *view) bool { return v.Phase == PhasePaused && v.until.After(b.now()) }
 
-// pause pauses the consumer for what is left of the account's pause. A pause
-// that lasts longer already, because an operator set it, stays as it is. The end
-// is computed on the server's clock, which is the one that will end the pause.
+// pause pauses the consumer for what is left of the account's pause, by the server's
+// clock. An operator's pause that lasts longer stays as it is.
 //
 // Somebody may have ended the account's pause, and resumed the consumer, just before
 // it was paused here. So the state is read again afterwards: either that shows
@@ -179,9 +173,8 @@ func (b *Breaker) pause(ctx context.Context, v *view) error {
 	return nil
 }
 
-// resume ends the consumer's pause early, unless it lasts longer than the account's
-// own did: then it is an operator's. It does what it can: a pause that can't be
-// ended ends by itself.
+// resume ends the consumer's pause early, unless it lasts longer than the account's:
+// then it is an operator's. A pause that can't be ended here ends by itself.
 func (b *Breaker) resume(ctx context.Context, before *view) error {
 	ours := max(before.Until.Sub(b.now()), 0) + slack
 	err := retry.Do(ctx, func(ctx context.Context) error {

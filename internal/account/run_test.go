@@ -86,7 +86,7 @@ func TestPauseEndedMeanwhile(t *testing.T) {
 			if op == "pause" {
 				m.onConsumer(nil)
 				operator.syncs()
-				require.NoError(t, operator.ProbeNow(t.Context()))
+				operator.resumes()
 			}
 			return nil
 		})
@@ -138,10 +138,13 @@ func TestResumeThatFails(t *testing.T) {
 		a := newReplica(t, m, "a")
 		a.trips(initial)
 		m.onConsumer(func(string) error { return errBroker })
-		err := a.ProbeNow(t.Context())
+		_, err := a.Resume(t.Context())
+		require.ErrorIs(t, err, retry.ErrGaveUp)
+		a.admits(probe)
+		err = a.Passed(t.Context())
 		require.ErrorIs(t, err, retry.ErrGaveUp)
 		assert.ErrorContains(t, err, "stays paused for now")
-		a.admits(probe)
+		a.admits(allowed)
 	})
 }
 

@@ -132,7 +132,8 @@ func TestServerKeepsTheStateOverRestarts(t *testing.T) {
 
 	// a's watch survives the restart.
 	require.EventuallyWithT(t, func(t *assert.CollectT) {
-		require.NoError(t, b.ProbeNow(context.Background()))
+		_, err := b.Resume(context.Background())
+		require.NoError(t, err)
 		assert.False(t, a.State().Until.After(time.Now()))
 	}, patientFor, 10*time.Millisecond)
 	assert.Zero(t, pauseLeft(t, js))
@@ -157,7 +158,8 @@ func TestServerMissingThings(t *testing.T) {
 	a.becomes(PhasePaused)
 
 	nc.Close()
-	require.ErrorIs(t, a.ProbeNow(t.Context()), nats.ErrConnectionClosed)
+	_, err = a.Resume(t.Context())
+	require.ErrorIs(t, err, nats.ErrConnectionClosed)
 }
 
 // TestServerStopped: Run outlives a server that is away, and ends when told to.

@@ -3,6 +3,7 @@ package account
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/retry"
@@ -28,8 +29,7 @@ type State struct {
 	Level int `json:"level,omitempty"`
 	// Since is when the first of these pauses began, or when calls were made again.
 	Since time.Time `json:"since,omitzero"`
-	// Until is the end of the pause; while probing, of the one before. When it is
-	// past, the next job is the probe.
+	// Until is the end of the pause; while probing, of the one before.
 	Until      time.Time `json:"until,omitzero"`
 	ProbeUntil time.Time `json:"probe_until,omitzero"`
 	// Code and Message are Aliyun's, from the answer that began the pause.
@@ -44,14 +44,12 @@ const (
 	maxCodeBytes    = 128
 	maxMessageBytes = 512
 	maxWorkerBytes  = 128
-	// maxLevel is far beyond what any pause needs to reach its maximum.
-	maxLevel = 1 << 20
+	maxLevel        = 1 << 20 // the pause is the longest long before
 )
 
 var errCorrupt = errors.New("the account's state can't be read")
 
-// Closed reports whether calls are held back: also when the pause is over, as
-// long as no probe has got through.
+// Closed reports whether calls are held back: until a probe has got through.
 func (s State) Closed() bool { return s.Phase != PhaseOpen }
 
 // decode reads a state. Where nothing is stored, calls are made.
@@ -60,23 +58,19 @@ func decode(data []byte) (State, error) {
 		return State{Phase: PhaseOpen}, nil
 	}
 	var s State
-	if len(data) > maxStateBytes || json.Unmarshal(data, &s) != nil || s.Level < 0 || s.Level > maxLevel {
+	if len(data) > maxStateBytes || json.Unmarshal(data, &s) != nil || s.Level < 0 || s.Level > maxLevel ||
+		!slices.Contains([]Phase{PhaseOpen, PhasePaused, PhaseProbing}, s.Phase) {
 		return State{}, errCorrupt
 	}
-	switch s.Phase {
-	case PhaseOpen, PhasePaused, PhaseProbing:
-		// Whoever wrote it, it is logged and shown.
-		s.Code, s.Message = text.Line(s.Code, maxCodeBytes), text.Line(s.Message, maxMessageBytes)
-		s.Worker = text.Line(s.Worker, maxWorkerBytes)
-		return s, nil
-	default:
-		return State{}, errCorrupt
-	}
+	// Whoever wrote it, it is logged and shown.
+	s.Code, s.Message = text.Line(s.Code, maxCodeBytes), text.Line(s.Message, maxMessageBytes)
+	s.Worker = text.Line(s.Worker, maxWorkerBytes)
+	return s, nil
 }
 
 // tripped begins a pause: the first, or after a failed probe the next one, which is
-// twice as long, up to longest.
-func (s State) tripped(now time.Time, first, longest time.Duration, code, message string) State {
+// twice as long, up to the longest.
+func (s State) tripped(now time.Time, first time.Duration, code, message string) State {
 	next := State{
 		Phase: PhasePaused, Level: min(s.Level+1, maxLevel), Since: s.Since,
 		Code: text.Line(code, maxCodeBytes), Message: text.Line(message, maxMessageBytes),
@@ -84,13 +78,13 @@ func (s State) tripped(now time.Time, first, longest time.Duration, code, messag
 	if !s.Closed() {
 		next.Level, next.Since = 1, now
 	}
-	next.Until = now.Add(retry.Interval(first, 2, longest, next.Level))
+	next.Until = now.Add(retry.Interval(first, 2, longestPause, next.Level))
 	return next
 }
 
 // probed hands the probe to one caller.
-func (s State) probed(now time.Time, timeout time.Duration) State {
-	s.Phase, s.ProbeUntil = PhaseProbing, now.Add(timeout)
+func (s State) probed(now time.Time) State {
+	s.Phase, s.ProbeUntil = PhaseProbing, now.Add(probeTimeout)
 	return s
 }
 

@@ -31,7 +31,7 @@ func TestPausesDouble(t *testing.T) {
 	for level, want := range map[int]time.Duration{
 		0: initial, 1: time.Minute, 2: 2 * time.Minute, 4: 8 * time.Minute, 5: longest, 6: longest, maxLevel: longest,
 	} {
-		next := State{Phase: PhaseProbing, Level: level}.tripped(now, initial, longest, "", "")
+		next := State{Phase: PhaseProbing, Level: level}.tripped(now, initial, "", "")
 		assert.Equal(t, now.Add(want), next.Until, level)
 	}
 }
