@@ -38,39 +38,39 @@ type Entry struct {
 // Server carries out one request at a time, without repeating it: the broker, or
 // what stands in for it in tests.
 type Server interface {
-	// Get reads a key's newest entry. That there is no value is no error.
+	// Get reads a key's newest entry from the leader. That there is no value is no
+	// error.
 	Get(ctx context.Context, key string) (Entry, error)
 	// Swap stores a value if revision is still the newest, and returns the next
 	// one, or [ErrConflict].
 	Swap(ctx context.Context, key string, value []byte, revision uint64) (next uint64, err error)
 	// Remove drops a value, whatever it is.
 	Remove(ctx context.Context, key string) error
-	// Watch is [Bucket.Watch].
+	// Watch calls on with the entry of a key and its every change, until ctx ends
+	// or the watch fails. It never returns nil.
 	Watch(ctx context.Context, key string, on func(Entry)) error
-	// History is [Bucket.History].
+	// History returns the values that the bucket still holds of a key, oldest first.
 	History(ctx context.Context, key string) (values [][]byte, err error)
-	// Since is [Bucket.Since].
+	// Since returns the time of the oldest value, or of the bucket's creation where
+	// none was ever dropped.
 	Since(ctx context.Context) (time.Time, error)
-	// Announce is [Bucket.Announce].
+	// Announce publishes a value as the server does with each value that it stores,
+	// where the bucket is republished.
 	Announce(key string, value []byte) error
-	// TTL is [Bucket.TTL].
+	// TTL is how long the bucket kept a value when it was opened; 0: for ever.
 	TTL() time.Duration
 }
 
-// Bucket is one bucket. It may be used by many goroutines.
+// Bucket is one bucket, whose requests are repeated in trouble. It may be used by
+// many goroutines.
 type Bucket struct{ server Server }
 
 // New returns the bucket of a server.
 func New(server Server) *Bucket { return &Bucket{server} }
 
-// Open looks a bucket up. Where there is none the error wraps [ErrMissing] and says
-// so for people.
+// Open looks a bucket up. Where there is none the error wraps [ErrMissing].
 func Open(ctx context.Context, js jetstream.JetStream, name string) (*Bucket, error) {
-	var found natsServer
-	err := retry.Do(ctx, func(ctx context.Context) (err error) {
-		found, err = lookUp(ctx, js, name)
-		return err
-	})
+	found, err := retry.Value(ctx, func(ctx context.Context) (natsServer, error) { return lookUp(ctx, js, name) })
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		return nil, fmt.Errorf("%w %q; it must be provisioned first", ErrMissing, name)
 	}
@@ -80,52 +80,35 @@ func Open(ctx context.Context, js jetstream.JetStream, name string) (*Bucket, er
 	return New(found), nil
 }
 
-// TTL is how long the bucket keeps a value, as it was when the bucket was opened;
-// 0: for ever.
+// TTL is [Server.TTL].
 func (b *Bucket) TTL() time.Duration { return b.server.TTL() }
 
-// Get reads a key's entry from the bucket's leader. That there is no value is no
-// error.
-func (b *Bucket) Get(ctx context.Context, key string) (entry Entry, err error) {
-	err = retry.Do(ctx, func(ctx context.Context) (err error) {
-		entry, err = b.server.Get(ctx, key)
-		return err
-	})
-	return entry, err
+// Get is [Server.Get].
+func (b *Bucket) Get(ctx context.Context, key string) (Entry, error) {
+	return retry.Value(ctx, func(ctx context.Context) (Entry, error) { return b.server.Get(ctx, key) })
 }
 
-// Remove drops a value, whatever it is.
+// Remove is [Server.Remove].
 func (b *Bucket) Remove(ctx context.Context, key string) error {
 	return retry.Do(ctx, func(ctx context.Context) error { return b.server.Remove(ctx, key) })
 }
 
-// Watch calls on with the entry of a key and its every change, until ctx ends or
-// the watch fails. It never returns nil.
+// Watch is [Server.Watch]; it is not repeated.
 func (b *Bucket) Watch(ctx context.Context, key string, on func(Entry)) error {
 	return b.server.Watch(ctx, key, on)
 }
 
-// History returns the values that the bucket still holds of a key, oldest first.
-func (b *Bucket) History(ctx context.Context, key string) (values [][]byte, err error) {
-	err = retry.Do(ctx, func(ctx context.Context) (err error) {
-		values, err = b.server.History(ctx, key)
-		return err
-	})
-	return values, err
+// History is [Server.History].
+func (b *Bucket) History(ctx context.Context, key string) ([][]byte, error) {
+	return retry.Value(ctx, func(ctx context.Context) ([][]byte, error) { return b.server.History(ctx, key) })
 }
 
-// Since returns the time of the oldest value, or of the bucket's creation where
-// none was ever dropped.
-func (b *Bucket) Since(ctx context.Context) (since time.Time, err error) {
-	err = retry.Do(ctx, func(ctx context.Context) (err error) {
-		since, err = b.server.Since(ctx)
-		return err
-	})
-	return since, err
+// Since is [Server.Since].
+func (b *Bucket) Since(ctx context.Context) (time.Time, error) {
+	return retry.Value(ctx, b.server.Since)
 }
 
-// Announce publishes a value as the server does with each value that it stores,
-// where the bucket is republished.
+// Announce is [Server.Announce].
 func (b *Bucket) Announce(ctx context.Context, key string, value []byte) error {
 	return retry.Do(ctx, func(context.Context) error { return b.server.Announce(key, value) })
 }

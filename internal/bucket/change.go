@@ -15,14 +15,12 @@ import (
 // was faster, or where the broker was in trouble. Its error ends the change, unless
 // it wraps [retry.ErrAgain]: then the key is read again.
 //
-// start is what the key is taken for without reading it; nil has it read. Such an
-// assumption decides nothing by itself: either the server accepts the write over
-// it, or the key is read after all.
+// start is what the key is assumed to hold; nil has it read. Unless the server
+// accepts the write over an assumption, the key is read after all.
 //
-// A write whose answer was lost may have been made. Where the key is found to hold
-// the very bytes of such a write, decide is asked with [Entry.Own], and may leave it
-// at that. A write that the server surely refused is never taken for made: equal
-// bytes are then somebody else's.
+// A write whose answer was lost may have been made. Where the key holds the very
+// bytes of such a write, decide is asked with [Entry.Own]. A write that the server
+// surely refused is never taken for made: equal bytes are then somebody else's.
 func (b *Bucket) Change(ctx context.Context, key string, start *Entry, decide func(Entry) (next []byte, err error)) (Entry, error) {
 	c := change{server: b.server, key: key, decide: decide}
 	if start != nil {

@@ -1,6 +1,7 @@
 package bucket
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -52,15 +53,11 @@ func lookUp(ctx context.Context, js jetstream.JetStream, name string) (natsServe
 }
 
 func (s natsServer) info(ctx context.Context) (*jetstream.StreamInfo, error) {
-	status, err := s.kv.Status(ctx)
+	stream, err := s.js.Stream(ctx, s.stream())
 	if err != nil {
 		return nil, err
 	}
-	stream, ok := status.(*jetstream.KeyValueBucketStatus)
-	if !ok {
-		return nil, fmt.Errorf("bucket %s is no stream", s.kv.Bucket())
-	}
-	return stream.StreamInfo(), nil
+	return stream.CachedInfo(), nil // read just now, by Stream
 }
 
 func (s natsServer) TTL() time.Duration { return s.ttl }
@@ -68,12 +65,10 @@ func (s natsServer) TTL() time.Duration { return s.ttl }
 // Get asks the leader of the bucket's stream.
 //
 // The client library has any replica answer, where a bucket allows that. One that
-// was away answers again when it has caught up with nine tenths of what it missed,
-// so its answer may be old by far more than a moment: a write that rests on it is
-// refused, but not a decision after which nothing is written. And one that is cut
-// off goes on being asked, in vain, until the others notice, which takes tens of
-// seconds. The leader is who takes the write that follows, so asking it can fail
-// for no further reason.
+// was away answers before it has caught up, so its answer may be old: a write that
+// rests on it is refused, but not a decision after which nothing is written. One
+// that is cut off is asked in vain for tens of seconds. The leader also takes the
+// write that follows, so asking it can fail for no further reason.
 func (s natsServer) Get(ctx context.Context, key string) (Entry, error) {
 	request, err := json.Marshal(map[string]string{"last_by_subj": s.subject(key)})
 	if err != nil {
@@ -109,12 +104,15 @@ func readEntry(answer []byte) (Entry, error) {
 	case found.Message == nil || found.Message.Sequence == 0: // sequences begin at 1
 		return Entry{}, jetstream.ErrInvalidJetStreamResponse
 	}
-	deleted, err := isMark(found.Message.Header)
-	if err != nil {
-		return Entry{}, err
-	}
 	entry := Entry{Revision: found.Message.Sequence}
-	if !deleted {
+	header := nats.Header{}
+	if len(found.Message.Header) > 0 {
+		var err error
+		if header, err = nats.DecodeHeadersMsg(found.Message.Header); err != nil {
+			return Entry{}, fmt.Errorf("%w: header", jetstream.ErrInvalidJetStreamResponse)
+		}
+	}
+	if !isMark(header) {
 		entry.Value = append([]byte{}, found.Message.Data...) // an empty value is one
 	}
 	return entry, nil
@@ -122,15 +120,8 @@ func readEntry(answer []byte) (Entry, error) {
 
 // isMark says whether a message with this header stands for a value that is gone:
 // deleted or purged by a client, or dropped by the server.
-func isMark(header []byte) (bool, error) {
-	if len(header) == 0 {
-		return false, nil
-	}
-	h, err := nats.DecodeHeadersMsg(header)
-	if err != nil {
-		return false, fmt.Errorf("%w: header", jetstream.ErrInvalidJetStreamResponse)
-	}
-	return h.Get("KV-Operation") != "" || h.Get(jetstream.MarkerReasonHeader) != "", nil
+func isMark(h nats.Header) bool {
+	return h.Get("KV-Operation") != "" || h.Get(jetstream.MarkerReasonHeader) != ""
 }
 
 // Swap: a lost compare-and-swap has two error codes, 10071 and on replicated
@@ -154,14 +145,10 @@ func (s natsServer) Watch(ctx context.Context, key string, on func(Entry)) error
 	bound := time.AfterFunc(watchStart, func() { cancel(tooLong) })
 	defer bound.Stop()
 	watcher, err := s.kv.Watch(ctx, key)
-	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
 	if err != nil {
-		return err
+		return cmp.Or(context.Cause(ctx), err)
 	}
-	// An error here means that the watch is over already.
-	defer func() { _ = watcher.Stop() }()
+	defer func() { _ = watcher.Stop() }() // an error means that the watch is over already
 	if !bound.Stop() {
 		return tooLong
 	}
@@ -201,11 +188,11 @@ func (s natsServer) History(ctx context.Context, key string) ([][]byte, error) {
 			return nil, err
 		}
 		complete = msg.Header.Get("Nats-Num-Pending") == "0"
-		if msg.Header.Get("KV-Operation") == "" { // otherwise the mark of a deletion
+		if !isMark(msg.Header) {
 			values = append(values, msg.Data)
 		}
 	}
-	if !complete { // the iterator ends without a word when the time is over
+	if !complete { // the iterator ends without an error when the time is over
 		return nil, retry.ErrNoAnswer
 	}
 	return values, nil

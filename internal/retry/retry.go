@@ -33,8 +33,7 @@ var (
 
 // Policy says how long to try.
 type Policy struct {
-	// Try bounds one try. A connection that breaks does not end the requests in
-	// progress on it; they wait this long for an answer that never comes.
+	// Try bounds one try. A request waits this long when its connection breaks.
 	Try time.Duration
 	// Total bounds all tries together; 0 leaves that to the context.
 	Total time.Duration
@@ -48,25 +47,23 @@ type Policy struct {
 
 // The policies.
 var (
-	// Request suits a request that a job in hand waits for, and is the default.
-	// Its total is longer than a cluster takes to elect a leader, four to nine
-	// seconds and seldom a second round, and well within the time that the broker
-	// leaves a worker to acknowledge a job. Its first pauses are short, for a
+	// Request suits a request that a job in hand waits for, and is the default. Its
+	// total is longer than a cluster takes to elect a leader, four to nine seconds,
+	// and well within the lease of a job. Its first pauses are short, for a
 	// compare-and-swap that lost a race.
 	Request = Policy{Try: 2 * time.Second, Total: 15 * time.Second, First: 5 * time.Millisecond, Longest: time.Second}
-	// Settle suits what became of a job and must be stored. Giving up loses no
-	// job: the next delivery asks Aliyun, which takes longer than knowing.
+	// Settle suits the outcome of a job. Giving up loses no job: the next delivery
+	// asks Aliyun.
 	Settle = Policy{Try: 2 * time.Second, Total: 10 * time.Minute, First: 20 * time.Millisecond, Longest: 2 * time.Second, Passes: NotFinal}
-	// Start suits a worker that starts before its broker is whole, and waits for it.
+	// Start suits a worker that waits for its broker at the start.
 	Start = Policy{First: 200 * time.Millisecond, Longest: 10 * time.Second, Passes: NotFinal}
-	// Pull suits the pull of jobs, which goes on for as long as the worker runs.
+	// Pull suits the pull of jobs, for as long as the worker runs.
 	Pull = Policy{First: 100 * time.Millisecond, Longest: time.Second, Passes: NotFinal}
-	// Follow suits a watch, which goes on for as long as the worker runs.
+	// Follow suits a watch, for as long as the worker runs.
 	Follow = Policy{First: time.Second, Longest: 5 * time.Second, Passes: NotFinal}
 	// Probe suits the claim of a probe, for which a job is waiting.
 	Probe = Policy{Try: 2 * time.Second, Total: 2 * time.Second, First: 5 * time.Millisecond, Longest: 250 * time.Millisecond}
-	// Inspect is for somebody who looks on: a broker that doesn't answer within two
-	// tries is one to report.
+	// Inspect suits an operator's look: a broker that doesn't answer is to be reported.
 	Inspect = Policy{Try: 2 * time.Second, Total: 5 * time.Second, First: 100 * time.Millisecond, Longest: time.Second}
 )
 
@@ -94,11 +91,11 @@ func (s scope) in(ctx context.Context) context.Context { return context.WithValu
 // that is done under it by [Policy.Total], with a cause that wraps [ErrGaveUp].
 // observe is told of each try that failed and is made again; nil: as before.
 func (p Policy) Context(ctx context.Context, observe func(error)) (context.Context, context.CancelFunc) {
+	if observe != nil {
+		ctx = Observe(ctx, observe)
+	}
 	s := scopeOf(ctx)
 	s.policy, s.looping = &p, false
-	if observe != nil {
-		s.observe = observe
-	}
 	if p.Total == 0 {
 		return context.WithCancel(s.in(ctx))
 	}
@@ -144,6 +141,15 @@ func Do(ctx context.Context, op func(context.Context) error) error {
 	return p.run(ctx, cmp.Or(p.Try, Request.Try), op)
 }
 
+// Value is [Do] for an op that has a result.
+func Value[T any](ctx context.Context, op func(context.Context) (T, error)) (value T, err error) {
+	err = Do(ctx, func(ctx context.Context) (err error) {
+		value, err = op(ctx)
+		return err
+	})
+	return value, err
+}
+
 // Do calls op under this policy, whatever the context carries. Where [Policy.Try]
 // is 0 a try isn't bounded, so that op may consist of several calls of [Do].
 func (p Policy) Do(ctx context.Context, op func(context.Context) error) error {
@@ -159,7 +165,7 @@ func (p Policy) run(ctx context.Context, bound time.Duration, op func(context.Co
 	s := scopeOf(ctx)
 	s.looping = true
 	loop := s.in(ctx)
-	var pauses *backoff.ExponentialBackOff // made at the first failure: most operations have none
+	pauses := exponential(p.First, p.Longest, 2, 0.5)
 	var last error
 	for {
 		err := try(loop, bound, op)
@@ -174,9 +180,6 @@ func (p Policy) run(ctx context.Context, bound time.Duration, op func(context.Co
 		}
 		if !errors.Is(err, ErrAgain) {
 			s.observe(err)
-		}
-		if pauses == nil {
-			pauses = exponential(p.First, p.Longest, 2, 0.5)
 		}
 		select {
 		case <-ctx.Done():
