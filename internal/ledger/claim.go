@@ -22,9 +22,9 @@ type claimer struct {
 	claim domain.Claim // what the last decision leads to
 }
 
-// decide is for [bucket.Bucket.Change]. What is found to be our own write, whose
-// answer was lost, is the claim that was decided on then. (Where one worker claims
-// one job twice within one nanosecond, the other write may be taken for ours.)
+// decide is for [bucket.Bucket.Change]. An own write whose answer was lost is the
+// claim that was decided on then. (If one worker claims one job twice within one
+// nanosecond, the other write may be taken for ours.)
 func (c *claimer) decide(found bucket.Entry) ([]byte, error) {
 	switch {
 	case found.Own:
@@ -51,10 +51,10 @@ func (c *claimer) decide(found bucket.Entry) ([]byte, error) {
 }
 
 // Reopen is the record that takes the place of the stored one where [domain.Judge] lets a
-// replay open its request again. Where the previous replay may have sent something, it
-// says so in the same write: it is in doubt about that attempt, and counts none of
-// its own. A worker that dies right after leaves the doubt behind, and not its own
-// attempt, which would have Aliyun asked about another day.
+// replay open its request again. If the previous replay may have sent something, the
+// record is in doubt about that attempt and counts none of its own. A worker that
+// dies right after then leaves the doubt behind, and not its own attempt, which would
+// have Aliyun asked about another day.
 func Reopen(first, stored passcode.Result) passcode.Result {
 	doubt := domain.MayBeSent(stored)
 	if first.Final { // it ends at once, and the next replay has the same doubt

@@ -2,20 +2,14 @@
 // state of the request, the announcement of that state (the server republishes
 // each record) and the entry against which repeated jobs are recognised.
 //
-// # Guarantees
-//
 // Every write is a compare-and-swap, so of several workers one wins and the others
 // see that. A write whose answer was lost is settled by reading the record back, and
-// the record is then announced from here: a leader that dies after it has passed a
-// record on to the others, and before it has told anybody, leaves one that is stored
-// and was never announced.
+// the record is then announced from here: a leader may die after it has replicated
+// a record and before it has published it.
 //
 // Records are read through the bucket's leader. One that has just been cut off
 // from the others may still show an old record; a write based on such a reading is
-// refused, never applied.
-//
-// Calls to the broker are repeated under the policy of the context (see package
-// retry); the error tells which bound ended them.
+// refused.
 package ledger
 
 import (
@@ -31,8 +25,11 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// Ledger reads and writes the records of requests. It holds no state of its own
-// and may be used by many goroutines.
+// errNoID shows nothing of the id: it may be anything an operator pasted.
+var errNoID = fmt.Errorf("%w: not a valid request id", domain.ErrNotFound)
+
+// Ledger reads and writes the records of requests. It may be used by many
+// goroutines.
 type Ledger struct{ bucket *bucket.Bucket }
 
 // Open returns the ledger on a bucket, which must exist.
@@ -47,21 +44,20 @@ func Open(ctx context.Context, js jetstream.JetStream, name string) (*Ledger, er
 // New returns the ledger on a bucket.
 func New(b *bucket.Bucket) *Ledger { return &Ledger{b} }
 
-// Claim makes first the record of its request, where the request is new or a
-// replay may open it again, and otherwise tells what is there:
+// Claim makes first the record of its request, if the request is new or a replay
+// opens it again, and tells what it found:
 //
 //   - no record, or a deleted or expired one: first is stored, ClaimWon;
 //   - a record of the same job (the same stream sequence): ClaimResumed;
-//   - first is a later replay than the record, and the record's status can be
-//     replayed: what [Reopen] makes of the two is stored in its place, ClaimReopened;
+//   - first is a later replay, and the record can be replayed: what [Reopen] makes
+//     of the two is stored, ClaimReopened;
 //   - another job's record: ClaimDuplicate where it is final, else ClaimInProgress.
 //
 // A record that can't be read gives [domain.ErrCorrupt]; nothing is written then.
 //
 // A replay is published only after its request was seen final. A record that
-// shows it in progress is therefore most likely an old one, and is read again for a
-// second before it counts. (A final record can't be an old one: what is final
-// becomes replayable by being opened again alone.)
+// shows it in progress is most likely an old one, and is read again for a second
+// before it counts.
 func (l *Ledger) Claim(ctx context.Context, first passcode.Result) (domain.Claim, error) {
 	value, first, err := encode(first)
 	if err != nil {
@@ -83,8 +79,7 @@ func (l *Ledger) Update(ctx context.Context, rec passcode.Result, revision uint6
 	if err != nil {
 		return 0, fmt.Errorf("update: %w", err)
 	}
-	if revision == 0 {
-		// To the server, revision 0 means that there must be no record.
+	if revision == 0 { // to the server it means that there must be no record
 		return 0, fmt.Errorf("update %s: %w: no revision given", rec.RequestID, domain.ErrUnstorable)
 	}
 	next, err := l.change(ctx, rec.RequestID, bucket.Entry{Revision: revision}, func(found bucket.Entry) ([]byte, error) {
@@ -118,30 +113,25 @@ func (l *Ledger) change(
 }
 
 // Get returns a request's record and its revision, or [domain.ErrNotFound].
-func (l *Ledger) Get(ctx context.Context, id string) (passcode.Result, uint64, error) {
-	fail := func(err error) (passcode.Result, uint64, error) {
-		return passcode.Result{}, 0, fmt.Errorf("get %s: %w", id, err)
-	}
+func (l *Ledger) Get(ctx context.Context, id string) (rec passcode.Result, revision uint64, err error) {
 	if !passcode.ValidRequestID(id) {
-		// Nothing of the id is shown: it may be anything an operator pasted.
-		return passcode.Result{}, 0, fmt.Errorf("get: %w: not a valid request id", domain.ErrNotFound)
+		return rec, 0, fmt.Errorf("get: %w", errNoID)
 	}
 	entry, err := l.bucket.Get(ctx, id)
-	if err != nil {
-		return fail(err)
+	if err == nil && entry.Value == nil {
+		err = domain.ErrNotFound
 	}
-	if entry.Value == nil {
-		return fail(domain.ErrNotFound)
+	if err == nil {
+		rec, err = decode(id, entry.Value)
 	}
-	rec, err := decode(id, entry.Value)
 	if err != nil {
-		return fail(err)
+		return rec, 0, fmt.Errorf("get %s: %w", id, err)
 	}
 	return rec, entry.Revision, nil
 }
 
-// Since returns from when on no record is missing. Those that were written before
-// may have expired, or somebody deleted them or the whole bucket.
+// Since returns from when on no record is missing: those written before may have
+// expired or been deleted.
 func (l *Ledger) Since(ctx context.Context) (time.Time, error) {
 	since, err := l.bucket.Since(ctx)
 	if err != nil {
@@ -154,7 +144,7 @@ func (l *Ledger) Since(ctx context.Context) (time.Time, error) {
 // first, or [domain.ErrNotFound] where there is none.
 func (l *Ledger) History(ctx context.Context, id string) ([]passcode.Result, error) {
 	if !passcode.ValidRequestID(id) {
-		return nil, fmt.Errorf("history: %w: not a valid request id", domain.ErrNotFound)
+		return nil, fmt.Errorf("history: %w", errNoID)
 	}
 	values, err := l.bucket.History(ctx, id)
 	if err == nil && len(values) == 0 {

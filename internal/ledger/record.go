@@ -13,16 +13,11 @@ import (
 
 // Limits of a record.
 const (
-	// MaxRecordBytes is the size of the largest record, in bytes. A record built
-	// from a valid job stays well below it, so what is larger is a mistake.
-	MaxRecordBytes = 64 << 10
-	// MaxMessageBytes is how much of an error's message is kept, in bytes; the
-	// rest is cut off, because the text comes from outside.
-	MaxMessageBytes = 2 << 10
+	MaxRecordBytes  = 64 << 10 // a record built from a valid job stays well below it
+	MaxMessageBytes = 2 << 10  // of an error's message, which comes from outside; the rest is cut off
 )
 
-// encode returns the bytes to store and the record exactly as a reader will see
-// it.
+// encode returns the bytes to store, and the record as a reader will see it.
 func encode(rec passcode.Result) ([]byte, passcode.Result, error) {
 	rec = normalise(rec)
 	if what := wrong(rec); what != "" {
@@ -35,8 +30,7 @@ func encode(rec passcode.Result) ([]byte, passcode.Result, error) {
 	return data, rec, err
 }
 
-// decode reads the stored bytes of a request. What it says of unreadable ones
-// quotes nothing of them, because they may hold anything.
+// decode reads the stored bytes of a request. Its error quotes nothing of them.
 func decode(id string, data []byte) (passcode.Result, error) {
 	var rec passcode.Result
 	what := "it is no record"

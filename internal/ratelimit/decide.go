@@ -11,9 +11,8 @@ import (
 // repeat within it is the same attempt asking again, not a later one.
 const moveTolerance = time.Millisecond
 
-// The functions below are the whole of the limiter's judgement. They are pure
-// and never change the document they are called on, so they can be run again after
-// a lost compare-and-swap.
+// The functions below are pure, so they can be run again after a lost
+// compare-and-swap.
 
 // reserve decides on a reservation for request id at local time now, as
 // [Limiter.Reserve] says. It returns the document after it, and whether that

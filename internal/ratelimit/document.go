@@ -36,44 +36,42 @@ const (
 	maxTime = int64(7_258_118_400_000_000_000)
 )
 
-// ErrCorrupt says that what is stored of a phone is no document that this package
-// would write; match with errors.Is. Its text and what wraps it never quote the
-// bytes.
+// ErrCorrupt says that what is stored of a phone is no document of this package;
+// match with errors.Is. Its text never quotes the bytes.
 var ErrCorrupt = errors.New("the document can't be read")
 
 // decodeDocument reads a document; no bytes are an empty one. All of it must be
 // sound: half a document would be a guess at how many reservations there are.
 func decodeDocument(data []byte) (document, error) {
-	if len(data) == 0 {
-		return document{}, nil
-	}
-	if len(data) > maxDocumentBytes {
-		return document{}, fmt.Errorf("%w: %d bytes are more than %d", ErrCorrupt, len(data), maxDocumentBytes)
-	}
 	var doc document
-	if err := json.Unmarshal(data, &doc); err != nil {
-		return document{}, fmt.Errorf("%w: not the JSON expected", ErrCorrupt)
-	}
-	if len(doc.Entries) > domain.MaxPlaces {
-		return document{}, fmt.Errorf("%w: %d entries are more than %d", ErrCorrupt, len(doc.Entries), domain.MaxPlaces)
-	}
-	if doc.ClosedUntil < 0 || doc.ClosedUntil > maxTime {
-		return document{}, fmt.Errorf("%w: closed_until is out of range", ErrCorrupt)
+	switch {
+	case len(data) == 0:
+		return doc, nil
+	case len(data) > maxDocumentBytes:
+		return corrupt("it is too long")
+	case json.Unmarshal(data, &doc) != nil:
+		return corrupt("not the JSON expected")
+	case len(doc.Entries) > domain.MaxPlaces:
+		return corrupt("too many entries")
+	case doc.ClosedUntil < 0 || doc.ClosedUntil > maxTime:
+		return corrupt("closed_until is out of range")
 	}
 	seen := make(map[string]bool, len(doc.Entries))
-	for i, e := range doc.Entries {
+	for _, e := range doc.Entries {
 		switch {
 		case !passcode.ValidRequestID(e.ID):
-			return document{}, fmt.Errorf("%w: entry %d has no request id", ErrCorrupt, i)
+			return corrupt("an entry has no request id")
 		case seen[e.ID]:
-			return document{}, fmt.Errorf("%w: entry %d repeats a request id", ErrCorrupt, i)
+			return corrupt("a request has two entries")
 		case e.At <= 0 || e.At > maxTime:
-			return document{}, fmt.Errorf("%w: entry %d has a time out of range", ErrCorrupt, i)
+			return corrupt("the time of an entry is out of range")
 		}
 		seen[e.ID] = true
 	}
-	slices.SortStableFunc(doc.Entries, byTime)
+	slices.SortStableFunc(doc.Entries, func(a, b entry) int { return cmp.Compare(a.At, b.At) })
 	return doc, nil
 }
 
-func byTime(a, b entry) int { return cmp.Compare(a.At, b.At) }
+func corrupt(what string) (document, error) {
+	return document{}, fmt.Errorf("%w: %s", ErrCorrupt, what)
+}

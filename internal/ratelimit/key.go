@@ -20,8 +20,7 @@ const (
 	hmacKeyName = "hmac-key"
 	hmacKeyLen  = 32
 	// putBackWithin is for how many refresh intervals after its last use a replica
-	// puts its key back where there is none. Of an older one it may be that the
-	// bucket dropped it, and the others have forgotten it.
+	// puts its key back where there is none. The bucket may have dropped an older one.
 	putBackWithin = 10
 )
 
@@ -32,26 +31,22 @@ var errBadKey = errors.New(hmacKeyName + " in the bucket is not 64 hex digits; p
 // share through the bucket.
 //
 // The bucket drops what is old, the shared key included. So a key that this
-// process has not rewritten for a refresh interval is not used again before it
-// is rewritten; see [BucketTTL] for why that is enough. Rewriting is a
-// compare-and-swap of the same bytes, which also proves that the key is still the
-// one in force: a process that slept past its age goes over to the new one.
+// process has not rewritten for a refresh interval is rewritten before it is used;
+// see [BucketTTL]. Rewriting is a compare-and-swap of the same bytes, so a process
+// that slept past the key's age goes over to the new one.
 type keyring struct {
 	bucket  *bucket.Bucket
 	fixed   []byte
 	refresh time.Duration
 	now     func() time.Time
 
-	held atomic.Pointer[heldKey]
-	// renewing is held by the one that rewrites the key; the others wait for it.
-	renewing chan struct{}
+	held     atomic.Pointer[heldKey]
+	renewing chan struct{} // held by the one that rewrites the key; the others wait for it
 }
 
 type heldKey struct {
 	key []byte
-	// at is the local time before the key was rewritten, so the key is at least
-	// as young as that.
-	at time.Time
+	at  time.Time // just before the key was rewritten
 }
 
 func newKeyring(b *bucket.Bucket, own passcode.Secret, now func() time.Time) *keyring {

@@ -3,8 +3,7 @@
 //
 // A window is a true sliding one. A reservation made at time t counts until t+w
 // exactly: with "5/1h" a sixth request is allowed the moment the first of five is
-// an hour old. No window is cut at a full hour or day, so twice the limit can't
-// pass around a boundary.
+// an hour old.
 //
 // Each phone has one JSON document in a key-value bucket, under the hex
 // HMAC-SHA256 of its E.164 number: no number is stored. The document lists the
@@ -12,18 +11,17 @@
 // changed by compare-and-swap alone, so two replicas can't both make the last
 // reservation. A denial writes nothing.
 //
-// Times are those of the replicas' clocks. Where the document holds a newer time
-// than the local clock shows, that time counts as now, so a replica whose clock
-// is behind can't slip below a window. Windows are therefore exact up to the
-// difference between the replicas' clocks.
+// Times are those of the replicas' clocks, so windows are exact up to the difference
+// between them. If the document holds a newer time than the local clock shows,
+// that time counts as now: a replica that is behind can't slip below a window.
 //
-// The HMAC key made by default lies in the same bucket as the documents. It keeps
-// numbers out of listings, backups and logs; it does not protect them from
-// somebody who may read the whole bucket, because there are few enough phone
-// numbers to try them all. Where that matters, set [Options].Key.
+// The HMAC key made by default lies in the same bucket. It keeps numbers out of
+// listings, backups and logs. It does not protect them from somebody who may read
+// the whole bucket and tries all numbers; set [Options].Key where that matters.
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,17 +47,14 @@ type Options struct {
 	Rules []domain.Rule
 	// Key is the HMAC key under which phones are stored. Empty: a random one is
 	// made once and kept in the bucket. With another key every phone starts from zero.
-	Key passcode.Secret
-	// Now is the clock; default [time.Now].
-	Now func() time.Time
-	// Logger tells of documents that can't be read; default: nobody.
-	Logger *slog.Logger
+	Key    passcode.Secret
+	Now    func() time.Time // default: [time.Now]
+	Logger *slog.Logger     // default: none
 }
 
-// Limiter keeps the limits per phone in a bucket that every replica shares. Its
-// methods may be called by any number of goroutines. They are repeated under the
-// policy of the context, see package retry. A call that fails may have been carried
-// out none the less, and calling again is safe.
+// Limiter keeps the limits per phone in a bucket that every replica shares. It may
+// be used by many goroutines. A call that fails may have been carried out none the
+// less, and calling again is safe.
 type Limiter struct {
 	bucket *bucket.Bucket
 	keys   *keyring
@@ -87,10 +82,10 @@ func New(ctx context.Context, b *bucket.Bucket, o Options) (*Limiter, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+	l := &Limiter{
+		bucket: b, keys: newKeyring(b, o.Key, o.Now), rules: o.Rules, now: o.Now,
+		log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
 	}
-	l := &Limiter{bucket: b, keys: newKeyring(b, o.Key, o.Now), rules: o.Rules, now: o.Now, log: o.Logger}
 	if _, err := l.keys.current(ctx); err != nil {
 		return nil, fmt.Errorf("limits: open: %w", err)
 	}
@@ -102,11 +97,10 @@ func New(ctx context.Context, b *bucket.Bucket, o Options) (*Limiter, error) {
 // [domain.Rule.String] writes it, or "closed" where Aliyun itself closed the phone.
 //
 // A request has one reservation, however often it asks. Asking again later moves it
-// to now, because windows count when an SMS really goes out: an attempt that sent
-// nothing is followed by another, perhaps a minute on. The move is denied where the
-// other requests leave no room at the new time; the old reservation then stays until
-// it is released or ages out, so a caller that gives up releases it. Asking again
-// within a millisecond, or with a clock that was set back, leaves it where it is.
+// to now, because windows count when an SMS really goes out. The move is denied where
+// the other requests leave no room at the new time; the old reservation then stays
+// until it is released or ages out. Asking again within a millisecond, or with a
+// clock that was set back, leaves it where it is.
 //
 // revision is that of the request's record on which the attempt rests. It grows with
 // each attempt, and fences the reservation off against those before; see Release.
@@ -128,9 +122,8 @@ func (l *Limiter) Reserve(ctx context.Context, phone passcode.Phone, requestID s
 }
 
 // Release ends a request's reservation, when it is certain that nothing was sent by
-// the attempt of this revision and those before it. It does nothing where there is
-// none, or a later attempt holds it: whoever was frozen over its own attempt must not
-// take the reservation from the attempt that another worker makes meanwhile.
+// the attempt of this revision and those before it. It does nothing if a later
+// attempt holds it: a worker that was frozen must not release another's.
 func (l *Limiter) Release(ctx context.Context, phone passcode.Phone, requestID string, revision uint64) error {
 	return l.change(ctx, "release", phone, func(doc document, now int64) (document, bool) {
 		return doc.release(requestID, revision, now, l.rules)
@@ -146,14 +139,13 @@ func (l *Limiter) CloseFor(ctx context.Context, phone passcode.Phone, d time.Dur
 }
 
 // change runs step on a phone's document and stores the result. It begins without
-// reading and takes the phone for one of which nothing is known, as most are. A
-// write of its own whose answer was lost is judged like any other, because the
-// reservation then moves to where it counts: now.
+// reading and assumes that nothing is known of the phone, as of most. An own write
+// whose answer was lost is judged like any other: the reservation moves to now.
 func (l *Limiter) change(ctx context.Context, call string, phone passcode.Phone, step func(document, int64) (document, bool)) error {
 	return l.on(ctx, call, phone, func(ctx context.Context, name string) error {
 		_, err := l.bucket.Change(ctx, name, &bucket.Entry{}, func(found bucket.Entry) ([]byte, error) {
-			// The clock is read after the document, never before: waiting for the
-			// broker takes time that windows must not lose.
+			// The clock is read after the document: windows must not lose the time that
+			// the broker takes.
 			next, changed := step(l.read(name, found), l.now().UnixNano())
 			if !changed {
 				return nil, nil
@@ -164,11 +156,9 @@ func (l *Limiter) change(ctx context.Context, call string, phone passcode.Phone,
 	})
 }
 
-// read decodes a document. One that can't be read counts as empty and is
-// replaced by the next write: the limiter fails open here. To fail closed would
-// lock the phone's owner out for as long as the bucket keeps the bytes, up to a
-// day, for a fault that nobody sees; to start from zero costs at most one more round
-// of the limits for one phone, with Aliyun's own limits behind ours.
+// read decodes a document. One that can't be read counts as empty and is replaced
+// by the next write. That costs at most one more round of the limits for one phone,
+// with Aliyun's own behind ours; to fail closed would lock the owner out for a day.
 func (l *Limiter) read(name string, found bucket.Entry) document {
 	doc, err := decodeDocument(found.Value)
 	if err != nil {

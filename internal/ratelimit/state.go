@@ -10,11 +10,9 @@ import (
 type State struct {
 	// Windows has one item a rule, in the order of the rules.
 	Windows []Window `json:"windows"`
-	// ClosedUntil is when Aliyun's own limit opens the phone again; zero where
-	// the phone is not closed.
+	// ClosedUntil is when Aliyun's own limit opens the phone again; zero: it is open.
 	ClosedUntil time.Time `json:"closed_until,omitzero"`
-	// NextAllowed is the earliest time at which a new request is allowed; zero
-	// where one is allowed now.
+	// NextAllowed is when a new request is allowed; zero: now.
 	NextAllowed time.Time `json:"next_allowed_at,omitzero"`
 	// Entries are the reservations that still count under some rule, oldest first.
 	Entries []Entry `json:"entries"`
@@ -25,9 +23,8 @@ type Window struct {
 	Rule domain.Rule `json:"rule"`
 	Used int         `json:"used"`
 	Max  int         `json:"max"`
-	// NextFree is when the rule has room for one more: where it is used up the time
-	// from which it allows a request, otherwise the time at which the oldest
-	// reservation leaves the window. Zero where there is none.
+	// NextFree is when a used-up rule allows a request again, otherwise when the
+	// oldest reservation leaves the window. Zero where there is none.
 	NextFree time.Time `json:"next_free_at,omitzero"`
 }
 
@@ -35,7 +32,7 @@ type Window struct {
 type Entry struct {
 	RequestID string    `json:"request_id"`
 	At        time.Time `json:"at"`
-	// Revision is what [Limiter.Reserve] was told. Operators are not shown it.
+	// Revision is what [Limiter.Reserve] was told.
 	Revision uint64 `json:"-"`
 }
 
