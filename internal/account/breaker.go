@@ -209,15 +209,14 @@ func (b *Breaker) Trip(ctx context.Context, code, message string) (time.Time, er
 	if err != nil {
 		return b.now().Add(shortWait), err
 	}
-	if !wrote {
-		return b.again(v), nil
+	if wrote {
+		b.log.Error("Aliyun refuses the account: all replicas pause",
+			"code", v.Code, "message", v.Message, "level", v.Level, "until", v.Until)
+		if err = b.pause(ctx, v); err != nil {
+			err = fmt.Errorf("the pause is recorded, but the consumer not yet paused: %w", err)
+		}
 	}
-	b.log.Error("Aliyun refuses the account: all replicas pause",
-		"code", v.Code, "message", v.Message, "level", v.Level, "until", v.Until)
-	if err := b.pause(ctx, v); err != nil {
-		return b.again(v), fmt.Errorf("the pause is recorded, but the consumer not yet paused: %w", err)
-	}
-	return b.again(b.view.Load()), nil // an operator may have ended it already
+	return b.again(b.view.Load()), err // an operator may have ended the pause already
 }
 
 // Passed says that Aliyun judged a message, so the account works. If this replica
@@ -291,15 +290,12 @@ func (b *Breaker) change(ctx context.Context, call string, next func(*view) (Sta
 
 // observe makes a state the view if it is newer, and reports whether it was.
 func (b *Breaker) observe(v *view) bool {
-	for {
-		known := b.view.Load()
-		if v.revision <= known.revision {
-			return false
-		}
+	for known := b.view.Load(); v.revision > known.revision; known = b.view.Load() {
 		if b.view.CompareAndSwap(known, v) {
 			return true
 		}
 	}
+	return false
 }
 
 // parse reads what is stored. What can't be read counts as open: if the account

@@ -116,3 +116,12 @@ func (d document) pruned(now int64, rules []domain.Rule) document {
 	d.Entries = kept
 	return d
 }
+
+// longest returns the longest window: what is older counts in no rule.
+func longest(rules []domain.Rule) time.Duration {
+	var window time.Duration
+	for _, rule := range rules {
+		window = max(window, rule.Window)
+	}
+	return window
+}

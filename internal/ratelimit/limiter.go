@@ -38,6 +38,18 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
+const (
+	// MaxClosure is how long a phone can be closed at most: Aliyun's longest window
+	// is a day.
+	MaxClosure = 24 * time.Hour
+	// KeyRefresh is how often the HMAC key in the bucket must be rewritten while it
+	// is in use, so that the bucket doesn't drop it.
+	KeyRefresh = time.Hour
+	// keyCheck is how often it is rewritten in fact: for so long replicas may count
+	// under different keys after somebody has emptied the bucket.
+	keyCheck = time.Minute
+)
+
 // Options say where a limiter keeps its state and what it enforces.
 type Options struct {
 	// Bucket is the name of an existing key-value bucket whose values are kept
@@ -61,6 +73,17 @@ type Limiter struct {
 	rules  []domain.Rule
 	now    func() time.Time
 	log    *slog.Logger
+}
+
+// BucketTTL returns how long the limits bucket must keep its values under these
+// rules.
+//
+// A document matters for at most L after it was written, L being the longer of the
+// longest window and [MaxClosure]. The HMAC key must outlive every document that was
+// written under it, at most one [KeyRefresh] after the key. A second KeyRefresh is
+// left for the time that a call takes between looking at the key and writing.
+func BucketTTL(rules []domain.Rule) time.Duration {
+	return max(longest(rules), MaxClosure) + 2*KeyRefresh
 }
 
 // Open returns a limiter on an existing bucket. It fails where the bucket is
