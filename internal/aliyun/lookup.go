@@ -3,8 +3,10 @@ package aliyun
 import (
 	"context"
 	"net/http"
-	"strconv"
 	"time"
+
+	dysmsapi "github.com/alibabacloud-go/dysmsapi-20170525/v3/client"
+	util "github.com/alibabacloud-go/tea-utils/v2/service"
 
 	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -14,31 +16,28 @@ import (
 const (
 	// pageSize is the largest that QuerySendDetails allows.
 	pageSize = 50
-	// maxPages bounds one day of one phone. Aliyun lets a phone have 40 messages
-	// a day over all senders, so even the second page is unheard of.
+	// maxPages bounds one day of one phone. Aliyun allows a phone 40 messages a day.
 	maxPages = 20
-	// maxAge is how far back a look-up goes. Records and dead letters are kept for
-	// days.
+	// maxAge is how far back a look-up goes. Records and dead letters are kept for days.
 	maxAge = 30 * 24 * time.Hour
-	// midnightMargin is how near to midnight the neighbouring day is asked for
-	// too: our clock and Aliyun's are not the same.
+	// midnightMargin is how near to midnight the neighbouring day is asked for too, since
+	// clocks differ.
 	midnightMargin = 10 * time.Minute
-	// sendStatusFailed is the one SendStatus of a row that shows that the message did
-	// not arrive; 1 is waiting for the carrier's report, 3 delivered.
+	// sendStatusFailed is the only SendStatus of a message that did not arrive; 1 waits
+	// for the carrier's report, 3 was delivered.
 	sendStatusFailed = 2
 )
 
 // beijing is the zone of QuerySendDetails' days: UTC+8, without summer time.
 var beijing = time.FixedZone("UTC+8", 8*60*60)
 
-// Lookup asks Aliyun what became of the attempts of a request, of which none was
-// made before since. It reads every page of the send details of the phone, of each
-// day from then to today (UTC+8), and looks for the request id.
+// Lookup asks Aliyun what became of a request's attempts, the first of which was made
+// at since. It reads every page of the phone's send details of each day (UTC+8) since
+// then, and looks for the request id.
 //
-// Where several attempts left a row, one that was accepted outweighs one that
-// could not be delivered. NotFound is no error; it means that all rows were read.
-// How soon after a send its row appears is not documented. An error is an
-// [*answer.Failure].
+// If several attempts left a row, an accepted one outweighs an undelivered one.
+// NotFound means that all rows were read; how soon after a send its row appears is not
+// documented. An error is an [*answer.Failure].
 func (s *Sender) Lookup(ctx context.Context, phone passcode.Phone, requestID string, since time.Time) (domain.Finding, error) {
 	number, _, ok := numberFor(phone)
 	if !ok {
@@ -83,8 +82,8 @@ func days(since, now time.Time) (list []string) {
 	}
 }
 
-// detailsPage is one page of QuerySendDetails, as far as it is used. The rows hold
-// the whole text of each message, so no part of them goes anywhere else.
+// detailsPage is what is used of a page of QuerySendDetails. Rows hold the whole text
+// of a message, so nothing else of them may be kept.
 type detailsPage struct {
 	TotalCount *answer.Number
 	Details    struct {
@@ -96,9 +95,8 @@ type detailsPage struct {
 	} `json:"SmsSendDetailDTOs"`
 }
 
-// plausible reports whether the page can be the service's. What it says decides
-// whether a message is sent a second time, so a row that is none must neither be
-// counted as read, nor prove anything.
+// plausible reports whether the page can be the service's: it decides whether a
+// message is sent a second time.
 func (p *detailsPage) plausible() bool {
 	if p.TotalCount == nil || *p.TotalCount < 0 || len(p.Details.Rows) > pageSize {
 		return false
@@ -116,11 +114,14 @@ func (s *Sender) lookupDay(ctx context.Context, phone, requestID, day string, sc
 	incomplete := &answer.Failure{Action: action, Class: passcode.ClassTransient, Code: "incomplete_pages", Answered: true}
 	found := domain.Finding{State: domain.NotFound}
 	read := answer.Number(0)
-	for page := 1; page <= maxPages; page++ {
+	for page := int64(1); page <= maxPages; page++ {
+		request := (&dysmsapi.QuerySendDetailsRequest{}).
+			SetPhoneNumber(phone).SetSendDate(day).SetPageSize(pageSize).SetCurrentPage(page)
 		var details detailsPage
-		failure := s.ask(ctx, scrub, action, map[string]string{
-			"PhoneNumber": phone, "SendDate": day, "PageSize": strconv.Itoa(pageSize), "CurrentPage": strconv.Itoa(page),
-		}, &details)
+		failure := s.ask(ctx, scrub, question{action, func(client *dysmsapi.Client) error {
+			_, err := client.QuerySendDetailsWithOptions(request, &util.RuntimeOptions{})
+			return err
+		}}, &details)
 		if failure != nil {
 			return domain.Finding{}, failure
 		}

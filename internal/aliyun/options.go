@@ -13,26 +13,23 @@ import (
 
 // Options are the settings of a [Sender], which the caller has checked.
 type Options struct {
-	Endpoint    string // the service's host, or host:port
-	Protocol    string // "https" or, for an emulator, "http"
-	Credentials Credentials
-	SignName    string // of every template that has none of its own
-	// Templates are tried in order: the first of the usage type, then the first
-	// of usage type Generic.
-	Templates      []Template
-	ConnectTimeout time.Duration  // bounds one TCP connect, and again one TLS handshake
-	Timeout        time.Duration  // bounds a whole call, from credentials to the answer's last byte
-	MaxQPS         float64        // caps how many calls a second [Sender.Pace] lets through; 0 is no cap
-	Concurrency    int            // how many connections are kept idle; the number of sends at a time
+	Endpoint       string // host or host:port
+	Protocol       string // "https" or, for an emulator, "http"
+	Credentials    Credentials
+	SignName       string         // of every template that has none of its own
+	Templates      []Template     // the first of the usage type is used, else the first of Generic
+	ConnectTimeout time.Duration  // of one TCP connect, and again of one TLS handshake
+	Timeout        time.Duration  // of a whole call, from credentials to the answer's last byte
+	MaxQPS         float64        // how many calls a second [Sender.Pace] allows; 0 is no cap
+	Concurrency    int            // how many connections are kept idle: one for each send at a time
 	RootCAs        *x509.CertPool // nil: the system's
 
-	Now    func() time.Time // the wall clock; default [time.Now]
-	Logger *slog.Logger     // is told when the outage breaker opens and closes; default: nobody
+	Now    func() time.Time // default [time.Now]
+	Logger *slog.Logger     // for the outage breaker; default: none
 }
 
-// Credentials are an access key, with a security token where it is a temporary
-// one. The zero value is the SDK's default chain: environment, OIDC, profile,
-// instance role.
+// Credentials are an access key, and a security token if it is a temporary one. The
+// zero value is the SDK's default chain: environment, OIDC, profile, instance role.
 type Credentials struct {
 	AccessKeyID     string
 	AccessKeySecret passcode.Secret
@@ -42,17 +39,16 @@ type Credentials struct {
 // Template is what a usage type is sent with.
 type Template struct {
 	UsageType string
-	// China and Overseas are template codes for mainland and other numbers. A
-	// message whose half is empty is refused with class config.
+	// The template codes for mainland and other numbers. Without one, messages to
+	// such numbers are refused with class config.
 	China, Overseas string
-	SignName        string   // overrides the sender's
-	Params          []string // names of the message's variables that are sent besides "code"
+	SignName        string   // overrides [Options.SignName]
+	Params          []string // the message's variables that are sent besides "code"
 }
 
-// checkDebug refuses the values of the environment variable DEBUG at which the
-// SDK prints whole requests, phone, passcode and signature included, to standard
-// output. The SDK reads the variable before main begins, so all we can do is
-// not to start.
+// checkDebug refuses the values of DEBUG with which the SDK prints whole requests,
+// passcodes included. The SDK reads the variable before main begins, so all we can do
+// is not to start.
 func checkDebug(value string) error {
 	for flag := range strings.SplitSeq(value, ",") {
 		if slices.Contains([]string{"dara", "tea", "credential"}, flag) {

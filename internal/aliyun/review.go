@@ -7,15 +7,18 @@ import (
 	"regexp"
 	"slices"
 
+	dysmsapi "github.com/alibabacloud-go/dysmsapi-20170525/v3/client"
+	util "github.com/alibabacloud-go/tea-utils/v2/service"
+
 	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
-// Approval is what Aliyun has decided about a signature or a template: SignStatus and
-// TemplateStatus, after the pages GetSmsSign and GetSmsTemplate.
+// Approval is Aliyun's decision about a signature or a template: SignStatus and
+// TemplateStatus on the pages GetSmsSign and GetSmsTemplate.
 type Approval int
 
-// The approvals. Messages are sent with what is approved, and with nothing else.
+// The approvals. Only what is approved can be used.
 const (
 	Pending   Approval = 0
 	Approved  Approval = 1
@@ -23,11 +26,10 @@ const (
 	Withdrawn Approval = 10
 )
 
-// Kind is what a template is for: TemplateType, after the page GetSmsTemplate.
+// Kind is what a template is for: TemplateType on the page GetSmsTemplate.
 type Kind int
 
-// The kinds. International is the one kind there is for numbers outside mainland
-// China, whatever the text is for.
+// The kinds. International is the only one for numbers outside mainland China.
 const (
 	Verification  Kind = 0
 	Notification  Kind = 1
@@ -35,8 +37,8 @@ const (
 	International Kind = 3
 )
 
-// FilingState is whether a carrier has a signature on file, by its owner's real name:
-// RegisterStatus, after the page GetSmsSign.
+// FilingState is whether a carrier has a signature on file: RegisterStatus on the
+// page GetSmsSign.
 type FilingState int
 
 // The states of a filing.
@@ -47,39 +49,28 @@ const (
 	Unproven      FilingState = 1 // filed, and Aliyun has not seen yet that messages arrive
 	Lapsed        FilingState = 2 // nothing was sent for six months
 	Filed         FilingState = 3
-	OtherFiling   FilingState = -99 // none is told
+	OtherFiling   FilingState = -99 // the answer names none
 )
 
 // Filing is the state of a signature at one carrier.
 type Filing struct {
 	Carrier string // mobile, unicom or telecom
 	State   FilingState
-	Reasons []string // codes, such as REGISTER_TIMEOUT; may be empty
+	Reasons []string // codes, such as REGISTER_TIMEOUT
 }
 
-// Review is Aliyun's decision about a signature or a template.
+// Review is what Aliyun says of a signature or a template.
 type Review struct {
 	Approval Approval
-	// Note is why it is not approved, in Aliyun's words; may be empty.
-	Note string
+	Note     string // why it is not approved, in Aliyun's words; may be empty
+
+	Filings []Filing // of a signature, if the endpoint tells them
+
+	Kind      Kind     // of a template
+	Variables []string // of a template: the names in its text, each once
 }
 
-// SignReview is what is known of a signature.
-type SignReview struct {
-	Review
-	// Filings is empty where the endpoint tells nothing of them.
-	Filings []Filing
-}
-
-// TemplateReview is what is known of a template.
-type TemplateReview struct {
-	Review
-	Kind Kind
-	// Variables are the names that the text has, each once, in its order.
-	Variables []string
-}
-
-// reviewAnswer holds what both generations of questions answer.
+// reviewAnswer is the answer to both generations of questions.
 type reviewAnswer struct {
 	SignStatus, TemplateStatus, TemplateType *answer.Number
 	TemplateContent                          string
@@ -92,17 +83,16 @@ type reviewAnswer struct {
 	}
 }
 
-// review puts a question in its present form, and in its older one where that gets no
-// answer that can be read: the endpoint may not serve the present form, and the access
-// key's user may not be allowed to ask it.
-func (s *Sender) review(ctx context.Context, scrub *answer.Scrubber, present, older, name, value string,
+// review puts the present form of a question, and its older form if that gets no
+// readable answer, or if the endpoint or the key's user may not use it.
+func (s *Sender) review(ctx context.Context, scrub *answer.Scrubber, present, older question,
 	complete func(*reviewAnswer) bool,
 ) (*reviewAnswer, *answer.Failure) {
-	ask := func(action string) (*reviewAnswer, *answer.Failure) {
+	ask := func(q question) (*reviewAnswer, *answer.Failure) {
 		var got reviewAnswer
-		failure := s.ask(ctx, scrub, action, map[string]string{name: value}, &got)
+		failure := s.ask(ctx, scrub, q, &got)
 		if failure == nil && !complete(&got) {
-			failure = unreadable(action, http.StatusOK)
+			failure = unreadable(q.action, http.StatusOK)
 		}
 		return &got, failure
 	}
@@ -121,16 +111,19 @@ func (s *Sender) review(ctx context.Context, scrub *answer.Scrubber, present, ol
 	return got, olderFailure
 }
 
-// ReviewSign asks for the state of a signature (GetSmsSign or QuerySmsSign). An error
-// is an [*answer.Failure].
-func (s *Sender) ReviewSign(ctx context.Context, name string) (SignReview, error) {
+// ReviewSign asks for the state of a signature. An error is an [*answer.Failure].
+func (s *Sender) ReviewSign(ctx context.Context, name string) (Review, error) {
 	scrub := answer.NewScrubber(domain.Message{})
-	got, failure := s.review(ctx, scrub, "GetSmsSign", "QuerySmsSign", "SignName", name,
+	older := question{"QuerySmsSign", func(client *dysmsapi.Client) error {
+		_, err := client.QuerySmsSignWithOptions((&dysmsapi.QuerySmsSignRequest{}).SetSignName(name), &util.RuntimeOptions{})
+		return err
+	}}
+	got, failure := s.review(ctx, scrub, generic("GetSmsSign", "SignName", name), older,
 		func(a *reviewAnswer) bool { return a.SignStatus != nil })
 	if failure != nil {
-		return SignReview{}, failure
+		return Review{}, failure
 	}
-	review := SignReview{Review: got.decision(*got.SignStatus, scrub)}
+	review := got.decision(*got.SignStatus, scrub)
 	for _, detail := range got.SignIspRegisterDetailList {
 		filing := Filing{Carrier: scrub.Code(detail.OperatorCode), State: OtherFiling}
 		if detail.RegisterStatus != nil {
@@ -144,39 +137,34 @@ func (s *Sender) ReviewSign(ctx context.Context, name string) (SignReview, error
 	return review, nil
 }
 
-// ReviewTemplate asks for the state of a template (GetSmsTemplate or
-// QuerySmsTemplate). An error is an [*answer.Failure].
-func (s *Sender) ReviewTemplate(ctx context.Context, code string) (TemplateReview, error) {
+// ReviewTemplate asks for the state of a template. An error is an [*answer.Failure].
+func (s *Sender) ReviewTemplate(ctx context.Context, code string) (Review, error) {
 	scrub := answer.NewScrubber(domain.Message{})
-	got, failure := s.review(ctx, scrub, "GetSmsTemplate", "QuerySmsTemplate", "TemplateCode", code,
+	older := question{"QuerySmsTemplate", func(client *dysmsapi.Client) error {
+		_, err := client.QuerySmsTemplateWithOptions((&dysmsapi.QuerySmsTemplateRequest{}).SetTemplateCode(code), &util.RuntimeOptions{})
+		return err
+	}}
+	got, failure := s.review(ctx, scrub, generic("GetSmsTemplate", "TemplateCode", code), older,
 		func(a *reviewAnswer) bool { return a.TemplateStatus != nil && a.TemplateType != nil })
 	if failure != nil {
-		return TemplateReview{}, failure
+		return Review{}, failure
 	}
-	return TemplateReview{
-		Review:    got.decision(*got.TemplateStatus, scrub),
-		Kind:      Kind(*got.TemplateType),
-		Variables: variables(got.TemplateContent),
-	}, nil
-}
-
-func (a *reviewAnswer) decision(status answer.Number, scrub *answer.Scrubber) Review {
-	approval := Approval(status)
-	if approval == Approved {
-		return Review{Approval: Approved} // whose note says that there is none
-	}
-	return Review{Approval: approval, Note: scrub.Text(cmp.Or(a.AuditInfo.RejectInfo, a.Reason))}
-}
-
-var variable = regexp.MustCompile(`\$\{([A-Za-z0-9_]{1,64})\}`)
-
-// variables lists the names in the text of a template, "${code}" and so on.
-func variables(text string) []string {
-	var names []string
-	for _, found := range variable.FindAllStringSubmatch(text, -1) {
-		if !slices.Contains(names, found[1]) {
-			names = append(names, found[1])
+	review := got.decision(*got.TemplateStatus, scrub)
+	review.Kind = Kind(*got.TemplateType)
+	for _, found := range variable.FindAllStringSubmatch(got.TemplateContent, -1) {
+		if !slices.Contains(review.Variables, found[1]) {
+			review.Variables = append(review.Variables, found[1])
 		}
 	}
-	return names
+	return review, nil
+}
+
+// variable is one in the text of a template, "${code}" for example.
+var variable = regexp.MustCompile(`\$\{([A-Za-z0-9_]{1,64})\}`)
+
+func (a *reviewAnswer) decision(status answer.Number, scrub *answer.Scrubber) Review {
+	if Approval(status) == Approved {
+		return Review{Approval: Approved} // its note only says that there is none
+	}
+	return Review{Approval: Approval(status), Note: scrub.Text(cmp.Or(a.AuditInfo.RejectInfo, a.Reason))}
 }

@@ -1,6 +1,7 @@
 package aliyun
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -39,15 +40,15 @@ func senderOf(t *testing.T, action, members string) (s *Sender, asked func(param
 	}
 }
 
-func TestReviewSign(t *testing.T) {
+func TestReviews(t *testing.T) {
 	t.Parallel()
-	for answer, want := range map[string]SignReview{
-		`"SignStatus":1,"Reason":"无审批备注"`:                              {Review: Review{Approval: Approved}},
-		`"SignStatus":0,"SignIspRegisterDetailList":[]`:                {Review: Review{Approval: Pending}},
-		`"SignStatus":2,"AuditInfo":{"RejectInfo":"文件不能证明信息真实性"}`:      {Review: Review{Rejected, "文件不能证明信息真实性"}},
-		`"SignStatus":2,"Reason":"不能证明"`:                               {Review: Review{Rejected, "不能证明"}},
-		`"SignStatus":10,"AuditInfo":null,"Reason":"call 13812345678"`: {Review: Review{Withdrawn, "call ****"}},
-		`"SignStatus":"7","Reason":"see https://example.com/?a=b"`:     {Review: Review{7, "see [url]"}},
+	signs := map[string]Review{
+		`"SignStatus":1,"Reason":"无审批备注"`:                              {Approval: Approved},
+		`"SignStatus":0,"SignIspRegisterDetailList":[]`:                {Approval: Pending},
+		`"SignStatus":2,"AuditInfo":{"RejectInfo":"文件不能证明信息真实性"}`:      {Approval: Rejected, Note: "文件不能证明信息真实性"},
+		`"SignStatus":2,"Reason":"不能证明"`:                               {Approval: Rejected, Note: "不能证明"},
+		`"SignStatus":10,"AuditInfo":null,"Reason":"call 13812345678"`: {Approval: Withdrawn, Note: "call ****"},
+		`"SignStatus":"7","Reason":"see https://example.com/?a=b"`:     {Approval: 7, Note: "see [url]"},
 		`"SignStatus":1,"SignIspRegisterDetailList":[
 			{"OperatorCode":"mobile","RegisterStatus":3},
 			{"OperatorCode":"unicom","RegisterStatus":"1","RegisterStatusReasons":[]},
@@ -56,42 +57,40 @@ func TestReviewSign(t *testing.T) {
 			{"OperatorCode":"b","RegisterStatus":2,"RegisterStatusReasons":[{"ReasonCode":"NO_SEND_RECORD","ReasonDescList":["x"]}]},
 			{"OperatorCode":"c","RegisterStatus":-2},
 			{"OperatorCode":"d","RegisterStatus":9},
-			{"OperatorCode":"https://x/?y"}]`: {Review{Approval: Approved}, []Filing{
+			{"OperatorCode":"https://x/?y"}]`: {Approval: Approved, Filings: []Filing{
 			{"mobile", Filed, nil}, {"unicom", Unproven, nil}, {"telecom", FilingPending, nil},
 			{"a", FilingRefused, []string{"REGISTER_TIMEOUT", "unreadable"}}, {"b", Lapsed, []string{"NO_SEND_RECORD"}},
 			{"c", NotFiled, nil}, {"d", 9, nil}, {"unreadable", OtherFiling, nil},
 		}},
-	} {
-		for _, action := range []string{"GetSmsSign", "QuerySmsSign"} {
-			s, asked := senderOf(t, action, answer)
-			got, err := s.ReviewSign(t.Context(), "测试签名")
-			require.NoError(t, err, answer)
-			assert.Equal(t, want, got, answer)
-			assert.Equal(t, action+" 2017-05-25 测试签名", asked("SignName"))
-		}
 	}
-}
-
-func TestReviewTemplate(t *testing.T) {
-	t.Parallel()
-	for answer, want := range map[string]TemplateReview{
+	templates := map[string]Review{
 		`"TemplateStatus":1,"TemplateType":0,"TemplateContent":"验证码为${code}"`: {
-			Review{Approval: Approved}, Verification, []string{"code"},
+			Approval: Approved, Kind: Verification, Variables: []string{"code"},
 		},
 		`"TemplateStatus":2,"TemplateType":1,"Reason":"no","TemplateContent":"${a}, ${code}${a} ${} $b {c}"`: {
-			Review{Rejected, "no"}, Notification, []string{"a", "code"},
+			Approval: Rejected, Note: "no", Kind: Notification, Variables: []string{"a", "code"},
 		},
-		`"TemplateStatus":"2","TemplateType":"1","AuditInfo":{"RejectInfo":"no"}`: {Review{Rejected, "no"}, Notification, nil},
-		`"TemplateStatus":0,"TemplateType":2`:                                     {Review{Approval: Pending}, Promotion, nil},
-		`"TemplateStatus":1,"TemplateType":"3"`:                                   {Review{Approval: Approved}, International, nil},
-		`"TemplateStatus":-1,"TemplateType":7`:                                    {Review{Approval: -1}, 7, nil},
+		`"TemplateStatus":"2","TemplateType":"1","AuditInfo":{"RejectInfo":"no"}`: {Approval: Rejected, Note: "no", Kind: Notification},
+		`"TemplateStatus":0,"TemplateType":2`:                                     {Approval: Pending, Kind: Promotion},
+		`"TemplateStatus":1,"TemplateType":"3"`:                                   {Approval: Approved, Kind: International},
+		`"TemplateStatus":-1,"TemplateType":7`:                                    {Approval: -1, Kind: 7},
+	}
+	for _, test := range []struct {
+		action, parameter string
+		review            func(*Sender, context.Context, string) (Review, error)
+		answers           map[string]Review
+	}{
+		{"GetSmsSign", "SignName", (*Sender).ReviewSign, signs},
+		{"QuerySmsSign", "SignName", (*Sender).ReviewSign, signs},
+		{"GetSmsTemplate", "TemplateCode", (*Sender).ReviewTemplate, templates},
+		{"QuerySmsTemplate", "TemplateCode", (*Sender).ReviewTemplate, templates},
 	} {
-		for _, action := range []string{"GetSmsTemplate", "QuerySmsTemplate"} {
-			s, asked := senderOf(t, action, answer)
-			got, err := s.ReviewTemplate(t.Context(), "SMS_CN")
+		for answer, want := range test.answers {
+			s, asked := senderOf(t, test.action, answer)
+			got, err := test.review(s, t.Context(), "测试")
 			require.NoError(t, err, answer)
 			assert.Equal(t, want, got, answer)
-			assert.Equal(t, action+" 2017-05-25 SMS_CN", asked("TemplateCode"))
+			assert.Equal(t, test.action+" 2017-05-25 测试", asked(test.parameter))
 		}
 	}
 }
@@ -243,7 +242,7 @@ func TestKnockReadsTheClockOfAnyAnswer(t *testing.T) {
 		options.Now = func() time.Time { return now }
 		got, err := newTestSender(t, options).Knock(t.Context())
 		require.NoError(t, err, test.name)
-		assert.Equal(t, Presence{Status: test.status, Ahead: test.ahead, Dated: test.dated}, got, test.name)
+		assert.Equal(t, Presence{Ahead: test.ahead, Dated: test.dated}, got, test.name)
 		requests := service.got()
 		require.Len(t, requests, 1, test.name)
 		assert.Equal(t, "GET /", requests[0].Method+" "+requests[0].RequestURI)

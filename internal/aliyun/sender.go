@@ -1,16 +1,13 @@
-// Package aliyun sends passcodes through Aliyun SMS (Dysmsapi, version
-// 2017-05-25) with the official SDK, and asks it what became of a doubtful send.
-// No type of the SDK leaves the package.
+// Package aliyun sends passcodes through Aliyun SMS (Dysmsapi 2017-05-25) with the
+// official SDK, and asks what became of doubtful sends. No type of the SDK leaves it.
 //
-// Aliyun has no idempotency key, so one question rules everything here: did any
-// byte of the request leave this process? The connections of package wire answer it
-// exactly. Where nothing left, another attempt is harmless (class transient); where
-// something left and no readable answer came back, the message may have been accepted
-// (class in_doubt).
+// Aliyun has no idempotency key, so everything depends on one question: did any byte
+// of the request leave this process? Package wire knows. If none did, another attempt
+// is harmless (class transient). If some did and no readable answer came, the message
+// may have been accepted (class in_doubt).
 //
-// Phone and passcode travel in the URL's query. Therefore no error of net/http
-// or of the SDK is ever passed on: what goes out are words of ours, and Aliyun's
-// own code and message after scrubbing (package answer).
+// Phone and passcode are in the URL's query. So no error of net/http or the SDK is
+// passed on, only texts of ours, and Aliyun's code and message after scrubbing.
 package aliyun
 
 import (
@@ -38,7 +35,7 @@ type Sender struct {
 	*pace.OutageBreaker // observes every call
 
 	opts Options
-	sdk  *dysmsapi.Client // a pattern: each call uses a copy
+	sdk  *dysmsapi.Client // each call uses a copy
 	wire *wire.Client
 	keys *keyRing
 }
@@ -51,9 +48,8 @@ func New(o Options) (*Sender, error) {
 	sdk, err := dysmsapi.NewClient(&openapi.Config{
 		Endpoint: &o.Endpoint,
 		Protocol: &o.Protocol,
-		// The SDK builds a transport for each call before it asks for ours, and
-		// takes a proxy for it from the environment: a bad one fails the call, a
-		// good one adds its password to our headers. This keeps it from looking.
+		// Otherwise the SDK reads a proxy from the environment, although it uses our
+		// transport: a bad one fails the call, a good one adds its password to our headers.
 		NoProxy: &o.Endpoint,
 	})
 	if err != nil {
@@ -74,22 +70,20 @@ func New(o Options) (*Sender, error) {
 	}, nil
 }
 
-// Close releases connections and waits for what the sender began by itself. It
-// must be called when no call is in progress any more.
+// Close releases connections and ends what runs in the background. No call may be in
+// progress.
 func (s *Sender) Close() {
 	s.keys.close()
 	s.wire.Close()
 }
 
-// Send makes one attempt at sending the message and classifies what came of it.
-// It takes at most [Options.Timeout], and repeats nothing, but for one case that
-// surely sent nothing: where the security token was refused, and there are newer
-// keys, these are tried once.
+// Send makes one attempt and classifies its outcome. It takes at most
+// [Options.Timeout]. It repeats nothing but a call whose security token was refused,
+// once, with newer keys if there are any: such a call sent nothing.
 //
-// Nothing is written to the network after notAfter (zero: no such bound), even
-// where the process was stopped in between: the outcome is then transient, code
-// "too_late". Where ctx ends before anything was written it is transient,
-// "canceled"; afterwards in_doubt.
+// Nothing is written after notAfter (zero: no such bound), even if the process was
+// frozen in between. The outcome is then transient, "too_late". If ctx ends before
+// anything was written it is transient, "canceled"; afterwards it is in_doubt.
 func (s *Sender) Send(ctx context.Context, msg domain.Message, notAfter time.Time) domain.Outcome {
 	began := s.opts.Now()
 	outcome := s.send(ctx, msg, notAfter)
@@ -126,12 +120,12 @@ func (s *Sender) send(ctx context.Context, msg domain.Message, notAfter time.Tim
 	return outcome
 }
 
-// call makes an exchange, and a second one with newer keys where the security
-// token was refused. Its error is that there were no keys to sign with.
+// call makes an exchange, and a second one with newer keys if the security token was
+// refused. An error means that there were no keys to sign with.
 func (s *Sender) call(ctx context.Context, notAfter time.Time, do func(*dysmsapi.Client) error) (*wire.Exchange, error) {
 	exchange := func(keys *keys) *wire.Exchange {
 		return s.wire.Do(ctx, s.opts.Now, notAfter, func(x *wire.Exchange) error {
-			client := *s.sdk // since the SDK writes to the client's fields in each call
+			client := *s.sdk // a call writes to the client's fields
 			client.Credential, client.HttpClient = keys, x
 			return do(&client)
 		})
@@ -163,7 +157,7 @@ func outcomeOf(x *wire.Exchange, response *dysmsapi.SendSmsResponse, scrub *answ
 	}
 	switch {
 	case outcome.Class == passcode.ClassOK:
-		// OK counts only where the SDK, the status and the receipt all agree.
+		// OK counts only if the SDK, the status and the receipt agree.
 		if x.SDKErr != nil || response == nil || response.Body == nil || response.Body.Code == nil || *response.Body.Code != "OK" {
 			doubt(answer.CodeUnreadable, fmt.Sprintf("HTTP %d: OK, in an answer that could not be read", x.Status))
 		} else if !answer.Receipt(x.Envelope.BizID) {
@@ -172,7 +166,6 @@ func outcomeOf(x *wire.Exchange, response *dysmsapi.SendSmsResponse, scrub *answ
 			outcome.BizID = scrub.ID(x.Envelope.BizID)
 		}
 	case x.Envelope.BizID != "":
-		// A receipt is for what was accepted.
 		doubt(answer.CodeUnreadable, fmt.Sprintf("HTTP %d: a refusal with a BizId", x.Status))
 	case outcome.Class == passcode.ClassPhoneLimited:
 		outcome.Window = answer.WindowOf(x.Envelope.Message)
@@ -180,8 +173,8 @@ func outcomeOf(x *wire.Exchange, response *dysmsapi.SendSmsResponse, scrub *answ
 	return outcome
 }
 
-// noAnswer says what came of a call that brought no readable answer. The class rests
-// on one fact alone: whether bytes of the request were written.
+// noAnswer classifies a call without a readable answer, by whether bytes of the
+// request were written. Its err is that of [Sender.call].
 func noAnswer(ctx context.Context, x *wire.Exchange, err error) (class passcode.Class, code, text string) {
 	switch {
 	case err != nil && !errors.Is(err, errCredentials) && !errors.Is(context.Cause(ctx), wire.ErrCallTimeout):

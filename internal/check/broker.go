@@ -61,17 +61,16 @@ func fixConnection(err error) string {
 }
 
 func (r *run) version(nc *nats.Conn) {
-	version := nc.ConnectedServerVersion()
 	if err := broker.CheckServer(nc); err != nil {
 		detail, _, _ := strings.Cut(err.Error(), ": upgrade")
 		r.fail(checkVersion, "", detail, "upgrade every server of the broker")
 		return
 	}
-	r.ok(checkVersion, "", "NATS "+version)
+	r.ok(checkVersion, "", "NATS "+nc.ConnectedServerVersion())
 }
 
-// replicas compares the setting with whether there is a cluster. One server and
-// one replica need no words.
+// replicas compares the setting with whether there is a cluster. One replica on one
+// server is not worth a line.
 func (r *run) replicas(nc *nats.Conn) {
 	n, cluster := r.Config.NATS.Replicas, nc.ConnectedClusterName()
 	switch {
@@ -87,8 +86,7 @@ func (r *run) replicas(nc *nats.Conn) {
 	}
 }
 
-// rights reports each permission that the worker needs and its user misses, and
-// returns those.
+// rights reports and returns each permission that the worker's user lacks.
 func (r *run) rights(nc *nats.Conn) []broker.Right {
 	if !r.Problems.Usable(naming...) {
 		r.skip(checkSettings, checkRights)

@@ -1,9 +1,8 @@
-// Package check finds out whether a worker with given settings could do its job
-// here and now: it asks the broker and Aliyun, changes nothing, sends nothing, and
-// says of each thing whether it is in order and how to fix it.
+// Package check tells whether a worker with given settings could do its job here and
+// now. It asks the broker and Aliyun, and changes and sends nothing.
 //
-// One failure does not hide another. What can't be looked at because of an
-// earlier one says so in one line, and names that one.
+// One failure doesn't hide another: what can't be checked because of an earlier one
+// says so in one line.
 package check
 
 import (
@@ -21,8 +20,8 @@ import (
 // Status is how a [Result] stands.
 type Status string
 
-// The statuses. A worker can't do its job, or keep its promises, where something
-// fails; a warning is for somebody to judge.
+// The statuses. A failure keeps a worker from its job or its promises; a warning is for
+// an operator to judge.
 const (
 	OK   Status = "ok"
 	Warn Status = "warn"
@@ -32,10 +31,10 @@ const (
 // Result is what was found of one thing.
 type Result struct {
 	Status Status `json:"status"`
-	Check  string `json:"check"`          // what was looked at: "stream"
-	Name   string `json:"name,omitempty"` // which one, where there may be several: "PASSCODE"
-	Detail string `json:"detail"`         // what was found
-	Fix    string `json:"mend,omitempty"` // what to do about it
+	Check  string `json:"check"`          // "stream"
+	Name   string `json:"name,omitempty"` // which stream: "PASSCODE"
+	Detail string `json:"detail"`
+	Fix    string `json:"mend,omitempty"`
 }
 
 // The checks, in their order.
@@ -59,39 +58,29 @@ const patience = 10 * time.Second
 // Aliyun is what is asked of Aliyun; an [aliyun.Sender] answers it.
 type Aliyun interface {
 	Knock(ctx context.Context) (aliyun.Presence, error)
-	ReviewSign(ctx context.Context, name string) (aliyun.SignReview, error)
-	ReviewTemplate(ctx context.Context, code string) (aliyun.TemplateReview, error)
+	ReviewSign(ctx context.Context, name string) (aliyun.Review, error)
+	ReviewTemplate(ctx context.Context, code string) (aliyun.Review, error)
 }
 
 // Plan is what to check, and with what.
 type Plan struct {
-	// Config is the settings, and Problems what is wrong with them; nil: nothing.
-	Config   config.Config
-	Problems *config.Errors
-	// Topology is what the settings want to be in JetStream.
-	Topology broker.Topology
-	// Dial connects to the broker as the worker does. Who calls it closes the
-	// connection.
-	Dial func(context.Context) (*nats.Conn, error)
-	// Aliyun is asked with the settings' credentials. Where nil, AliyunErr says
-	// why nobody can be asked.
-	Aliyun    Aliyun
+	Config    config.Config
+	Problems  *config.Errors                            // what is wrong with Config; may be nil
+	Topology  broker.Topology                           // what Config wants in JetStream
+	Dial      func(context.Context) (*nats.Conn, error) // connects as a worker does
+	Aliyun    Aliyun                                    // uses Config's credentials; nil: see AliyunErr
 	AliyunErr error
-	// UnusedID is a request id that nobody uses; see [broker.MissingPermissions].
-	UnusedID string
+	UnusedID  string // a request id that nobody uses; see [broker.MissingPermissions]
 }
 
-// Run makes every check, in a fixed order, and reports each result as it comes.
-// The error is ctx's where that ended the run.
+// Run makes every check, in a fixed order, and reports each result as it comes. An
+// error is that ctx ended.
 func (p Plan) Run(ctx context.Context, report func(Result)) error {
 	r := &run{Plan: p, ctx: ctx, report: report}
 	r.settings()
 	r.broker()
 	r.service()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
+	return context.Cause(ctx)
 }
 
 // run is one run of a plan.
@@ -108,20 +97,24 @@ func (r *run) bounded() (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(r.ctx, patience, fmt.Errorf("it took longer than %s", patience))
 }
 
-// add reports a result, unless the run was stopped: then what failed may have
-// failed for that alone.
-func (r *run) add(status Status, check, name, detail, fix string) {
+// judgement is what a result says of one thing.
+type judgement struct {
+	status      Status
+	detail, fix string
+}
+
+// add reports a result, unless the run was stopped: then that may be why it failed.
+func (r *run) add(check, name string, j judgement) {
 	if r.ctx.Err() == nil {
-		r.report(Result{Status: status, Check: check, Name: name, Detail: detail, Fix: fix})
+		r.report(Result{Status: j.status, Check: check, Name: name, Detail: j.detail, Fix: j.fix})
 	}
 }
 
-func (r *run) ok(check, name, detail string)        { r.add(OK, check, name, detail, "") }
-func (r *run) warn(check, name, detail, fix string) { r.add(Warn, check, name, detail, fix) }
-func (r *run) fail(check, name, detail, fix string) { r.add(Fail, check, name, detail, fix) }
+func (r *run) ok(check, name, detail string)        { r.add(check, name, judgement{OK, detail, ""}) }
+func (r *run) warn(check, name, detail, fix string) { r.add(check, name, judgement{Warn, detail, fix}) }
+func (r *run) fail(check, name, detail, fix string) { r.add(check, name, judgement{Fail, detail, fix}) }
 
-// skip says that checks can't be made before another thing is fixed: one line
-// for each kind, however many there are of it.
+// skip says that checks can't be made before another thing is fixed.
 func (r *run) skip(see string, checks ...string) {
 	for _, check := range checks {
 		r.warn(check, "", "not checked: see "+see, "")

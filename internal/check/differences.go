@@ -18,21 +18,18 @@ const (
 	dead     role = "dead"
 )
 
-// rule says what a difference in a field breaks. A difference that no rule is for
-// is a warning: an operator may have meant it.
+// rule says what a difference in a field breaks. A difference without a rule is a
+// warning: an operator may have meant it.
 type rule struct {
-	field string
-	roles []role // none: all of them
-	// breaks is what no longer holds.
-	breaks string
-	// only narrows the rule to some differences; nil: any.
-	only func(d broker.Difference) bool
-	// immutable is set where no server changes the field of a stream that is there.
-	immutable bool
+	field       string
+	roles       []role // none: all
+	breaks      string // what no longer holds
+	onlyShorter bool   // only a duration shorter than wanted breaks it
+	immutable   bool   // servers don't change the field of an existing stream
 }
 
-// rules are the promises of docs/architecture.md, by what they rest on. The first
-// that fits a difference counts.
+// rules are the promises of docs/architecture.md, by the fields that they depend on.
+// The first that fits a difference counts.
 var rules = []rule{
 	// Nothing is lost.
 	{field: "retention", roles: []role{jobs}, breaks: "a job must stay until it is settled, and no longer", immutable: true},
@@ -51,7 +48,7 @@ var rules = []rule{
 	{field: "mirror", breaks: "nothing can be published to a mirror", immutable: true},
 	{field: "subject_transform", breaks: "messages are stored under other subjects"},
 	{field: "sealed", breaks: "nothing can be written to it", immutable: true},
-	// A letter that is refused is a job that can't be settled; so is a record.
+	// If a dead letter or a record is refused, its job can't be settled.
 	{field: "discard_new_per_subject", breaks: "a message whose subject is full is refused"},
 	{field: "max_msgs_per_subject", roles: []role{dead}, breaks: "one entry a request is to be kept, the newest"},
 	{field: "allow_rollup_hdrs", roles: []role{results, limits}, breaks: "entries can't be removed"},
@@ -64,9 +61,9 @@ var rules = []rule{
 	{field: "republish", roles: []role{results}, breaks: "nobody is told what became of a request"},
 
 	// Nothing is sent twice, and no limit is exceeded.
-	{field: "ack_wait", breaks: "a job is given to a second worker while the first still has it", only: shorter},
+	{field: "ack_wait", breaks: "a job is given to a second worker while the first still has it", onlyShorter: true},
 	{field: "backoff", breaks: "a job is given to a second worker while the first still has it"},
-	{field: "max_age", roles: []role{limits}, breaks: "what a phone was sent is lost before its window ends", only: shorter},
+	{field: "max_age", roles: []role{limits}, breaks: "what a phone was sent is lost before its window ends", onlyShorter: true},
 
 	// The worker's requests are served.
 	{field: "deliver_subject", breaks: "the worker pulls its jobs", immutable: true},
@@ -90,28 +87,28 @@ var settingOf = map[role]map[string]string{
 	},
 }
 
-// finding is the judgement of one difference.
-type finding struct {
-	status    Status
-	breaks    string
-	immutable bool
-	key       string // the setting that it follows; empty: none
-}
-
-func judge(of role, d broker.Difference) finding {
-	key := settingOf[of][d.Field]
-	for _, rule := range rules {
-		fits := rule.field == d.Field && (rule.roles == nil || slices.Contains(rule.roles, of))
-		if fits && (rule.only == nil || rule.only(d)) {
-			return finding{Fail, rule.breaks, rule.immutable, key}
-		}
+// judge judges a difference, and names the setting that the field follows, if any.
+func judge(of role, item broker.Item, stream string, d broker.Difference) (j judgement, key string) {
+	key = settingOf[of][d.Field]
+	i := slices.IndexFunc(rules, func(rule rule) bool {
+		return rule.field == d.Field && (rule.roles == nil || slices.Contains(rule.roles, of)) && (!rule.onlyShorter || shorter(d))
+	})
+	if i < 0 {
+		return judgement{Warn, d.String(), fixDifference(item, stream, key)}, key
 	}
-	return finding{status: Warn, key: key}
+	j = judgement{Fail, d.String() + ": " + rules[i].breaks, fixDifference(item, stream, key)}
+	switch {
+	case rules[i].immutable && item.Kind == broker.KindConsumer:
+		j.fix = "it can't be changed in place: delete it with the nats tool, and run worker provision"
+	case rules[i].immutable:
+		j.fix = "it can't be changed in place: once it is empty, delete it with the nats tool, and run worker provision"
+	}
+	return j, key
 }
 
-// fix says how to take a difference away.
-func (v finding) fix(item broker.Item, stream string) string {
-	thing, edit := string(item.Kind), "nats stream edit "+item.Name
+// fixDifference says how to change a field that can be changed.
+func fixDifference(item broker.Item, stream, key string) string {
+	edit := "nats stream edit " + item.Name
 	switch item.Kind {
 	case broker.KindBucket:
 		edit = "nats stream edit KV_" + item.Name
@@ -119,16 +116,10 @@ func (v finding) fix(item broker.Item, stream string) string {
 		edit = "nats consumer edit " + stream + " " + item.Name
 	case broker.KindStream:
 	}
-	switch {
-	case v.immutable && item.Kind == broker.KindConsumer:
-		return "it can't be changed in place: delete it with the nats tool, and run worker provision"
-	case v.immutable:
-		return "it can't be changed in place: once it is empty, delete it with the nats tool, and run worker provision"
-	case v.key != "":
-		return "change " + v.key + ", or the " + thing + " with " + edit
-	default:
+	if key == "" {
 		return "change it with " + edit
 	}
+	return "change " + key + ", or the " + string(item.Kind) + " with " + edit
 }
 
 // shorter reports whether a duration is shorter than wanted; 0 is for ever.

@@ -55,12 +55,13 @@ func TestDifferences(t *testing.T) {
 		{consumer, "deliver_subject", "none", "set", Fail, "delete it with the nats tool, and run worker provision"},
 		{consumer, "a_field_of_tomorrow", "1", "2", Warn, ""},
 	} {
-		v := judge(test.of, broker.Difference{Field: test.field, Want: test.want, Have: test.have})
-		assert.Equal(t, test.status, v.status, "%s %s: %s for %s", test.of, test.field, test.have, test.want)
-		assert.Equal(t, test.status == Fail, v.breaks != "", test.field)
 		kind := map[role]broker.Kind{
 			jobs: broker.KindStream, dead: broker.KindStream, results: broker.KindBucket, limits: broker.KindBucket, consumer: broker.KindConsumer,
 		}[test.of]
-		assert.Contains(t, v.fix(broker.Item{Kind: kind, Name: "X"}, "PASSCODE"), test.fix, "%s %s", test.of, test.field)
+		d := broker.Difference{Field: test.field, Want: test.want, Have: test.have}
+		j, _ := judge(test.of, broker.Item{Kind: kind, Name: "X"}, "PASSCODE", d)
+		assert.Equal(t, test.status, j.status, "%s %s: %s for %s", test.of, test.field, test.have, test.want)
+		assert.Equal(t, test.status == Fail, j.detail != d.String(), test.field)
+		assert.Contains(t, j.fix, test.fix, "%s %s", test.of, test.field)
 	}
 }

@@ -28,9 +28,7 @@ func (r *run) items(nc *nats.Conn, missing []broker.Right) {
 		r.fail(checkStream, "", err.Error(), "")
 		return
 	}
-	// What the next items are not checked for: once the broker stops answering, or
-	// the stream of the consumer is missing.
-	see := ""
+	see := "" // why the next items are not checked: no answer, or no stream for the consumer
 	blocked := func(item broker.Item) string {
 		switch {
 		case see != "":
@@ -55,7 +53,10 @@ func (r *run) items(nc *nats.Conn, missing []broker.Right) {
 			r.ok(check, item.Name, "as the settings want it")
 		case item.State == broker.StateDiffers:
 			for _, d := range item.Differences {
-				r.difference(item, d)
+				// Without a usable setting nobody knows what is wanted.
+				if j, key := judge(r.role(item), item, r.Topology.JobsStream, d); key == "" || r.Problems.Usable(key) {
+					r.add(check, item.Name, j)
+				}
 			}
 		case item.State == broker.StateMissing:
 			if r.Config.NATS.Provision {
@@ -72,8 +73,8 @@ func (r *run) items(nc *nats.Conn, missing []broker.Right) {
 	})
 }
 
-// stored reports whether the server still stores jobs in the jobs stream, and says so
-// where it doesn't. The buckets allow no such question.
+// stored reports whether the server still stores jobs in the jobs stream, and adds a
+// failure if it doesn't. Other items can't be asked.
 func (r *run) stored(js jetstream.JetStream, item broker.Item, missing []broker.Right) bool {
 	if item.Kind != broker.KindStream || r.role(item) != jobs || item.State == "" || item.State == broker.StateMissing ||
 		hinder(missing, broker.StoreRight(item.Name).Subject) {
@@ -83,7 +84,7 @@ func (r *run) stored(js jetstream.JetStream, item broker.Item, missing []broker.
 	defer cancel()
 	stream, err := js.Stream(ctx, item.Name)
 	if err != nil {
-		return true // which the next item meets too
+		return true // the next item meets the same error
 	}
 	why := broker.StoreError(ctx, stream)
 	if why != "" {
@@ -107,18 +108,4 @@ func (r *run) role(item broker.Item) role {
 	default:
 		return dead
 	}
-}
-
-// difference reports one field that is not as the settings want it, unless what
-// they want is not known.
-func (r *run) difference(item broker.Item, d broker.Difference) {
-	v := judge(r.role(item), d)
-	if v.key != "" && !r.Problems.Usable(v.key) {
-		return
-	}
-	detail := d.String()
-	if v.breaks != "" {
-		detail += ": " + v.breaks
-	}
-	r.add(v.status, string(item.Kind), item.Name, detail, v.fix(item, r.Topology.JobsStream))
 }

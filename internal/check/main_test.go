@@ -25,8 +25,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // all is well.
 type answers struct {
 	knock    func() (aliyun.Presence, error)
-	sign     func(name string) (aliyun.SignReview, error)
-	template func(code string) (aliyun.TemplateReview, error)
+	sign     func(name string) (aliyun.Review, error)
+	template func(code string) (aliyun.Review, error)
 	asked    *[]string
 }
 
@@ -40,23 +40,23 @@ func (a answers) Knock(context.Context) (aliyun.Presence, error) {
 	if a.knock != nil {
 		return a.knock()
 	}
-	return aliyun.Presence{Status: 400, Dated: true}, nil
+	return aliyun.Presence{Dated: true}, nil
 }
 
-func (a answers) ReviewSign(_ context.Context, name string) (aliyun.SignReview, error) {
+func (a answers) ReviewSign(_ context.Context, name string) (aliyun.Review, error) {
 	a.note(name)
 	if a.sign != nil {
 		return a.sign(name)
 	}
-	return aliyun.SignReview{Review: aliyun.Review{Approval: aliyun.Approved}}, nil
+	return aliyun.Review{Approval: aliyun.Approved}, nil
 }
 
-func (a answers) ReviewTemplate(_ context.Context, code string) (aliyun.TemplateReview, error) {
+func (a answers) ReviewTemplate(_ context.Context, code string) (aliyun.Review, error) {
 	a.note(code)
 	if a.template != nil {
 		return a.template(code)
 	}
-	return aliyun.TemplateReview{Review: aliyun.Review{Approval: aliyun.Approved}, Kind: aliyun.Verification}, nil
+	return aliyun.Review{Approval: aliyun.Approved, Kind: aliyun.Verification}, nil
 }
 
 // refusing answers every signed question with a failure of that code.
@@ -69,8 +69,8 @@ func refusing(code string) answers {
 		return &answer.Failure{Action: action, Class: class, Code: code, Message: "as Aliyun says"}
 	}
 	return answers{
-		sign:     func(string) (aliyun.SignReview, error) { return aliyun.SignReview{}, failure("GetSmsSign") },
-		template: func(string) (aliyun.TemplateReview, error) { return aliyun.TemplateReview{}, failure("GetSmsTemplate") },
+		sign:     func(string) (aliyun.Review, error) { return aliyun.Review{}, failure("GetSmsSign") },
+		template: func(string) (aliyun.Review, error) { return aliyun.Review{}, failure("GetSmsTemplate") },
 	}
 }
 

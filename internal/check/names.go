@@ -13,8 +13,8 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/config"
 )
 
-// question is one signature or template that Aliyun is asked about, once however
-// many templates of the settings use it.
+// question is a signature or template that Aliyun is asked about, once for all
+// templates of the settings.
 type question struct {
 	check, name string
 	ask         func(context.Context) ([]judgement, error)
@@ -22,12 +22,6 @@ type question struct {
 	asked  bool
 	answer []judgement
 	err    error // why there is no answer
-}
-
-// judgement is what a result says of one thing.
-type judgement struct {
-	status      Status
-	detail, fix string
 }
 
 // put asks a question, once, within its bound.
@@ -74,7 +68,7 @@ func (r *run) templateQuestion(code string) *question {
 	}}
 }
 
-// notApproved explains every approval that is documented but the one that is good.
+// notApproved explains the documented approvals, except the good one.
 var notApproved = map[aliyun.Approval]string{
 	aliyun.Pending:   "Aliyun is still reviewing it",
 	aliyun.Rejected:  "Aliyun has rejected it",
@@ -83,7 +77,7 @@ var notApproved = map[aliyun.Approval]string{
 
 const undocumented = "is in a state that is not documented"
 
-// judgeApproval judges whether something may be used; key is where it is set.
+// judgeApproval judges whether something may be used; key is the setting that names it.
 func judgeApproval(review aliyun.Review, key string) judgement {
 	if review.Approval == aliyun.Approved {
 		return judgement{OK, "approved", ""}
@@ -98,8 +92,7 @@ func judgeApproval(review aliyun.Review, key string) judgement {
 	return judgement{Fail, detail, "have it approved in Aliyun's console, or change " + key}
 }
 
-// filings judges what a carrier has on file of a signature. Without it the carrier
-// refuses messages, or may.
+// filings judges a signature's filing at a carrier, which may refuse messages without.
 var filings = map[aliyun.FilingState]judgement{
 	aliyun.Unproven:      {Warn, "has it on file, and it is not proven yet that messages arrive", "send a few to numbers of that carrier, and look at their reports"},
 	aliyun.FilingPending: {Warn, "has not answered the filing yet", "wait for it; until then send few messages to that carrier's numbers"},
@@ -110,10 +103,10 @@ var filings = map[aliyun.FilingState]judgement{
 
 var carriers = map[string]string{"mobile": "China Mobile", "unicom": "China Unicom", "telecom": "China Telecom"}
 
-// judgeSign judges a signature: its approval, and each carrier that does not simply
-// have it on file.
-func judgeSign(review aliyun.SignReview) []judgement {
-	approval := judgeApproval(review.Review, "aliyun.sign_name")
+// judgeSign judges a signature: its approval, and each carrier that doesn't have it on
+// file.
+func judgeSign(review aliyun.Review) []judgement {
+	approval := judgeApproval(review, "aliyun.sign_name")
 	if approval.status != OK {
 		return []judgement{approval}
 	}
@@ -144,9 +137,9 @@ func judgeSign(review aliyun.SignReview) []judgement {
 var kinds = map[aliyun.Kind]string{aliyun.Notification: "notification", aliyun.Promotion: "promotion"}
 
 // judgeTemplate judges a template by what the settings use it for.
-func judgeTemplate(review aliyun.TemplateReview, code string, templates []config.Template) judgement {
+func judgeTemplate(review aliyun.Review, code string, templates []config.Template) judgement {
 	const key = "aliyun.templates"
-	j := judgeApproval(review.Review, key)
+	j := judgeApproval(review, key)
 	if j.status != OK {
 		return j
 	}
@@ -182,8 +175,8 @@ func judgeTemplate(review aliyun.TemplateReview, code string, templates []config
 	}
 }
 
-// questionFailures is what a failure says of a signature or template, by its reason.
-// THING stands for which of them it is, CALL for what Aliyun was asked.
+// questionFailures is what a failure says of a signature or template (THING) that
+// Aliyun was asked about by CALL.
 var questionFailures = map[answer.Reason]judgement{
 	answer.NotListed:   {Fail, "not approved: the account has no such THING", "have it approved in Aliyun's console, or change the settings"},
 	answer.NotAllowed:  {Warn, "can't be checked: the access key may not call CALL", "allow dysms:CALL to its RAM user; sending may work without"},
@@ -194,24 +187,34 @@ var questionFailures = map[answer.Reason]judgement{
 	answer.Refused:     {Fail, "Aliyun refuses to tell", "look the code up in Aliyun's documents"},
 }
 
-// tell puts a question and reports its answer. It returns false where further ones
-// would bring no more.
+// tell puts a question and reports its answer. It returns false if there is no use in
+// asking more.
 func (r *run) tell(q *question) bool {
 	err := r.put(q)
 	if err == nil {
 		for _, j := range q.answer {
-			r.add(j.status, q.check, q.name, j.detail, j.fix)
+			r.add(q.check, q.name, j)
 		}
 		return true
 	}
+	failure := failureOf(err)
+	r.add(q.check, q.name, explain(questionFailures, failure, "THING", q.check, "CALL", failure.Action))
+	return failure.Reason() != answer.Unreachable && failure.Reason() != answer.Unreadable
+}
+
+// explain finds the words for a failure, and fills names into them.
+func explain(words map[answer.Reason]judgement, failure *answer.Failure, names ...string) judgement {
+	j, known := words[failure.Reason()]
+	if !known {
+		j = words[answer.Refused]
+	}
+	fill := strings.NewReplacer(names...)
+	return judgement{j.status, fill.Replace(j.detail) + " (" + failure.Error() + ")", fill.Replace(j.fix)}
+}
+
+// failureOf is why Aliyun did not answer.
+func failureOf(err error) *answer.Failure {
 	failure := &answer.Failure{Code: err.Error()}
 	errors.As(err, &failure)
-	reason := failure.Reason()
-	j, known := questionFailures[reason]
-	if !known {
-		j = questionFailures[answer.Refused]
-	}
-	fill := strings.NewReplacer("THING", q.check, "CALL", failure.Action)
-	r.add(j.status, q.check, q.name, fill.Replace(j.detail)+" ("+failure.Error()+")", fill.Replace(j.fix))
-	return reason != answer.Unreachable && reason != answer.Unreadable
+	return failure
 }

@@ -18,8 +18,8 @@ func TestSignatures(t *testing.T) {
 		7:                "fail signature Acme: not approved: it is in a state that is not documented (a note)",
 	} {
 		p := plan()
-		p.Aliyun = answers{sign: func(string) (aliyun.SignReview, error) {
-			return aliyun.SignReview{Review: aliyun.Review{Approval: approval, Note: "a note"}, Filings: []aliyun.Filing{{Carrier: "unicom"}}}, nil
+		p.Aliyun = answers{sign: func(string) (aliyun.Review, error) {
+			return aliyun.Review{Approval: approval, Note: "a note", Filings: []aliyun.Filing{{Carrier: "unicom"}}}, nil
 		}}
 		assert.Equal(t, []string{want}, brief(found(t, p), ofAliyun...), "the templates are judged for themselves")
 	}
@@ -31,8 +31,8 @@ func TestFilings(t *testing.T) {
 	fine := []aliyun.Filing{{Carrier: "mobile", State: aliyun.Filed}, {Carrier: "telecom", State: aliyun.Filed}}
 	review := func(filings []aliyun.Filing) Plan {
 		p := plan()
-		p.Aliyun = answers{sign: func(string) (aliyun.SignReview, error) {
-			return aliyun.SignReview{Review: aliyun.Review{Approval: aliyun.Approved}, Filings: filings}, nil
+		p.Aliyun = answers{sign: func(string) (aliyun.Review, error) {
+			return aliyun.Review{Approval: aliyun.Approved, Filings: filings}, nil
 		}}
 		return p
 	}
@@ -67,36 +67,35 @@ func TestTemplates(t *testing.T) {
 	only := func(china, overseas string, params ...string) config.Template {
 		return config.Template{UsageType: "Generic", TemplateCode: config.TemplateCode{China: china, Overseas: overseas}, Params: params}
 	}
-	approved := aliyun.Review{Approval: aliyun.Approved}
 	for _, test := range []struct {
 		name   string
-		review aliyun.TemplateReview
+		review aliyun.Review
 		use    config.Template
 		want   string // "" is in order
 	}{
-		{"for codes", aliyun.TemplateReview{Review: approved, Kind: aliyun.Verification}, only("SMS_1", "SMS_1"), ""},
-		{"for codes, abroad", aliyun.TemplateReview{Review: approved, Kind: aliyun.Verification}, only("", "SMS_1"), ""},
-		{"rejected", aliyun.TemplateReview{Review: aliyun.Review{Approval: aliyun.Rejected}, Kind: aliyun.Verification}, only("SMS_1", ""),
+		{"for codes", aliyun.Review{Approval: aliyun.Approved, Kind: aliyun.Verification}, only("SMS_1", "SMS_1"), ""},
+		{"for codes, abroad", aliyun.Review{Approval: aliyun.Approved, Kind: aliyun.Verification}, only("", "SMS_1"), ""},
+		{"rejected", aliyun.Review{Approval: aliyun.Rejected, Kind: aliyun.Verification}, only("SMS_1", ""),
 			"fail template SMS_1: not approved: Aliyun has rejected it"},
-		{"for news", aliyun.TemplateReview{Review: approved, Kind: aliyun.Notification}, only("SMS_1", "SMS_1"),
+		{"for news", aliyun.Review{Approval: aliyun.Approved, Kind: aliyun.Notification}, only("SMS_1", "SMS_1"),
 			"fail template SMS_1: approved, and no verification template: its kind is notification"},
-		{"for advertisements", aliyun.TemplateReview{Review: approved, Kind: aliyun.Promotion}, only("", "SMS_1"),
+		{"for advertisements", aliyun.Review{Approval: aliyun.Approved, Kind: aliyun.Promotion}, only("", "SMS_1"),
 			"fail template SMS_1: approved, and no verification template: its kind is promotion"},
-		{"for what nobody knows", aliyun.TemplateReview{Review: approved, Kind: 7}, only("SMS_1", ""),
+		{"for what nobody knows", aliyun.Review{Approval: aliyun.Approved, Kind: 7}, only("SMS_1", ""),
 			"fail template SMS_1: approved, and no verification template: its kind is unknown"},
-		{"abroad for abroad", aliyun.TemplateReview{Review: approved, Kind: aliyun.International}, only("", "SMS_1"), ""},
-		{"abroad for the mainland", aliyun.TemplateReview{Review: approved, Kind: aliyun.International}, only("SMS_1", ""),
+		{"abroad for abroad", aliyun.Review{Approval: aliyun.Approved, Kind: aliyun.International}, only("", "SMS_1"), ""},
+		{"abroad for the mainland", aliyun.Review{Approval: aliyun.Approved, Kind: aliyun.International}, only("SMS_1", ""),
 			"fail template SMS_1: approved for numbers outside mainland China alone, and set for mainland numbers"},
-		{"abroad for all", aliyun.TemplateReview{Review: approved, Kind: aliyun.International}, only("SMS_1", "SMS_1"),
+		{"abroad for all", aliyun.Review{Approval: aliyun.Approved, Kind: aliyun.International}, only("SMS_1", "SMS_1"),
 			"warn template SMS_1: approved for numbers outside mainland China alone: those of the mainland are refused"},
-		{"variables that are sent", aliyun.TemplateReview{Review: approved, Kind: aliyun.Verification, Variables: []string{"code", "app"}},
+		{"variables that are sent", aliyun.Review{Approval: aliyun.Approved, Kind: aliyun.Verification, Variables: []string{"code", "app"}},
 			only("SMS_1", "", "app", "more"), ""},
-		{"a variable that is not sent", aliyun.TemplateReview{Review: approved, Kind: aliyun.Verification, Variables: []string{"number"}},
+		{"a variable that is not sent", aliyun.Review{Approval: aliyun.Approved, Kind: aliyun.Verification, Variables: []string{"number"}},
 			only("SMS_1", "", "app"), "fail template SMS_1: approved, and has the variable number, which usage type Generic does not send"},
 	} {
 		p := plan()
 		p.Config.Aliyun.Templates = []config.Template{test.use}
-		p.Aliyun = answers{template: func(string) (aliyun.TemplateReview, error) { return test.review, nil }}
+		p.Aliyun = answers{template: func(string) (aliyun.Review, error) { return test.review, nil }}
 		got := brief(found(t, p), ofAliyun...)
 		if test.want == "" {
 			assert.Empty(t, got, test.name)
@@ -122,7 +121,7 @@ func TestTemplatesThatCannotBeLookedUp(t *testing.T) {
 		{"unreadable_answer", "fail template SMS_1: no answer to GetSmsTemplate (as Aliyun says)", "warn " + next + "not checked: see template SMS_1"},
 	} {
 		p := plan()
-		p.Aliyun = answers{template: func(code string) (aliyun.TemplateReview, error) {
+		p.Aliyun = answers{template: func(code string) (aliyun.Review, error) {
 			if code == "SMS_1" {
 				return refusing(test.code).template(code)
 			}

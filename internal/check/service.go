@@ -1,7 +1,6 @@
 package check
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,10 +11,9 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
-// How far our clock may be from Aliyun's. Signed calls are refused from 15
-// minutes on. Long before that passcodes, whose lives are minutes, are taken for
-// expired, or sent when they have expired. And from seconds on replicas may be as far
-// from each other, whose windows and look-ups count by clocks that agree.
+// How far our clock may be from Aliyun's. Some seconds: replicas' clocks may differ as
+// much, and limits and look-ups count on them. Minutes: passcodes are taken for expired,
+// or sent when they have. From 15 minutes on Aliyun refuses signed calls.
 const (
 	clockWarn = 5 * time.Second
 	clockFail = 5 * time.Minute
@@ -35,7 +33,7 @@ func (r *run) service() {
 	r.account()
 }
 
-// reach checks endpoint and clock. It reports false where nothing answers.
+// reach checks endpoint and clock. It returns false if nothing answers.
 func (r *run) reach() bool {
 	switch {
 	case !r.Problems.Usable(reaching...):
@@ -59,12 +57,10 @@ func (r *run) reach() bool {
 }
 
 func fixEndpoint(err error) string {
-	var failure *answer.Failure
-	errors.As(err, &failure)
-	switch {
-	case failure != nil && failure.Code == answer.CodeDNS:
+	switch failureOf(err).Code {
+	case answer.CodeDNS:
 		return "correct aliyun.endpoint, or the name servers of this machine"
-	case failure != nil && failure.Code == answer.CodeTLS:
+	case answer.CodeTLS:
 		return "correct aliyun.endpoint and aliyun.protocol, or the clock and the root certificates of this machine"
 	default:
 		return "correct aliyun.endpoint and aliyun.protocol, or let this machine reach it"
@@ -98,19 +94,23 @@ func (r *run) clock(p aliyun.Presence) {
 	}
 }
 
-// account checks the credentials with the first question that the endpoint
-// serves, and goes on to the signatures and templates where they are good.
+// account checks the credentials with the first question that the endpoint serves,
+// then the signatures and templates.
 func (r *run) account() {
 	signs, templates := r.questions()
 	questions := slices.Concat(signs, templates)
 	asked := questions
 	if len(questions) == 0 {
-		// Whether the answer is no or yes, it shows whether the call was well signed.
+		// Any answer shows whether the call was well signed.
 		asked = []*question{r.signQuestion(r.UnusedID)}
 	}
-	var first error
+	var first *answer.Failure
 	for _, q := range asked {
-		if first = r.put(q); reasonOf(first) != answer.NotOffered {
+		first = nil
+		if err := r.put(q); err != nil {
+			first = failureOf(err)
+		}
+		if first == nil || first.Reason() != answer.NotOffered {
 			break
 		}
 	}
@@ -134,8 +134,7 @@ func (r *run) account() {
 	}
 }
 
-// keyFailures is what a refused call says of the credentials, by its reason. KEY
-// stands for the access key.
+// keyFailures is what a refused call says of the credentials (KEY).
 var keyFailures = map[answer.Reason]judgement{
 	answer.KeyRefused:    {Fail, "Aliyun does not know KEY, or it is disabled", "correct aliyun.access_key_id, or enable the key in the RAM console"},
 	answer.SecretWrong:   {Fail, "the secret is not that of KEY", "correct aliyun.access_key_secret"},
@@ -148,40 +147,34 @@ var keyFailures = map[answer.Reason]judgement{
 	answer.Refused:       {Fail, "Aliyun refuses a signed call", "look the code up in Aliyun's documents"},
 }
 
-// credentials judges what a signed call brought. It reports false where further
-// ones would bring no more.
-func (r *run) credentials(err error) bool {
+// credentials judges the first signed call; failure is nil if it was answered. It
+// returns false if there is no use in asking more.
+func (r *run) credentials(failure *answer.Failure) bool {
 	key := "the access key " + r.Config.Aliyun.AccessKeyID.String()
 	if r.Config.Aliyun.AccessKeyID.IsZero() {
 		key = "the access key that this machine provides"
 	}
-	var failure *answer.Failure
-	if err != nil && !errors.As(err, &failure) {
-		r.fail(checkCredentials, "", err.Error(), "run it again")
-		return false
-	}
-	if err == nil || signed(failure) {
+	if failure == nil || signed(failure) {
 		r.ok(checkCredentials, "", "Aliyun accepts "+key)
 		return true
 	}
-	switch reason := failure.Reason(); reason {
+	switch failure.Reason() {
 	case answer.NoCredentials:
 		r.fail(checkCredentials, "", "none are set, and this machine provides none",
 			"set aliyun.access_key_id and aliyun.access_key_secret, or give this machine a role")
-	case answer.ClockOff: // which shows nothing of the credentials
+	case answer.ClockOff: // it shows nothing of the credentials
 		if !r.clockFailed {
 			r.fail(checkClock, "", "Aliyun refuses the time of a signed call ("+failure.Error()+")", fixClock)
 		}
 		r.skip(checkClock, checkCredentials)
 	default:
-		j := keyFailures[reason]
-		r.add(j.status, checkCredentials, "", strings.Replace(j.detail, "KEY", key, 1)+" ("+failure.Error()+")", j.fix)
+		r.add(checkCredentials, "", explain(keyFailures, failure, "KEY", key))
 	}
 	return failure.Reason() == answer.NotOffered
 }
 
-// signed reports whether a refusal shows that the signature was good: the
-// service is asked only after the gateway has found so.
+// signed reports whether a refusal shows that the signature was good: the gateway
+// checks it before it asks the service.
 func signed(f *answer.Failure) bool {
 	switch f.Reason() {
 	case answer.NotListed, answer.NotAllowed:
@@ -191,13 +184,4 @@ func signed(f *answer.Failure) bool {
 	default:
 		return false
 	}
-}
-
-// reasonOf is why a question was not answered; empty where it was.
-func reasonOf(err error) answer.Reason {
-	var failure *answer.Failure
-	if errors.As(err, &failure) {
-		return failure.Reason()
-	}
-	return ""
 }

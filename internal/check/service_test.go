@@ -105,12 +105,12 @@ func TestClock(t *testing.T) {
 	} {
 		p := plan()
 		p.Aliyun = answers{knock: func() (aliyun.Presence, error) {
-			return aliyun.Presence{Status: 200, Ahead: test.ahead, Dated: true}, nil
+			return aliyun.Presence{Ahead: test.ahead, Dated: true}, nil
 		}}
 		assert.Equal(t, test.want, brief(found(t, p), checkClock), test.ahead)
 	}
 	p := plan()
-	p.Aliyun = answers{knock: func() (aliyun.Presence, error) { return aliyun.Presence{Status: 200}, nil }}
+	p.Aliyun = answers{knock: func() (aliyun.Presence, error) { return aliyun.Presence{}, nil }}
 	assert.Equal(t, []string{"warn clock : can't be compared: the answer has no Date"}, brief(found(t, p), checkClock))
 }
 
@@ -121,7 +121,7 @@ func TestRefusedTime(t *testing.T) {
 	p := plan()
 	late := refusing("InvalidTimeStamp.Expired")
 	late.knock = func() (aliyun.Presence, error) {
-		return aliyun.Presence{Status: 400, Ahead: 20 * time.Minute, Dated: true}, nil
+		return aliyun.Presence{Ahead: 20 * time.Minute, Dated: true}, nil
 	}
 	p.Aliyun = late
 	assert.Equal(t, append([]string{"fail clock : ours is 20m behind Aliyun's; from 15m on it refuses every call"}, rest...),

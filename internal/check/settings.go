@@ -22,8 +22,7 @@ func (r *run) settings() {
 	}
 }
 
-// The settings that a check rests on. Where one of them is wrong, what would be
-// found is not what its writer wants to know.
+// The settings that a check depends on. It is skipped if one of them is wrong.
 var (
 	connecting = []string{
 		"nats.url", "nats.creds", "nats.nkey_seed_file", "nats.user", "nats.password", "nats.token",

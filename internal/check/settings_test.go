@@ -96,7 +96,7 @@ func TestStopped(t *testing.T) {
 		}
 		p.Aliyun = answers{
 			knock: func() (aliyun.Presence, error) { stop(checkEndpoint); return aliyun.Presence{}, ctx.Err() },
-			sign:  func(string) (aliyun.SignReview, error) { stop(checkSignature); return aliyun.SignReview{}, ctx.Err() },
+			sign:  func(string) (aliyun.Review, error) { stop(checkSignature); return aliyun.Review{}, ctx.Err() },
 		}
 		var after []Result
 		require.ErrorIs(t, p.Run(ctx, func(r Result) {
