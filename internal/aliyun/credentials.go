@@ -12,21 +12,19 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/aliyun/wire"
 )
 
-// How long keys from a provider are used. The SDK's providers renew a session
-// that has 180 s or less to live whenever they are asked, so keys just got are
-// good for that long.
+// How long keys from a provider are used. Keys that were just fetched are good for 180 s:
+// the SDK's providers renew a session that ends earlier.
 const (
-	keysFresh      = time.Minute       // after this they are fetched again, while they go on being used
-	keysUsable     = 150 * time.Second // after this they are not used any more
+	keysFresh      = time.Minute       // after this they are fetched again, and used meanwhile
+	keysUsable     = 150 * time.Second // after this they are not used
 	refetchAtLeast = 5 * time.Second   // between two fetches ahead of need
 )
 
-// errCredentials is all that is told of a provider's failure: its own text may
-// quote a token, a path or an answer.
+// errCredentials stands for a provider's error, which may quote a token, path or answer.
 var errCredentials = errors.New("no credentials")
 
-// keys are one set of credentials, as the SDK wants them for one call. Of its
-// interface the SDK's calls use GetCredential alone.
+// keys are one set of credentials. Of the SDK's interface its calls use GetCredential
+// alone.
 type keys struct {
 	credentials.Credential
 	model credentials.CredentialModel
@@ -38,26 +36,24 @@ func (k *keys) GetCredential() (*credentials.CredentialModel, error) {
 	return &model, nil
 }
 
-// String masks: the SDK's own type prints the secret.
+// String and GoString mask: the SDK's type prints the secret.
 func (k *keys) String() string { return "****" }
 
-// GoString masks too.
+// GoString is like String.
 func (k *keys) GoString() string { return "****" }
 
-// keyRing hands out keys. The SDK's providers have no lock and no context, so at
-// most one fetch is in progress, in a goroutine of its own, and callers wait for it
-// no longer than their context allows.
+// keyRing hands out keys. The SDK's providers have no lock and no context, so at most one
+// fetch is in progress, in its own goroutine, and callers wait as long as their context.
 type keyRing struct {
-	now func() time.Time
-	// build makes a provider without memory; nil with keys from the settings.
-	build func() (credentials.Credential, error)
+	now   func() time.Time
+	build func() (credentials.Credential, error) // makes a provider; nil: the keys are in the settings
 
 	mu        sync.Mutex
 	closed    bool
 	provider  credentials.Credential
 	current   *keys
 	fetchedAt time.Time // of current
-	askedAt   time.Time // of the last fetch, whatever came of it
+	askedAt   time.Time // of the last fetch
 	pending   *fetch
 	wg        sync.WaitGroup
 }
@@ -80,7 +76,7 @@ func newKeyRing(c Credentials, now func() time.Time) *keyRing {
 	return &keyRing{now: now, current: &keys{model: model}}
 }
 
-// get returns keys, other than the rejected ones where there may be others.
+// get returns keys, and other ones than those rejected if there are any.
 func (r *keyRing) get(ctx context.Context, rejected *keys) (*keys, error) {
 	r.mu.Lock()
 	if r.build == nil {
@@ -111,60 +107,51 @@ func (r *keyRing) get(ctx context.Context, rejected *keys) (*keys, error) {
 	return r.current, nil
 }
 
-// start begins a fetch, or returns the one in progress. Renew forgets the
-// provider, which would give the same session again. The lock is held.
+// start begins a fetch, or returns the one in progress. Renew forgets the provider, which
+// would return the same session again. The lock is held.
 func (r *keyRing) start(renew bool) *fetch {
 	if r.pending != nil {
 		return r.pending
 	}
-	f := &fetch{done: make(chan struct{})}
+	f := &fetch{done: make(chan struct{}), err: errCredentials}
 	if r.closed {
-		f.err = errCredentials
 		close(f.done)
 		return f
 	}
-	from := r.provider
 	if renew {
-		from = nil
+		r.provider = nil
 	}
+	provider := r.provider
 	r.pending, r.askedAt = f, r.now()
 	r.wg.Go(func() {
 		defer close(f.done)
-		from, got, err := r.fetch(from)
+		var model *credentials.CredentialModel
+		err := wire.Guard(func() (err error) {
+			if provider == nil {
+				provider, err = r.build()
+			}
+			if err == nil {
+				model, err = provider.GetCredential()
+			}
+			return err
+		})
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.pending = nil
-		if err != nil {
-			f.err = err
+		if err != nil || model == nil || empty(model.AccessKeyId) || empty(model.AccessKeySecret) {
 			return
 		}
-		// Equal keys stay the same value, so that whoever had them rejected sees
-		// that there are no others.
-		if r.current == nil || !reflect.DeepEqual(r.current.model, got.model) {
-			r.current = got
+		// Equal keys stay the same value: so a caller whose keys were rejected sees that
+		// there are no others.
+		if r.current == nil || !reflect.DeepEqual(r.current.model, *model) {
+			r.current = &keys{model: *model}
 		}
-		r.provider, r.fetchedAt = from, r.now()
+		f.err, r.provider, r.fetchedAt = nil, provider, r.now()
 	})
 	return f
 }
 
-func (r *keyRing) fetch(from credentials.Credential) (credentials.Credential, *keys, error) {
-	if from == nil {
-		var err error
-		if from, err = r.build(); err != nil {
-			return nil, nil, errCredentials
-		}
-	}
-	var model *credentials.CredentialModel
-	err := wire.Guard(func() (err error) { model, err = from.GetCredential(); return err })
-	if err != nil || model == nil || empty(model.AccessKeyId) || empty(model.AccessKeySecret) {
-		return nil, nil, errCredentials
-	}
-	return from, &keys{model: *model}, nil
-}
-
-// close waits for a fetch in progress: a few seconds at most, by the timeouts that
-// the SDK's providers set.
+// close waits for a fetch in progress. The SDK's providers end it in a few seconds.
 func (r *keyRing) close() {
 	r.mu.Lock()
 	r.closed = true

@@ -44,7 +44,7 @@ func (s *Sender) Lookup(ctx context.Context, phone passcode.Phone, requestID str
 		return domain.Finding{}, &answer.Failure{Class: passcode.ClassRecipient, Code: codePhoneInvalid}
 	}
 	if requestID == "" {
-		// Rows of senders without an OutId would all match.
+		// All rows of senders without an OutId would match.
 		return domain.Finding{}, &answer.Failure{Class: passcode.ClassConfig, Code: "no_request_id"}
 	}
 	scrub := answer.NewScrubber(domain.Message{Phone: phone})

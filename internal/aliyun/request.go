@@ -16,10 +16,10 @@ import (
 
 const codePhoneInvalid = "phone_invalid"
 
-// numberFor returns the number as Aliyun wants it: bare eleven digits for
-// mainland China, country code and number elsewhere. It refuses everything else,
-// since a comma would make one call send to many.
-func numberFor(phone passcode.Phone) (number string, inChina bool, ok bool) {
+// numberFor returns the number as Aliyun wants it: eleven digits for mainland China,
+// country code and number elsewhere. It refuses all else: with a comma, one call would
+// send to many.
+func numberFor(phone passcode.Phone) (number string, inChina, ok bool) {
 	if national, ok := answer.Mainland(phone); ok {
 		return national, true, true
 	}
@@ -68,9 +68,9 @@ func (s *Sender) template(usageType string) (Template, bool) {
 	return Template{}, false
 }
 
-// templateParam is the JSON object of the template's variables: the code, and
-// of the message's the listed ones. Aliyun refuses values that are no strings
-// and variables that the template does not have.
+// templateParam is the JSON object of the template's variables: the code, and those of
+// the message that are listed. Aliyun refuses values that are no strings, and variables
+// that the template doesn't have.
 func templateParam(msg domain.Message, listed []string) string {
 	params := map[string]string{}
 	for _, name := range listed {
@@ -82,8 +82,6 @@ func templateParam(msg domain.Message, listed []string) string {
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
-	// A map of strings can't fail to encode, nor can a buffer fail to be written;
-	// the keys come out sorted.
-	_ = encoder.Encode(params)
+	_ = encoder.Encode(params) // strings into memory can't fail
 	return strings.TrimSuffix(out.String(), "\n")
 }

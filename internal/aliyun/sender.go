@@ -60,7 +60,7 @@ func New(o Options) (*Sender, error) {
 	}
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	return &Sender{
-		OutageBreaker: pace.New(pace.Options{MaxQPS: o.MaxQPS, CallTimeout: o.Timeout, Now: o.Now, Logger: o.Logger}),
+		OutageBreaker: pace.New(o.MaxQPS, o.Timeout, o.Now, o.Logger),
 		opts:          o,
 		sdk:           sdk,
 		wire: wire.New(wire.Options{

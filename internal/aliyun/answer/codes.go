@@ -1,5 +1,5 @@
-// Package answer says what Aliyun's answers mean: which ones can be believed, the
-// class of each code, and which of their texts may be shown.
+// Package answer says what Aliyun's answers mean: which can be believed, the class of
+// each code, and which texts may be shown.
 package answer
 
 import (
@@ -9,10 +9,9 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// classes is what each code means for a message, after the pages "API error codes"
-// of Aliyun SMS and "Common errors" of its API gateway. A * stands for any rest. The
-// HTTP status is not asked: the same code comes with 400, 403 or 404. Codes of
-// delivery reports are listed too, should one come at once.
+// classes is what each code means for a message, by the pages "API error codes" of Aliyun
+// SMS and "Common errors" of its API gateway. A * stands for any rest. The HTTP status
+// doesn't count: it varies. Codes of delivery reports are listed in case one comes at once.
 var classes = index(map[passcode.Class]string{
 	passcode.ClassOK: `OK`,
 
@@ -20,8 +19,8 @@ var classes = index(map[passcode.Class]string{
 
 	passcode.ClassThrottled: `Throttling Throttling.User Throttling.Api Throttling.*`,
 
-	// Each request has a new nonce, so a used one means that somebody on the way
-	// repeated ours: the first may have been accepted.
+	// Each request has a new nonce, so if one was used, something on the way repeated our
+	// request: the first may have been accepted.
 	passcode.ClassInDoubt: `InternalError InternalError.* SignatureNonceUsed`,
 
 	passcode.ClassPhoneLimited: `isv.BUSINESS_LIMIT_CONTROL MOBILE_SEND_LIMIT`,
@@ -51,8 +50,8 @@ var classes = index(map[passcode.Class]string{
 // TokenRefused reports whether a code calls for newer keys and one more try.
 func TokenRefused(code string) bool { return strings.HasPrefix(code, "InvalidSecurityToken") }
 
-// ClassOf returns the class of a code of the service, and whether it is a known
-// one. One that nobody knows is for an operator to look at: class config.
+// ClassOf returns the class of a code, and whether it is known. An unknown code is for an
+// operator to look at: class config.
 func ClassOf(code string) (class passcode.Class, known bool) {
 	if class, known = meaning(classes, code); known {
 		return class, true
@@ -60,8 +59,7 @@ func ClassOf(code string) (class passcode.Class, known bool) {
 	return passcode.ClassConfig, false
 }
 
-// index turns lists of codes into a map from each code to its meaning. It panics where
-// a code has two.
+// index maps each listed code to its meaning. It panics if a code has two.
 func index[M comparable](lists map[M]string) map[string]M {
 	all := map[string]M{}
 	for meaning, codes := range lists {
@@ -75,8 +73,7 @@ func index[M comparable](lists map[M]string) map[string]M {
 	return all
 }
 
-// meaning looks a code up: by its whole, then by the longest beginning that is listed
-// with a *.
+// meaning looks a code up: the whole, or else the longest beginning listed with a *.
 func meaning[M comparable](index map[string]M, code string) (m M, known bool) {
 	m, known = index[code]
 	for end := len(code); !known && end > 0; end-- {
@@ -85,12 +82,12 @@ func meaning[M comparable](index map[string]M, code string) (m M, known bool) {
 	return m, known
 }
 
-// WindowOf reads from the message of isv.BUSINESS_LIMIT_CONTROL how long the
-// phone stays closed, as in "触发小时级流控Permits:5". An unknown text counts as
-// a day: waiting too long costs one user a while, trying again costs a submission.
+// WindowOf reads from the message of isv.BUSINESS_LIMIT_CONTROL how long the phone stays
+// closed: "触发小时级流控Permits:5" is an hour. An unknown text counts as a day, since each
+// further attempt counts as a submission.
 func WindowOf(message string) time.Duration {
 	switch {
-	case strings.Contains(message, "天"):
+	case strings.Contains(message, "天"): // which outweighs the others
 		return 24 * time.Hour
 	case strings.Contains(message, "小时"):
 		return time.Hour

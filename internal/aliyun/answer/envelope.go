@@ -17,8 +17,7 @@ const MaxBytes = 1 << 20
 // ErrUnreadable says that the answer is not one of the service's.
 var ErrUnreadable = errors.New("the answer is not one of the service's")
 
-// Envelope is what every answer of the service has, a refusal by the gateway
-// included; BizID only one that accepts.
+// Envelope is what every answer has; BizID only one that accepts.
 type Envelope struct {
 	Code      string
 	Message   string
@@ -26,10 +25,9 @@ type Envelope struct {
 	BizID     string `json:"BizId"`
 }
 
-// Open reads an answer, and refuses what the service would not write. A code decides
-// whether a message is sent again, so it must not be taken from bytes that somebody
-// else made, or that got mixed up on the way: a proxy's error page in JSON, a
-// redirect's body, a member that stands twice.
+// Open reads an answer, and refuses what the service would not write. The code decides
+// whether a message is sent again, so it may not come from somebody else, or be mixed up:
+// a proxy's error page, a redirect's body, a member that stands twice.
 func Open(status int, body []byte) (Envelope, error) {
 	if len(body) > MaxBytes || status != http.StatusOK && (status < 400 || status > 599) {
 		return Envelope{}, ErrUnreadable
@@ -38,8 +36,8 @@ func Open(status int, body []byte) (Envelope, error) {
 	if json.Unmarshal(body, &e) != nil || checkMembers(json.NewDecoder(bytes.NewReader(body))) != nil {
 		return Envelope{}, ErrUnreadable
 	}
-	// Missing and null members pass as empty ones, and no code is empty. What is
-	// "ok" or "OK." was not written by the service, and is no refusal either.
+	// Missing and null members count as empty, and no code is empty. "ok" or "OK." is not
+	// the service's, and no refusal either.
 	if len(e.Code) > MaxCodeBytes || !plainCode.MatchString(e.Code) || !letter(e.Code[0]) ||
 		(e.Code != "OK" && strings.EqualFold(strings.Trim(e.Code, "._-"), "OK")) {
 		return Envelope{}, ErrUnreadable
@@ -47,9 +45,8 @@ func Open(status int, body []byte) (Envelope, error) {
 	return e, nil
 }
 
-// Class is what the answer's code means. A code that nobody knows is for an
-// operator to look at, unless it came with a server error: then it may be a
-// gateway's that gave up waiting, and tells nothing of the message.
+// Class is what the answer's code means. An unknown code with a server error may be that
+// of a gateway that gave up waiting: it tells nothing of the message.
 func (e Envelope) Class(status int) passcode.Class {
 	class, known := ClassOf(e.Code)
 	if !known && status >= http.StatusInternalServerError {
@@ -60,9 +57,8 @@ func (e Envelope) Class(status int) passcode.Class {
 
 func letter(b byte) bool { return b|0x20 >= 'a' && b|0x20 <= 'z' }
 
-// checkMembers reads one value and refuses objects in which a name stands twice.
-// Whoever reads such an object takes the first, the last or, by the SDK, a mixture
-// of them. Names that differ in case alone are one to encoding/json.
+// checkMembers reads one value and refuses objects in which a name stands twice, whatever
+// its case: readers differ in which one they take.
 func checkMembers(decoder *json.Decoder) error {
 	token, err := decoder.Token()
 	if err != nil {
@@ -98,8 +94,7 @@ func checkMembers(decoder *json.Decoder) error {
 // Number is an integer of an answer. The service writes some as strings.
 type Number int64
 
-// UnmarshalJSON implements [json.Unmarshaler]: strictly, where the SDK would take
-// true for 1 and an empty string for 0.
+// UnmarshalJSON is stricter than the SDK, which takes true for 1 and "" for 0.
 func (n *Number) UnmarshalJSON(text []byte) error {
 	if len(text) > 1 && text[0] == '"' {
 		text = text[1 : len(text)-1]

@@ -26,8 +26,7 @@ const (
 	CodeNotBuilt    = "request_not_built"
 )
 
-// Texts explain these codes to people. They are fixed, because the texts of the
-// errors behind them hold the URL.
+// Texts explain these codes. The errors behind them hold the URL.
 var Texts = map[string]string{
 	CodeTimeout:     "no answer in time",
 	CodeConnTimeout: "no connection in time",
@@ -47,19 +46,16 @@ var Texts = map[string]string{
 	CodeNotBuilt:    "the SDK could not build the request",
 }
 
-// Failure is why a question was not answered. No part of a request stands in it.
+// Failure is why a question was not answered. It holds no part of a request.
 type Failure struct {
-	Action string // the question, such as "QuerySendDetails"
-	// Class is what the code means for a send. Asking twice does no harm, so a
-	// failure is never in doubt.
-	Class    passcode.Class
-	Code     string // Aliyun's after scrubbing, or a word of ours where no answer could be read
-	Message  string // explains the code; Aliyun's own is often in Chinese. May be empty
-	Answered bool   // Aliyun itself gave this answer: it can be reached
+	Action   string         // the question: "QuerySendDetails"
+	Class    passcode.Class // what the code means for a send; never in doubt
+	Code     string         // Aliyun's after scrubbing, or ours
+	Message  string         // Aliyun's, often in Chinese, or ours; may be empty
+	Answered bool           // Aliyun itself gave this answer, so it can be reached
 }
 
-// Error gives Aliyun's code and message, and where the code is ours, only the
-// message, which says the same.
+// Error is code and message, without a code of ours, which says the same.
 func (f *Failure) Error() string {
 	_, ours := Texts[f.Code]
 	switch {
@@ -72,27 +68,27 @@ func (f *Failure) Error() string {
 	}
 }
 
-// Reason is why a question was not answered, as far as it decides who can fix it.
+// Reason sorts failures by who can fix them.
 type Reason string
 
 // The reasons.
 const (
-	Unreachable   Reason = "unreachable"    // no connection could be made, or no answer came over it
+	Unreachable   Reason = "unreachable"    // no connection, or no answer
 	Unreadable    Reason = "unreadable"     // the answer is not one of the service's
 	NoCredentials Reason = "no_credentials" // there is nothing to sign with
-	KeyRefused    Reason = "key_refused"    // the access key's id is unknown, or the key was disabled
-	SecretWrong   Reason = "secret_wrong"   // the id is known, and the secret does not belong to it
+	KeyRefused    Reason = "key_refused"    // the access key is unknown or disabled
+	SecretWrong   Reason = "secret_wrong"   // the secret is not that of the key
 	RefusedToken  Reason = "token_refused"  // the security token is wrong, expired or missing
 	ClockOff      Reason = "clock_off"      // the time of the request is too far from the service's
-	NotAllowed    Reason = "not_allowed"    // the key is good, and its user may not ask this
-	AccountClosed Reason = "account_closed" // the service refuses the account, for money or worse
-	Busy          Reason = "busy"           // the service has too much to do, or a failure of its own
-	NotOffered    Reason = "not_offered"    // this endpoint does not serve the question
-	NotListed     Reason = "not_listed"     // the account has no signature or template of this name
-	Refused       Reason = "refused"        // anything else; the code tells
+	NotAllowed    Reason = "not_allowed"    // the key's user may not ask this
+	AccountClosed Reason = "account_closed" // the service refuses the account
+	Busy          Reason = "busy"           // the service has too much to do, or a failure
+	NotOffered    Reason = "not_offered"    // this endpoint doesn't serve the question
+	NotListed     Reason = "not_listed"     // the account has no such signature or template
+	Refused       Reason = "refused"        // anything else
 )
 
-// reasons is for the codes whose class alone does not tell.
+// reasons lists the codes whose class alone does not tell.
 var reasons = index(map[Reason]string{
 	NoCredentials: CodeCredentials,
 	Unreadable:    CodeUnreadable + " " + CodeUnsolicited,

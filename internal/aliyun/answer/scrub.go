@@ -16,47 +16,40 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
+// Bounds, in bytes.
 const (
-	// MaxMessageBytes bounds a message that goes into a record.
-	MaxMessageBytes = 256
-	// maxScannedBytes bounds how much of a message is looked at, and
-	// maxCutValueBytes is more than a number has, however it is grouped.
-	maxScannedBytes  = 4 << 10
-	maxCutValueBytes = 128
-	// MaxCodeBytes is above the longest code known (38).
-	MaxCodeBytes = 64
-	// MaxIDBytes bounds BizId and RequestId; the ones seen have 20 and 36.
-	MaxIDBytes = 128
+	MaxMessageBytes  = 256     // of a message in a record
+	MaxCodeBytes     = 64      // the longest code known has 38
+	MaxIDBytes       = 128     // of BizId and RequestId, which have 20 and 36
+	maxScannedBytes  = 4 << 10 // of a message; the rest is dropped
+	maxCutValueBytes = 128     // more than a number has, however it is grouped
 
 	masked         = "****"
 	unreadableCode = "unreadable"
 )
 
 var (
-	// digitRuns are what may be a phone number or a part of it: seven digits or
-	// more, also where they are grouped.
+	// digitRuns may be a part of a phone number: seven digits or more, also in groups.
 	digitRuns = regexp.MustCompile(`\pN(?:[ \t().+\-]{0,2}\pN){6,}`)
-	// shortRuns are what may be a passcode of digits, where it is not known.
+	// shortRuns may be a passcode, if it is not known.
 	shortRuns = regexp.MustCompile(`\pN{4,}`)
 	anyURL    = regexp.MustCompile(`(?i)[a-z][a-z0-9+.\-]*://\S*|/\S*\?\S*`)
-	// canonical is where the message of SignatureDoesNotMatch begins to repeat
-	// the whole request.
+	// canonical is where the message of SignatureDoesNotMatch repeats the whole request.
 	canonical = regexp.MustCompile(`(?i)(string.?to.?sign|canonical.?request).*|phonenumbers?[=%].*`)
 	plainCode = regexp.MustCompile(`^[A-Za-z0-9._\-]+$`)
 	plainID   = regexp.MustCompile(`^[A-Za-z0-9^._:\-]+$`)
 )
 
-// Scrubber takes from a text of Aliyun's what must not be seen of one message.
-// Real texts quote it: "13812345678invalid mobile number".
+// Scrubber hides one message in Aliyun's texts, which may quote it: "13812345678invalid
+// mobile number".
 type Scrubber struct {
 	msg     domain.Message
-	secrets *regexp.Regexp // of msg; made at the first need, which most calls never have
-	phone   string         // the number's last digits; "" none
+	secrets *regexp.Regexp // matches msg's values; made when needed, which is rare
+	phone   string         // the number's last digits; may be empty
 	guess   bool           // the passcode is not known
 }
 
-// NewScrubber makes the scrubber of one message, of which not every value need be
-// known.
+// NewScrubber makes the scrubber of a message. Not every value need be known.
 func NewScrubber(msg domain.Message) *Scrubber {
 	s := &Scrubber{msg: msg, guess: msg.Code.Reveal() == ""}
 	if digits, ok := Digits(msg.Phone); ok {
@@ -65,8 +58,7 @@ func NewScrubber(msg domain.Message) *Scrubber {
 	return s
 }
 
-// pattern matches each value of the message, in the encodings in which answers
-// repeat them.
+// pattern matches the values of the message in the encodings of answers.
 func (s *Scrubber) pattern() *regexp.Regexp {
 	if s.secrets != nil {
 		return s.secrets
@@ -90,7 +82,7 @@ func (s *Scrubber) pattern() *regexp.Regexp {
 	if len(patterns) == 0 {
 		patterns = []string{`\z.`} // matches nothing
 	}
-	// The longest first, so that no value hides the rest of one it begins.
+	// The longest first, in case a value begins another.
 	slices.SortFunc(patterns, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
 	s.secrets = regexp.MustCompile(`(?i)` + strings.Join(slices.Compact(patterns), "|"))
 	return s.secrets
@@ -101,13 +93,13 @@ func rfc3986(value string) string {
 	return strings.NewReplacer("+", "%20", "*", "%2A", "%7E", "~").Replace(url.QueryEscape(value))
 }
 
-// Text returns a message fit for records and logs: printable, at most 256 bytes,
-// without URLs, the message's values, or anything like a phone number.
+// Text makes a message fit for records and logs: printable, short, without URLs, the
+// message's values, or anything like a phone number.
 func (s *Scrubber) Text(raw string) string {
 	if raw == "" || raw == "OK" {
 		return raw // and no pattern is needed
 	}
-	// What is cut off for time's sake may cut a value in two, so the end goes too.
+	// The cut may go through a value, so the end is dropped too.
 	cut := len(raw) > maxScannedBytes
 	line := printable(raw[:min(len(raw), maxScannedBytes)])
 	line = anyURL.ReplaceAllString(line, "[url]")
@@ -123,8 +115,7 @@ func (s *Scrubber) Text(raw string) string {
 	return line
 }
 
-// Code returns a code of the service's, or "unreadable" where it is none: codes
-// come from outside too. Known ones are constants and pass as they are.
+// Code returns a code, or "unreadable" if it can't be one.
 func (s *Scrubber) Code(raw string) string {
 	if _, known := classes[raw]; known {
 		return raw
@@ -139,8 +130,8 @@ func (s *Scrubber) Code(raw string) string {
 // Receipt reports whether a BizId can be one.
 func Receipt(id string) bool { return len(id) <= MaxIDBytes && plainID.MatchString(id) }
 
-// ID returns a BizId or RequestId, or "unreadable" where it is none. These are
-// long numbers by nature, so only this message's phone is looked for in them.
+// ID returns a BizId or RequestId, or "unreadable" if it can't be one. They are long
+// numbers, so only this message's phone is looked for in them.
 func (s *Scrubber) ID(raw string) string {
 	if raw == "" {
 		return ""
@@ -151,8 +142,7 @@ func (s *Scrubber) ID(raw string) string {
 	return raw
 }
 
-// printable drops what can't be seen, white space becoming a space: a number
-// must not pass because something invisible splits it.
+// printable drops what can't be seen, which could hide a number by splitting it.
 func printable(raw string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -175,8 +165,8 @@ func Digits(phone passcode.Phone) (string, bool) {
 	return digits, true
 }
 
-// Mainland returns the eleven national digits of a mobile number of mainland
-// China: +86 and 1[3-9] and nine more.
+// Mainland returns the eleven digits of a mobile number of mainland China: 1[3-9] and
+// nine more, after +86.
 func Mainland(phone passcode.Phone) (string, bool) {
 	digits, _ := Digits(phone)
 	national, ok := strings.CutPrefix(digits, "86")

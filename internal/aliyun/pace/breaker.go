@@ -14,66 +14,52 @@ import (
 
 // When an outage breaker opens, and how often it then probes.
 const (
-	// openAfter is how many requests must fail in a row. They are requests, not
-	// calls: a lone job, or a few, that meet a dead endpoint make all their attempts,
-	// and are given up as the settings say.
+	// openAfter is how many requests must fail in a row. They are not calls: a few jobs
+	// at a dead endpoint may use up their attempts without opening it.
 	openAfter = 20
-	// silentTime is how long no call must have been answered. It outlasts a blip, a
-	// restart on the other side for one, and is over before the first jobs have used
-	// up the attempts of the default settings (7.75 s at the earliest).
+	// silentTime is how long no call must have been answered. It outlasts a restart at
+	// Aliyun, and ends before jobs use up the attempts of the default settings (7.75 s).
 	silentTime = 5 * time.Second
 	// failedTime is how long every answer must have been that the service is
-	// unavailable. It is longer, because Aliyun is there and speaks for each call by
-	// itself: those jobs make their attempts, and are given up as the settings say.
+	// unavailable. It is longer, because Aliyun is there and may answer others.
 	failedTime = 30 * time.Second
 	// Each failed probe doubles the pause until the next.
 	firstPause = time.Second
 	lastPause  = 15 * time.Second
-	// blindEach is how many probes in a row may end with their look-up. The next is
-	// sent without an answer to it, in case only look-ups are down.
+	// blindEach is how many probes in a row may end with their look-up. The next is sent
+	// even so, in case only look-ups fail.
 	blindEach = 7
 )
 
-// OutageBreaker stops a worker's calls while Aliyun is down: it can't be reached, is
-// silent, or says for long that it is unavailable, to everybody. Each such call would
-// cost its job an attempt, or leave it in doubt, and tell nothing new. One call after
-// each pause, the probe, finds out whether Aliyun is back; then the pace begins at
-// its floor and grows. An Aliyun that throttles is not down: the pacer slows down
-// for it.
+// OutageBreaker stops a worker's calls while Aliyun is down: unreachable, silent, or
+// unavailable for long. Such calls would cost jobs their attempts, or leave them in
+// doubt. After each pause one call, the probe, finds out whether Aliyun is back. Then
+// the pace grows from its floor. Throttling is left to the pacer.
 //
-// A probe looks its request up before it sends it: a look-up costs nothing, and where
-// it gets no answer the job is requeued as it came.
+// A probe looks its request up before it sends it. If the look-up gets no answer, the
+// job is requeued unchanged.
 //
-// The breaker knows only what this worker sees, because a network that is cut off here
-// says nothing of other workers'. So while it is open the worker takes few jobs
-// from the stream, [Min] a second, and leaves the rest to others.
+// The breaker judges by this worker's calls alone: others may have another network. So
+// while it is open the worker takes few jobs from the stream, [Min] a second.
 type OutageBreaker struct {
-	pacer *pacer // is held at its floor while the breaker is open
-	now   func() time.Time
-	log   *slog.Logger
-	// patience is how long a probe may take before another is made.
-	patience time.Duration
+	pacer    *pacer // held at its floor while the breaker is open
+	now      func() time.Time
+	log      *slog.Logger
+	patience time.Duration // how long a probe may take before another is made
 
 	mu     sync.Mutex
-	silent streak // calls without an answer, since the last that had one
-	failed streak // calls without success, since the last that had some
+	silent streak // calls since the last that was answered
+	failed streak // calls since the last that succeeded
 	outage Outage
 	probe  string // the request of the probe in progress
 	level  int    // probes that failed since it opened
-	blind  int    // of these the last that only looked up
+	blind  int    // probes since then that ended with their look-up, in a row
 }
 
-// Options are the settings of an [OutageBreaker] and its pacer.
-type Options struct {
-	MaxQPS      float64       // caps how many calls a second may begin; 0 is no cap
-	CallTimeout time.Duration // the longest that a call takes
-	Now         func() time.Time
-	Logger      *slog.Logger // is told when the breaker opens and closes
-}
-
-// New returns a breaker that knows of no call yet. It is safe for concurrent use.
-func New(o Options) *OutageBreaker {
-	return &OutageBreaker{pacer: newPacer(o.MaxQPS, o.Now), now: o.Now, log: o.Logger, patience: 2 * o.CallTimeout}
+// New returns a closed breaker, and its pacer with a cap of calls a second (0: none). A
+// call takes at most callTimeout. The breaker is safe for concurrent use.
+func New(maxQPS float64, callTimeout time.Duration, now func() time.Time, log *slog.Logger) *OutageBreaker {
+	return &OutageBreaker{pacer: newPacer(maxQPS, now), now: now, log: log, patience: 2 * callTimeout}
 }
 
 // Pace waits until a call may be made at the current rate. The caller makes the
@@ -82,8 +68,7 @@ func (b *OutageBreaker) Pace(ctx context.Context) (release func(), err error) {
 	return b.pacer.wait(ctx)
 }
 
-// Rate is how many calls a second may be made; +Inf is no bound, 0 that the
-// breaker is open.
+// Rate is how many calls a second may be made; +Inf: no bound; 0: the breaker is open.
 func (b *OutageBreaker) Rate() float64 { return b.pacer.rate() }
 
 // streak is calls that failed one after the other.
@@ -110,25 +95,21 @@ func (r *streak) opens(now time.Time, after time.Duration) bool {
 
 // Outage is what readiness and metrics show.
 type Outage struct {
-	// Open is true while calls are held back, that is from Since, when calls began
-	// to fail, until a probe is answered.
-	Open  bool
-	Since time.Time
-	// NextProbe is when the next call may be made; where it is past, by the next job.
-	NextProbe time.Time
-	// Code and Message are those of the last failure.
-	Code, Message string
+	Open          bool
+	Since         time.Time // when calls began to fail
+	NextProbe     time.Time // if it is past, the next job probes
+	Code, Message string    // of the last failure
 }
 
-// State tells how things stand. All is zero unless the breaker is open.
+// State is zero unless the breaker is open.
 func (b *OutageBreaker) State() Outage {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.outage
 }
 
-// Admit says whether a call may be made for the request now. Whoever is given the
-// probe makes the call, or leaves the probe.
+// Admit says whether a call may be made for the request now. Whoever gets the probe
+// makes the call, or says [OutageBreaker.NotCalled].
 func (b *OutageBreaker) Admit(requestID string) domain.Admission {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -143,9 +124,8 @@ func (b *OutageBreaker) Admit(requestID string) domain.Admission {
 	return domain.Admission{Allowed: true, Probe: true}
 }
 
-// Asked says whether the request's call may be made, for which a probe was admitted,
-// after the look-up that was made first and ended with err. What that look-up found
-// doesn't matter.
+// Asked says whether a probe's call may be made after its look-up, which ended with
+// err. What was found doesn't matter.
 func (b *OutageBreaker) Asked(requestID string, err error) domain.Admission {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -153,7 +133,7 @@ func (b *OutageBreaker) Asked(requestID string, err error) domain.Admission {
 		return domain.Admission{Allowed: true}
 	}
 	now := b.now()
-	if b.probe != requestID { // it took too long, and another probes now
+	if b.probe != requestID { // it took too long, and another job probes now
 		return domain.Admission{Wait: max(b.outage.NextProbe.Sub(now), 0)}
 	}
 	var failed *answer.Failure
@@ -175,8 +155,8 @@ func (b *OutageBreaker) pause(now time.Time, code, message string) time.Duration
 	return wait
 }
 
-// NotCalled says that no call was made for the request. Where it had the probe, the
-// next job probes at once.
+// NotCalled says that no call was made for the request. If it had the probe, the next
+// job probes at once.
 func (b *OutageBreaker) NotCalled(requestID string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -189,7 +169,7 @@ func (b *OutageBreaker) release(requestID string) {
 	}
 }
 
-// Observe takes note of what a call that began then came to.
+// Observe takes note of a call's outcome.
 func (b *OutageBreaker) Observe(requestID string, began time.Time, out domain.Outcome) {
 	if out.Class == passcode.ClassThrottled {
 		b.pacer.throttled(began)
@@ -238,8 +218,8 @@ func (b *OutageBreaker) failure(requestID string, began time.Time, out domain.Ou
 		"since", since, "code", out.Code, "error", out.Message)
 }
 
-// answer ends an outage where it is the probe's, and the streaks of failures in any
-// case: what was answered now may have been sent long before the breaker opened.
+// answer ends the streaks of failures. An open breaker is closed by its probe alone:
+// any other call was sent before it opened.
 func (b *OutageBreaker) answer(requestID string) {
 	if b.outage.Open {
 		if b.probe != requestID {
@@ -254,8 +234,7 @@ func (b *OutageBreaker) answer(requestID string) {
 	b.failed.end()
 }
 
-// ObserveLookup takes note of a look-up that was answered: Aliyun is there, whatever
-// becomes of sends.
+// ObserveLookup takes note of a look-up that was answered: Aliyun can be reached.
 func (b *OutageBreaker) ObserveLookup() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -28,7 +28,7 @@ var (
 
 func breakerOf(t *testing.T) (*OutageBreaker, *pacer) {
 	t.Helper()
-	b := New(Options{CallTimeout: callTimeout, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+	b := New(0, callTimeout, time.Now, slog.New(slog.DiscardHandler))
 	return b, b.pacer
 }
 

@@ -111,7 +111,7 @@ func newOutage(t *testing.T, f fate) *outage {
 	for i := range replicas {
 		accountBreaker, err := account.New(ctx, limits, neverPaused{}, account.Options{})
 		require.NoError(t, err)
-		breaker := New(Options{CallTimeout: callTimeout, Now: time.Now, Logger: logger})
+		breaker := New(0, callTimeout, time.Now, logger)
 		o.breakers = append(o.breakers, breaker)
 		c := consumer.New(consumer.Options{
 			Source: source{o.jobs, make(chan struct{})}, Ledger: o.records, Limiter: limiter,

@@ -1,5 +1,5 @@
-// Package pace decides when a call to Aliyun may be made: a pacer spaces calls out,
-// and an outage breaker stops them while Aliyun answers none.
+// Package pace decides when calls to Aliyun may be made: a pacer spaces them out, and an
+// outage breaker stops them while Aliyun answers none.
 package pace
 
 import (
@@ -9,39 +9,35 @@ import (
 	"time"
 )
 
-// How the pace follows what the service says.
 const (
-	// Min is the lowest pace that throttling leads to, in calls a second: enough to
-	// notice that the service has recovered.
+	// Min is the lowest pace after throttling, in calls a second: enough to notice that
+	// the service has recovered.
 	Min = 3.0
-	// A pace that was cut recovers each second by paceStep calls a second and by
-	// 5 %: half of a large pace is whole again after 14 seconds, and the floor
-	// grows to hundreds in half a minute.
+	// A pace that was cut recovers each second by paceStep calls and by 5 %: half a large
+	// pace is whole again after 14 seconds, the floor grows to hundreds in half a minute.
 	paceStep   = 2.0
 	paceGrowth = 1.05
-	// paceUnbounded is a pace that no account reaches (SendSms allows 5,000 a
-	// second): recovered that far, there is no bound any more.
+	// paceUnbounded is a pace that no account reaches (SendSms allows 5,000 a second).
+	// From there on there is no bound.
 	paceUnbounded = 10_000.0
 	// cutInterval is the least time between two cuts.
 	cutInterval = time.Second
-	// burstSeconds is how much of a second's calls may go at once: what timers
-	// are too coarse to space out.
+	// burstSeconds is how much of a second's calls may go at once, because timers are
+	// coarse.
 	burstSeconds = 0.02
 )
 
-// pacer spaces calls out. Its pace is the cap of the settings, or none. An answer
-// that asks for fewer calls halves the pace last observed, at once; it then recovers
-// by paceStep and paceGrowth a second, up to the cap. Answers to calls that began
-// before a cut, and those within cutInterval of it, say nothing new and change
-// nothing, so that a burst of refusals counts once.
+// pacer spaces calls out. Its pace is the cap of the settings, or none. A throttled call
+// halves the pace last observed; it then recovers up to the cap. Calls that began before
+// a cut, or within cutInterval of it, change nothing, so a burst of refusals counts once.
 type pacer struct {
 	now func() time.Time
 	cap float64 // +Inf: none
-	// first is held by the one caller that waits for a token; the others wait for its
-	// place, and so are not bound to a pace that has changed meanwhile.
+	// first is held by the one caller that waits for a token. The others wait for it, so
+	// that no pace of the past binds them.
 	first chan struct{}
-	// released wakes that caller when a permit comes back unused, so that permits which
-	// nobody uses, such as those of expired jobs, make no other caller wait.
+	// released wakes that caller when a permit comes back unused, for example that of an
+	// expired job.
 	released chan struct{}
 
 	mu     sync.Mutex
@@ -102,9 +98,9 @@ func (p *pacer) wait(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// take takes a token, or returns how long until there will be one. It reserves
-// nothing ahead, so that a cut reaches also the one who waits. Whoever isn't first
-// goes past those who wait, where the pace has no bound any more, and gets no token.
+// take takes a token, or returns how long until there is one. It reserves nothing, so
+// that a cut reaches callers that wait. A caller that isn't first succeeds only if the
+// pace has no bound.
 func (p *pacer) take(first bool) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,8 +115,7 @@ func (p *pacer) take(first bool) time.Duration {
 	return 0
 }
 
-// release returns the function that takes an unused permit back, once. No more are
-// kept than may go in one burst: a pace is not saved up.
+// release returns the function that takes an unused permit back, once.
 func (p *pacer) release() func() {
 	return sync.OnceFunc(func() {
 		p.mu.Lock()
@@ -149,8 +144,7 @@ func (p *pacer) throttled(began time.Time) {
 	p.cutTo(max(min(pace, p.window.rate(now))/2, Min), now)
 }
 
-// hold keeps the pace at its floor, whatever time goes by, until resume: a pace
-// at which jobs are looked at, none of which is sent.
+// hold keeps the pace at its floor until resume.
 func (p *pacer) hold() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -207,8 +201,8 @@ func (p *pacer) paceAt(now time.Time) float64 {
 	return pace
 }
 
-// meter counts the calls of the last second: those of this second's window, and
-// of the one before the share that is less than a second ago.
+// meter estimates the calls of the last second: those of this window of a second, and a
+// share of the one before.
 type meter struct {
 	start         time.Time
 	before, count float64

@@ -24,8 +24,8 @@ type Client struct {
 	dialer *dialer
 }
 
-// New makes a client. It speaks HTTP/1.1, where a connection carries one request at a
-// time and so belongs to one attempt.
+// New makes a client. It speaks HTTP/1.1, so a connection belongs to one attempt at a
+// time.
 func New(o Options) *Client {
 	stopped, cancel := context.WithCancel(context.Background())
 	d := &dialer{
@@ -35,16 +35,16 @@ func New(o Options) *Client {
 		cancel:  cancel,
 	}
 	return &Client{dialer: d, HTTP: &http.Client{
-		// A redirect would carry phone and passcode to another place.
+		// A redirect would send phone and passcode elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
-			Proxy:               nil, // the environment's proxy would see phone and passcode in every URL
-			DialContext:         d.plain,
-			DialTLSContext:      d.secure,
+			Proxy:               nil, // it would see phone and passcode in every URL
+			DialContext:         d.dial(false),
+			DialTLSContext:      d.dial(true),
 			MaxIdleConns:        o.Concurrency,
 			MaxIdleConnsPerHost: o.Concurrency,
-			// Below the server's own idle timeout (about 10 s), so that we close first
-			// and no request meets a closing connection.
+			// Below the server's idle timeout (about 10 s), so that no request meets a
+			// connection that is being closed.
 			IdleConnTimeout:        5 * time.Second,
 			ResponseHeaderTimeout:  o.Timeout,
 			MaxResponseHeaderBytes: 64 << 10,
@@ -65,8 +65,8 @@ type tlsError struct{ err error }
 func (e *tlsError) Error() string { return "tls handshake: " + e.err.Error() }
 func (e *tlsError) Unwrap() error { return e.err }
 
-// dialer makes fenced connections. A dial outlives the call that asked for it,
-// because the transport keeps it for the next one; stop ends and awaits them.
+// dialer makes fenced connections. A dial may outlive the call that asked for it; stop
+// ends and awaits all dials.
 type dialer struct {
 	connect *net.Dialer
 	tls     *tls.Config
@@ -81,61 +81,48 @@ func (d *dialer) stop() {
 	defer d.dials.Unlock()
 }
 
-func (d *dialer) plain(ctx context.Context, network, addr string) (net.Conn, error) {
-	return d.dial(ctx, network, addr, func(_ context.Context, conn net.Conn) (net.Conn, error) { return conn, nil })
-}
-
-func (d *dialer) secure(ctx context.Context, network, addr string) (net.Conn, error) {
-	return d.dial(ctx, network, addr, func(ctx context.Context, conn net.Conn) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, d.connect.Timeout)
-		defer cancel()
-		config := d.tls.Clone()
-		config.ServerName, _, _ = net.SplitHostPort(addr) // that it has a port, the connect has shown
-		secured := tls.Client(conn, config)
-		if err := secured.HandshakeContext(ctx); err != nil {
-			return nil, &tlsError{err}
+// dial returns what the transport dials with. The connections forget what they have not
+// delivered when they are closed: by us after a timeout, or by the kernel after kill -9.
+// Otherwise the kernel would try for minutes, and a request could reach Aliyun after the
+// look-ups found nothing. This costs nothing: whoever closes expects no answer any more.
+func (d *dialer) dial(secure bool) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		d.dials.RLock()
+		defer d.dials.RUnlock()
+		if err := d.stopped.Err(); err != nil {
+			return nil, err
 		}
-		return secured, nil
-	})
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		unhook := context.AfterFunc(d.stopped, cancel)
+		defer unhook()
+		conn, err := d.connect.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		ready := conn
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			err = tcp.SetLinger(0)
+		}
+		if err == nil && secure {
+			ready, err = d.handshake(ctx, conn, addr)
+		}
+		if err != nil {
+			_ = conn.Close() // the first error tells
+			return nil, err
+		}
+		return Fence(ready), nil
+	}
 }
 
-func (d *dialer) dial(ctx context.Context, network, addr string,
-	then func(context.Context, net.Conn) (net.Conn, error),
-) (net.Conn, error) {
-	d.dials.RLock()
-	defer d.dials.RUnlock()
-	ctx, cancel := context.WithCancel(ctx)
+func (d *dialer) handshake(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.connect.Timeout)
 	defer cancel()
-	unhook := context.AfterFunc(d.stopped, cancel)
-	defer unhook()
-	if err := d.stopped.Err(); err != nil {
-		return nil, err
+	config := d.tls.Clone()
+	config.ServerName, _, _ = net.SplitHostPort(addr) // connecting has shown that it has a port
+	secured := tls.Client(conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return nil, &tlsError{err}
 	}
-	conn, err := d.connect.DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	done, err := then(ctx, conn)
-	if err == nil {
-		err = forgetOnClose(conn)
-	}
-	if err != nil {
-		_ = conn.Close() // of no use; the first error tells
-		return nil, err
-	}
-	return Fence(done), nil
-}
-
-// forgetOnClose has the kernel forget a connection when it is closed, by us after a
-// timeout, or by the kernel after kill -9. It would otherwise go on for minutes to
-// deliver what the network has not taken yet, and a request could reach Aliyun after
-// the look-ups found nothing of it.
-//
-// It costs nothing: where we close, either the answer is read or nobody waits for it
-// any more.
-func forgetOnClose(conn net.Conn) error {
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		return tcp.SetLinger(0)
-	}
-	return nil
+	return secured, nil
 }

@@ -18,9 +18,9 @@ import (
 // ErrCallTimeout is the cause with which the context of a whole call ends.
 var ErrCallTimeout = errors.New("the call took too long")
 
-// Exchange is one call: the SDK builds and signs the request, and hands it to the
-// exchange, which runs it and keeps what came back. The SDK itself loses the status
-// of an answer that it can't parse, and its errors hold the URL.
+// Exchange is one call. The SDK builds and signs the request; the exchange carries it
+// and keeps the answer, because the SDK loses the status of what it can't parse, and its
+// errors hold the URL.
 type Exchange struct {
 	attempt
 	ctx    context.Context
@@ -30,17 +30,17 @@ type Exchange struct {
 	err   error // no readable answer came
 
 	Written  bool            // bytes of the request may have left
-	Status   int             // of the answer; 0 where none came
+	Status   int             // of the answer; 0: none
 	Date     string          // the answer's Date header
 	Began    time.Time       // when the request was handed to the transport
 	Took     time.Duration   // from there to the answer's headers
-	Envelope answer.Envelope // of a readable answer, as is
-	Body     []byte          // must never be shown to anybody
-	SDKErr   error           // what the SDK made of it; must never be shown either
+	Envelope answer.Envelope // of a readable answer, unscrubbed
+	Body     []byte          // may not be shown
+	SDKErr   error           // the SDK's opinion; may not be shown either
 }
 
-// Do makes one exchange. The function has the SDK make its call with the exchange as
-// its HTTP client. Nothing is written after notAfter (zero: no such bound).
+// Do makes one exchange: call has the SDK use it as its HTTP client. Nothing is written
+// after notAfter (zero: no such bound).
 func (c *Client) Do(ctx context.Context, now func() time.Time, notAfter time.Time, call func(*Exchange) error) *Exchange {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -51,9 +51,8 @@ func (c *Client) Do(ctx context.Context, now func() time.Time, notAfter time.Tim
 	return x
 }
 
-// Guard turns a panic into an error: the SDK parses bytes from outside by
-// reflection, and an odd answer must cost one call, not the process. The value
-// is dropped, since it may quote the answer.
+// Guard turns a panic into an error: the SDK parses answers by reflection, and an odd one
+// must not end the process. The panic's value may quote the answer, so it is dropped.
 func Guard(call func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -63,8 +62,7 @@ func Guard(call func() error) (err error) {
 	return call()
 }
 
-// Call implements the SDK's HttpClient. The transport that the SDK would use is
-// ignored.
+// Call implements the SDK's HttpClient. It ignores the SDK's transport.
 func (x *Exchange) Call(req *http.Request, _ *http.Transport) (*http.Response, error) {
 	if x.asked {
 		return nil, errSecondWrite // the SDK's own retries are off; this keeps them off
@@ -84,8 +82,7 @@ func (x *Exchange) roundTrip(req *http.Request) ([]byte, error) {
 	if x.late() {
 		return nil, errTooLate
 	}
-	// net/http repeats a request that carries one of these on another
-	// connection, even where the first may have been acted upon.
+	// net/http repeats a request with one of these, even if it was written already.
 	req.Header.Del("Idempotency-Key")
 	req.Header.Del("X-Idempotency-Key")
 	x.Began = x.now()
@@ -95,8 +92,7 @@ func (x *Exchange) roundTrip(req *http.Request) ([]byte, error) {
 	}
 	x.Status, x.Date, x.Took = resp.StatusCode, resp.Header.Get("Date"), x.now().Sub(x.Began)
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		// The transport has handed the connection over and no longer ends it with
-		// the context: whoever reads on may wait for ever.
+		// The transport has handed the connection over: the context no longer ends a read.
 		return nil, errors.Join(answer.ErrUnreadable, resp.Body.Close())
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, answer.MaxBytes+1))
@@ -109,11 +105,10 @@ func (x *Exchange) roundTrip(req *http.Request) ([]byte, error) {
 // Built reports whether the SDK could make a request at all.
 func (x *Exchange) Built() bool { return x.asked || x.Written }
 
-// Answered reports whether a readable answer to our request came. One that came
-// before anything was written answers something else.
+// Answered reports whether a readable answer came, after the request was written.
 func (x *Exchange) Answered() bool { return x.Written && x.asked && x.err == nil }
 
-// Handshake returns why the TLS handshake failed; nil where it didn't.
+// Handshake returns why the TLS handshake failed, if it did.
 func (x *Exchange) Handshake() error {
 	var handshake *tlsError
 	if errors.As(x.err, &handshake) {
@@ -122,8 +117,8 @@ func (x *Exchange) Handshake() error {
 	return nil
 }
 
-// Fault says, by a code of ours and a text for people, why no readable answer came.
-// The context is the call's.
+// Fault says why no readable answer came, by a code of ours and its text. The context
+// is the call's.
 func (x *Exchange) Fault(ctx context.Context) (code, text string) {
 	code = x.faultCode(ctx)
 	text = answer.Texts[code]
@@ -150,7 +145,7 @@ func (x *Exchange) faultCode(ctx context.Context) string {
 	}
 }
 
-// EndCode tells a caller who gave up from time that ran out, by a context that ended.
+// EndCode tells by a context that ended whether the caller gave up or time ran out.
 func EndCode(ctx context.Context, written bool) string {
 	if cause := context.Cause(ctx); errors.Is(cause, ErrCallTimeout) || errors.Is(cause, context.DeadlineExceeded) {
 		return timeoutCode(written)
@@ -165,8 +160,8 @@ func timeoutCode(written bool) string {
 	return answer.CodeConnTimeout
 }
 
-// timedOut asks every link of the chain: a *url.Error answers for its next link
-// alone, so that errors.As would stop too early.
+// timedOut asks every error of the chain. errors.As would stop at a *url.Error, which
+// answers for the next one alone.
 func timedOut(err error) bool {
 	for ; err != nil; err = errors.Unwrap(err) {
 		if timeout, ok := err.(net.Error); ok && timeout.Timeout() { //nolint:errorlint // each link is asked
@@ -190,8 +185,7 @@ func networkCode(err error) string {
 		return answer.CodeReset
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return answer.CodeUnreachable
-	// net/http has no name for the error of an idle connection that the server
-	// closed at the moment of use.
+	// net/http exports no error for an idle connection that was closed when it was used.
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "server closed idle connection"):
 		return answer.CodeClosed
 	default:

@@ -1,5 +1,5 @@
-// Package wire carries requests to Aliyun over connections of its own, and knows of
-// each exactly whether a byte of it was written. On this all classification rests.
+// Package wire carries requests to Aliyun over connections of its own, and knows of each
+// whether a byte of it was written.
 package wire
 
 import (
@@ -19,14 +19,13 @@ var (
 	errNoAttempt   = errors.New("no attempt owns the connection")
 )
 
-// attempt is one request on its way out. It knows whether bytes of the request left
-// this process, and it is the fence that keeps them from leaving when they must not
-// any more.
+// attempt is one request on its way out. It knows whether bytes of it left this process,
+// and is the fence that keeps them in when they must not leave any more.
 type attempt struct {
 	now      func() time.Time
 	notAfter time.Time // zero: no fence
-	// cancel ends the call. The transport would otherwise carry a refused write
-	// to every idle connection, one after the other.
+	// cancel ends the call: the transport would try a refused write on every idle
+	// connection.
 	cancel context.CancelCauseFunc
 	done   <-chan struct{} // closed when the call ends
 
@@ -36,9 +35,8 @@ type attempt struct {
 	sealed  bool
 }
 
-// late reports whether the fence is passed. Both the monotonic and the wall
-// clock are asked: the monotonic one stands still while a machine is suspended,
-// the wall clock can be set back.
+// late reports whether the fence is passed, by either clock: the monotonic one stands
+// still while a machine is suspended, the wall clock can be set back.
 func (a *attempt) late() bool {
 	if a.notAfter.IsZero() {
 		return false
@@ -57,8 +55,8 @@ func (a *attempt) admit(c *fencedConn) (err error) {
 	case a.carrier == nil && a.sealed:
 		err = errSealed
 	case a.carrier != nil && a.carrier != c:
-		// net/http never does this with a request that is not idempotent; should
-		// that ever change, the second message must still not leave.
+		// net/http doesn't repeat such a request. If that ever changes, no second message
+		// may leave.
 		err = errSecondWrite
 	default:
 		a.carrier = c
@@ -68,9 +66,8 @@ func (a *attempt) admit(c *fencedConn) (err error) {
 	return err
 }
 
-// wrote takes note of a write's result. A first write that took no byte leaves
-// the attempt as it was. That holds for TLS too: a record that did not go out
-// whole can't be decrypted by anybody.
+// wrote takes note of a write's result. A first write that took no byte leaves the
+// attempt as it was, under TLS too: nobody can decrypt a part of a record.
 func (a *attempt) wrote(n int, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -87,8 +84,8 @@ func (a *attempt) written() bool {
 	return a.carrier != nil
 }
 
-// seal ends the attempt and reports whether bytes of the request may have left.
-// After false none ever will: a write that is still to come is refused.
+// seal ends the attempt and reports whether bytes of the request may have left. After
+// false none will.
 func (a *attempt) seal() (written bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -107,14 +104,14 @@ func (a *attempt) trace(ctx context.Context) context.Context {
 	})
 }
 
-// fencedConn is a connection on which an attempt admits each write. It lies
-// above TLS, so what is written to it is the request and nothing else.
+// fencedConn is a connection on which an attempt admits each write. It lies above TLS,
+// so only requests are written to it.
 type fencedConn struct {
 	net.Conn
 	attempt atomic.Pointer[attempt]
 
 	mu      sync.Mutex
-	reading bool          // the transport waits in Read, and so has used up what came before
+	reading bool          // the transport waits in Read, so it has used up what came before
 	closed  bool          // by the transport
 	changed chan struct{} // closed, and replaced, when one of these becomes true
 }
@@ -139,10 +136,9 @@ func (c *fencedConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// awaitReader waits, before an attempt's first write, until the transport waits
-// for an answer with nothing left over from the one before. The transport reuses a
-// connection before it has looked, and would take what a strange server wrote
-// behind its last answer for the answer to this request.
+// awaitReader waits, before an attempt's first write, until the transport reads. It
+// reuses a connection earlier, and would take what a strange server wrote after its last
+// answer for the answer to this request.
 func (c *fencedConn) awaitReader(a *attempt) error {
 	for {
 		c.mu.Lock()
@@ -168,7 +164,7 @@ func (c *fencedConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// Close tells those who wait for the reader, which is gone too.
+// Close wakes writers that wait for the reader.
 func (c *fencedConn) Close() error {
 	c.tell(&c.closed, true)
 	return c.Conn.Close()
