@@ -1,12 +1,12 @@
-// Package bench measures a system under load: it makes the jobs, keeps the books
-// on what became of each, and holds them against what the emulated Aliyun
-// accepted.
+// Package bench measures a system under load: it publishes jobs, notes what became of
+// each, and compares that with what the emulated Aliyun accepted.
 //
-// A run may last for days. Of a job that is done a byte is kept, and
-// latencies go into histograms of a fixed size.
+// A run may last for days: it keeps one byte of a finished job, and latencies in
+// histograms of a fixed size.
 package bench
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -18,23 +18,17 @@ import (
 )
 
 const (
-	// defaultJobs is how many jobs a run has that is told nothing.
 	defaultJobs = 20_000
-	// window is how many jobs are in progress for each call that a worker may make,
-	// where jobs are published as fast as they are done: so many that the stream
-	// always has one, so few that latencies still say something.
+	// window is how many jobs are in progress for each call that a worker may make, if
+	// jobs are published as fast as they are done: enough for the stream to always have
+	// one, and few enough for latencies to be meaningful.
 	window = 4
-	// earlyJobs is after how many jobs memory is looked at first; a shorter run
-	// looks after a tenth of its jobs.
-	earlyJobs = 50_000
-	// drainWithin is how long a run that was told to stop waits for the jobs in
-	// progress.
-	drainWithin = 15 * time.Second
-	// stillAfter is after how long without a single final result a run ends.
-	stillAfter = 2 * time.Minute
-	// emulatorKeeps is how long the emulator keeps a message: much longer than the
-	// bench takes to read it, and than a worker takes to ask for it.
-	emulatorKeeps = "2m"
+	// earlyJobs is after how many jobs memory is first measured, or after a tenth of
+	// them in a shorter run.
+	earlyJobs     = 50_000
+	drainWithin   = 15 * time.Second // for the jobs in progress, once stopped
+	stillAfter    = 2 * time.Minute  // a run ends after so long without a final result
+	emulatorKeeps = "2m"             // much longer than bench and workers take to read a message
 )
 
 // Cmd is "worker bench".
@@ -62,7 +56,7 @@ Exit status 1 where a job was lost, sent twice or not final at the end. Ctrl-C e
   worker bench --jobs 1000000 --rate 500/s --json > bench.jsonl`
 }
 
-// check finds what the parser can't see.
+// check checks what the parser can't.
 func (b *Cmd) check() error {
 	switch {
 	case b.Jobs < 0 || b.Jobs > MaxJobs:
@@ -109,7 +103,7 @@ func (b *Cmd) Run(e *command.Env) error {
 	return r.measure()
 }
 
-// settings are those of the workers, as far as they are the operator's.
+// settings are the operator's.
 func (b *Cmd) settings(e *command.Env) (config.Config, error) {
 	if b.Concurrency != 0 {
 		e.Set = append(e.Set, fmt.Sprintf("worker.concurrency=%d", b.Concurrency))
@@ -126,12 +120,8 @@ func (b *Cmd) settings(e *command.Env) (config.Config, error) {
 
 // jobs is how many jobs the run has at most.
 func (b *Cmd) jobs() int {
-	switch {
-	case b.Jobs > 0:
-		return b.Jobs
-	case b.For > 0:
-		return MaxJobs
-	default:
-		return defaultJobs
+	if b.For > 0 {
+		return cmp.Or(b.Jobs, MaxJobs)
 	}
+	return cmp.Or(b.Jobs, defaultJobs)
 }

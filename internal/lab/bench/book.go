@@ -9,8 +9,8 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// Book says of each job of a run whether it was published, what became of it and
-// whether the emulator accepted it. It is safe for concurrent use.
+// Book knows of each job of a run whether it was published, how it ended and whether the
+// emulator accepted it. It is safe for concurrent use.
 type Book struct {
 	Requests
 	began time.Time
@@ -43,7 +43,7 @@ func NewBook(r Requests, began time.Time) *Book {
 	return &Book{Requests: r, began: began, statuses: map[passcode.Status]int{}, open: map[int]time.Duration{}}
 }
 
-// add notes something of a job, and reports whether it is news.
+// add notes something of a job, and reports whether it is new.
 func (b *Book) add(i int, state jobState) bool {
 	if missing := i + 1 - len(b.jobs); missing > 0 {
 		b.jobs = append(b.jobs, make([]jobState, missing)...)
@@ -53,8 +53,8 @@ func (b *Book) add(i int, state jobState) bool {
 	return !known
 }
 
-// Publishing notes that a job is being published. at is when it should have
-// been: what holds up its publication counts as latency.
+// Publishing notes that a job is being published. at is when it should have been, so that
+// a delay of its publication counts as latency.
 func (b *Book) Publishing(i int, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -74,8 +74,8 @@ func (b *Book) NotPublished(i int) {
 	}
 }
 
-// Ended notes the final status of a job, heard at a time, and reports whether it
-// is news: a result may be announced twice.
+// Ended notes when the final status of a job arrived, and reports whether it is new: a
+// result may be announced twice.
 func (b *Book) Ended(i int, status passcode.Status, at time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -106,7 +106,7 @@ func (b *Book) Open() []int {
 	return slices.Sorted(maps.Keys(b.open))
 }
 
-// Settled reports whether every job that was published is final.
+// Settled reports whether every published job is final.
 func (b *Book) Settled() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -121,12 +121,12 @@ type Progress struct {
 	Latency   Latency                 `json:"latency_seconds"`
 }
 
-// Progress is how far the run has come, with the latencies since it was last
-// asked for.
+// Progress is how far the run has come, with the latencies since it was last asked for.
 func (b *Book) Progress() Progress {
+	p := b.Total()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := b.progress(b.recent.latency())
+	p.Latency = b.recent.latency()
 	b.recent = histogram{}
 	return p
 }
@@ -135,32 +135,20 @@ func (b *Book) Progress() Progress {
 func (b *Book) Total() Progress {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.progress(b.total.latency())
+	return Progress{Published: b.published, Final: b.final, Statuses: maps.Clone(b.statuses), Latency: b.total.latency()}
 }
 
-func (b *Book) progress(l Latency) Progress {
-	return Progress{Published: b.published, Final: b.final, Statuses: maps.Clone(b.statuses), Latency: l}
-}
-
-// Audit holds what the emulator accepted against the book.
+// Audit compares what the emulator accepted with the book.
 type Audit struct {
-	// Accepted is how many messages the emulator accepted.
-	Accepted int `json:"accepted"`
-	// Doubled is how many of them were one too many for their request.
-	Doubled int `json:"doubled"`
-	// Lost is how many jobs were published and have no final result.
-	Lost int `json:"lost"`
-	// NotAccepted is how many requests ended as sent without a message that the
-	// emulator accepted.
-	NotAccepted int `json:"not_accepted"`
-	// Denied is how many requests ended otherwise than as sent although the
-	// emulator accepted a message.
-	Denied int `json:"denied"`
-	// Strange is how many messages belong to no job of the run.
-	Strange int `json:"strange"`
+	Accepted    int `json:"accepted"`     // messages that the emulator accepted
+	Doubled     int `json:"doubled"`      // those that were one too many for their request
+	Lost        int `json:"lost"`         // jobs published without a final result
+	NotAccepted int `json:"not_accepted"` // requests that ended as sent without an accepted message
+	Denied      int `json:"denied"`       // requests that ended otherwise with one
+	Strange     int `json:"strange"`      // messages of no job of the run
 }
 
-// Accepted notes a message that the emulator accepted, by the request id that it bears.
+// Accepted notes a message that the emulator accepted for a request id.
 func (b *Book) Accepted(id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -174,7 +162,7 @@ func (b *Book) Accepted(id string) {
 	}
 }
 
-// Audit compares, when nothing is in progress any more.
+// Audit is complete once nothing is in progress.
 func (b *Book) Audit() Audit {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -6,17 +6,15 @@ import (
 	"time"
 )
 
-// resolution is by how much one bucket's upper bound exceeds the one's before:
-// a percentile is at most so much too high.
-const resolution = 1.02
-
-// buckets reach from 10 µs, which is less than any job takes, to days.
+// Buckets reach from 10 µs, which is less than any job takes, to days. Each ends at
+// resolution times the end of the one before: percentiles are at most 2 % too high.
 const (
 	firstBucket = 10 * time.Microsecond
+	resolution  = 1.02
 	buckets     = 1200
 )
 
-// histogram counts latencies, whatever their number, in a fixed space.
+// histogram counts any number of latencies in a fixed space.
 type histogram struct {
 	counts [buckets]int64
 	count  int64
@@ -33,8 +31,7 @@ func (h *histogram) add(d time.Duration) {
 	h.max = max(h.max, d)
 }
 
-// quantile is the latency that a share q of all did not exceed; 0 where there
-// were none.
+// quantile is the latency that a share q of all did not exceed; 0 if there were none.
 func (h *histogram) quantile(q float64) time.Duration {
 	rank := int64(math.Ceil(q * float64(h.count)))
 	var seen int64
@@ -48,14 +45,9 @@ func (h *histogram) quantile(q float64) time.Duration {
 	return 0
 }
 
-// Latency is how long jobs took from their publication, or the moment at which
-// they should have been published, to the news of their final result.
-type Latency struct {
-	P50 time.Duration
-	P95 time.Duration
-	P99 time.Duration
-	Max time.Duration
-}
+// Latency is how long jobs took from the moment at which they should have been published
+// to the arrival of their final result.
+type Latency struct{ P50, P95, P99, Max time.Duration }
 
 // MarshalJSON writes seconds, to a tenth of a millisecond.
 func (l Latency) MarshalJSON() ([]byte, error) {

@@ -8,21 +8,16 @@ import (
 	"time"
 )
 
-// publishers is how many jobs are being published at once. Each waits for the
-// stream's word that it has the job, about a millisecond.
+// publishers is how many jobs are being published at once. Each waits about a
+// millisecond for the stream's acknowledgement.
 const publishers = 64
 
 // Load is what a run asks of the system.
 type Load struct {
-	// Jobs is how many jobs to publish at most.
-	Jobs int
-	// For is how long to publish; 0: until all jobs are.
-	For time.Duration
-	// Rate is how many jobs to publish a second, whatever becomes of them; 0: as
-	// fast as they are done.
-	Rate float64
-	// Window is how many jobs may be in progress at once where there is no rate.
-	Window int
+	Jobs   int           // at most
+	For    time.Duration // how long to publish; 0: until all jobs are
+	Rate   float64       // jobs a second, whatever becomes of them; 0: as fast as they are done
+	Window int           // jobs in progress at once if there is no rate
 	// Publish has the stream take the job with that index.
 	Publish func(ctx context.Context, i int) error
 }
@@ -48,16 +43,16 @@ func (d *Drive) Freed() {
 	}
 }
 
-// Run publishes until all jobs are published, the time is up or ctx ends. The
-// first job that can't be published ends it with an error.
+// Run publishes until all jobs are published, the time is up, ctx ends or a publish
+// fails.
 func (d *Drive) Run(ctx context.Context) error {
-	ctx, stop := context.WithCancel(ctx)
+	publishing, stop := context.WithCancel(ctx)
 	defer stop()
-	publishing, cancel := ctx, context.CancelFunc(func() {})
 	if d.load.For > 0 {
-		publishing, cancel = context.WithTimeout(ctx, d.load.For)
+		var cancel context.CancelFunc
+		publishing, cancel = context.WithTimeout(publishing, d.load.For)
+		defer cancel()
 	}
-	defer cancel()
 	failed := make(chan error, publishers)
 	began := time.Now()
 	var running sync.WaitGroup
@@ -88,8 +83,8 @@ func (d *Drive) Run(ctx context.Context) error {
 	}
 }
 
-// next waits until another job is to be published, and returns its index and
-// when that was. ok is false where there is none.
+// next waits until another job is to be published, and returns its index and when that
+// was. ok is false if there is none.
 func (d *Drive) next(ctx context.Context, began time.Time) (i int, due time.Time, ok bool) {
 	if d.load.Rate == 0 {
 		select {
@@ -107,10 +102,8 @@ func (d *Drive) next(ctx context.Context, began time.Time) (i int, due time.Time
 		return i, time.Now(), true
 	}
 	due = began.Add(time.Duration(float64(i) / d.load.Rate * float64(time.Second)))
-	wait := time.NewTimer(time.Until(due))
-	defer wait.Stop()
 	select {
-	case <-wait.C:
+	case <-time.After(time.Until(due)):
 		return i, due, true
 	case <-ctx.Done():
 		return 0, time.Time{}, false

@@ -12,14 +12,11 @@ import (
 // and so many numbers begin with the same three digits.
 const MaxJobs = 100_000_000
 
-// Requests are the jobs of one run. Everything about a job follows from its
-// index, so that a million of them take no memory.
+// Requests are the jobs of one run. Everything about a job follows from its index, so
+// that a million of them take no memory.
 type Requests struct {
-	// Run tells the runs apart on one broker: letters and digits.
-	Run string
-	// WarmUp marks those that only warm the workers up. Their ids and numbers are none
-	// of the run's.
-	WarmUp bool
+	Run    string // tells the runs apart on one broker: letters and digits
+	WarmUp bool   // they only warm the workers up; the run has other ids and numbers
 }
 
 func (r Requests) prefix() string {
@@ -38,8 +35,7 @@ func (r Requests) Index(id string) (i int, ok bool) {
 	return i, err == nil && i >= 0 && i < MaxJobs && r.ID(i) == id
 }
 
-// Job is the job with that index: its number is its own, so that no limit on a
-// phone ever holds it up.
+// Job is the job with that index. Its number is its own, so that no limit delays it.
 func (r Requests) Job(i int) passcode.Job {
 	beginning := "+86139"
 	if r.WarmUp {

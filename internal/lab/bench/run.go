@@ -24,22 +24,16 @@ import (
 )
 
 const (
-	// auditEvery is how often what the emulator accepted is read, a few thousand
-	// messages each time, so that it need not keep it.
-	auditEvery = 5 * time.Second
-	// soon is how often it is looked whether a run is over, so that a short one does
-	// not wait for the next second.
-	soon = 20 * time.Millisecond
-	// warmUpMost is how many jobs warm the workers up at most, and warmUpWithin how
-	// long that may take.
-	warmUpMost   = 10_000
+	// auditEvery is how often what the emulator accepted is read, a few thousand messages
+	// each time, so that the emulator need not keep it.
+	auditEvery   = 5 * time.Second
+	soon         = 20 * time.Millisecond // how often to see whether a run is over
+	warmUpMost   = 10_000                // jobs
 	warmUpWithin = 2 * time.Minute
-	// pendingResults bounds how many results wait to be read, in messages and in
-	// bytes. What comes beyond is dropped, and found at the end in the records.
+	// pendingResults bounds how many results wait to be read. More are dropped, and found
+	// at the end in the records.
 	pendingResults = 1 << 20
-	// publishWithin bounds the tries to publish a job. The stream drops a repeat by
-	// its message id.
-	publishWithin = time.Minute
+	publishWithin  = time.Minute // one job; the stream drops repeats by their message id
 )
 
 // run is one measurement. It looks at the system each second and shows it.
@@ -50,18 +44,17 @@ type run struct {
 	workers []*system.Worker
 	screen  *screen
 
-	book    *Book
-	began   time.Time
-	trend   Trend
-	audited int       // how many messages of the emulator were read
-	readAt  time.Time // and when
-	// first is what the processes had used when the run began.
+	book        *Book
+	began       time.Time
+	trend       Trend
+	audited     int       // how many messages of the emulator were read
+	readAt      time.Time // and when
 	first, last Sample
 	nextLook    time.Duration // after the run began
 	moved       time.Time     // when a job last became final, or none was in progress
 }
 
-// measure drives the system and tells what came of it.
+// measure runs the load and shows the result.
 func (r *run) measure() error {
 	n := warmUpJobs(r.Settings, r.b.Workers)
 	r.screen.begin(n)
@@ -139,7 +132,7 @@ func noteResult(book *Book, data []byte) bool {
 	return ours && book.Ended(i, result.Status, time.Now())
 }
 
-// publish has the stream take a job, as a careful producer does.
+// publish publishes a job as a careful producer does.
 func (r *run) publish(ctx context.Context, job passcode.Job) error {
 	patient := retry.Request
 	patient.Total = publishWithin
@@ -149,8 +142,8 @@ func (r *run) publish(ctx context.Context, job passcode.Job) error {
 	})
 }
 
-// warmUpJobs is how many jobs warm the workers up: as many as have all of their
-// calls in progress at once, or two seconds' worth where aliyun.max_qps allows fewer.
+// warmUpJobs is how many jobs warm the workers up: enough for all of their calls to be in
+// progress at once, or for two seconds if aliyun.max_qps allows fewer.
 func warmUpJobs(cfg config.Config, workers int) int {
 	n := min(window*cfg.Worker.Concurrency*workers, warmUpMost)
 	if qps := cfg.Aliyun.MaxQPS; qps > 0 {
@@ -159,10 +152,9 @@ func warmUpJobs(cfg config.Config, workers int) int {
 	return n
 }
 
-// warmUp has the workers make as many calls at a time as they may, before anything
-// is measured. Some of what that takes a process keeps for ever, such as the memory
-// of its goroutines. In a run at a rate that it keeps up with easily it would need
-// so much when the machine first stumbles, and it would look like a leak.
+// warmUp has the workers make as many calls at a time as they may, before anything is
+// measured. A process keeps some of the memory that this takes, such as that of its
+// goroutines. If it were needed later, when the machine stumbles, it would look like a leak.
 func (r *run) warmUp(n int) error {
 	ctx, cancel := context.WithTimeoutCause(r.e.Stop, warmUpWithin,
 		fmt.Errorf("the warm-up did not end within %s", show.Roughly(warmUpWithin)))
@@ -182,8 +174,8 @@ func (r *run) warmUp(n int) error {
 	return r.Admin.Reset(ctx)
 }
 
-// wait waits until it is done, ctx ends, or nothing more can be expected. Once the
-// run has begun it looks at it each second.
+// wait waits until it is done, ctx ends, or nothing more can be expected. During the run
+// it takes a sample each second.
 func (r *run) wait(ctx context.Context, done func() bool) error {
 	tick := time.NewTicker(soon)
 	defer tick.Stop()
@@ -206,8 +198,8 @@ func (r *run) wait(ctx context.Context, done func() bool) error {
 	return nil
 }
 
-// watch waits until everything is published and final, or somebody stops it. It
-// returns why the run broke off, nil where it did not.
+// watch waits until everything is published and final, or the run is stopped. It returns
+// why the run broke off, if it did.
 func (r *run) watch(published <-chan error) error {
 	defer r.look() // a run may be shorter than a second
 	var failure error
@@ -245,8 +237,8 @@ func (r *run) look() {
 	}
 }
 
-// sample is how the run stands. A worker that is too busy to answer uses what it
-// did before.
+// sample is the state of the run. A worker that is too busy to answer is taken to use as
+// much as before.
 func (r *run) sample(ctx context.Context, p Progress, before Sample) Sample {
 	s := newSample(time.Since(r.began), p, before)
 	s.Worker, s.Emulator, s.Rest = r.usage(ctx)
@@ -257,8 +249,8 @@ func (r *run) sample(ctx context.Context, p Progress, before Sample) Sample {
 	return s
 }
 
-// usage asks every worker for its /metrics, and the operating system for the
-// others. Where one doesn't answer, nothing is known of the workers.
+// usage asks every worker for its /metrics, and the operating system for the others. If
+// one doesn't answer, nothing is known of the workers.
 func (r *run) usage(ctx context.Context) (workers, emulator, rest Usage) {
 	usages := make([]Usage, len(r.workers))
 	for i, w := range r.workers {
@@ -294,12 +286,12 @@ func (r *run) drain() {
 	r.look()
 }
 
-// lookUp reads the records of the jobs whose final result was not heard: what is
-// announced may get lost on its way, what is recorded may not.
+// lookUp reads the records of the jobs whose final result did not arrive: announcements
+// may get lost, records may not.
 func (r *run) lookUp(ctx context.Context) {
 	bucket, err := r.JS.KeyValue(ctx, r.Settings.Results.Bucket)
 	if err != nil {
-		return // those jobs count as lost, which is as much as is known
+		return // those jobs count as lost
 	}
 	for _, i := range r.book.Open() {
 		entry, err := bucket.Get(ctx, r.book.ID(i))

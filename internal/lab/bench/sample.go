@@ -12,7 +12,7 @@ type Sample struct {
 	// Seconds is the time since the run began.
 	Seconds float64 `json:"seconds"`
 	Progress
-	// PerSecond is how many jobs became final a second since the sample before.
+	// PerSecond is how many jobs a second became final since the sample before.
 	PerSecond float64 `json:"jobs_per_second"`
 	// Worker is what the workers use together. Rest is the process that holds the
 	// broker and publishes the jobs.
@@ -36,16 +36,14 @@ func newSample(elapsed time.Duration, p Progress, before Sample) Sample {
 // rounded leaves out the digits that say nothing: parts of a unit are kept.
 func rounded(f, parts float64) float64 { return math.Round(f*parts) / parts }
 
-// settled is how many samples, one a second, a figure of memory is the median
-// of: by chance a single one comes right before or right after a collection of
-// garbage.
+// settled is of how many samples, one a second, a figure of memory is the median: a
+// single one may come right before or right after a garbage collection.
 const settled = 30
 
-// Trend compares the usage of the workers early in a run with that at its end.
-// Its size does not depend on how long the run is.
+// Trend compares the usage of the workers early in a run with that at its end. Its size
+// does not depend on how long the run is.
 type Trend struct {
-	// After is how many jobs must be final before the first comparison.
-	After int
+	After int // final jobs before the first comparison
 
 	early, late []Usage
 	most        Usage
@@ -70,30 +68,22 @@ func (t *Trend) Add(s Sample) {
 	t.most = each([]Usage{t.most, s.Worker}, slices.Max)
 }
 
-// Early is the usage after the first jobs, Late that at the end, each the median
-// of half a minute; Most is the greatest. ok is false where the run was too short
-// for the two to be apart.
-func (t *Trend) Early() (u Usage, ok bool) { return median(t.early), t.since >= settled }
-
-// Late is described at [Trend.Early].
-func (t *Trend) Late() Usage { return median(t.late) }
-
-// Most is described at [Trend.Early].
-func (t *Trend) Most() Usage { return t.most }
-
-// median is the median of each figure by itself.
-func median(samples []Usage) Usage {
-	if len(samples) == 0 {
-		return Usage{}
+// Memory is what was used so far.
+func (t *Trend) Memory() Memory {
+	m := Memory{After: t.After, Late: each(t.late, median), Most: t.most}
+	if t.since >= settled {
+		early := each(t.early, median)
+		m.Early = &early
 	}
-	return each(samples, func(values []int64) int64 {
-		slices.Sort(values)
-		return values[len(values)/2]
-	})
+	return m
 }
 
-// Summary is what came of a run: its last look, and what lies behind it. Its CPU
-// times are those of one core.
+func median(values []int64) int64 {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// Summary is what came of a run.
 type Summary struct {
 	Sample        // Type is "summary", PerSecond that of the whole run
 	Memory Memory `json:"worker"`
@@ -101,8 +91,9 @@ type Summary struct {
 	Audit  Audit  `json:"audit"`
 }
 
-// Memory is what the workers together used, early in the run, at its end, and at
-// most. Early is nil where the run ended before.
+// Memory is what the workers together used, early in the run, at its end, and at most.
+// Early and Late are medians of half a minute. Early is nil if the run was too short for
+// the two to be apart.
 type Memory struct {
 	After int    `json:"early_after_jobs"`
 	Early *Usage `json:"early,omitempty"`
@@ -110,26 +101,22 @@ type Memory struct {
 	Most  Usage  `json:"most"`
 }
 
-// CPU is the processor time that each part took for a job, in seconds.
+// CPU is the time of one core that each part took for a job, in seconds.
 type CPU struct {
 	Worker   float64 `json:"worker"`
 	Emulator float64 `json:"emulator"`
 	Rest     float64 `json:"broker_and_bench"`
 }
 
-// summarise draws up what lies between the first and the last look at a run.
+// summarise sums up what lies between the first and the last sample.
 func summarise(first, last Sample, trend *Trend, audit Audit) Summary {
 	last.Type = "summary"
-	s := Summary{Sample: last, Audit: audit, Memory: Memory{After: trend.After, Late: trend.Late(), Most: trend.Most()}}
-	if early, ok := trend.Early(); ok {
-		s.Memory.Early = &early
-	}
 	perJob := func(first, last Usage) float64 {
 		if total := (last.CPU - first.CPU); audit.Accepted > 0 && total > 0 {
 			return rounded(total.Seconds()/float64(audit.Accepted), 1e7)
 		}
 		return 0
 	}
-	s.CPU = CPU{perJob(first.Worker, last.Worker), perJob(first.Emulator, last.Emulator), perJob(first.Rest, last.Rest)}
-	return s
+	cpu := CPU{perJob(first.Worker, last.Worker), perJob(first.Emulator, last.Emulator), perJob(first.Rest, last.Rest)}
+	return Summary{Sample: last, Audit: audit, Memory: trend.Memory(), CPU: cpu}
 }

@@ -24,33 +24,28 @@ func TestTrendComparesEarlyWithLate(t *testing.T) {
 	}
 	for i := range settled {
 		add(100+i, 50+i%3) // 50, 51, 52
-		_, ok := trend.Early()
-		assert.False(t, ok)
+		assert.Nil(t, trend.Memory().Early)
 	}
 	for range 10_000 {
 		add(1000, 60)
 	}
 	add(1000, 99) // one that is high by chance
-	early, ok := trend.Early()
-	assert.True(t, ok)
-	assert.Equal(t, Usage{Resident: 51, Goroutines: 7}, early)
-	assert.Equal(t, Usage{Resident: 60, Goroutines: 7}, trend.Late())
-	assert.Equal(t, Usage{Resident: 99, Goroutines: 7}, trend.Most())
+	assert.Equal(t, Memory{
+		After: 100, Early: &Usage{Resident: 51, Goroutines: 7}, Late: Usage{Resident: 60, Goroutines: 7}, Most: Usage{Resident: 99, Goroutines: 7},
+	}, trend.Memory())
 	assert.Len(t, trend.late, settled)
 }
 
 func TestTrendOfAShortRun(t *testing.T) {
 	t.Parallel()
 	var trend Trend
-	assert.Zero(t, trend.Late())
+	assert.Zero(t, trend.Memory())
 	for range 2*settled - 1 {
 		trend.Add(Sample{Worker: Usage{Resident: 5}})
 	}
-	_, ok := trend.Early()
-	assert.False(t, ok, "early and late would be partly the same samples")
+	assert.Nil(t, trend.Memory().Early, "early and late would be partly the same samples")
 	trend.Add(Sample{Worker: Usage{Resident: 5}})
-	_, ok = trend.Early()
-	assert.True(t, ok)
+	assert.NotNil(t, trend.Memory().Early)
 }
 
 func TestParseMetrics(t *testing.T) {

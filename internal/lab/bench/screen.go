@@ -16,15 +16,12 @@ import (
 )
 
 const (
-	// lineEvery is how often a run is told of where there is no terminal.
-	lineEvery = 5 * time.Second
-	// barWidth is how wide the bar of the picture is.
-	barWidth = 30
+	lineEvery = 5 * time.Second // without a terminal
+	barWidth  = 30
 )
 
-// screen shows a run on standard error: as a picture that is drawn over the one
-// before each second where it is a terminal, otherwise as a line every few seconds.
-// The summary goes to standard output.
+// screen shows a run on standard error: on a terminal as a picture that is redrawn each
+// second, otherwise as a line every few seconds. The summary goes to standard output.
 type screen struct {
 	*show.Screen
 	b      *Cmd
@@ -38,11 +35,9 @@ type screen struct {
 
 func newScreen(e *command.Env, b *Cmd, calls int) *screen {
 	s := &screen{Screen: show.NewScreen(e.Stderr), b: b, calls: calls, out: e.Stdout}
-	s.live = s.Terminal
+	s.live = s.Terminal && !(b.JSON && show.IsTerminal(e.Stdout)) // JSON would tear the picture
 	if b.JSON {
-		s.json = show.JSONLines(e.Stdout)
-		s.live = s.live && !show.IsTerminal(e.Stdout) // the lines would tear the picture
-		s.out = e.Stderr                              // prose
+		s.json, s.out = show.JSONLines(e.Stdout), e.Stderr
 	}
 	return s
 }
@@ -57,7 +52,6 @@ func (s *screen) begin(warmUp int) {
 
 func (s *screen) dim(text string) string { return s.Paint(show.Dim, text) }
 
-// draining tells somebody who has asked for the end what it waits for.
 func (s *screen) draining() {
 	s.Line("\nstopping: waiting at most %s for the jobs in progress; Ctrl-C leaves at once", drainWithin)
 	s.drawn = 0
@@ -65,13 +59,6 @@ func (s *screen) draining() {
 
 // asked is what the run is to do.
 func (s *screen) asked() string {
-	pace := "as fast as they are done"
-	switch rate := float64(s.b.Rate); {
-	case rate >= 1:
-		pace = thousands(int(rate+.5)) + " a second"
-	case rate > 0:
-		pace = fmt.Sprintf("%.3g an hour", rate*time.Hour.Seconds())
-	}
 	what := count(s.b.jobs(), "job")
 	switch {
 	case s.b.For > 0 && s.b.Jobs > 0:
@@ -79,7 +66,14 @@ func (s *screen) asked() string {
 	case s.b.For > 0:
 		what = show.Roughly(s.b.For) + " of jobs"
 	}
-	return what + ", " + pace
+	switch rate := float64(s.b.Rate); {
+	case rate >= 1:
+		return what + ", " + thousands(int(rate+.5)) + " a second"
+	case rate > 0:
+		return fmt.Sprintf("%s, %.3g an hour", what, rate*time.Hour.Seconds())
+	default:
+		return what + ", as fast as they are done"
+	}
 }
 
 // sample shows how the run stands.
@@ -132,8 +126,7 @@ func (s *screen) bar(now Sample) string {
 	if s.b.For > 0 {
 		share = max(share, now.Seconds/s.b.For.Seconds())
 	}
-	full := min(int(share*barWidth), barWidth)
-	return strings.Repeat("█", full) + strings.Repeat("░", barWidth-full)
+	return show.Bar(share, barWidth)
 }
 
 // statuses lists how many requests ended how, most first.
@@ -170,8 +163,8 @@ func (s *screen) summary(r Summary) error {
 	return nil
 }
 
-// memory shows what the workers used early in the run and at its end, as far as
-// the run was long enough to tell the two apart.
+// memory shows what the workers used at the end, and early in the run if it was long
+// enough.
 func (s *screen) memory(m Memory) {
 	const layout = "%-20s %14s %12s %9s %12s"
 	after, was := "", Usage{}
@@ -182,10 +175,8 @@ func (s *screen) memory(m Memory) {
 	plain := func(n int64) string { return fmt.Sprint(n) }
 	row := func(name string, text func(int64) string, was, late, most int64) {
 		early, change := "", ""
-		if m.Early != nil {
-			early = text(was)
-		}
 		if was > 0 {
+			early = text(was)
 			change = fmt.Sprintf("%+.1f %%", 100*(float64(late)/float64(was)-1))
 		}
 		show.Say(s.out, layout, name, early, text(late), change, text(most))

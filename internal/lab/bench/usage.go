@@ -9,23 +9,23 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// Usage is what one process uses. What is not known is 0.
+// Usage is what one process uses; 0 is unknown.
 type Usage struct {
-	// Resident is its memory as the operating system counts it, in bytes.
-	Resident int64 `json:"resident_bytes"`
-	// CPU is the processor time that it has taken since its start.
-	CPU time.Duration `json:"-"`
-	// What follows is told by a worker alone. HeapInUse is the memory of the
-	// spans that hold objects, garbage among them; HeapLive what the last garbage
-	// collection found to be alive. Both in bytes.
+	Resident int64         `json:"resident_bytes"`
+	CPU      time.Duration `json:"-"` // since its start
+	// Only workers tell the following. HeapInUse counts the spans that hold objects,
+	// garbage included; HeapLive what the last garbage collection found to be alive.
 	HeapInUse  int64 `json:"heap_in_use_bytes,omitempty"`
 	HeapLive   int64 `json:"heap_live_bytes,omitempty"`
 	Goroutines int64 `json:"goroutines,omitempty"`
 	Files      int64 `json:"open_files,omitempty"`
 }
 
-// each makes one figure of the same figure of several usages.
+// each combines each figure of several usages into one.
 func each(usages []Usage, f func([]int64) int64) Usage {
+	if len(usages) == 0 {
+		return Usage{}
+	}
 	of := func(figure func(Usage) int64) int64 {
 		values := make([]int64, len(usages))
 		for i, u := range usages {
@@ -73,8 +73,8 @@ func parseMetrics(r io.Reader) (Usage, error) {
 	}, nil
 }
 
-// processUsage is the usage of any process of this machine, where it has a
-// Linux kernel's /proc; elsewhere it is zero.
+// processUsage is the usage of any process of this machine; without Linux's /proc it is
+// zero.
 func processUsage(pid int) Usage {
 	process, err := procfs.NewProc(pid)
 	if err != nil {

@@ -96,8 +96,7 @@ func (d *Cmd) Run(e *command.Env) (err error) {
 	return nil
 }
 
-// settings are those of the demo's workers: short times, so that everything can be
-// watched.
+// settings are the workers': short times, so that everything can be watched.
 func settings() config.Config {
 	cfg := config.Default()
 	cfg.Aliyun.Timeout, cfg.Aliyun.ConnectTimeout = time.Second, 500*time.Millisecond

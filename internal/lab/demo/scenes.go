@@ -15,29 +15,25 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// demoCode is the passcode of every job of the demo. It must not show anywhere. It
-// has letters, since six digits are met by chance in the times and receipts of two
-// thousand lines of log.
+// demoCode is the passcode of every job of the demo. It has letters, because six digits
+// appear by chance in the times and receipts of a log.
 const demoCode = "w0kz7q"
 
 // scene is one path that a job can take.
 type scene struct {
-	path  string // its name in the table
-	story string
-	id    string
-	phone string // without the leading +86
-	// raw stands in place of a well-formed job.
-	raw string
-	// fault is set at Aliyun for the scene's phone.
-	fault  string
+	path   string // its name in the table
+	story  string
+	id     string
+	phone  string        // without the leading +86
+	raw    string        // in place of a well-formed job
+	fault  string        // of the emulator, for the scene's phone
 	expire time.Duration // the job's time to live; 0: the worker's default
 	// during is called with each state of the request.
 	during func(ctx context.Context, st *stage, r passcode.Result) error
 	// play replaces publishing one job and waiting for its result.
 	play func(ctx context.Context, st *stage, s scene) error
 	want passcode.Status
-	// with says what the final result must have besides, and has whether it does.
-	with string
+	with string // what else the final result must have; has checks it
 	has  func(r passcode.Result) bool
 }
 
@@ -194,8 +190,8 @@ func (s scene) job() ([]byte, error) {
 	return job.Encode()
 }
 
-// publish publishes a scene's job without a message id, so that it is the worker
-// that tells duplicates, not the stream.
+// publish publishes a scene's job without a message id, so that the worker finds the
+// duplicates, not the stream.
 func (st *stage) publish(ctx context.Context, s scene) error {
 	data, err := s.job()
 	if err != nil {
@@ -209,19 +205,20 @@ func (st *stage) publish(ctx context.Context, s scene) error {
 func playDuplicate(ctx context.Context, st *stage, s scene) error {
 	var last passcode.Result
 	for range 3 {
-		if err := st.publish(ctx, s); err != nil {
-			return err
+		err := st.publish(ctx, s)
+		if err == nil {
+			last, err = st.next(ctx, s.id)
 		}
-		var err error
-		if last, err = st.next(ctx, s.id); err != nil {
+		if err != nil {
 			return err
 		}
 		st.screen.state(last)
 	}
-	switch n, err := st.sentTo(ctx, s.id); {
-	case err != nil:
+	accepted, err := st.accepted(ctx)
+	if err != nil {
 		return err
-	case n != 1:
+	}
+	if n := accepted[s.id]; n != 1 {
 		return fmt.Errorf("%d messages for one request", n)
 	}
 	return st.end(s, last, "1 SMS for 4 jobs")
@@ -246,55 +243,49 @@ func playBurst(n int) func(context.Context, *stage, scene) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		last := passcode.Result{}
-		for sent := 0; sent < n; {
-			var err error
-			if last, err = st.next(ctx, s.id); err != nil {
+		for sent := 0; ; {
+			r, err := st.next(ctx, s.id)
+			switch {
+			case err != nil:
 				return err
-			}
-			if !last.Final {
+			case !r.Final:
 				continue
-			}
-			if last.Status != passcode.StatusSent {
-				return st.end(s, last, "")
+			case r.Status != passcode.StatusSent:
+				return st.end(s, r, "")
 			}
 			sent++
 			st.screen.progress(sent, n)
+			if sent == n {
+				return st.end(s, r, fmt.Sprintf("%.0f a second", float64(n)/time.Since(began).Seconds()))
+			}
 		}
-		took := time.Since(began)
-		return st.end(s, last, fmt.Sprintf("%.0f a second", float64(n)/took.Seconds()))
 	}
 }
 
-// sentTo counts what Aliyun accepted for a request.
-func (st *stage) sentTo(ctx context.Context, id string) (n int, err error) {
-	err = st.Admin.Each(ctx, 0, func(sent emulator.Sent) {
-		if sent.OutID == id {
-			n++
-		}
-	})
-	return n, err
+// accepted counts the messages that Aliyun accepted for each request.
+func (st *stage) accepted(ctx context.Context) (map[string]int, error) {
+	counts := map[string]int{}
+	err := st.Admin.Each(ctx, 0, func(sent emulator.Sent) { counts[sent.OutID]++ })
+	return counts, err
 }
 
-// untilAccepted waits for Aliyun to have accepted the request's message.
+// untilAccepted waits until Aliyun has accepted the request's message.
 func (st *stage) untilAccepted(ctx context.Context, id string) error {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
 	for {
-		if n, err := st.sentTo(ctx, id); n > 0 || err != nil {
+		if accepted, err := st.accepted(ctx); accepted[id] > 0 || err != nil {
 			return err
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(5 * time.Millisecond):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 }
 
-// wholeNumber finds a phone number of the demo that is not masked. Right before it
-// may be an escape, whose end is a letter or a digit; otherwise neither, since times,
-// receipts and ids have runs of digits as well.
+// wholeNumber finds a phone number of the demo that is not masked. A letter or a digit may
+// stand right before it only as the end of an escape, because times, receipts and ids have
+// runs of digits too.
 var wholeNumber = regexp.MustCompile(
 	`(?:^|[^0-9A-Za-z]|%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\[nrt])(?:0*86)?13[89]\d{8}(?:[^0-9A-Za-z]|$)`)
 
@@ -303,15 +294,14 @@ func leaksIn(log []byte) int {
 	return bytes.Count(log, []byte(demoCode)) + len(wholeNumber.FindAll(log, -1))
 }
 
-// summary prints the table and checks what holds over all scenes: nothing was
-// sent twice, and nothing leaked.
+// summary prints the table and checks that nothing was sent twice and nothing leaked.
 func (st *stage) summary(ctx context.Context) error {
-	perRequest := map[string]int{}
-	if err := st.Admin.Each(ctx, 0, func(sent emulator.Sent) { perRequest[sent.OutID]++ }); err != nil {
+	accepted, err := st.accepted(ctx)
+	if err != nil {
 		return err
 	}
 	twice := 0
-	for _, n := range perRequest {
+	for _, n := range accepted {
 		if n > 1 {
 			twice++
 		}
@@ -322,7 +312,7 @@ func (st *stage) summary(ctx context.Context) error {
 	}
 	leaks := leaksIn(log)
 	st.screen.table(st.rows)
-	st.screen.totals(len(perRequest), twice, bytes.Count(log, []byte("\n")), leaks)
+	st.screen.totals(len(accepted), twice, bytes.Count(log, []byte("\n")), leaks)
 	switch {
 	case twice > 0:
 		return fmt.Errorf("%d requests were sent more than once", twice)

@@ -1,8 +1,10 @@
 package demo
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -11,13 +13,12 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// screen shows the demo: in colour, with states appearing one after the other on
-// a line, where it is a terminal; otherwise as plain lines.
+// screen shows the demo: on a terminal in colour, with the states of a request on one
+// line; otherwise as plain lines.
 type screen struct {
 	*show.Screen
-	began time.Time
-	// column is how far the line of states has come, on a terminal.
-	column int
+	began  time.Time
+	column int // how far the line of states has come, on a terminal
 }
 
 func newScreen(w io.Writer) *screen { return &screen{Screen: show.NewScreen(w)} }
@@ -33,8 +34,7 @@ func (s *screen) begin(sc scene) {
 	s.Line("\n%s", s.Paint(show.Bold, "▸ "+sc.path+": ")+sc.story)
 }
 
-// state shows one state of a request as it comes, and where it ends with an
-// error, why.
+// state shows one state of a request, and why it ends with an error.
 func (s *screen) state(r passcode.Result) {
 	s.step(string(r.Status), show.StatusColour(r.Status), detail(r))
 	if !r.Final || r.Error == nil {
@@ -49,8 +49,7 @@ func (s *screen) state(r passcode.Result) {
 // note shows something that happens between two states.
 func (s *screen) note(text string) { s.step(text, show.Red, "") }
 
-// step adds to what happened. On a terminal the steps stand on one line as long
-// as they fit.
+// step shows what happened, on a terminal in the same line if it fits.
 func (s *screen) step(text, colour, detail string) {
 	painted := s.Paint(colour, text) + s.Paint(show.Dim, detail)
 	if !s.Terminal {
@@ -75,7 +74,7 @@ func (s *screen) step(text, colour, detail string) {
 func (s *screen) progress(done, all int) {
 	if s.Terminal {
 		s.column = show.Width
-		_, _ = fmt.Fprintf(s.W, "\r  %s %d of %d", strings.Repeat("█", 30*done/all)+strings.Repeat("░", 30-30*done/all), done, all)
+		_, _ = fmt.Fprintf(s.W, "\r  %s %d of %d", show.Bar(float64(done)/float64(all), 30), done, all)
 		return
 	}
 	if done%max(all/4, 1) == 0 {
@@ -135,10 +134,7 @@ func (s *screen) table(rows []row) {
 	const layout = "%-23s %-14s %8s  %s"
 	s.Line("\n%s", s.Paint(show.Bold, fmt.Sprintf(layout, "PATH", "STATUS", "ATTEMPTS", "DETAIL")))
 	for _, r := range rows {
-		why := r.extra
-		if why == "" {
-			why = strings.Trim(detail(r.result), " ()")
-		}
+		why := cmp.Or(r.extra, strings.Trim(detail(r.result), " ()"))
 		// Padded before it is painted, for colours take no width.
 		status := s.Paint(show.StatusColour(r.result.Status), fmt.Sprintf("%-14s", r.result.Status))
 		s.Line("%-23s %s %8d  %s", r.path, status, r.result.Attempts, why)
@@ -146,8 +142,9 @@ func (s *screen) table(rows []row) {
 }
 
 func (s *screen) totals(accepted, twice, lines, leaks int) {
-	s.Line("\n%s requests sent by Aliyun, %s of them twice.", s.Paint(show.Bold, fmt.Sprint(accepted)), s.Paint(show.Bold, fmt.Sprint(twice)))
-	s.Line("%s lines of worker log, %s passcodes or whole numbers in them.", s.Paint(show.Bold, fmt.Sprint(lines)), s.Paint(show.Bold, fmt.Sprint(leaks)))
+	bold := func(n int) string { return s.Paint(show.Bold, strconv.Itoa(n)) }
+	s.Line("\n%s requests sent by Aliyun, %s of them twice.", bold(accepted), bold(twice))
+	s.Line("%s lines of worker log, %s passcodes or whole numbers in them.", bold(lines), bold(leaks))
 }
 
 // stay tells how to use what goes on serving.

@@ -16,7 +16,11 @@ func (e *Emulator) adminRoutes() http.Handler {
 	routes := http.NewServeMux()
 	routes.HandleFunc("GET /_/sent", e.adminSent)
 	routes.HandleFunc("GET /_/stats", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, e.Stats()) })
-	routes.HandleFunc("POST /_/reset", e.adminReset)
+	routes.HandleFunc("POST /_/reset", func(w http.ResponseWriter, _ *http.Request) {
+		e.Reset()
+		e.opts.Logger.Info("reset")
+		w.WriteHeader(http.StatusNoContent)
+	})
 	routes.HandleFunc("GET /_/faults", func(w http.ResponseWriter, _ *http.Request) { e.writeFaults(w) })
 	routes.HandleFunc("POST /_/faults", e.adminSetFaults)
 	routes.HandleFunc("DELETE /_/faults", func(w http.ResponseWriter, _ *http.Request) {
@@ -27,9 +31,9 @@ func (e *Emulator) adminRoutes() http.Handler {
 	return routes
 }
 
-// adminSent writes the accepted messages, one JSON object a line; with ?after=N
-// those behind the first N. If some of those were dropped, that is an error, so
-// that whoever counts along does not miss any without noticing.
+// adminSent writes the accepted messages, one JSON object a line; with ?after=N those
+// after the first N. If some of those were dropped it fails, so that whoever counts
+// along notices.
 func (e *Emulator) adminSent(w http.ResponseWriter, r *http.Request) {
 	messages, dropped := e.messages()
 	if text := r.URL.Query().Get("after"); text != "" {
@@ -54,12 +58,6 @@ func (e *Emulator) adminSent(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	_ = buffered.Flush() // the same
-}
-
-func (e *Emulator) adminReset(w http.ResponseWriter, _ *http.Request) {
-	e.Reset()
-	e.opts.Logger.Info("reset")
-	w.WriteHeader(http.StatusNoContent)
 }
 
 func (e *Emulator) adminSetFaults(w http.ResponseWriter, r *http.Request) {

@@ -38,7 +38,7 @@ const (
 	typeJSON = "application/json;charset=utf-8"
 	typeHTML = "text/html;charset=utf-8"
 
-	defaultSlowDuration = 5 * time.Second
+	slowDuration = 5 * time.Second // of a fault that names none
 )
 
 // members are those of an answer's JSON object.
@@ -53,8 +53,8 @@ func (e *Emulator) served(c *gateway.Call, f *fault.Fault, m members) answer {
 	return a
 }
 
-// refused is the answer to a request that was refused. The gateway's answers
-// have two members more than the service's.
+// refused is the answer to a request that was refused. The gateway's answers have two
+// more members than the service's.
 func (e *Emulator) refused(host string, r *gateway.Refusal) answer {
 	id, m := requestID(), members{}
 	if r.Status != http.StatusOK {
@@ -112,7 +112,7 @@ func (e *Emulator) spoil(a answer, f *fault.Fault, host string) answer {
 	}
 	a.faulty = true
 	a.latency = cmp.Or(f.Latency, a.latency)
-	a.duration = cmp.Or(f.Duration, defaultSlowDuration)
+	a.duration = cmp.Or(f.Duration, slowDuration)
 	return a
 }
 
@@ -122,8 +122,7 @@ const page502 = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>
 // deliver lets the client have the answer, in the way that the answer says.
 func (e *Emulator) deliver(w http.ResponseWriter, r *http.Request, a answer) {
 	e.pause(r.Context(), a.latency)
-	// Clients read the service's clock from it, so it must be the one that
-	// signatures are checked by.
+	// Clients read from it the clock by which signatures are checked.
 	w.Header().Set("Date", e.opts.Now().UTC().Format(http.TimeFormat))
 	switch a.how {
 	case fault.KindHang:
@@ -136,25 +135,22 @@ func (e *Emulator) deliver(w http.ResponseWriter, r *http.Request, a answer) {
 		abort(w, false)
 	case fault.KindReset:
 		abort(w, true)
-	case fault.KindSlow:
-		writeHead(w, a)
-		e.drip(w, r, a)
 	default:
-		writeHead(w, a)
-		_, _ = w.Write(a.body) // a client that has gone needs no answer
+		e.write(w, r, a)
 	}
 }
 
-func writeHead(w http.ResponseWriter, a answer) {
+// write writes the answer; slow byte by byte, evenly over its duration.
+func (e *Emulator) write(w http.ResponseWriter, r *http.Request, a answer) {
 	h := w.Header()
 	h.Set("Content-Type", a.contentType)
 	h.Set("Content-Length", strconv.Itoa(len(a.body)))
 	h.Set("X-Acs-Request-Id", a.requestID)
 	w.WriteHeader(a.status)
-}
-
-// drip writes the body byte by byte, evenly over the duration.
-func (e *Emulator) drip(w http.ResponseWriter, r *http.Request, a answer) {
+	if a.how != fault.KindSlow {
+		_, _ = w.Write(a.body) // a client that has gone needs no answer
+		return
+	}
 	flusher := http.NewResponseController(w)
 	for i := range a.body {
 		e.pause(r.Context(), a.duration/time.Duration(len(a.body)))
@@ -170,17 +166,14 @@ func (e *Emulator) pause(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 	case <-ctx.Done():
 	case <-e.closing.Done():
 	}
 }
 
-// abort closes the connection without an answer; reset with a TCP reset in
-// place of an orderly end.
+// abort closes the connection without an answer; reset with a TCP reset.
 func abort(w http.ResponseWriter, reset bool) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {

@@ -23,7 +23,7 @@ func audited(approved bool) (status int, reason string) {
 	return 2, "审核不通过"
 }
 
-// approval serves a call that asks for one signature or template by its name.
+// approval serves a query for one signature or template.
 func (e *Emulator) approval(param string, tell func(name string) members) func(*gateway.Call) answer {
 	return func(c *gateway.Call) answer {
 		if refused := missing(c, param); refused != nil {

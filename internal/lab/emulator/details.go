@@ -32,7 +32,7 @@ type detail struct {
 	OutID        string `json:"OutId"`
 }
 
-// lookup is a QuerySendDetails whose parameters are sound.
+// lookup is a valid QuerySendDetails.
 type lookup struct {
 	number number.Number
 	date   string // yyyyMMdd
@@ -55,18 +55,17 @@ func checkLookup(c *gateway.Call) (lookup, *gateway.Refusal) {
 	if refused := missing(c, "PhoneNumber", "SendDate", "PageSize", "CurrentPage"); refused != nil {
 		return lookup{}, refused
 	}
-	l := lookup{date: c.Params["SendDate"], bizID: c.Params["BizId"]}
-	var ok bool
-	if l.number, ok = number.Parse(c.Params["PhoneNumber"]); !ok {
+	n, ok := number.Parse(c.Params["PhoneNumber"])
+	if !ok {
 		return lookup{}, gateway.Refuse(codeNumberIllegal)
 	}
+	l := lookup{number: n, date: c.Params["SendDate"], bizID: c.Params["BizId"]}
 	_, err := time.Parse("20060102", l.date)
-	size, err1 := strconv.Atoi(c.Params["PageSize"])
-	page, err2 := strconv.Atoi(c.Params["CurrentPage"])
-	if err != nil || err1 != nil || err2 != nil || size < 1 || size > maxPageSize || page < 1 {
+	l.size, _ = strconv.Atoi(c.Params["PageSize"]) // 0 for what is no number
+	l.page, _ = strconv.Atoi(c.Params["CurrentPage"])
+	if err != nil || l.size < 1 || l.size > maxPageSize || l.page < 1 {
 		return lookup{}, gateway.Refuse(codeInvalid)
 	}
-	l.size, l.page = size, page
 	return l, nil
 }
 

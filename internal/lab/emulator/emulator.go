@@ -1,38 +1,29 @@
-// Package emulator is a local Dysmsapi 2017-05-25, Aliyun's SMS service,
-// faithful enough that other vendors' clients work against it: it checks both
-// signatures, the clock, the nonce and the parameters, enforces the limits per
-// phone, answers look-ups, pushes delivery reports, and misbehaves on request.
+// Package emulator is a local Dysmsapi 2017-05-25, Aliyun's SMS service. Other vendors'
+// clients work with it too: it checks signatures, clock, nonce and parameters, enforces
+// the limits of each phone, answers look-ups, pushes delivery reports, and misbehaves on
+// request (package fault). Answers are always JSON.
 //
-// The actions are those of [gateway.Actions]. Answers are always JSON; a request
-// for another format is refused. Package fault says how to misbehave.
-//
-// # What it keeps
-//
-// Every message it accepts is kept in memory until [Emulator.Reset], because a
-// test wants to see all of them. A million messages take about a gigabyte.
-// [Options].Keep bounds that by time.
+// It keeps every message that it accepts in memory until [Emulator.Reset], about a
+// gigabyte for a million. [Options].Keep bounds that by time.
 //
 // # Administration
 //
-// These routes need no signature, and show phone numbers and passcodes on
-// purpose. Serve the emulator on loopback alone.
+// These routes need no signature, and show phone numbers and passcodes on purpose.
+// Serve the emulator on loopback alone.
 //
-//	GET    /_/sent    what was accepted, one JSON object a line, oldest first;
-//	                  with ?after=N what came behind the first N, or 410 where
-//	                  some of that was dropped
+//	GET    /_/sent    what was accepted, one JSON object a line, oldest first; with
+//	                  ?after=N without the first N, or 410 if more were dropped
 //	GET    /_/stats   counters, see [Stats]
 //	POST   /_/reset   drops everything: messages, limits, nonces, counters, faults
 //	GET    /_/faults  the faults and how often each has fired
-//	POST   /_/faults  replaces them: one SPEC a line, or JSON (see below)
+//	POST   /_/faults  replaces them: one SPEC a line, or JSON
 //	DELETE /_/faults  clears them
 //
-// The JSON of POST /_/faults is a fault or an array of faults, each a SPEC in a
-// string, an object {"spec": SPEC}, or an object of a SPEC's items such as
-// {"kind": "code", "code": "Throttling.User", "count": 3}.
+// The JSON is a fault or an array of faults, each a SPEC in a string, an object
+// {"spec": SPEC}, or an object such as {"kind": "code", "code": "Throttling.User"}.
 //
-// A fault meets a request that is signed rightly and has sound parameters. The
-// first fault that matches is the one that fires; one request meets one fault.
-// A fault that accepts the message does not fire where the limits refuse it.
+// Only a request with a right signature and valid parameters meets a fault: the first
+// that matches. One that accepts the message does not fire if the limits refuse it.
 package emulator
 
 import (
@@ -57,14 +48,12 @@ const (
 	DefaultAccessKeySecret = "EmulatorKeySecret"
 )
 
-// Options are an emulator's settings, and the flags of "worker emulator". The zero
-// value serves the default access key, approves every signature and template, and
-// has no limits.
+// Options are an emulator's settings, and the flags of "worker emulator". The zero value
+// serves the default access key, approves every signature and template, and has no limits.
 //
-// With temporary credentials the access key is the temporary one, and any security
-// token will do. A message is accepted before the latency. A template that is
-// given with its variables (SMS_154950909:code) draws the service's refusal of
-// another variable: "Params must be [a-zA-Z0-9] for verification sms".
+// With temporary credentials the access key is the temporary one; any security token will
+// do. A message is accepted before the latency. If a template is given with its variables
+// (SMS_154950909:code), others are refused.
 type Options struct {
 	AccessKeyID     string        `name:"access-key-id" help:"The one access key that is known (${default_key_id} where left out)." placeholder:"ID"`
 	AccessKeySecret string        `name:"access-key-secret" help:"Its secret (${default_key_secret} where left out)." placeholder:"SECRET"`
@@ -82,8 +71,7 @@ type Options struct {
 
 	// DeliveryLag is how long a message waits for the carrier's report.
 	DeliveryLag time.Duration `kong:"-"`
-	// ReportWaits is how long to wait before each repetition of a push that
-	// failed; nil: 1, 5 and 10 minutes, like the service.
+	// ReportWaits are the waits before a failed push is repeated; nil: like the service.
 	ReportWaits []time.Duration `kong:"-"`
 	// Now is the clock of signatures, limits, messages and the Date header; nil:
 	// time.Now. Latencies and the pushing of reports go by the real one.
@@ -92,8 +80,7 @@ type Options struct {
 	Logger *slog.Logger `kong:"-"`
 }
 
-// Emulator is a local Dysmsapi. It is an [http.Handler], safe for concurrent
-// use. After use it must be closed.
+// Emulator is a local Dysmsapi. It is safe for concurrent use, and must be closed.
 type Emulator struct {
 	opts      Options
 	templates map[string]template // by code
@@ -103,8 +90,7 @@ type Emulator struct {
 	admin     http.Handler
 	pusher    *pusher // nil without a report URL
 
-	// closing ends what waits. working counts requests; none is added to it after
-	// closing, which mu guards.
+	// closing ends what waits. working counts requests, none after closing; mu guards it.
 	closing context.Context
 	close   context.CancelFunc
 	working sync.WaitGroup
@@ -118,7 +104,7 @@ type Emulator struct {
 }
 
 // New returns an emulator that serves at once. Its error names the option, as in
-// "template: ", and the rule that it breaks.
+// "template: ", and the broken rule.
 func New(opts Options) (*Emulator, error) {
 	if opts.AccessKeyID == "" && opts.AccessKeySecret == "" {
 		opts.AccessKeyID, opts.AccessKeySecret = DefaultAccessKeyID, DefaultAccessKeySecret
@@ -221,9 +207,9 @@ func (e *Emulator) leave() {
 	e.working.Done()
 }
 
-// Close ends requests that hang or wait and the pushing of reports, and returns
-// when all of them have ended. Later requests are answered ServiceUnavailable;
-// what was accepted can still be read.
+// Close ends hanging and waiting requests and the pushing of reports, and waits for
+// their end. Later requests are answered ServiceUnavailable; what was accepted can still
+// be read.
 func (e *Emulator) Close() {
 	e.mu.Lock()
 	e.close()
@@ -234,8 +220,8 @@ func (e *Emulator) Close() {
 	}
 }
 
-// SetFaults replaces the faults by those of a body of POST /_/faults, or leaves
-// them as they are and returns the first rule that is broken.
+// SetFaults replaces the faults by those of a body of POST /_/faults, unless one of them
+// breaks a rule, which it returns.
 func (e *Emulator) SetFaults(body []byte) error {
 	set, err := fault.Decode(body)
 	if err != nil {
@@ -272,9 +258,8 @@ func (e *Emulator) Reset() {
 	}
 }
 
-// messages returns what was accepted so far, and how many messages were dropped
-// that came before. Messages are only appended, and reset and sweep begin a new
-// slice, so that the result may be read without the lock.
+// messages returns what was accepted, and how many earlier messages were dropped. It may
+// be read without the lock: reset and sweep begin a new slice.
 func (e *Emulator) messages() (kept []*message, dropped int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -284,9 +269,9 @@ func (e *Emulator) messages() (kept []*message, dropped int) {
 // Sent returns the messages that were accepted, oldest first.
 func (e *Emulator) Sent() []Sent {
 	messages, _ := e.messages()
-	sent := make([]Sent, 0, len(messages))
-	for _, m := range messages {
-		sent = append(sent, m.sent())
+	sent := make([]Sent, len(messages))
+	for i, m := range messages {
+		sent[i] = m.sent()
 	}
 	return sent
 }

@@ -20,9 +20,7 @@ var (
 		{day, 10, "触发天级流控Permits:10"},
 	}
 	// phoneWindows hold for one phone over all signatures.
-	phoneWindows = []window{
-		{day, 40, "触发号码天级流控Permits:40"},
-	}
+	phoneWindows = []window{{day, 40, "触发号码天级流控Permits:40"}}
 )
 
 // times are when messages were accepted, oldest first, in Unix nanoseconds.
@@ -59,8 +57,8 @@ func newLimits() *limits {
 	return &limits{pairs: map[pair]times{}, phones: map[string]times{}}
 }
 
-// take counts one message to each recipient. Where a window is full it counts
-// none and returns the window's message.
+// take counts one message to each recipient. If a window is full it counts none and
+// returns the window's message.
 func (l *limits) take(to []recipient, now time.Time) string {
 	at := now.UnixNano()
 	for i, r := range to {
@@ -79,8 +77,8 @@ func (l *limits) take(to []recipient, now time.Time) string {
 	return ""
 }
 
-// undo undoes take for messages that were not accepted after all. It must follow
-// take under one holding of the lock, so that the last times are theirs.
+// undo undoes take for messages that were not accepted after all. The lock must have
+// been held since take, so that the last times are theirs.
 func (l *limits) undo(to []recipient) {
 	for _, r := range to {
 		p := pair{r.sign, r.number.Key}

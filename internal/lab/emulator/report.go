@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"sort"
 	"sync"
@@ -43,12 +45,11 @@ func (m *message) report() report {
 	}
 }
 
-// post pushes reports once. Its error holds neither the URL, whose path is
-// secret, nor a report.
+// post pushes reports once. Its error holds neither the secret URL nor a report.
 type post func(ctx context.Context, reports []report) error
 
-// pusher pushes delivery reports, each until it is answered or given up. It makes
-// one push at a time; what is due meanwhile gathers into the next.
+// pusher pushes each delivery report until it is answered or given up. It makes one
+// push at a time; reports that are due meanwhile gather into the next.
 type pusher struct {
 	post  post
 	waits []time.Duration
@@ -139,15 +140,15 @@ func (p *pusher) takeDue(now time.Time) (batch []dueReport, resets int, wait <-c
 	return batch, p.resets, wait
 }
 
-// settle counts a push, and queues what failed and is not given up. What a reset
-// dropped counts no more.
+// settle counts a push, and queues failed reports again unless they are given up.
+// Reports that a reset dropped don't count.
 func (p *pusher) settle(batch []dueReport, resets int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case resets != p.resets:
+	if resets != p.resets {
 		return
-	case err == nil:
+	}
+	if err == nil {
 		p.counts.Delivered += int64(len(batch))
 		return
 	}
@@ -186,49 +187,42 @@ func (p *pusher) close() {
 	p.work.Wait()
 }
 
-var errReportRefused = errors.New("the answer is not 200 with code 0")
-
 // httpPost pushes to a URL.
-func httpPost(url string) post {
+func httpPost(address string) post {
 	client := &http.Client{
-		// Its own transport, since the default one would use a proxy from the
-		// environment. A connection is not kept, so that none is left behind.
+		// The default transport would use a proxy of the environment. Connections are
+		// not kept, so that none is left behind.
 		Transport:     &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return func(ctx context.Context, reports []report) error {
 		ctx, cancel := context.WithTimeoutCause(ctx, reportTimeout, errors.New("no answer within 700 ms"))
 		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(encode(reports)))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(encode(reports)))
 		if err != nil {
 			return errors.New("the report URL is not valid") // the error of net/http quotes it
 		}
 		req.Header.Set("Content-Type", "application/json;charset=utf-8")
 		resp, err := client.Do(req)
 		if err != nil {
-			return withoutURL(ctx, err)
+			var withURL *url.Error
+			if errors.As(err, &withURL) {
+				err = withURL.Err
+			}
+			return cmp.Or(context.Cause(ctx), err)
 		}
 		defer func() { _ = resp.Body.Close() }() // it was only read
 		var answer struct {
 			Code *int `json:"code"`
 		}
-		if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer); err != nil && ctx.Err() != nil {
-			return withoutURL(ctx, err)
+		_ = json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer) // then there is no code
+		switch {
+		case resp.StatusCode == http.StatusOK && answer.Code != nil && *answer.Code == 0:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		default:
+			return fmt.Errorf("status %d: the answer is not 200 with code 0", resp.StatusCode)
 		}
-		if resp.StatusCode != http.StatusOK || answer.Code == nil || *answer.Code != 0 {
-			return fmt.Errorf("status %d: %w", resp.StatusCode, errReportRefused)
-		}
-		return nil
 	}
-}
-
-// withoutURL returns what is wrong with a push and leaves the URL out.
-func withoutURL(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
-		err = inner
-	}
-	return err
 }

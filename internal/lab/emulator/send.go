@@ -29,13 +29,11 @@ const (
 )
 
 const (
-	// maxNumbers is how many numbers one SendSms may have, maxBatch one SendBatchSms.
-	maxNumbers = 1000
-	maxBatch   = 100
-	// codeVariable is the variable of a verification template.
-	codeVariable = "code"
-	// defaultReportError is the carrier's code of a message that it can't deliver.
-	defaultReportError = "MOBILE_NOT_ON_SERVICE"
+	maxNumbers   = 1000   // of one SendSms
+	maxBatch     = 100    // of one SendBatchSms
+	codeVariable = "code" // of a verification template
+	// undeliverable is the carrier's code of a message that it can't deliver.
+	undeliverable = "MOBILE_NOT_ON_SERVICE"
 )
 
 // isPasscode is Aliyun's rule for the variable of a verification template.
@@ -46,13 +44,6 @@ type recipient struct {
 	number number.Number
 	sign   string
 	param  string // JSON
-}
-
-// submission is one request to send.
-type submission struct {
-	to       []recipient
-	template string
-	outID    string
 }
 
 // sendSms sends one text to one number or several, with commas between.
@@ -81,15 +72,15 @@ func (e *Emulator) sendBatchSms(c *gateway.Call) answer {
 			return e.refused(c.Host, gateway.Refuse(codeParamNotJSON))
 		}
 	}
+	if params == nil {
+		params = make([]json.RawMessage, len(phones))
+	}
+	if len(phones) == 0 || len(signs) != len(phones) || len(params) != len(phones) {
+		return e.refused(c.Host, gateway.Refuse(codeInvalid))
+	}
 	texts := make([]string, len(params))
 	for i := range params {
 		texts[i] = string(params[i])
-	}
-	if params == nil {
-		texts = make([]string, len(phones))
-	}
-	if len(phones) == 0 || len(signs) != len(phones) || len(texts) != len(phones) {
-		return e.refused(c.Host, gateway.Refuse(codeInvalid))
 	}
 	return e.send(c, phones, signs, texts, maxBatch)
 }
@@ -106,18 +97,17 @@ func missing(c *gateway.Call, names ...string) *gateway.Refusal {
 
 // send sends to each phone, with the signature and the variables in its place.
 func (e *Emulator) send(c *gateway.Call, phones, signs, params []string, most int) answer {
-	s := submission{template: c.Params["TemplateCode"], outID: c.Params["OutId"]}
-	var refused *gateway.Refusal
-	if s.to, refused = e.check(s.template, phones, signs, params, most); refused != nil {
+	to, refused := e.check(c.Params["TemplateCode"], phones, signs, params, most)
+	if refused != nil {
 		return e.refused(c.Host, refused)
 	}
-	bizID, f, refused := e.submit(c.Action, s)
+	bizID, f, refused := e.submit(c, to)
 	if refused != nil {
 		return e.refused(c.Host, refused)
 	}
 	a := e.served(c, f, members{"BizId": bizID})
 	if bizID != "" {
-		a.accepted = len(s.to)
+		a.accepted = len(to)
 	}
 	return a
 }
@@ -152,10 +142,10 @@ func (e *Emulator) check(code string, phones, signs, params []string, most int) 
 	return to, nil
 }
 
-// submit takes a submission through throttling, limits and faults, in one piece
-// with its acceptance: from then on the message exists, whatever its sender gets
-// to see. The BizId is empty where it is not accepted.
-func (e *Emulator) submit(action string, s submission) (bizID string, f *fault.Fault, refused *gateway.Refusal) {
+// submit applies throttling, limits and faults, and accepts the messages in the same
+// step: from then on they exist, whatever their sender gets to see. The BizId is empty
+// if they are not accepted.
+func (e *Emulator) submit(c *gateway.Call, to []recipient) (bizID string, f *fault.Fault, refused *gateway.Refusal) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.opts.Now()
@@ -164,17 +154,17 @@ func (e *Emulator) submit(action string, s submission) (bizID string, f *fault.F
 	}
 	var limited string
 	if e.opts.Limits {
-		limited = e.limits.take(s.to, now)
+		limited = e.limits.take(to, now)
 	}
-	numbers := make([]number.Number, len(s.to))
-	for i, r := range s.to {
+	numbers := make([]number.Number, len(to))
+	for i, r := range to {
 		numbers[i] = r.number
 	}
-	f = e.faults.Pick(action, numbers, limited != "", rand.Float64)
+	f = e.faults.Pick(c.Action, numbers, limited != "", rand.Float64)
 	switch {
 	case f != nil && !f.Accepts():
 		if e.opts.Limits && limited == "" {
-			e.limits.undo(s.to)
+			e.limits.undo(to)
 		}
 		return "", f, nil
 	case limited != "":
@@ -186,13 +176,13 @@ func (e *Emulator) submit(action string, s submission) (bizID string, f *fault.F
 	if f != nil {
 		lag, reportErr = cmp.Or(f.Lag, lag), f.Err
 		if f.Kind == fault.KindUndelivered {
-			reportErr = cmp.Or(f.Err, defaultReportError)
+			reportErr = cmp.Or(f.Err, undeliverable)
 		}
 	}
 	bizID = e.store.nextBizID()
-	for _, r := range s.to {
+	for _, r := range to {
 		m := &message{
-			number: r.number, outID: s.outID, bizID: bizID, template: s.template, sign: r.sign, param: r.param,
+			number: r.number, outID: c.Params["OutId"], bizID: bizID, template: c.Params["TemplateCode"], sign: r.sign, param: r.param,
 			at: now, visible: now.Add(lag), reported: now.Add(e.opts.DeliveryLag), reportErr: reportErr,
 		}
 		e.store.add(m)

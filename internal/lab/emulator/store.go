@@ -13,20 +13,18 @@ import (
 
 // Sent is one message that was accepted.
 type Sent struct {
-	// Phone is the number as digits, as it was received.
-	Phone string `json:"phone"`
-	OutID string `json:"out_id"`
-	BizID string `json:"biz_id"`
-	// Code is the passcode.
-	Code         string            `json:"code"`
+	Phone        string            `json:"phone"` // digits, as received
+	OutID        string            `json:"out_id"`
+	BizID        string            `json:"biz_id"`
+	Code         string            `json:"code"` // the passcode
 	At           time.Time         `json:"at"`
 	TemplateCode string            `json:"template_code"`
 	SignName     string            `json:"sign_name"`
 	Params       map[string]string `json:"params"`
 }
 
-// message is one accepted message. It does not change once it is stored, so
-// that it can be read without the lock.
+// message is one accepted message. It does not change once it is stored, so that it can
+// be read without the lock.
 type message struct {
 	number    number.Number
 	outID     string
@@ -40,10 +38,8 @@ type message struct {
 	reportErr string    // the carrier's code where it could not deliver
 }
 
-func (m *message) params() map[string]string {
-	var params map[string]string
-	// It was checked to be an object of strings before it was stored.
-	_ = json.Unmarshal([]byte(m.param), &params)
+func (m *message) params() (params map[string]string) {
+	_ = json.Unmarshal([]byte(m.param), &params) // it was checked before it was stored
 	return params
 }
 
@@ -68,21 +64,19 @@ func (m *message) outcome() (success bool, code, meaning string) {
 	return false, m.reportErr, "发送失败"
 }
 
-// store keeps the messages in the order in which they were accepted. It is
-// guarded by the emulator's lock.
+// store keeps the messages in the order of their acceptance. The emulator's lock guards
+// it.
 type store struct {
-	all []*message
-	// dropped is how many messages stood before the first of all.
-	dropped int
+	all     []*message
+	dropped int           // messages that stood before the first of all
 	keep    time.Duration // 0: for ever
 	swept   time.Time
 	byPhone map[string][]*message
 	lastBiz int64
 }
 
-// newStore begins its BizIds at the clock, in units of ten nanoseconds, so that
-// no emulator gives out one that an earlier emulator gave out: none accepts a
-// hundred million messages a second.
+// newStore begins its BizIds at the clock, in units of ten nanoseconds, so that no
+// emulator gives out one of an earlier emulator.
 func newStore(now time.Time, keep time.Duration) *store {
 	s := &store{lastBiz: now.UnixNano() / 10, keep: keep}
 	s.reset()
@@ -100,8 +94,8 @@ func (s *store) nextBizID() string {
 	return strconv.FormatInt(s.lastBiz, 10) + "^0"
 }
 
-// add stores a message. Its texts are cut loose from the request, which they
-// would otherwise keep in memory; the few names are stored once.
+// add stores a message. Its texts are copied, or they would keep the request in
+// memory; the few names are stored once.
 func (s *store) add(m *message) {
 	m.number.Received = strings.Clone(m.number.Received)
 	m.number.Key = strings.Clone(m.number.Key)
@@ -114,13 +108,10 @@ func (s *store) add(m *message) {
 	s.byPhone[m.number.Key] = append(s.byPhone[m.number.Key], m)
 }
 
-// sweepEvery is how often messages are looked at that might be dropped.
-const sweepEvery = time.Second
-
-// sweep drops the messages that are too old. Those that stay move into a slice
-// of their own, because others may be reading the old one.
+// sweep drops the messages that are too old, once a second. The others move into a new
+// slice, because the old one may be being read.
 func (s *store) sweep(now time.Time) {
-	if s.keep == 0 || now.Sub(s.swept) < sweepEvery {
+	if s.keep == 0 || now.Sub(s.swept) < time.Second {
 		return
 	}
 	s.swept = now

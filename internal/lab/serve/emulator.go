@@ -50,10 +50,9 @@ func (c *Cmd) Run(e *command.Env) error {
 	return serve(e.Stop, em, listener)
 }
 
-// closeTimeout bounds how long the requests in progress may take at the end.
-const closeTimeout = 5 * time.Second
+const closeTimeout = 5 * time.Second // for the requests in progress
 
-// serve serves until ctx ends, then lets the requests in progress go.
+// serve serves until ctx ends, then lets the requests in progress end.
 func serve(ctx context.Context, em *emulator.Emulator, listener net.Listener) error {
 	server := &http.Server{Handler: em, ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)

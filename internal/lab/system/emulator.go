@@ -16,7 +16,7 @@ import (
 // client keeps no connection open and uses no proxy from the environment.
 var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// Call makes one request of a process of the system, and has the answer read.
+// Call makes one request of a process of the system and reads the answer.
 func Call(ctx context.Context, method, url, body string, read func(io.Reader) error) error {
 	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
@@ -34,14 +34,11 @@ func Call(ctx context.Context, method, url, body string, read func(io.Reader) er
 	return read(response.Body)
 }
 
-// Admin asks an emulator, wherever it runs, what it accepted, and changes its faults.
-type Admin struct {
-	// URL is the emulator's base address, http://127.0.0.1:PORT.
-	URL string
-}
+// Admin administers an emulator, wherever it runs.
+type Admin struct{ URL string } // http://127.0.0.1:PORT
 
-// Each calls on with what the emulator accepted behind the first messages, in its
-// order. Where it fails, those before the failure were told.
+// Each calls on with each message that the emulator accepted after the first ones, in
+// order. If it fails, on was called with those before the failure.
 func (a Admin) Each(ctx context.Context, after int, on func(emulator.Sent)) error {
 	return Call(ctx, http.MethodGet, fmt.Sprintf("%s/_/sent?after=%d", a.URL, after), "", func(body io.Reader) error {
 		for lines := json.NewDecoder(body); ; {
@@ -58,16 +55,16 @@ func (a Admin) Each(ctx context.Context, after int, on func(emulator.Sent)) erro
 	})
 }
 
-// Sent lists what the emulator accepted, in its order.
+// Sent lists what the emulator accepted, in order.
 func (a Admin) Sent(ctx context.Context) (sent []emulator.Sent, err error) {
 	err = a.Each(ctx, 0, func(s emulator.Sent) { sent = append(sent, s) })
 	return sent, err
 }
 
-// Reset makes the emulator drop what it accepted.
+// Reset makes the emulator drop everything.
 func (a Admin) Reset(ctx context.Context) error { return a.post(ctx, "/_/reset", "") }
 
-// SetFaults replaces the emulator's faults, in the form that it documents.
+// SetFaults replaces the emulator's faults.
 func (a Admin) SetFaults(ctx context.Context, faults string) error {
 	return a.post(ctx, "/_/faults", faults)
 }

@@ -2,6 +2,5 @@ package system
 
 import "syscall"
 
-// endWithParent has the kernel kill a process when its parent is gone, also where
-// that was killed and could stop nobody.
+// endWithParent has the kernel kill a process when its parent ends, even by a kill.
 func endWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }

@@ -14,11 +14,9 @@ import (
 	"time"
 )
 
-// stopWithin is how long a process may take to stop; then it is killed. Its
-// output may stay open for pipeDelay after it is gone.
 const (
-	stopWithin = 10 * time.Second
-	pipeDelay  = 5 * time.Second
+	stopWithin = 10 * time.Second // then a process is killed
+	pipeDelay  = 5 * time.Second  // for which its output may stay open after its end
 )
 
 // Command is a program to start.
@@ -27,10 +25,8 @@ type Command struct {
 	Args []string
 	Env  []string
 	Dir  string
-	// Keep is how many bytes of what it says are kept, the last ones; 0: all.
-	Keep int
-	// Log, if any, gets all that it says.
-	Log io.Writer
+	Keep int       // how many bytes of its output are kept, the last ones; 0: all
+	Log  io.Writer // gets all of its output; may be nil
 }
 
 // Process is a program that was started. Its methods are safe for concurrent use.
@@ -81,26 +77,25 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // ExitCode is the exit status of a process that is gone, -1 where a signal ended it.
 func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
 
-// Output is what the process said so far on both streams, whole lines in the
-// order of their ends. Stdout and Stderr give one stream alone.
+// Output is what the process printed so far on both streams, in whole lines.
 func (p *Process) Output() string { return p.out.text(nil) }
 
-// Stdout is what the process said so far on standard output.
+// Stdout is the part of Output that came on standard output.
 func (p *Process) Stdout() string { return p.out.text(p.stdout) }
 
-// Stderr is what the process said so far on standard error.
+// Stderr is the part of Output that came on standard error.
 func (p *Process) Stderr() string { return p.out.text(p.stderr) }
 
 // Signal sends a signal.
 func (p *Process) Signal(sig os.Signal) error { return p.cmd.Process.Signal(sig) }
 
-// Kill ends it at once, as a crash or a lost machine does.
+// Kill ends it at once, as a crash does.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // it may have ended by itself
 	<-p.done                 // bounded by WaitDelay
 }
 
-// Stop asks it to stop, and kills it where it doesn't.
+// Stop asks it to stop, and kills it if it doesn't.
 func (p *Process) Stop() {
 	_ = p.Signal(syscall.SIGTERM) // it may have ended by itself
 	select {
@@ -110,7 +105,7 @@ func (p *Process) Stop() {
 	}
 }
 
-// Ended is the error of a process that should still run, with its last words; nil
+// Ended is the error of a process that has ended by itself, with its last output; nil
 // while it runs.
 func (p *Process) Ended() error {
 	select {
@@ -127,8 +122,8 @@ func (p *Process) Ended() error {
 	return fmt.Errorf("worker %s ended (%s); it last said:\n%s", name, p.cmd.ProcessState, strings.TrimSpace(said))
 }
 
-// WaitFor waits for a line in which the parts stand one after the other, and
-// returns it and what stands behind them, up to the next quotation mark.
+// WaitFor waits for a line that contains the parts in this order, and returns it and the
+// rest of it, up to the next quotation mark.
 func (p *Process) WaitFor(ctx context.Context, parts ...string) (line, behind string, err error) {
 	for seen := 0; ; {
 		lines, next, ended, changed := p.out.next(seen)
@@ -160,8 +155,8 @@ func cutParts(line string, parts []string) (behind string, found bool) {
 	return behind, true
 }
 
-// output collects what a process says on both its streams, whole lines in the
-// order in which they ended, and lets others wait for more.
+// output collects the whole lines of a process's two streams, and lets others wait for
+// more.
 type output struct {
 	keep int
 	log  io.Writer
@@ -185,8 +180,7 @@ type stream struct {
 	rest []byte // a line that has no end yet
 }
 
-// Write takes any piece of the stream. It never fails: a process must not end for
-// what it says.
+// Write takes any piece of the stream. It never fails, which would end the process.
 func (s *stream) Write(p []byte) (int, error) {
 	s.out.mu.Lock()
 	defer s.out.mu.Unlock()
@@ -220,7 +214,7 @@ func (o *output) wake() {
 	o.changed = make(chan struct{})
 }
 
-// end says that no more will come; a last line needs no line break.
+// end ends the output; a last line needs no line break.
 func (o *output) end(streams ...*stream) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -246,8 +240,8 @@ func (o *output) text(from *stream) string {
 	return b.String()
 }
 
-// next returns the lines from the nth on that are kept, the number of the line
-// behind them, whether more will come, and a channel that is closed when there are.
+// next returns the kept lines from the nth on, the number of the line after them, whether
+// the output has ended, and a channel that is closed when there is more.
 func (o *output) next(n int) (lines []line, next int, ended bool, changed <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -1,6 +1,5 @@
-// Package system starts a whole system on this machine: a broker, an emulated
-// Aliyun and workers. Demo, bench and tests start, watch and stop processes
-// through it.
+// Package system starts, watches and stops a whole system on this machine: a broker, an
+// emulated Aliyun and workers.
 package system
 
 import (
@@ -21,41 +20,32 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
 )
 
-// startWithin bounds how long a part may take to start, brokerStop how long the
-// broker may take to end: with a million records on a busy machine it was seen to
-// take more than five seconds.
 const (
-	startWithin = 30 * time.Second
-	brokerStop  = time.Minute
+	startWithin = 30 * time.Second // each part
+	// brokerStop bounds the broker's end, which took more than five seconds with a
+	// million records on a busy machine.
+	brokerStop = time.Minute
+	keep       = 64 << 10 // bytes of a process's output
 )
-
-// keep is how much of what a process says is kept.
-const keep = 64 << 10
 
 // Options say what system to start.
 type Options struct {
-	// Name is that of the command that starts it, Dir where it makes its folder;
-	// empty: the system's folder for temporary files.
-	Name string
-	Dir  string
-	// Environ is the environment of the processes. PASSCODE_ variables don't count.
-	Environ []string
+	Name    string   // the command that starts it
+	Dir     string   // where it makes its folder; empty: where temporary files are
+	Environ []string // of the processes; PASSCODE_ variables don't count
 	// Settings are the workers'. Addresses, account, signature and templates are the
 	// system's own.
 	Settings config.Config
-	// Emulator are further arguments of "worker emulator".
-	Emulator []string
-	// Log, if any, gets all that the processes say.
-	Log io.Writer
+	Emulator []string  // further arguments of "worker emulator"
+	Log      io.Writer // gets the output of all processes; may be nil
 }
 
 // System is a broker in this process, and an emulator and workers in processes of
 // their own.
 type System struct {
 	*app.Link
-	// Settings are those that the workers have.
-	Settings config.Config
-	NATS     string // the broker's URL
+	Settings config.Config // the workers'
+	NATS     string        // the broker's URL
 	Emulator *Process
 	Admin    Admin // the emulator's
 
@@ -119,8 +109,8 @@ func (s *System) open(ctx context.Context) (err error) {
 	return errors.Join(config.Print(file, s.Settings), file.Close())
 }
 
-// ownSettings lets workers reach nothing but the system's own broker and emulator,
-// whatever the given settings name.
+// ownSettings lets workers reach only the system's own broker and emulator, whatever the
+// given settings name.
 func ownSettings(given config.Config, natsURL, endpoint string) config.Config {
 	cfg := config.Default()
 	cfg.Worker, cfg.Retry, cfg.Limits.Phone = given.Worker, given.Retry, given.Limits.Phone
@@ -177,13 +167,13 @@ func (s *System) StartWorker(ctx context.Context) (*Worker, error) {
 	return &Worker{Process: p, HTTP: address}, err
 }
 
-// Kill ends a worker as a crash does. It is not missed afterwards.
+// Kill ends a worker as a crash does. Ended does not report it.
 func (s *System) Kill(w *Worker) {
 	w.Kill()
 	s.processes = slices.DeleteFunc(s.processes, func(p *Process) bool { return p == w.Process })
 }
 
-// Ended says which of the processes has ended that should run.
+// Ended is the error of the first process that has ended by itself.
 func (s *System) Ended() error {
 	for _, p := range s.processes {
 		if err := p.Ended(); err != nil {

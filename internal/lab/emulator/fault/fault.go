@@ -28,8 +28,8 @@ const (
 // throttle is short for a code.
 const throttle, throttleCode = "throttle", "Throttling.User"
 
-// refusing are the kinds that leave the message unaccepted unless accept_ stands
-// before them; harmless are the others.
+// refusing are the kinds that leave the message unaccepted, unless accept_ stands before
+// them; harmless are the others.
 var (
 	refusing = []Kind{KindCode, KindHTML502, KindEmpty, KindGarbage, KindHang, KindDrop, KindReset}
 	harmless = []Kind{KindSlow, KindLatency, KindLag, KindUndelivered}
@@ -39,19 +39,16 @@ var (
 type Fault struct {
 	Spec string
 	Kind Kind
-	// Accept makes a kind that would leave the message unaccepted accept it.
+	// Accept makes a kind accept the message that would leave it unaccepted.
 	Accept bool
-	// Code, Status and Message are the answer of [KindCode]. Without Status and
-	// Message they are those that Aliyun uses with the code.
-	Code    string
-	Status  int
-	Message string
-	// Err is the carrier's report code of the message that was accepted.
-	Err string
-	// Duration is how long [KindSlow] takes; 0 is 5 seconds.
-	Duration time.Duration
-	// Latency replaces the emulator's own latency, Lag its time until look-ups find
-	// the message.
+	// Code, Status and Message are the answer of [KindCode]; without Status and Message
+	// Aliyun's own for the code.
+	Code     string
+	Status   int
+	Message  string
+	Err      string        // the carrier's report code of the accepted message
+	Duration time.Duration // of [KindSlow]; 0 is 5 seconds
+	// Latency and Lag replace the emulator's own latency and look-up lag.
 	Latency, Lag time.Duration
 
 	action string

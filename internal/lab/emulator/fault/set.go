@@ -13,16 +13,15 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/number"
 )
 
-// maxFaults bounds the faults that are set at once, because every request looks
-// at each of them.
+// maxFaults bounds the faults, because every request looks at each of them.
 const maxFaults = 1000
 
-// Set is the faults that wait for their requests. It must not be used concurrently.
+// Set is the faults in their order. It must not be used concurrently.
 type Set []*Fault
 
-// Pick returns the first fault that meets a request to these numbers, and counts
-// it as fired. limited says that the limits refuse the message: then no fault
-// that accepts it fires. dice gives a number from 0 up to 1.
+// Pick returns the first fault that meets a request to these numbers, and counts it as
+// fired. If the limits refuse the message, no fault that accepts it fires. dice gives a
+// number from 0 up to 1.
 func (s Set) Pick(action string, numbers []number.Number, limited bool, dice func() float64) *Fault {
 	for _, f := range s {
 		switch {
@@ -45,15 +44,14 @@ func (f *Fault) gone() bool { return f.count > 0 && f.fired >= f.count }
 type Listed struct {
 	Spec  string `json:"spec"`
 	Fired int    `json:"fired"`
-	// Gone says that it fired as often as its count allows.
-	Gone bool `json:"gone"`
+	Gone  bool   `json:"gone"` // it fired as often as its count allows
 }
 
 // List shows the faults in their order.
 func (s Set) List() []Listed {
-	listed := make([]Listed, 0, len(s))
-	for _, f := range s {
-		listed = append(listed, Listed{Spec: f.Spec, Fired: f.fired, Gone: f.gone()})
+	listed := make([]Listed, len(s))
+	for i, f := range s {
+		listed[i] = Listed{Spec: f.Spec, Fired: f.fired, Gone: f.gone()}
 	}
 	return listed
 }
@@ -93,9 +91,7 @@ func split(body []byte) (specs []string, where string, err error) {
 	var value any
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber() // so that a number keeps its text
-	if err := decoder.Decode(&value); err != nil {
-		return nil, "", err // it is valid
-	}
+	_ = decoder.Decode(&value)
 	elements, ok := value.([]any)
 	if !ok {
 		elements = []any{value}
@@ -112,10 +108,10 @@ func split(body []byte) (specs []string, where string, err error) {
 
 // specOf returns the SPEC of a JSON value: a text, or an object of its items.
 func specOf(element any) (string, error) {
-	members, isObject := element.(map[string]any)
 	if spec, isText := element.(string); isText {
 		return spec, nil
 	}
+	members, isObject := element.(map[string]any)
 	if !isObject {
 		return "", errors.New("must be an object, or a SPEC in a string")
 	}

@@ -1,6 +1,5 @@
-// Package gateway is the part of the emulator that stands for Aliyun's API
-// gateway: it reads a request, finds the action, and checks the signature, the
-// clock and the nonce before the service sees it.
+// Package gateway stands for Aliyun's API gateway in the emulator: it reads a request
+// and checks its signature, time and nonce before the service sees it.
 package gateway
 
 import (
@@ -101,7 +100,7 @@ func (c *Call) read(r *http.Request) *Refusal {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err == nil && mediaType == "application/x-www-form-urlencoded" && len(c.body) > 0 {
 		c.Params = maps.Clone(c.query)
-		// It would be open which of two places counts, so one name in both is refused.
+		// A name in both places is refused: it would be open which one counts.
 		if !parsePairs(string(c.body), c.Params) {
 			return Refuse(codeParameterInvalid)
 		}
@@ -109,10 +108,9 @@ func (c *Call) read(r *http.Request) *Refusal {
 	return nil
 }
 
-// route finds the action, which the gateway does before it looks at the
-// signature. A client may name action and version in a header, in a parameter or
-// in both. Two that differ are refused, because the older signature does not
-// cover headers.
+// route finds the action, as the gateway does before it looks at the signature. A
+// client may name action and version in a header, in a parameter or in both. Two that
+// differ are refused, because the older signature does not cover headers.
 func (c *Call) route(path string) *Refusal {
 	action, same := agreed(c.header.Get("X-Acs-Action"), c.Params["Action"])
 	if action == "" {
@@ -142,20 +140,15 @@ func agreed(header, param string) (string, bool) {
 }
 
 // parsePairs adds the parameters of a query or form to a map. It reports false
-// for an escape that is wrong, a name given twice, and text that is not UTF-8.
+// for a wrong escape, a name given twice, and text that is not UTF-8.
 func parsePairs(raw string, into map[string]string) bool {
-	for pair := range strings.SplitSeq(raw, "&") {
-		if pair == "" {
-			continue
-		}
-		rawName, rawValue, _ := strings.Cut(pair, "=")
-		name, err1 := url.QueryUnescape(rawName)
-		value, err2 := url.QueryUnescape(rawValue)
+	pairs, err := url.ParseQuery(raw)
+	for name, values := range pairs {
 		_, twice := into[name]
-		if err1 != nil || err2 != nil || twice || !utf8.ValidString(name) || !utf8.ValidString(value) {
+		if twice || len(values) > 1 || !utf8.ValidString(name) || !utf8.ValidString(values[0]) {
 			return false
 		}
-		into[name] = value
+		into[name] = values[0]
 	}
-	return true
+	return err == nil
 }

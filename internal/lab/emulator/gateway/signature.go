@@ -31,9 +31,8 @@ type signature struct {
 	sign  func(secret, text string) string
 }
 
-// authenticate checks a request's signature, its clock and its nonce. A nonce
-// counts as used only once the signature proves right: otherwise anybody could
-// use up a client's nonces.
+// authenticate checks a request's signature, time and nonce. A nonce counts as used
+// only if the signature is right: otherwise anybody could use up a client's nonces.
 func (g *Gateway) authenticate(c *Call) *Refusal {
 	read := c.signatureRPC
 	// A header for somebody else, such as a proxy, does not hide the older signature.
@@ -53,8 +52,7 @@ func (g *Gateway) authenticate(c *Call) *Refusal {
 		return Refuse(codeTimeFormat)
 	case now.Sub(at).Abs() > clockWindow:
 		return Refuse(codeTimeExpired)
-	// The texts are compared and not the bytes they stand for: base64 and hex
-	// have several texts for the same bytes.
+	// The texts are compared: base64 and hex have several for the same bytes.
 	case !hmac.Equal([]byte(sig.given), []byte(sig.sign(g.keySecret, sig.text))):
 		refused = Refuse(codeSignatureWrong)
 		refused.Message += " server string to sign is:" + sig.text // phone and passcode included, as the service does
@@ -92,19 +90,15 @@ func (c *Call) signatureACS3() (signature, *Refusal) {
 	}, nil
 }
 
-// signsEnough reports whether the signature covers the host and every header of
-// Aliyun's own. One that it doesn't cover could be changed on the way.
+// signsEnough reports whether the signature covers the host and Aliyun's own headers.
+// A header that it doesn't cover could be changed on the way.
 func (c *Call) signsEnough(signed []string) bool {
-	if !slices.Contains(signed, "host") {
-		return false
-	}
+	covered := slices.Contains(signed, "host")
 	for name := range c.header {
 		name = strings.ToLower(name)
-		if strings.HasPrefix(name, "x-acs-") && !slices.Contains(signed, name) {
-			return false
-		}
+		covered = covered && (!strings.HasPrefix(name, "x-acs-") || slices.Contains(signed, name))
 	}
-	return true
+	return covered
 }
 
 // canonicalRequest is the text that the newer signature covers.

@@ -5,15 +5,14 @@ import "strings"
 
 // Number is a phone number of a request.
 type Number struct {
-	// Received is the number as the client wrote it, without a plus sign.
-	Received string
-	// Key is the same for every way of writing one number: 11 digits for
-	// mainland China, elsewhere the country code and the number.
+	Received string // as the client wrote it, without a plus sign
+	// Key is the same however the number is written: 11 digits for mainland China,
+	// elsewhere the country code and the number.
 	Key string
 }
 
-// Parse reads one number: mainland numbers bare or behind 86, 0086 or +86;
-// others as country code and number.
+// Parse reads one number: of the mainland with or without 86, 0086 or +86, others with
+// their country code.
 func Parse(s string) (Number, bool) {
 	received := strings.TrimPrefix(s, "+")
 	if received == "" || strings.Trim(received, "0123456789") != "" {
@@ -23,22 +22,16 @@ func Parse(s string) (Number, bool) {
 	if len(digits) < 7 || len(digits) > 15 || digits[0] == '0' {
 		return Number{}, false
 	}
-	if national, ok := strings.CutPrefix(digits, "86"); ok {
-		digits = national
-		if !isMainland(digits) {
-			return Number{}, false
-		}
-	}
+	digits, china := strings.CutPrefix(digits, "86")
 	// No area code of North America begins with 0 or 1.
-	if digits[0] == '1' && (len(digits) != 11 || digits[1] < '2') {
+	if china && !isMainland(digits) || digits[0] == '1' && (len(digits) != 11 || digits[1] < '2') {
 		return Number{}, false
 	}
 	return Number{Received: received, Key: digits}, true
 }
 
-// IsMainland reports whether the number is a mobile number of mainland China. A
-// North American number that begins with 13 to 19 looks the same. The service
-// also takes it for a mainland number.
+// IsMainland reports whether the number is a mobile number of mainland China. Like the
+// service it takes a North American number that begins with 13 to 19 for one.
 func (n Number) IsMainland() bool { return isMainland(n.Key) }
 
 func isMainland(digits string) bool {
