@@ -35,9 +35,10 @@ type screen struct {
 
 func newScreen(e *command.Env, b *Cmd, calls int) *screen {
 	s := &screen{Screen: show.NewScreen(e.Stderr), b: b, calls: calls, out: e.Stdout}
-	s.live = s.Terminal && !(b.JSON && show.IsTerminal(e.Stdout)) // JSON would tear the picture
+	s.live = s.Terminal
 	if b.JSON {
 		s.json, s.out = show.JSONLines(e.Stdout), e.Stderr
+		s.live = s.live && !show.IsTerminal(e.Stdout) // the lines would tear the picture
 	}
 	return s
 }

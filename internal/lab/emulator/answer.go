@@ -21,16 +21,13 @@ import (
 type answer struct {
 	label    string // for the counters: the code, or a fault's kind
 	accepted int    // how many messages were accepted
-	faulty   bool   // it met a fault
+	fault    fault.Fault
 
 	status      int
 	contentType string
 	requestID   string
 	body        []byte
-
-	latency  time.Duration // before the answer
-	how      fault.Kind    // hang, drop, reset or slow; otherwise it is simply written
-	duration time.Duration // of slow
+	latency     time.Duration
 }
 
 const (
@@ -105,14 +102,12 @@ func (e *Emulator) spoil(a answer, f *fault.Fault, host string) answer {
 		a.body = nil
 	case fault.KindGarbage:
 		a.body = []byte(`{"Message":"OK","RequestId":"`)
-	case fault.KindHang, fault.KindDrop, fault.KindReset, fault.KindSlow:
-		a.how = f.Kind
 	case fault.KindLatency, fault.KindLag, fault.KindUndelivered:
 		a.label = codeOK // the answer is the right one
+	default: // how it is delivered
 	}
-	a.faulty = true
+	a.fault = *f
 	a.latency = cmp.Or(f.Latency, a.latency)
-	a.duration = cmp.Or(f.Duration, slowDuration)
 	return a
 }
 
@@ -124,7 +119,7 @@ func (e *Emulator) deliver(w http.ResponseWriter, r *http.Request, a answer) {
 	e.pause(r.Context(), a.latency)
 	// Clients read from it the clock by which signatures are checked.
 	w.Header().Set("Date", e.opts.Now().UTC().Format(http.TimeFormat))
-	switch a.how {
+	switch a.fault.Kind {
 	case fault.KindHang:
 		select {
 		case <-r.Context().Done():
@@ -147,13 +142,13 @@ func (e *Emulator) write(w http.ResponseWriter, r *http.Request, a answer) {
 	h.Set("Content-Length", strconv.Itoa(len(a.body)))
 	h.Set("X-Acs-Request-Id", a.requestID)
 	w.WriteHeader(a.status)
-	if a.how != fault.KindSlow {
+	if a.fault.Kind != fault.KindSlow {
 		_, _ = w.Write(a.body) // a client that has gone needs no answer
 		return
 	}
 	flusher := http.NewResponseController(w)
 	for i := range a.body {
-		e.pause(r.Context(), a.duration/time.Duration(len(a.body)))
+		e.pause(r.Context(), cmp.Or(a.fault.Duration, slowDuration)/time.Duration(len(a.body)))
 		if _, err := w.Write(a.body[i : i+1]); err != nil {
 			return // the client has gone
 		}

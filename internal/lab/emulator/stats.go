@@ -49,7 +49,7 @@ func (e *Emulator) answered(action string, a answer) {
 	e.stats.Requests[cmp.Or(action, "unknown")]++
 	e.stats.Answers[a.label]++
 	e.stats.Accepted += int64(a.accepted)
-	if a.faulty {
+	if a.fault.Kind != "" {
 		e.stats.Faults++
 	}
 	if strings.HasPrefix(a.label, "Throttling") {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// templateTypes are the values of QuerySmsTemplate's TemplateType, under the
-// names that a specification of a template uses.
+// templateTypes are the values of QuerySmsTemplate's TemplateType, under the names of
+// --template.
 var templateTypes = map[string]int{
 	"verification":  typeVerification,
 	"notification":  1,

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
@@ -82,9 +81,8 @@ func Listening(ctx context.Context, p *Process) (Admin, error) {
 	if err != nil {
 		return Admin{}, err
 	}
-	parsed, err := url.Parse(address)
-	if err != nil || parsed.Scheme != "http" || parsed.Hostname() != "127.0.0.1" {
+	if !strings.HasPrefix(address, "http://127.0.0.1:") {
 		return Admin{}, fmt.Errorf("the emulator listens at %q, which is no http address of the loopback interface", address)
 	}
-	return Admin{URL: "http://" + parsed.Host}, nil
+	return Admin{URL: address}, nil
 }

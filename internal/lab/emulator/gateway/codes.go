@@ -3,6 +3,7 @@ package gateway
 import (
 	_ "embed" // the messages
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -22,8 +23,8 @@ const (
 	codeSignatureMethod  = "InvalidSignatureMethod"
 )
 
-// messages are those seen in the service's answers and on its page of error
-// codes: a code, a tab and its message on each line.
+// messages are from the service's answers and its page of error codes: a code, a tab and
+// its message on each line.
 //
 //go:embed messages.tsv
 var messages string
@@ -43,8 +44,7 @@ func Refuse(code string) *Refusal {
 // Missing refuses a request that lacks a parameter.
 func Missing(name string) *Refusal { return Refuse("Missing" + name) }
 
-// messageOf is the message that Aliyun sends with a code, or the code's own name
-// where none is known.
+// messageOf is the message that Aliyun sends with a code, or the code if none is known.
 func messageOf(code string) string {
 	for line := range strings.Lines(messages) {
 		if message, ok := strings.CutPrefix(line, code+"\t"); ok {
@@ -57,23 +57,17 @@ func messageOf(code string) string {
 	return code
 }
 
-// statusOf is the HTTP status that Aliyun sends with a code. The service itself
-// always answers 200; only the gateway uses the status.
+// statusOf is the HTTP status that Aliyun sends with a code: always 200 from the service,
+// others from the gateway.
 func statusOf(code string) int {
-	switch code {
-	case "OK", "template_parameter_count_illegal":
+	switch kind, _, _ := strings.Cut(code, "."); {
+	case slices.Contains([]string{"OK", "isv", "isp", "template_parameter_count_illegal"}, kind):
 		return http.StatusOK
-	case "InternalError":
+	case code == "InternalError":
 		return http.StatusInternalServerError
-	case CodeUnavailable:
+	case code == CodeUnavailable:
 		return http.StatusServiceUnavailable
-	case "NoPermission", codeHTTPMethod:
-		return http.StatusForbidden
-	}
-	switch {
-	case strings.HasPrefix(code, "isv."), strings.HasPrefix(code, "isp."):
-		return http.StatusOK
-	case strings.HasPrefix(code, "Forbidden"):
+	case slices.Contains([]string{"Forbidden", "NoPermission", codeHTTPMethod}, kind):
 		return http.StatusForbidden
 	case strings.HasSuffix(code, ".NotFound"):
 		return http.StatusNotFound
