@@ -55,6 +55,14 @@ func startOn(t *testing.T, js jetstream.JetStream) (*deadletter.Store, jetstream
 	}, stream
 }
 
+// stored is how many messages a stream holds.
+func stored(t *testing.T, stream jetstream.Stream) uint64 {
+	t.Helper()
+	info, err := stream.Info(t.Context())
+	require.NoError(t, err)
+	return info.State.Msgs
+}
+
 func last(t *testing.T, stream jetstream.Stream, subject string) *jetstream.RawStreamMsg {
 	t.Helper()
 	msg, err := stream.GetLastMsgForSubject(t.Context(), subject)

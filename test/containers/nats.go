@@ -74,12 +74,10 @@ func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	return nc
 }
 
-// Restart starts a server that was killed or stopped, with its data and on the
-// same port, and waits until it serves JetStream. One that still runs is stopped
-// first, in order.
+// Restart starts a server that was killed, with its data and on the same port, and
+// waits until it serves JetStream.
 func (n *NATS) Restart() {
 	n.t.Helper()
-	n.Stop(engineTimeout)
 	n.Start()
 	n.awaitReady()
 }

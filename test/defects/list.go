@@ -121,7 +121,7 @@ func (t *task) stored() {
 			Old:      `		duplicate = ack.Duplicate && !inDoubt`,
 			New:      `		duplicate = ack == nil`,
 			Breaks:   "nothing is lost",
-			CaughtBy: []Test{{deadletters, "TestAQueuedReplayIsTakenUpWhileWaiting"}},
+			CaughtBy: []Test{{deadletters, "TestReplayCutOffIsFinishedByTheNext/taken_up_while_waiting"}},
 		},
 		{
 			Name: "a known message id is taken for a dead letter", File: "internal/deadletter/write.go",

@@ -118,12 +118,9 @@ func holdMetrics(t *testing.T, address string) {
 	defer func() { assert.NoError(t, response.Body.Close()) }()
 	served, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
-	root, err := harness.Root()
-	require.NoError(t, err)
-	alerts, err := os.ReadFile(filepath.Join(root, "deploy", "prometheus", "alerts.yaml"))
-	require.NoError(t, err)
+	alerts := file(t, "deploy", "prometheus", "alerts.yaml")
 	// Not what a dot stands before: a setting.
-	named := regexp.MustCompile(`[^.\w](passcode_\w+)`).FindAllStringSubmatch(string(alerts)+read(t, "operations.md").text, -1)
+	named := regexp.MustCompile(`[^.\w](passcode_\w+)`).FindAllStringSubmatch(alerts+read(t, "operations.md").text, -1)
 	require.NotEmpty(t, named)
 	for _, m := range named {
 		name := strings.TrimSuffix(m[1], "_bucket")
@@ -136,11 +133,7 @@ func holdMetrics(t *testing.T, address string) {
 // TestAlertsLeadToTheirChapters: each runbook is a heading.
 func TestAlertsLeadToTheirChapters(t *testing.T) {
 	t.Parallel()
-	root, err := harness.Root()
-	require.NoError(t, err)
-	data, err := os.ReadFile(filepath.Join(root, "deploy", "prometheus", "alerts.yaml"))
-	require.NoError(t, err)
-	var file struct {
+	var rules struct {
 		Groups []struct {
 			Rules []struct {
 				Alert       string
@@ -149,13 +142,13 @@ func TestAlertsLeadToTheirChapters(t *testing.T) {
 			}
 		}
 	}
-	require.NoError(t, yaml.Unmarshal(data, &file))
-	require.NotEmpty(t, file.Groups)
+	require.NoError(t, yaml.Unmarshal([]byte(file(t, "deploy", "prometheus", "alerts.yaml")), &rules))
+	require.NotEmpty(t, rules.Groups)
 	headings := map[string]bool{}
 	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(read(t, "operations.md").text, -1) {
 		headings[strings.ReplaceAll(strings.ToLower(m[1]), " ", "-")] = true
 	}
-	for _, group := range file.Groups {
+	for _, group := range rules.Groups {
 		for _, rule := range group.Rules {
 			doc, anchor, _ := strings.Cut(rule.Annotations["runbook"], "#")
 			assert.Equal(t, "docs/operations.md", doc, rule.Alert)

@@ -30,13 +30,19 @@ var fenced = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
 // named finds the file name in the first line of a program.
 var named = regexp.MustCompile(`^(?://|#) (\w+\.\w+)\n`)
 
-func read(t *testing.T, name string) document {
+// file reads a file of this repository.
+func file(t *testing.T, path ...string) string {
 	t.Helper()
 	root, err := harness.Root()
 	require.NoError(t, err)
-	data, err := os.ReadFile(filepath.Join(root, "docs", name))
+	data, err := os.ReadFile(filepath.Join(root, filepath.Join(path...)))
 	require.NoError(t, err)
-	d := document{text: string(data)}
+	return string(data)
+}
+
+func read(t *testing.T, name string) document {
+	t.Helper()
+	d := document{text: file(t, "docs", name)}
 	for _, m := range fenced.FindAllStringSubmatch(d.text, -1) {
 		d.blocks = append(d.blocks, block{language: m[1], text: m[2]})
 	}

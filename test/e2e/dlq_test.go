@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -152,23 +151,6 @@ func TestReplayOfManyDeadLetters(t *testing.T) {
 	}
 	s.finished(0, "dlq", "discard", "--reason", "invalid", "--yes")
 	assert.Equal(t, map[string]int{"exhausted": n}, s.summary())
-}
-
-func TestReplayingOneFromTwoTerminals(t *testing.T) {
-	t.Parallel()
-	s := start(t, "--fault", "code=isv.SMS_TEMPLATE_ILLEGAL,count=1")
-	s.worker(brief...)
-	s.publish(job("r1", phoneOf(1)))
-	require.Equal(t, passcode.StatusDeadLettered, s.results.final("r1", bound).Status)
-	var wg sync.WaitGroup
-	for range 4 {
-		p := s.command("dlq", "replay", "--id", "r1")
-		wg.Go(func() { p.Wait(bound) })
-	}
-	wg.Wait()
-	s.untilDone(bound)
-	assert.Equal(t, map[string]int{"r1": 1}, s.sentTo())
-	assert.Zero(t, s.stored("PASSCODE_DEAD"))
 }
 
 func TestReplayIsRefused(t *testing.T) {

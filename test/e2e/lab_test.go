@@ -52,16 +52,6 @@ func TestDemo(t *testing.T) {
 	assertNoFiles(t, temp, "passcode-demo-*")
 }
 
-// TestDemoInterrupted leaves at once, with nothing left behind.
-func TestDemoInterrupted(t *testing.T) {
-	t.Parallel()
-	demo, temp := lab(t, "demo")
-	demo.WaitFor("in doubt, then settled", 2*bound)
-	demo.Signal(os.Interrupt)
-	assert.Equal(t, 1, demo.Wait(bound))
-	assertNoFiles(t, temp, "passcode-demo-*")
-}
-
 // assertNoFiles: nothing is left behind in a folder.
 func assertNoFiles(t *testing.T, dir, pattern string) {
 	t.Helper()
@@ -89,16 +79,27 @@ func TestBenchInterrupted(t *testing.T) {
 	assertNoFiles(t, temp, "*")
 }
 
-// TestBenchInterruptedWhileItWarmsUp has nothing to tell of, and leaves nothing behind.
-func TestBenchInterruptedWhileItWarmsUp(t *testing.T) {
+// TestInterruptedEarly: a command that has nothing to tell of yet leaves at once, with
+// nothing left behind.
+func TestInterruptedEarly(t *testing.T) {
 	t.Parallel()
-	bench, temp := lab(t, "bench", "--rate", "20/s", "--for", "1h", "--latency", "2s")
-	bench.WaitFor("warm it up", 2*bound)
-	bench.Signal(os.Interrupt)
-	assert.Equal(t, 1, bench.Wait(bound))
-	assert.Contains(t, bench.Stderr(), "worker: stopped")
-	assert.Empty(t, bench.Stdout())
-	assertNoFiles(t, temp, "*")
+	for during, args := range map[string][]string{
+		"in doubt, then settled": {"demo"},
+		"warm it up":             {"bench", "--rate", "20/s", "--for", "1h", "--latency", "2s"},
+	} {
+		t.Run(args[0], func(t *testing.T) {
+			t.Parallel()
+			p, temp := lab(t, args...)
+			p.WaitFor(during, 2*bound)
+			p.Signal(os.Interrupt)
+			assert.Equal(t, 1, p.Wait(bound))
+			if args[0] == "bench" {
+				assert.Contains(t, p.Stderr(), "worker: stopped")
+				assert.Empty(t, p.Stdout())
+			}
+			assertNoFiles(t, temp, "*")
+		})
+	}
 }
 
 // TestBenchKilled takes its processes with it.
