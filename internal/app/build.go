@@ -2,7 +2,10 @@ package app
 
 import (
 	"context"
+	"slices"
 	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/passcode-worker/passcode-worker/internal/account"
 	"github.com/passcode-worker/passcode-worker/internal/aliyun"
@@ -102,7 +105,8 @@ func (a *App) build(ctx context.Context) error {
 			// Begun within one timeout of the claim, and over within another.
 			CallBound: 2 * cfg.Aliyun.Timeout,
 		},
-		Worker: a.worker, ResultSubject: cfg.Results.Subject, ReplySubjects: cfg.Results.ReplySubjects,
+		Worker: a.worker, ResultSubject: cfg.Results.Subject,
+		MayReplyTo:  func(subject string) bool { return covered(cfg.Results.ReplySubjects, subject) },
 		Concurrency: cfg.Worker.Concurrency, AckWait: cfg.Worker.AckWait, CallFence: cfg.Aliyun.Timeout,
 		ShutdownTimeout: cfg.Worker.ShutdownTimeout, Now: func() time.Time { return time.Now().UTC() },
 	})
@@ -112,6 +116,11 @@ func (a *App) build(ctx context.Context) error {
 		Scrub: telemetry.Scrub, Logger: a.log,
 	}).Run)
 	return nil
+}
+
+// covered reports whether one of the patterns covers the subject.
+func covered(patterns []string, subject string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return server.SubjectMatchesFilter(subject, p) })
 }
 
 // maxPrefetch is how many jobs may wait in the worker for a free slot. At 5,000

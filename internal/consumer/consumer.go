@@ -38,14 +38,14 @@ type Options struct {
 	Logger      *slog.Logger
 	Policy      Policy
 
-	Worker          string           // identifies this process in records
-	ResultSubject   string           // below which results are announced
-	ReplySubjects   []string         // patterns, of which a job's reply_to must match one
-	Concurrency     int              // how many jobs are handled at a time
-	AckWait         time.Duration    // the lease of a delivered job
-	CallFence       time.Duration    // how long after its claim an attempt may still be begun
-	ShutdownTimeout time.Duration    // how long jobs in flight may take to finish
-	Now             func() time.Time // the clock, in UTC
+	Worker          string                    // identifies this process in records
+	ResultSubject   string                    // below which results are announced
+	MayReplyTo      func(subject string) bool // results.reply_subjects covers it
+	Concurrency     int                       // how many jobs are handled at a time
+	AckWait         time.Duration             // the lease of a delivered job
+	CallFence       time.Duration             // how long after its claim an attempt may still be begun
+	ShutdownTimeout time.Duration             // how long jobs in flight may take to finish
+	Now             func() time.Time          // the clock, in UTC
 }
 
 // Consumer handles jobs. Create it with New and run it with Run.

@@ -26,7 +26,7 @@ func (t *task) decode(context.Context, decision) (event, error) {
 			problems = append(problems, problemsOf(err, "phone")...)
 		}
 	}
-	if job.ReplyTo != "" && !matchesAny(t.h.ReplySubjects, job.ReplyTo) {
+	if job.ReplyTo != "" && !t.h.MayReplyTo(job.ReplyTo) {
 		problems = append(problems, passcode.Problem{Field: "reply_to", Rule: "must match one of results.reply_subjects"})
 		job.ReplyTo = "" // nothing may be published there
 	}
@@ -69,8 +69,7 @@ func (t *task) firstRecord() passcode.Result {
 	return rec
 }
 
-// attemptedOf reads the header of a replayed job that had an attempt. Implausible times
-// are ignored.
+// attemptedOf reads the header of a replayed job that had an attempt. Implausible times are ignored.
 func attemptedOf(replays int, header string, now time.Time) time.Time {
 	at, err := time.Parse(time.RFC3339Nano, header)
 	if err != nil || replays == 0 || at.UTC().Year() < 2000 {
@@ -79,8 +78,8 @@ func attemptedOf(replays int, header string, now time.Time) time.Time {
 	return earlier(at.UTC(), now)
 }
 
-// replaysOf reads the header of a replayed job. Producers can write headers too, so what
-// no replay would write is ignored.
+// replaysOf reads the header of a replayed job. Producers can write it too, so numbers that no replay writes
+// are ignored.
 func replaysOf(header string) int {
 	n, err := strconv.Atoi(header)
 	if err != nil || n < 0 || n > domain.MaxReplays {
@@ -97,36 +96,7 @@ func problemsOf(err error, field string) []passcode.Problem {
 	return []passcode.Problem{{Field: field, Rule: "can't be read"}}
 }
 
-// matchesAny reports whether one of the patterns covers the subject.
-func matchesAny(patterns []string, subject string) bool {
-	for _, p := range patterns {
-		if matches(p, subject) {
-			return true
-		}
-	}
-	return false
-}
-
-// matches reports whether a pattern covers a subject, by the rules of NATS: "*"
-// stands for one token, a closing ">" for one or more.
-func matches(pattern, subject string) bool {
-	for {
-		p, patternRest, morePattern := strings.Cut(pattern, ".")
-		s, subjectRest, moreSubject := strings.Cut(subject, ".")
-		switch {
-		case p == ">" && !morePattern:
-			return s != ""
-		case p != "*" && p != s:
-			return false
-		case !morePattern || !moreSubject:
-			return morePattern == moreSubject
-		}
-		pattern, subject = patternRest, subjectRest
-	}
-}
-
-// traceID returns the trace id of a W3C traceparent header, for logs; empty
-// where the header is absent or not of version 00.
+// traceID returns the trace id of a W3C traceparent header of version 00, for logs.
 func traceID(traceParent string) string {
 	parts := strings.Split(traceParent, "-")
 	if len(parts) != 4 || parts[0] != "00" || len(parts[1]) != 32 || strings.Trim(parts[1], "0123456789abcdef") != "" {

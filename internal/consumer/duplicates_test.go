@@ -372,11 +372,11 @@ func TestUndeliverableWithAnUnusableRecord(t *testing.T) {
 func TestLost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, answerOK)
-	origin := domain.Origin{Stream: "PASSCODE", Seq: 7, Subject: "passcode.send"}
-	require.NoError(t, w.consumer().Lost(t.Context(), origin, domain.Undeliverable{Terminated: true, Reason: "Unacknowledged message was deleted"}))
+	gone := &worldDelivery{w: w, m: &message{}, seq: 7}
+	require.NoError(t, w.consumer().Lost(t.Context(), gone, domain.Undeliverable{Terminated: true, Reason: "Unacknowledged message was deleted"}))
 	require.Len(t, w.dead, 1)
 	assert.Equal(t, domain.DeadLetter{
-		Reason: passcode.ReasonPoison, ErrorCode: "terminated", Origin: origin,
+		Reason: passcode.ReasonPoison, ErrorCode: "terminated", Origin: gone.Origin(),
 		ErrorMessage: "somebody other than a worker took the job out of the stream (Unacknowledged message was deleted)",
 	}, w.dead[0])
 	assert.Contains(t, w.log.String(), "level=ERROR")

@@ -13,26 +13,25 @@ import (
 // executor carries decisions on a job out.
 type executor struct{ *task }
 
-// Effect is one of the things that carrying a decision out does to the world. It returns
-// false where there is nothing left to do for this worker.
+// Effect is one of the things that carrying a decision out does to the world.
 type Effect struct {
 	Name string
-	do   func(t executor, ctx context.Context, d decision) (goOn bool, err error)
+	do   func(t executor, ctx context.Context, d decision) error
 }
 
-// EffectsInOrder is the order in which a decision is carried out: what must not be lost
-// first, the disposition last.
+// errMovedOn ends the work on a request that another worker has moved on: the message is that worker's too.
+var errMovedOn = errors.New("another worker moved the request on")
+
+// EffectsInOrder is the order in which a decision is carried out:
 //
 //  1. the dead letter, so that a job is never gone from the stream without one;
-//  2. the phone's limits, because once the record is final nobody would come back to
-//     release the reservation;
+//  2. the phone's limits, because nobody comes back to a final record to release its reservation;
 //  3. the record, which announces the result;
 //  4. the announcements that the server doesn't make;
 //  5. ack, nak or term.
 //
-// A worker that dies between any two of them leaves a job whose next delivery finishes
-// the rest: each can be done twice. TestModelFindsSwappedWrites tells what goes wrong
-// where two of them change places.
+// Each can be done twice, so if a worker dies between two of them, the job's next delivery does the rest.
+// TestModelFindsSwappedWrites shows what goes wrong if two of them change places.
 var EffectsInOrder = []Effect{
 	{"dead letter", (executor).writeDeadLetter},
 	{"close phone", (executor).closePhone},
@@ -42,13 +41,12 @@ var EffectsInOrder = []Effect{
 	{"disposition", (executor).dispose},
 }
 
-// carryOut carries a decision out.
 func (t executor) carryOut(ctx context.Context, d decision) error {
 	switch {
 	case d.holds:
-		// So the worker looks at jobs at the pace of the outage, and the others stay in
-		// the stream for whoever can send them.
-		t.permit.use()
+		// This worker looks at few jobs during an outage. The others stay in the stream for
+		// workers that can send them.
+		t.permit.used = true
 	case t.goal == goalHold:
 		t.permit.release() // no call is made with it, and a look-up may take long
 	}
@@ -71,16 +69,18 @@ func (t executor) carryOut(ctx context.Context, d decision) error {
 		t.goal = d.goal
 	}
 	for _, e := range t.h.effects {
-		if goOn, err := e.do(t, ctx, d); err != nil || !goOn {
+		if err := e.do(t, ctx, d); errors.Is(err, errMovedOn) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t executor) writeDeadLetter(ctx context.Context, d decision) (bool, error) {
+func (t executor) writeDeadLetter(ctx context.Context, d decision) error {
 	if d.letter == "" {
-		return true, nil
+		return nil
 	}
 	letter := domain.DeadLetter{
 		Reason:       d.letter,
@@ -96,63 +96,55 @@ func (t executor) writeDeadLetter(ctx context.Context, d decision) (bool, error)
 		Body:         t.Body(),
 	}
 	err := t.h.retry(ctx, opDeadLetter, func(ctx context.Context) error { return t.h.DeadLetters.Write(ctx, letter) })
-	if err != nil {
-		return false, err
+	if err == nil {
+		t.h.Metrics.DeadLetter(d.letter)
 	}
-	t.h.Metrics.DeadLetter(d.letter)
-	return true, nil
+	return err
 }
 
-// closePhone closes the phone in our limiter, where Aliyun did.
-func (t executor) closePhone(ctx context.Context, d decision) (bool, error) {
+// closePhone closes the phone in our limiter, because Aliyun did.
+func (t executor) closePhone(ctx context.Context, d decision) error {
 	if d.closeFor <= 0 {
-		return true, nil
+		return nil
 	}
-	return true, t.h.retry(ctx, opClosePhone, func(ctx context.Context) error {
+	return t.h.retry(ctx, opClosePhone, func(ctx context.Context) error {
 		return t.h.Limiter.CloseFor(ctx, t.phone, d.closeFor)
 	})
 }
 
-// release gives the request's reservation up. It comes before the record, so it can't be
-// known yet whether another worker has moved the request on. The revision of the record
-// on which the decision rests keeps it from releasing the reservation of an attempt that
-// was begun since.
-func (t executor) release(ctx context.Context, d decision) (bool, error) {
+// release comes before the record, when another worker may have moved the request on. The revision, on
+// which the decision rests, keeps it from releasing the reservation of a later attempt.
+func (t executor) release(ctx context.Context, d decision) error {
 	if !d.release {
-		return true, nil
+		return nil
 	}
-	return true, t.h.retry(ctx, opRelease, func(ctx context.Context) error {
+	return t.h.retry(ctx, opRelease, func(ctx context.Context) error {
 		return t.h.Limiter.Release(ctx, t.phone, t.rec.RequestID, t.revision)
 	})
 }
 
-// record ends the work here where another worker has moved the request on: the message
-// is that worker's too.
-func (t executor) record(ctx context.Context, d decision) (bool, error) {
+func (t executor) record(ctx context.Context, d decision) error {
 	if !d.store {
-		return true, nil
+		return nil
 	}
 	d.record.Worker = t.h.Worker
-	owner, err := t.store(ctx, d)
-	if err != nil || !owner {
-		return false, err
+	err := t.store(ctx, d)
+	if err == nil {
+		t.tell(d)
 	}
-	t.tell(d)
-	return true, nil
+	return err
 }
 
-// maxRebases bounds how often a decision follows a record that keeps changing. A request
-// has two workers at the very most that write to it.
+// maxRebases bounds how often a decision follows a record that keeps changing. At most two workers write to it.
 const maxRebases = 3
 
-// store writes the decision's record. It returns false where the request was moved on by
-// another worker.
-func (t executor) store(ctx context.Context, d decision) (owner bool, err error) {
+// store writes the decision's record. It follows one that another worker changed, if the decision still holds.
+func (t executor) store(ctx context.Context, d decision) error {
 	mine := t.rec
 	for range maxRebases {
-		err = t.h.retry(ctx, opRecord, func(ctx context.Context) error { return t.update(ctx, d.record) })
+		err := t.h.retry(ctx, opRecord, func(ctx context.Context) error { return t.update(ctx, d.record) })
 		if !errors.Is(err, domain.ErrConflict) {
-			return err == nil, err
+			return err
 		}
 		var stored passcode.Result
 		var revision uint64
@@ -164,59 +156,59 @@ func (t executor) store(ctx context.Context, d decision) (owner bool, err error)
 		case errors.Is(err, domain.ErrNotFound):
 			return t.storeLost(ctx, d)
 		case err != nil:
-			return false, err
+			return err
 		case !d.stillHolds(mine, stored):
-			t.log.Info("another worker moved the request on", "status", stored.Status, "other_worker", stored.Worker)
-			return false, nil
+			return t.movedOn(stored)
 		}
 		t.revision = revision
 	}
-	return false, domain.ErrConflict
+	return domain.ErrConflict
 }
 
-// storeLost writes a record that is gone from the broker. What this worker knows is all
-// that is known of the request; were it not written down, the job would be taken for a
-// new one.
-func (t executor) storeLost(ctx context.Context, d decision) (owner bool, err error) {
+// storeLost writes a record that is gone from the broker. Without it the job would be taken for a new one.
+func (t executor) storeLost(ctx context.Context, d decision) error {
 	var claim domain.Claim
-	err = t.h.retry(ctx, opRecord, func(ctx context.Context) (err error) {
+	err := t.h.retry(ctx, opRecord, func(ctx context.Context) (err error) {
 		claim, err = t.h.Ledger.Claim(ctx, d.record)
 		return err
 	})
 	if err != nil {
-		return false, err
+		return err
 	}
 	if !claim.State.Own() {
-		t.log.Info("another worker moved the request on", "status", claim.Record.Status, "other_worker", claim.Record.Worker)
-		return false, nil
+		return t.movedOn(claim.Record)
 	}
 	t.log.Warn("the request's record was lost; it is written again", "status", d.record.Status)
 	t.rec, t.revision = claim.Record, claim.Revision
-	return true, nil
+	return nil
 }
 
-// announce publishes what the server doesn't: a result on the job's own reply subject, or
-// a stored one once more.
-func (t executor) announce(_ context.Context, d decision) (bool, error) {
+func (t executor) movedOn(stored passcode.Result) error {
+	t.log.Info(errMovedOn.Error(), "status", stored.Status, "other_worker", stored.Worker)
+	return errMovedOn
+}
+
+// announce publishes what the server doesn't: a result on the job's own reply subject, or a stored one once more.
+func (t executor) announce(_ context.Context, d decision) error {
 	rec := t.rec
 	switch d.announce {
 	case announceNothing:
-		return true, nil
+		return nil
 	case announceReply:
 		t.reply(d.record)
-		return true, nil
+		return nil
 	case announceDuplicate:
 		rec.Duplicate = true
 	}
 	if err := t.h.Announcer.Announce(t.h.ResultSubject+"."+rec.RequestID, rec); err != nil {
-		return false, t.h.trouble(opAnnounce, err)
+		return t.h.trouble(opAnnounce, err)
 	}
 	t.reply(rec)
-	return true, nil
+	return nil
 }
 
-// reply sends a result to the job's own reply subject, where it has one. A failure doesn't
-// hold the job up: the result is stored and was announced.
+// reply sends a result to the job's own reply subject. A failure doesn't hold the job up: the result is stored
+// and was announced.
 func (t *task) reply(rec passcode.Result) {
 	if t.job.ReplyTo == "" {
 		return
@@ -228,16 +220,15 @@ func (t *task) reply(rec passcode.Result) {
 }
 
 // dispose acks, naks or terms the message, unless the job goes on.
-func (t executor) dispose(_ context.Context, d decision) (bool, error) {
+func (t executor) dispose(_ context.Context, d decision) error {
 	if d.next != stageEnd {
-		return true, nil
+		return nil
 	}
 	switch d.disposition {
 	case nak:
-		return true, t.Nak(d.delay)
+		return t.Nak(d.delay)
 	case term:
-		// The server's advisory and the operator's tools show the reason. A decision
-		// that writes nothing has no record, so the request's own tells.
+		// The server's advisory and the operator's tools show the reason.
 		rec := d.record
 		if rec.Status == "" {
 			rec = t.rec
@@ -246,9 +237,9 @@ func (t executor) dispose(_ context.Context, d decision) (bool, error) {
 		if rec.Error != nil {
 			reason += ": " + rec.Error.Code
 		}
-		return true, t.Term(reason)
+		return t.Term(reason)
 	default:
-		return true, t.Ack()
+		return t.Ack()
 	}
 }
 

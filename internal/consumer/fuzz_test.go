@@ -115,31 +115,6 @@ func FuzzReplaysOf(f *testing.F) {
 	})
 }
 
-func TestMatches(t *testing.T) {
-	t.Parallel()
-	rows := []struct {
-		pattern, subject string
-		want             bool
-	}{
-		{"passcode.result.>", "passcode.result.a", true},
-		{"passcode.result.>", "passcode.result.a.b", true},
-		{"passcode.result.>", "passcode.result", false},
-		{"passcode.result.>", "passcode.send", false},
-		{"_INBOX.>", "_INBOX.abc.1", true},
-		{"app.*.done", "app.x.done", true},
-		{"app.*.done", "app.x.y.done", false},
-		{"app.*", "app", false},
-		{"app", "app.x", false},
-		{"app", "app", true},
-		{">", "anything.at.all", true},
-		{"a.>.c", "a.>.c", true}, // ">" in the middle is an ordinary token
-		{"a.>.c", "a.b.c", false},
-	}
-	for _, row := range rows {
-		assert.Equal(t, row.want, matches(row.pattern, row.subject), "%s on %s", row.pattern, row.subject)
-	}
-}
-
 func TestTraceID(t *testing.T) {
 	t.Parallel()
 	assert.Equal(t, "0af7651916cd43dd8448eb211c80319c", traceID("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))

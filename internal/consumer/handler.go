@@ -73,28 +73,17 @@ func (h *Handler) Undeliverable(ctx context.Context, d domain.Delivery, why doma
 	h.conclude(ctx, t)
 }
 
-// Lost tells an operator of a job that is gone from the stream, body and all, with nothing
-// but its place there known.
-func (h *Handler) Lost(ctx context.Context, origin domain.Origin, why domain.Undeliverable) error {
-	t := h.newTask(gone{origin: origin})
+// Lost tells an operator of a job that is gone from the stream. Nothing but its place there is known.
+func (h *Handler) Lost(ctx context.Context, gone domain.Delivery, why domain.Undeliverable) error {
+	t := h.newTask(gone)
 	d := decision{record: passcode.Result{Error: undeliverableError(why)}, letter: passcode.ReasonPoison}
-	if _, err := (executor{t}).writeDeadLetter(ctx, d); err != nil {
+	if err := (executor{t}).writeDeadLetter(ctx, d); err != nil {
 		return err
 	}
 	h.Metrics.Undeliverable(d.record.Error.Code)
 	t.log.Error("a job was lost from the stream; its dead letter has no body", "code", d.record.Error.Code, "error", d.record.Error.Message)
 	return nil
 }
-
-// gone is the delivery of a job of which nothing is left.
-type gone struct {
-	domain.Delivery
-	origin domain.Origin
-}
-
-func (gone) Body() []byte            { return nil }
-func (gone) Header(string) string    { return "" }
-func (g gone) Origin() domain.Origin { return g.origin }
 
 // conclude takes a job from its arrival to its end, or requeues it.
 func (h *Handler) conclude(ctx context.Context, t *task) {
@@ -204,10 +193,7 @@ type permit struct {
 	observed     bool
 }
 
-// use says that a call is made.
-func (p *permit) use() { p.used = true }
-
-// release returns the permit to the pacer ahead of the end, where no call needs it.
+// release returns the permit to the pacer ahead of the end, because no call needs it.
 func (p *permit) release() {
 	if !p.used {
 		p.toPacer()

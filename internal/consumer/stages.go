@@ -276,10 +276,9 @@ func (t *task) reserve(ctx context.Context, _ decision) (event, error) {
 }
 
 func (t *task) send(ctx context.Context, _ decision) (event, error) {
-	t.permit.use()
-	// Past the fence another worker may already be asking what became of this attempt,
-	// so from then on it must not be made any more. A worker that was frozen here, and
-	// wakes late, finds it closed.
+	t.permit.used = true
+	// Past the fence another worker may already be asking what became of this attempt, so it must not be
+	// made any more. A worker that was frozen here, and wakes late, finds the fence closed.
 	out := t.h.Sender.Send(ctx, domain.Message{
 		RequestID: t.rec.RequestID,
 		Phone:     t.phone,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -229,7 +230,10 @@ func (w *world) options() Options {
 		DeadLetters: worldDead{w}, Account: w.accounts, Outage: w.outage, Numbers: worldNumbers{},
 		Announcer: worldAnnouncer{w}, Metrics: telemetry.NewMetrics(nil),
 		Logger: slog.New(slog.DiscardHandler), Policy: testPolicy(), Worker: "w1",
-		ResultSubject: "passcode.result", ReplySubjects: []string{"passcode.result.>", "_INBOX.>"},
+		ResultSubject: "passcode.result",
+		MayReplyTo: func(s string) bool {
+			return strings.HasPrefix(s, "_INBOX.") || strings.HasPrefix(s, "passcode.result.")
+		},
 		Concurrency: 1, AckWait: 30 * time.Second, CallFence: 5 * time.Second,
 		ShutdownTimeout: 20 * time.Second, Now: time.Now,
 	}

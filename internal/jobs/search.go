@@ -75,19 +75,19 @@ func (w *Watch) trySearch(ctx context.Context) error {
 
 // storedJob is a job that is not delivered but read from the stream.
 type storedJob struct {
-	w      *Watch
-	ctx    context.Context // of its disposal
-	msg    *jetstream.RawStreamMsg
-	origin domain.Origin
-	// again is when to look at it again; 0 once it is removed.
-	again time.Duration
+	w     *Watch
+	ctx   context.Context // of its disposal
+	msg   *jetstream.RawStreamMsg
+	again time.Duration // when to look at it again; 0 once it is removed
 }
 
 func (j *storedJob) Body() []byte              { return j.msg.Data }
 func (j *storedJob) Header(name string) string { return j.msg.Header.Get(name) }
-func (j *storedJob) Origin() domain.Origin     { return j.origin }
 func (j *storedJob) Extend() error             { return nil }
 func (j *storedJob) Term(string) error         { return j.Ack() }
+func (j *storedJob) Origin() domain.Origin {
+	return domain.Origin{Stream: j.w.o.Stream, Seq: j.msg.Sequence, Subject: j.msg.Subject, QueuedAt: j.msg.Time}
+}
 
 // Ack takes the job out of the stream. One that is gone already is no error.
 func (j *storedJob) Ack() error {

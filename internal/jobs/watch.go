@@ -49,8 +49,8 @@ type UndeliverableHandler interface {
 	// takes it out, or naks it, to be asked again. It decides whether a suspect is
 	// undeliverable at all.
 	Undeliverable(ctx context.Context, d domain.Delivery, why domain.Undeliverable)
-	// Lost tells of a job that is gone.
-	Lost(ctx context.Context, origin domain.Origin, why domain.Undeliverable) error
+	// Lost tells of a job that is gone, body and all.
+	Lost(ctx context.Context, gone domain.Delivery, why domain.Undeliverable) error
 }
 
 // WatchOptions are what a Watch needs.
@@ -184,18 +184,17 @@ func (w *Watch) lookAtAll(ctx context.Context) {
 
 // look has one job ended. It returns after what time to look again, 0 for never.
 func (w *Watch) look(ctx context.Context, seq uint64, why domain.Undeliverable) (again time.Duration, err error) {
-	origin := domain.Origin{Stream: w.o.Stream, Seq: seq, Subject: w.o.Subject}
 	msg, err := w.read(ctx, seq)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound) && why.Terminated:
-		return 0, w.handler.Lost(ctx, origin, why)
+		gone := &jetstream.RawStreamMsg{Subject: w.o.Subject, Sequence: seq}
+		return 0, w.handler.Lost(ctx, &storedJob{w: w, ctx: ctx, msg: gone}, why)
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return 0, nil // it was done after all
 	case err != nil:
 		return 0, err
 	}
-	origin.Subject, origin.QueuedAt = msg.Subject, msg.Time
-	d := &storedJob{w: w, ctx: ctx, msg: msg, origin: origin, again: w.o.Again}
+	d := &storedJob{w: w, ctx: ctx, msg: msg, again: w.o.Again}
 	w.handler.Undeliverable(ctx, d, why)
 	if why.Suspected {
 		return 0, nil // the next search brings it again

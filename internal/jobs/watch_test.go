@@ -50,8 +50,8 @@ func (u *handler) Undeliverable(_ context.Context, d domain.Delivery, why domain
 	}
 }
 
-func (u *handler) Lost(_ context.Context, origin domain.Origin, why domain.Undeliverable) error {
-	u.brought <- brought{origin: origin, why: why, lost: true}
+func (u *handler) Lost(_ context.Context, gone domain.Delivery, why domain.Undeliverable) error {
+	u.brought <- brought{origin: gone.Origin(), why: why, lost: true}
 	if u.patience--; u.patience >= 0 {
 		return errors.New("the dead letter could not be written")
 	}

@@ -45,13 +45,6 @@ func All() []Defect {
 	}
 	return t.judged(claim.State), nil
 }
-
-// stored counts a record that was just stored, which the server announces by itself.
-func (t *task) stored() {
-	t.h.Metrics.Status(t.rec.Status)
-	t.reply(t.rec)
-}
-
 `,
 			New: `	var sent event = passed{}
 	if t.goal == goalSend {
@@ -74,13 +67,6 @@ func (t *task) stored() {
 	}
 	return t.judged(claim.State), nil
 }
-
-// stored counts a record that was just stored, which the server announces by itself.
-func (t *task) stored() {
-	t.h.Metrics.Status(t.rec.Status)
-	t.reply(t.rec)
-}
-
 `,
 			Breaks:   "nothing is sent twice",
 			CaughtBy: []Test{oneJob, dying, {consumer, "TestDuplicates"}},
@@ -244,7 +230,7 @@ func (t *task) stored() {
 		{
 			Name: "result not announced again", File: "internal/consumer/execute.go",
 			Old: `	if err := t.h.Announcer.Announce(t.h.ResultSubject+"."+rec.RequestID, rec); err != nil {
-		return false, t.h.trouble(opAnnounce, err)
+		return t.h.trouble(opAnnounce, err)
 	}
 `,
 			Breaks:   "what is recorded is announced",

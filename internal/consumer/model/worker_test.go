@@ -47,7 +47,7 @@ func (m *model) handler(s *script) *consumer.Handler {
 		Jobs: s, Ledger: s, Limiter: s, Sender: s, DeadLetters: s, Account: s, Outage: noOutage{}, Numbers: s, Announcer: s,
 		Metrics: m.metrics, Logger: m.log, Policy: m.policy,
 		Worker: "w" + strconv.Itoa(int(s.job.worker)+1), ResultSubject: "passcode.result",
-		ReplySubjects: []string{"_INBOX.>"}, Concurrency: 1, AckWait: leaseTicks * time.Second,
+		MayReplyTo: func(string) bool { return true }, Concurrency: 1, AckWait: leaseTicks * time.Second,
 		CallFence: callTicks * time.Second, ShutdownTimeout: time.Second,
 		Now: s.clock,
 	}, m.effects)
