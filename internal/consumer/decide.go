@@ -226,7 +226,7 @@ func (p Policy) judgeOwn(rec, next passcode.Result, e judged, now time.Time) dec
 	case goalRefuse:
 		return decision{record: rec, disposition: term}
 	case goalEnd:
-		d := p.endUndeliverable(next, e.undeliverable, now)
+		d := p.endUndeliverable(next, *e.why, now)
 		refusal := refuse(d.record, d.letter)
 		refusal.undeliverable, refusal.level, refusal.note = d.undeliverable, d.level, d.note
 		return refusal
@@ -289,7 +289,7 @@ func (p Policy) judgeResumed(rec, next passcode.Result, e judged, now time.Time)
 		}
 		return d
 	case e.goal == goalEnd:
-		return p.endUndeliverable(next, e.undeliverable, now)
+		return p.endUndeliverable(next, *e.why, now)
 	case e.goal == goalHold && rec.Status == passcode.StatusRetrying:
 		return hold(rec, e.hold, rec.NextAttemptAt, now)
 	case interrupted(rec):

@@ -321,7 +321,7 @@ func TestUndeliverableWhileACallMayBeInProgress(t *testing.T) {
 			Status: passcode.StatusDeadLettered, Letter: passcode.ReasonPoison, Disposition: term, Release: true, Attempts: 2, Class: passcode.ClassPoison,
 		}},
 	} {
-		d := p.decide(row.rec, judged{state: domain.ClaimResumed, goal: goalEnd, undeliverable: ranOut}, noon.Add(row.at))
+		d := p.decide(row.rec, judged{state: domain.ClaimResumed, goal: goalEnd, why: &ranOut}, noon.Add(row.at))
 		assert.Empty(t, cmp.Diff(row.want, summarise(d)), "%s after %s", row.rec.Status, row.at)
 	}
 }

@@ -49,12 +49,12 @@ type (
 	judged struct {
 		state domain.ClaimState
 		goal  goal
-		// redelivered is true where the server delivered the job before.
+		// redelivered: the server delivered the job before.
 		redelivered bool
-		// samePhone and sameSequence are true where the owner of the request has them.
+		// The owner of the request has the same.
 		samePhone, sameSequence bool
-		hold                    time.Duration // with goalHold
-		undeliverable           domain.Undeliverable
+		hold                    time.Duration         // with goalHold
+		why                     *domain.Undeliverable // with goalEnd
 	}
 	// dated: no record is missing that was written after that time.
 	dated struct{ since time.Time }
@@ -71,8 +71,7 @@ type (
 	denied struct{ domain.Reservation }
 	// unreserved: the phone's limits could not be read.
 	unreserved struct{}
-	// called: a call to Aliyun ended. Where the account is closed, until is when the next
-	// one may be made.
+	// called: a call to Aliyun ended. If the account is closed, until is when the next may be made.
 	called struct {
 		domain.Outcome
 		until time.Time

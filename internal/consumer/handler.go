@@ -49,12 +49,9 @@ func (h *Handler) newTask(d domain.Delivery) *task {
 	return t
 }
 
-// Handle takes one delivered job through the stages. It returns when the job is acked,
-// requeued, or left to its lease because neither could be done.
-//
-// work bounds everything that must not be cut short; it ends only when the worker is
-// forced to leave. stopping ends when the worker begins to stop. returnPermit returns the
-// permit to call Aliyun, where no call is made.
+// Handle takes one delivered job through the stages. It returns when the job is disposed of, or left to its
+// lease because that failed. work ends only when the worker is forced to leave, stopping when it begins to
+// stop. returnPermit is called if no call to Aliyun is made.
 func (h *Handler) Handle(work, stopping context.Context, d domain.Delivery, returnPermit func()) {
 	t := h.newTask(d)
 	t.stopping, t.permit.toPacer = stopping, returnPermit
@@ -64,12 +61,11 @@ func (h *Handler) Handle(work, stopping context.Context, d domain.Delivery, retu
 	h.conclude(work, t)
 }
 
-// Undeliverable ends a job that the server no longer delivers: as the dead letter poison,
-// unless its request has come to an end already. To ack or term d takes the job out of the
-// stream; to nak it has the job brought here again.
+// Undeliverable ends a job that the server no longer delivers: as a dead letter poison, unless its request has
+// ended already. Ack and Term of d take the job out of the stream; after Nak it is brought here again.
 func (h *Handler) Undeliverable(ctx context.Context, d domain.Delivery, why domain.Undeliverable) {
 	t := h.newTask(d)
-	t.undelivered, t.why = true, why
+	t.why = &why
 	h.conclude(ctx, t)
 }
 
@@ -149,9 +145,8 @@ func (h *Handler) requeue(ctx context.Context, t *task, why error) {
 	}
 }
 
-// recoverPanic keeps a job that makes our own code panic from taking down the others.
-// Before its claim there is no record to count it in, and it would panic again, so it is
-// dead-lettered at once. After the claim it is left to its next delivery.
+// recoverPanic keeps a job that makes our code panic from taking down the others. Before its claim it would
+// panic for ever, with no record to count that in, so it is dead-lettered at once. After the claim it is requeued.
 func (h *Handler) recoverPanic(ctx context.Context, t *task) {
 	p := recover()
 	if p == nil {
@@ -180,17 +175,14 @@ func (h *Handler) trouble(op operation, err error) error {
 	return fmt.Errorf("%s: %w", op.name, err)
 }
 
-// permit is the permission to make one call to Aliyun: from the pacer, and from the two
-// breakers.
+// permit is the permission to make one call to Aliyun: from the pacer, and from the two breakers.
 type permit struct {
-	h *Handler
-	// toPacer returns a permit that wasn't used.
-	toPacer func()
-	used    bool
-	// probes is the request that is the outage breaker's probe; empty: none is.
-	probes       string
+	h            *Handler
+	toPacer      func() // returns a permit that wasn't used
+	used         bool
+	probes       string // the request, if it is the outage breaker's probe
 	accountProbe bool
-	observed     bool
+	observed     bool // the account breaker was told of the call
 }
 
 // release returns the permit to the pacer ahead of the end, because no call needs it.
@@ -201,8 +193,8 @@ func (p *permit) release() {
 	}
 }
 
-// observe tells the account breaker what a call said about the account. until is when the
-// next call may be made, where it said that the account is closed.
+// observe tells the account breaker what a call said about the account. If that is closed, until is when the
+// next call may be made.
 func (p *permit) observe(ctx context.Context, out domain.Outcome) (until time.Time) {
 	var err error
 	switch signalOf(out) {

@@ -33,26 +33,25 @@ const (
 	stageLookUp
 )
 
-// stages are what a job goes through. Each does one thing with the world and tells what
-// happened. Where that is nothing out of the ordinary it says passed, and the job goes on
-// to the next one in this list. Anything else is for decide to judge, whose decision names
-// the stage at which the job goes on, or ends it.
+// stages are what a job goes through. Each does one thing with the world and returns what happened. After
+// passed, the job goes on to the next stage of this list. Any other event is judged by decide, and the
+// decision names the stage at which the job goes on, or ends it.
 var stages = [...]func(*task, context.Context, decision) (event, error){
 	// Every job passes these. Nothing is written for it before its claim.
 	stageDecode:        (*task).decode,        // a job that breaks the rules is refused
 	stageUndeliverable: (*task).undeliverable, // one that the server no longer delivers is ended
-	stageExpiry:        (*task).expiry,        // one whose code has run out expires
-	stageOutage:        (*task).outage,        // while Aliyun answers nothing jobs wait
-	stageExpiryAgain:   (*task).expiry,        // that took its time, where Aliyun was asked
-	stageAccount:       (*task).account,       // while the account is closed jobs wait
+	stageExpiry:        (*task).expiry,        // one whose code has expired ends
+	stageOutage:        (*task).outage,        // while Aliyun answers nothing, jobs wait
+	stageExpiryAgain:   (*task).expiry,        // Aliyun may have been asked, which takes time
+	stageAccount:       (*task).account,       // while the account is closed, jobs wait
 	stageClaim:         (*task).claim,         // the request's record is created or found
 
 	// What the claim, or the record, leads to.
-	stageRead:       (*task).read,       // instead of a claim, where nothing may be sent
+	stageRead:       (*task).read,       // instead of a claim, if nothing may be sent
 	stageRecordsAge: (*task).recordsAge, // may the record of a redelivered job be lost?
-	stageDoubt:      (*task).doubt,      // then it is in doubt
+	stageDoubt:      (*task).doubt,      // if so, it is in doubt
 	stageFindOwner:  (*task).findOwner,  // is the job that owns the request still there?
-	stageTakeOver:   (*task).takeOver,   // if not, this one owns it from now on
+	stageTakeOver:   (*task).takeOver,   // if not, this one takes over
 
 	// An attempt.
 	stageCount:   (*task).count,   // a further one is counted
@@ -66,40 +65,31 @@ var stages = [...]func(*task, context.Context, decision) (event, error){
 // task is one job on its way through the stages.
 type task struct {
 	domain.Delivery
-	h      *Handler
-	permit *permit
-	// stopping ends when the worker begins to stop, and with it every wait of a job for
-	// which nothing was begun yet.
-	stopping context.Context
+	h        *Handler
+	permit   *permit
+	stopping context.Context // ends when the worker begins to stop
 
-	goal   goal
-	origin domain.Origin
-	log    *slog.Logger
-	job    passcode.Job
-	phone  passcode.Phone // canonical; zero where the job is invalid
-	hold   time.Duration  // for how long the outage breaker sends nothing
-	// undelivered is true where the server no longer delivers the job, for the reason
-	// that why tells.
-	undelivered bool
-	why         domain.Undeliverable
-	// replays counts the job's replay. attempted is when the last attempt of the previous
-	// one was begun, zero where none was.
-	replays   int
-	attempted time.Time
+	goal      goal
+	origin    domain.Origin
+	log       *slog.Logger
+	job       passcode.Job
+	phone     passcode.Phone        // canonical; zero if the job is invalid
+	hold      time.Duration         // for how long the outage breaker sends nothing
+	why       *domain.Undeliverable // why the server no longer delivers the job; nil: it does
+	replays   int                   // of the request, this one included
+	attempted time.Time             // when the previous replay's last attempt began; zero: there was none
 
-	// rec is the request's record, and before the claim the job's first one.
-	rec      passcode.Result
+	rec      passcode.Result // the request's record; before the claim, the job's first one
 	revision uint64
 	claimed  bool // the request's record is known to be there
 	alone    bool // no other suspect may make a call meanwhile
-	// begun is the time of the attempt that the record counts, rec.AttemptedAt with the
-	// monotonic clock's reading, which a stored record loses. called is when its call
-	// was.
+	// begun is rec.AttemptedAt with the monotonic clock's reading, which a stored record loses. called is when
+	// the call began.
 	begun, called time.Time
 }
 
 func (t *task) undeliverable(context.Context, decision) (event, error) {
-	if t.undelivered {
+	if t.why != nil {
 		return undelivered{suspected: t.why.Suspected}, nil
 	}
 	return passed{}, nil
@@ -112,10 +102,8 @@ func (t *task) expiry(context.Context, decision) (event, error) {
 	return passed{}, nil
 }
 
-// outage asks the outage breaker. Before a job that the breaker lets pass alone is sent,
-// Aliyun is asked about it: while Aliyun is silent a send would leave its request in
-// doubt, and a look-up leaves nothing. What the look-up says of a request that was never
-// sent is nothing new; about any other it is asked again in its turn.
+// outage asks the outage breaker. A probe begins with a look-up: while Aliyun is silent, a send would leave
+// the request in doubt, and a look-up leaves nothing. Its finding is not used here.
 func (t *task) outage(ctx context.Context, _ decision) (event, error) {
 	may := t.h.Outage.Admit(t.rec.RequestID)
 	if may.Probe {
@@ -130,8 +118,7 @@ func (t *task) outage(ctx context.Context, _ decision) (event, error) {
 	return passed{}, nil
 }
 
-// account asks the account breaker before anything is written, so that a job that has to
-// wait is not yet claimed and is requeued at no cost.
+// account comes before the claim, so that a job that has to wait is requeued at no cost.
 func (t *task) account(context.Context, decision) (event, error) {
 	admission, err := t.h.Account.Admit(t.stopping)
 	switch {
@@ -175,16 +162,15 @@ func (t *task) stored() {
 // read takes a job as far as it comes without a claim.
 func (t *task) read(ctx context.Context, _ decision) (event, error) {
 	rec, revision, err := t.h.Ledger.Get(ctx, t.rec.RequestID)
-	state := domain.ClaimWon
 	switch {
-	case err == nil:
-		state = domain.Judge(t.rec, rec)
 	case errors.Is(err, domain.ErrNotFound):
-	case t.goal == goalHold:
+		return t.judged(domain.ClaimWon), nil
+	case err != nil && t.goal == goalHold:
 		return nil, t.h.trouble(opAdmit, err)
-	default:
+	case err != nil:
 		return nil, t.h.trouble(opUndeliverable, err)
 	}
+	state := domain.Judge(t.rec, rec)
 	if !state.Own() {
 		t.rec, t.revision, t.claimed = rec, revision, true
 	}
@@ -193,7 +179,7 @@ func (t *task) read(ctx context.Context, _ decision) (event, error) {
 
 func (t *task) judged(state domain.ClaimState) event {
 	return judged{
-		state: state, goal: t.goal, redelivered: t.origin.Deliveries > 1, hold: t.hold, undeliverable: t.why,
+		state: state, goal: t.goal, redelivered: t.origin.Deliveries > 1, hold: t.hold, why: t.why,
 		samePhone: t.rec.Phone == t.phone.Masked(), sameSequence: t.rec.StreamSeq == t.origin.Seq,
 	}
 }
@@ -207,8 +193,7 @@ func (t *task) recordsAge(ctx context.Context, _ decision) (event, error) {
 	return dated{since}, err
 }
 
-// doubt writes it down that Aliyun is asked about an attempt that this record doesn't
-// count: the record says sending until then, as if of this delivery.
+// doubt records that Aliyun is asked about an attempt that the claim, which says sending, doesn't count.
 func (t *task) doubt(ctx context.Context, d decision) (event, error) {
 	return doubted{}, t.move(ctx, opRecover, d.record)
 }
@@ -218,13 +203,11 @@ func (t *task) findOwner(ctx context.Context, _ decision) (event, error) {
 	return ownerFound{waits}, t.h.ended(opFindOwner, err)
 }
 
-// takeOver makes the job the owner of its request's record, which otherwise stays as it
-// is. Delivered again it is a redelivery, and goes on from there. What the owner's worker
-// may still be doing is found out as that of one which froze.
+// takeOver makes the job the owner of the record, which otherwise stays as it is. The job's next delivery is
+// a redelivery and goes on from there, as after a frozen worker.
 //
-// A record that was read before its owner came to its end has changed by now. Where the
-// stream's answering replica was behind, two jobs are at one request for a while, as when
-// a lease has run out, and as then the record decides which of them goes on.
+// If the owner has ended meanwhile, the record has changed and the update fails. If the replica that answered
+// findOwner was behind, two jobs are at one request for a while, as after a lost lease, and the record decides.
 func (t *task) takeOver(ctx context.Context, _ decision) (event, error) {
 	rec := t.rec
 	rec.StreamSeq, rec.Replays = t.origin.Seq, t.replays
@@ -232,9 +215,8 @@ func (t *task) takeOver(ctx context.Context, _ decision) (event, error) {
 	return tookOver{}, t.move(ctx, opRecover, rec)
 }
 
-// move makes rec the job's record, however long it takes: where the broker is in trouble
-// the write may have been made or not, and the job's next delivery could not tell that
-// from a worker that went away.
+// move makes rec the job's record. It retries for long, because the job's next delivery can't tell a write of
+// unknown result from a worker that went away.
 func (t *task) move(ctx context.Context, op operation, rec passcode.Result) error {
 	rec.Worker = t.h.Worker
 	return t.h.retry(ctx, op, func(ctx context.Context) error { return t.update(ctx, rec) })
@@ -266,7 +248,7 @@ func (t *task) reserve(ctx context.Context, _ decision) (event, error) {
 	res, err := t.h.Limiter.Reserve(ctx, t.phone, t.rec.RequestID, t.revision)
 	switch {
 	case t.h.ended(opReserve, err) != nil:
-		return unreserved{}, nil //nolint:nilerr // the event says so
+		return unreserved{}, nil //nolint:nilerr // the event tells
 	case !res.Allowed:
 		t.h.Metrics.Denied(res.Rule)
 		return denied{res}, nil
@@ -277,8 +259,8 @@ func (t *task) reserve(ctx context.Context, _ decision) (event, error) {
 
 func (t *task) send(ctx context.Context, _ decision) (event, error) {
 	t.permit.used = true
-	// Past the fence another worker may already be asking what became of this attempt, so it must not be
-	// made any more. A worker that was frozen here, and wakes late, finds the fence closed.
+	// Past the fence another worker may ask what became of this attempt, so it must not be made any more.
+	// A worker that was frozen here and wakes late finds the fence closed.
 	out := t.h.Sender.Send(ctx, domain.Message{
 		RequestID: t.rec.RequestID,
 		Phone:     t.phone,
@@ -291,8 +273,7 @@ func (t *task) send(ctx context.Context, _ decision) (event, error) {
 }
 
 func (t *task) lookUp(ctx context.Context, _ decision) (event, error) {
-	// Noted first, so that a job whose look-ups take its workers down is found out as
-	// one whose attempts do.
+	// Recorded first, so that a job whose look-ups take workers down becomes poison too.
 	rec := t.rec
 	rec.UpdatedAt = t.h.Now()
 	rec.LookupBeganAt = rec.UpdatedAt
@@ -312,10 +293,9 @@ func (t *task) lookUp(ctx context.Context, _ decision) (event, error) {
 
 var findings = [...]string{domain.NotFound: "not_found", domain.Accepted: "accepted", domain.Undelivered: "undelivered"}
 
-// firstAttempt is the earliest time at which the request can have been sent: when its job
-// came; or before, where the doubt is about what a previous replay did. The last attempt's
-// own time would do as a rule. Where the record was lost and written again it is too late,
-// and midnight may lie between the two.
+// firstAttempt is the earliest time at which the request can have been sent: when its job came, or when the
+// previous replay attempted it. The last attempt's time is too late if the record was lost and written again,
+// and look-ups go by the day.
 func (t *task) firstAttempt() time.Time {
 	first := t.rec.QueuedAt
 	for _, at := range []time.Time{t.rec.AttemptedAt, t.attempted} {
