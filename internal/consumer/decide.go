@@ -29,21 +29,18 @@ const (
 	announceDuplicate              // everybody once more, as a duplicate
 )
 
-// decision is what becomes of a job. It is made by decide, and carried out by
-// executor.carryOut.
+// decision is what becomes of a job. executor.carryOut carries it out.
 type decision struct {
-	// What is done to the world; EffectsInOrder says in which order.
-
+	// What is done, in the order of EffectsInOrder.
 	letter   passcode.Reason // of a dead letter; empty: none
 	closeFor time.Duration   // Aliyun closed the phone for so long
-	release  bool            // the request's reservation is given up
+	release  bool            // the request's reservation is released
 	store    bool            // record is written
 	record   passcode.Result // the request's next state
 	certain  bool            // it is known what became of the last attempt
 	announce announcement
 
 	// How the job goes on after that.
-
 	next        stage // stageEnd: it doesn't, and the message is disposed of
 	goal        goal  // from now on; goalSend: as before
 	alone       bool  // no other suspect may make a call meanwhile
@@ -52,7 +49,6 @@ type decision struct {
 	holds       bool          // the job waits for the end of an outage, and uses its permit up
 
 	// What is counted and logged.
-
 	delivery      string // a kind of delivery
 	undeliverable string // the code of an undeliverable job
 	level         slog.Level
@@ -60,40 +56,27 @@ type decision struct {
 	why           error
 }
 
-// Words of ours where an error's code is not Aliyun's.
+// Codes of our own that decide makes and reads again.
 const (
-	codeInvalid       = "invalid_job"
-	codePhoneLimit    = "phone_limit"
-	codeExpired       = "expired"
-	codeInterrupted   = "worker_interrupted"
-	codeNotFound      = "not_found"
-	codeUndelivered   = "undelivered"
-	codePanic         = "panic"
-	codeCorrupt       = "record_corrupt"
-	codeLost          = "record_lost"
-	codeUnrecorded    = "record_expired"
-	codeMaxDeliveries = "max_deliveries"
-	codeTerminated    = "terminated"
+	codeInterrupted = "worker_interrupted"
+	codeLost        = "record_lost"
 )
 
 const (
 	// requeueDelay is how soon a job comes again that can't be handled now.
 	requeueDelay = time.Second
-	// maxPauseWait only spreads the return of jobs: the pause on the server holds them
-	// back for as long as it lasts.
+	// maxPauseWait only spreads the return of jobs. The pause on the server holds them back.
 	maxPauseWait = 5 * time.Second
-	// maxHold is short, since another worker may be able to send. The pace keeps this one
-	// from taking the same few jobs all the time.
+	// maxHold is short, because another worker may be able to send. Each job held uses a permit up.
 	maxHold = time.Second
-	// overdue is how long after its code expired a job is in the stream that nobody will
-	// end: it is delivered far more often than that.
+	// overdue is how long after its code expired a job still in the stream is one that nobody will end.
 	overdue = 10 * time.Minute
 	// earlyBy allows for clocks that differ a little.
 	earlyBy = 50 * time.Millisecond
 )
 
-// decide says what becomes of a job: given its request's record, or its own first one
-// where that isn't known yet, and what happened. It is the only place that judges.
+// decide says what becomes of a job after an event. rec is its request's record, or the job's first one if that
+// isn't known yet. It is the only place that judges.
 func (p Policy) decide(rec passcode.Result, e event, now time.Time) decision {
 	next := rec
 	next.UpdatedAt, next.NextAttemptAt = now, time.Time{}
@@ -101,7 +84,7 @@ func (p Policy) decide(rec passcode.Result, e event, now time.Time) decision {
 	case arrived:
 		return decision{next: stageDecode}
 	case refused:
-		next.Error = failure(codeInvalid, passcode.ClassInvalid, e.why.Error())
+		next.Error = failure("invalid_job", passcode.ClassInvalid, e.why.Error())
 		d := refuse(next.In(passcode.StatusRejected), passcode.ReasonInvalid)
 		d.delivery, d.note = "invalid", "job refused"
 		return d
@@ -110,10 +93,10 @@ func (p Policy) decide(rec passcode.Result, e event, now time.Time) decision {
 			// The record says sending, so the next delivery counts it as an interruption.
 			return requeueAfter(errors.New("the job made its handler panic"))
 		}
-		next.Error = failure(codePanic, passcode.ClassPoison, "the job made its handler panic")
+		next.Error = failure("panic", passcode.ClassPoison, "the job made its handler panic")
 		return refuse(next.In(passcode.StatusDeadLettered), passcode.ReasonPoison)
 	case unusable:
-		next.Error = failure(codeCorrupt, passcode.ClassPoison, "the request's record can't be read or written")
+		next.Error = failure("record_corrupt", passcode.ClassPoison, "the request's record can't be read or written")
 		return decision{letter: passcode.ReasonPoison, record: next.In(passcode.StatusDeadLettered), disposition: term}
 	case failed:
 		return requeueAfter(e.why)
@@ -126,8 +109,8 @@ func (p Policy) decide(rec passcode.Result, e event, now time.Time) decision {
 	case expired:
 		first := p.expire(next).record
 		if rec.Replays > 0 {
-			// The replay may open a request that was perhaps sent. Until it is known
-			// which, its record must not say that it ended unsent.
+			// The replay may open a request that was perhaps sent. Until that is known, its record
+			// must not say that it ended unsent.
 			first = next.In(passcode.StatusSending)
 			first.AttemptedAt = now
 			first = afterPreviousReplay(rec, first)
@@ -161,8 +144,8 @@ func (p Policy) decide(rec passcode.Result, e event, now time.Time) decision {
 	case denied:
 		return p.deny(next, e.Reservation)
 	case unreserved:
-		// Nothing was sent, so the attempt is taken back. If that fails too, the next
-		// delivery treats it as doubtful, which is safe and slow.
+		// Nothing was sent, so the attempt is not counted. If that can't be written either, the next
+		// delivery treats it as doubtful.
 		next.Attempts--
 		next.Error = failure("broker", passcode.ClassTransient, "the phone's limits could not be read")
 		next.NextAttemptAt = now.Add(requeueDelay)
@@ -194,8 +177,8 @@ func (p Policy) judge(rec, next passcode.Result, e judged, now time.Time) decisi
 		}
 		return d
 	default:
-		// The owner of the request brings it to its end and announces that. Where the
-		// owner is gone from the stream nobody else would, so the job takes over.
+		// The owner of the request ends and announces it. If the owner is gone from the stream, nobody would,
+		// so this job takes over.
 		switch {
 		case e.goal == goalRefuse:
 			return decision{disposition: term}
@@ -253,10 +236,9 @@ func (p Policy) judgeOwn(rec, next passcode.Result, e judged, now time.Time) dec
 	}
 }
 
-// sendUnlessLost decides on a job whose record was just created. Where it was delivered
-// before, and is older than the oldest record, somebody may have deleted the records
-// meanwhile, and its own one with them. Mostly such a job was requeued before its claim;
-// there is no telling, so Aliyun is asked before it is sent.
+// sendUnlessLost decides on a job whose record was just created. If it was delivered before and is older than
+// the oldest record, its earlier record may have been deleted. Usually such a job was requeued before its claim,
+// but nothing tells, so Aliyun is asked before it is sent.
 func (p Policy) sendUnlessLost(rec passcode.Result, since, now time.Time) decision {
 	switch {
 	case rec.QueuedAt.Before(since):
@@ -275,8 +257,7 @@ func (p Policy) sendUnlessLost(rec passcode.Result, since, now time.Time) decisi
 	}
 }
 
-// judgeResumed decides on a job that owns its request and was delivered before, from
-// where the record stands.
+// judgeResumed decides on a job that owns its request and was delivered before.
 func (p Policy) judgeResumed(rec, next passcode.Result, e judged, now time.Time) decision {
 	switch {
 	case e.goal == goalRefuse:
@@ -299,35 +280,31 @@ func (p Policy) judgeResumed(rec, next passcode.Result, e judged, now time.Time)
 	case e.goal == goalExpire:
 		return p.expire(next)
 	}
-	// A job that waits for the account goes on as soon as the account breaker admits it,
-	// which may be long before the time that was foreseen.
+	// A job that waits for the account goes on as soon as the account breaker admits it.
 	waitsForAccount := rec.Error != nil && rec.Error.Class == passcode.ClassAccount
 	if wait := rec.NextAttemptAt.Sub(now); wait > earlyBy && !waitsForAccount {
-		// Delivered early, as after a restart of the broker. The bound is for a clock
-		// elsewhere that ran ahead.
+		// Delivered early, as after a restart of the broker. The bound is for a clock that ran ahead.
 		return requeue(min(wait, p.Backoff(rec.RequestID, rec.Attempts)))
 	}
 	return decision{next: stageCount}
 }
 
-// suspect reports whether a job may be what took its workers down. Suspects make their
-// calls one at a time in each worker. So the one to blame can take another job down with
-// it twice, and no more: the worker's end is counted for every job in its hands, and the
-// innocent would become poison beside the guilty.
+// suspect reports whether a job may be what took its workers down. A worker's end is counted for every job in
+// its hands, so suspects make their calls one at a time in each worker. Otherwise innocent jobs would become
+// poison beside the guilty one.
 func suspect(rec passcode.Result) bool { return !rec.Final && rec.Interruptions >= 2 }
 
-// stillHolds reports whether what was decided on mine may be stored over a record that
-// another worker wrote meanwhile. It may where this worker lost its lease during the
-// call, another took the same attempt for doubtful, and we know what became of it:
-// knowing beats doubting.
+// stillHolds reports whether what was decided on mine may be stored over a record that another worker wrote
+// meanwhile. It may if the other took the same attempt for doubtful, after this worker had lost its lease, and
+// this worker knows what became of it: knowing beats doubting.
 func (d decision) stillHolds(mine, stored passcode.Result) bool {
 	return d.certain && !stored.Final && domain.Owns(stored, mine.StreamSeq, mine.Replays) &&
 		stored.AttemptedAt.Equal(mine.AttemptedAt) &&
 		(stored.Status == passcode.StatusSending || stored.Status == passcode.StatusInDoubt)
 }
 
-// refuse ends a job that can't be handled: its dead letter first, then its record, where
-// its request id can be read and no other job owns the request.
+// refuse ends a job that can't be handled: its dead letter first, then its record, if its request id can be read
+// and no other job owns the request.
 func refuse(rec passcode.Result, reason passcode.Reason) decision {
 	d := decision{letter: reason, record: rec, next: stageClaim, goal: goalRefuse}
 	if rec.RequestID == "" {
@@ -360,8 +337,7 @@ func heldFor(rec passcode.Result, wait time.Duration) time.Duration {
 	return wait + time.Duration((1+spread(rec.RequestID))/2*float64(requeueDelay))
 }
 
-// hold requeues a job until the outage breaker may let it pass and its next attempt is
-// due, or until its code has expired.
+// hold requeues a job until the outage breaker may let it pass and its attempt is due, or its code has expired.
 func hold(rec passcode.Result, wait time.Duration, notBefore, now time.Time) decision {
 	wait = max(heldFor(rec, min(wait, maxHold)), notBefore.Sub(now))
 	d := requeue(max(min(wait, rec.ExpiresAt.Sub(now)), time.Millisecond))
@@ -369,16 +345,15 @@ func hold(rec passcode.Result, wait time.Duration, notBefore, now time.Time) dec
 	return d
 }
 
-// afterPreviousReplay is the first record of a job. That of a replay whose request had an
-// attempt, and has no record any more, is in doubt about it: records are kept for a
-// shorter time than dead letters. Where there is a record still, the ledger goes by that.
+// afterPreviousReplay is the first record of a job. If an earlier replay had an attempt, the record is in doubt
+// about it, because records expire sooner than dead letters. If there still is a record, the ledger goes by that.
 func afterPreviousReplay(rec, first passcode.Result) passcode.Result {
 	if rec.Replays == 0 || rec.AttemptedAt.IsZero() {
 		return first
 	}
 	first = first.In(passcode.StatusInDoubt)
 	first.Attempts, first.AttemptedAt = 0, rec.AttemptedAt
-	first.Error = failure(codeUnrecorded, passcode.ClassInDoubt, "the replayed request had an attempt, and its record has expired since")
+	first.Error = failure("record_expired", passcode.ClassInDoubt, "the replayed request had an attempt, and its record has expired since")
 	return first
 }
 

@@ -14,32 +14,25 @@ import (
 
 // Policy is what the settings say about the life of a request.
 type Policy struct {
-	// PasscodeTTL is how long a code without expires_at is worth sending.
-	PasscodeTTL time.Duration
-	// MaxAttempts is how many calls are made before a job is given up.
-	MaxAttempts int
-	// MaxInterruptions is how many workers a job may take down with it.
-	MaxInterruptions int
+	PasscodeTTL      time.Duration   // how long a code without expires_at is worth sending
+	MaxAttempts      int             // before a job is given up
+	MaxInterruptions int             // how many workers a job may take down with it
+	Lookups          []time.Duration // when Aliyun is asked, after a doubtful attempt; ascending
+	Resend           bool            // attempt again if no look-up found anything
 	// Backoff says how long to wait after a failed attempt, the first being 1.
 	Backoff func(requestID string, attempt int) time.Duration
-	// Lookups are the times after a doubtful attempt at which Aliyun is asked
-	// what became of it, ascending.
-	Lookups []time.Duration
-	// CallBound is how long after its claim an attempt may still be in progress,
-	// wherever it is made. Another worker's attempt is not followed by one of
-	// ours before that.
+	// CallBound is how long after its claim an attempt may be in progress. No attempt follows another worker's
+	// sooner.
 	CallBound time.Duration
-	// Resend says whether to attempt again when no look-up found anything.
-	Resend bool
 }
 
 // signal is what an outcome tells about the whole account.
 type signal int
 
 const (
-	signalNothing signal = iota // the call said nothing about the account
-	signalPassed                // Aliyun dealt with the request, so the account works
-	signalTrip                  // nothing can be sent for this account now
+	signalNothing signal = iota
+	signalPassed         // Aliyun handled the request, so the account works
+	signalTrip           // nothing can be sent for this account now
 )
 
 func signalOf(out domain.Outcome) signal {
@@ -55,8 +48,7 @@ func signalOf(out domain.Outcome) signal {
 	}
 }
 
-// settle decides after a call to Aliyun. rec is the record as it stood during the call:
-// sending, with the attempt counted.
+// settle decides after a call to Aliyun. rec is the record during the call: sending, with the attempt counted.
 func (p Policy) settle(rec passcode.Result, out domain.Outcome, until, now time.Time) decision {
 	rec.ProviderRequestID = out.ProviderRequestID
 	rec.Error = failure(out.Code, out.Class, out.Message)
@@ -84,8 +76,7 @@ func (p Policy) settle(rec passcode.Result, out domain.Outcome, until, now time.
 		d.record = rec.In(passcode.StatusRejected)
 
 	case passcode.ClassAccount:
-		// The call reached nobody's phone and will be made again, however long the
-		// account stays closed: it is no attempt.
+		// The call will be made again, however long the account stays closed, so it is no attempt.
 		rec.Attempts--
 		rec.NextAttemptAt = until
 		d.record, d.disposition, d.delay = rec.In(passcode.StatusRetrying), nak, requeueDelay
@@ -95,7 +86,7 @@ func (p Policy) settle(rec passcode.Result, out domain.Outcome, until, now time.
 		rec.Lookups = 0
 		d.record, d.disposition, d.delay = rec.In(passcode.StatusInDoubt), nak, p.untilLookup(rec, now)
 
-	default: // config, and any class nobody thought of: a person must look
+	default: // config, and any unknown class: a person must look
 		d.release, d.letter = true, passcode.ReasonConfig
 		d.record, d.disposition = rec.In(passcode.StatusDeadLettered), term
 	}
@@ -120,12 +111,11 @@ func (p Policy) tryAgain(d decision, rec passcode.Result, now time.Time) decisio
 	return d
 }
 
-// deny decides where our own limit refused the request. The attempt that the claim
-// counted was not made.
+// deny decides after our own limit refused the request. The attempt that the claim counted was not made.
 func (p Policy) deny(rec passcode.Result, res domain.Reservation) decision {
 	rec.Attempts--
 	rec.RetryAfterSeconds = seconds(res.RetryAfter)
-	rec.Error = failure(codePhoneLimit, passcode.ClassPhoneLimited, "the limit "+res.Rule+" of this phone is used up")
+	rec.Error = failure("phone_limit", passcode.ClassPhoneLimited, "the limit "+res.Rule+" of this phone is used up")
 	if res.Rule == domain.RuleClosed {
 		rec.Error.Message = "Aliyun closed this phone for a while"
 	}
@@ -133,24 +123,23 @@ func (p Policy) deny(rec passcode.Result, res domain.Reservation) decision {
 	return settled(decision{record: rec.In(passcode.StatusRateLimited), release: true, certain: true})
 }
 
-// expire decides where the code ran out before an attempt, with nothing in doubt. The
-// last attempt's error stays: it says why the code could not be sent in time.
+// expire decides when a code expired with nothing in doubt. The last attempt's error stays: it says why the code
+// was not sent in time.
 func (p Policy) expire(rec passcode.Result) decision {
 	if rec.Error == nil {
-		rec.Error = failure(codeExpired, passcode.ClassExpired, "the passcode expired before it could be sent")
+		rec.Error = failure("expired", passcode.ClassExpired, "the passcode expired before it could be sent")
 	}
 	return settled(decision{record: rec.In(passcode.StatusExpired), release: true, certain: true})
 }
 
-// interrupted reports whether a redelivered job's record tells of a worker that went away
-// with a call to Aliyun in progress: an attempt, or a look-up.
+// interrupted reports whether a redelivered job's record shows that a worker went away during an attempt or a
+// look-up.
 func interrupted(rec passcode.Result) bool {
 	return rec.Status == passcode.StatusSending ||
 		rec.Status == passcode.StatusInDoubt && !rec.LookupBeganAt.IsZero()
 }
 
-// settleInterrupted decides on such a job. An attempt may have been made, and is in doubt
-// from now on; a look-up is made again.
+// settleInterrupted decides on such a job. An attempt is in doubt from now on; a look-up is made again.
 func (p Policy) settleInterrupted(rec passcode.Result, now time.Time) decision {
 	rec.LookupBeganAt = time.Time{}
 	rec.Interruptions++
@@ -178,8 +167,7 @@ func (p Policy) lookUpWhenDue(rec passcode.Result, now time.Time) decision {
 
 // settleFinding decides after a look-up that was answered.
 func (p Policy) settleFinding(rec passcode.Result, found domain.Finding, now time.Time) decision {
-	// The answer is as old as the question: a worker may have been frozen with it in
-	// its hands, and what Aliyun lists since then is not in it.
+	// The answer is as old as the question: a worker may have been frozen in between.
 	asked := now
 	if !rec.LookupBeganAt.IsZero() {
 		asked = rec.LookupBeganAt
@@ -192,7 +180,7 @@ func (p Policy) settleFinding(rec passcode.Result, found domain.Finding, now tim
 		return settled(decision{record: rec.In(passcode.StatusSent), certain: true})
 	case domain.Undelivered:
 		rec.Recovered = true
-		rec.Error = failure(cmp.Or(found.ErrorCode, codeUndelivered), passcode.ClassRecipient,
+		rec.Error = failure(cmp.Or(found.ErrorCode, "undelivered"), passcode.ClassRecipient,
 			"Aliyun accepted the message and the carrier could not deliver it")
 		return settled(decision{record: rec.In(passcode.StatusUndelivered), certain: true})
 	}
@@ -207,27 +195,23 @@ func (p Policy) settleFinding(rec passcode.Result, found domain.Finding, now tim
 		return settled(decision{record: rec, disposition: nak, delay: p.untilLookup(rec, now)})
 	}
 	if interrupted := rec.Error != nil && rec.Error.Code == codeInterrupted; interrupted && sinceAttempt < p.CallBound {
-		// The worker that made the attempt may not be gone but frozen, and its call may
-		// still go out.
+		// The worker that made the attempt may be frozen, and its call may still go out.
 		return settled(decision{record: rec, disposition: nak, delay: p.CallBound - max(sinceAttempt, 0)})
 	}
-	// Without an attempt of its own the doubt is about the previous replay, and an
-	// operator has asked for this one: that is no sending again by ourselves. Of an
-	// attempt whose record was lost we know only that nobody has asked.
+	// Without an attempt of its own the doubt is about the previous replay, and an operator asked for this one.
+	// After a lost record, though, nobody asked.
 	lost := rec.Error != nil && rec.Error.Code == codeLost
 	resend := p.Resend || rec.Attempts == 0 && !lost
 	if !resend || !now.Before(rec.ExpiresAt) || rec.Attempts >= p.MaxAttempts {
 		return p.giveUpDoubt(rec)
 	}
-	// Nothing reached Aliyun that it knows of: like a transient failure, with a wait of
-	// its own already behind it.
+	// Like a transient failure whose wait is over already.
 	rec.NextAttemptAt = now
 	return settled(decision{record: rec.In(passcode.StatusRetrying), disposition: nak})
 }
 
-// settleNoAnswer decides where a look-up failed. It is made again until the code expires
-// and the last planned look-up is past. It counts for none of the planned ones, because
-// it told nothing.
+// settleNoAnswer decides after a failed look-up. It counts for none of the planned ones, and is made again until
+// the code has expired and the last planned look-up is past.
 func (p Policy) settleNoAnswer(rec passcode.Result, now time.Time) decision {
 	rec.LookupBeganAt = time.Time{}
 	last := rec.AttemptedAt
@@ -237,23 +221,21 @@ func (p Policy) settleNoAnswer(rec passcode.Result, now time.Time) decision {
 	if !now.Before(rec.ExpiresAt) && !now.Before(last) {
 		return p.giveUpDoubt(rec)
 	}
-	// Longer with each planned look-up's worth of time that has gone by.
+	// The delay grows with the time since the attempt.
 	delay := p.Backoff(rec.RequestID, 1+int(now.Sub(rec.AttemptedAt)/(5*time.Second)))
 	return settled(decision{record: rec, disposition: nak, delay: delay})
 }
 
-// giveUpDoubt ends a doubtful request. Its reservation stays, because the message may
-// have gone out.
+// giveUpDoubt ends a doubtful request. Its reservation stays, because the message may have been sent.
 func (p Policy) giveUpDoubt(rec passcode.Result) decision {
 	if rec.Error == nil {
-		rec.Error = failure(codeNotFound, passcode.ClassInDoubt, "no look-up found the message")
+		rec.Error = failure("not_found", passcode.ClassInDoubt, "no look-up found the message")
 	}
 	return settled(decision{letter: passcode.ReasonUnknown, record: rec.In(passcode.StatusUnknown), disposition: term})
 }
 
-// untilLookup is how long until the record's next planned look-up. It is never longer
-// than planned from now on, should the clock of the worker that made the attempt run
-// ahead of ours.
+// untilLookup is how long until the record's next planned look-up. It is bounded, in case the clock of the
+// worker that made the attempt runs ahead.
 func (p Policy) untilLookup(rec passcode.Result, now time.Time) time.Duration {
 	if rec.Lookups >= len(p.Lookups) {
 		return 0
@@ -262,9 +244,8 @@ func (p Policy) untilLookup(rec passcode.Result, now time.Time) time.Duration {
 	return min(max(rec.AttemptedAt.Add(planned).Sub(now), 0), planned)
 }
 
-// endUndeliverable decides on a request whose job the server no longer delivers. The
-// worker that is at it, if one is, may still write down what becomes of its call, which
-// is worth more than giving up.
+// endUndeliverable decides on a request whose job the server no longer delivers. A worker whose call is in
+// progress may still record what became of it, so that is waited for.
 func (p Policy) endUndeliverable(rec passcode.Result, why domain.Undeliverable, now time.Time) decision {
 	if interrupted(rec) {
 		began := rec.AttemptedAt
@@ -275,7 +256,7 @@ func (p Policy) endUndeliverable(rec passcode.Result, why domain.Undeliverable, 
 			return requeue(min(left, p.CallBound))
 		}
 	}
-	// After any other state a message may have been sent, and the reservation stays.
+	// In any other state a message may have been sent, and the reservation stays.
 	surelyNotSent := rec.Status == passcode.StatusRetrying
 	rec.LookupBeganAt = time.Time{}
 	rec.Error = undeliverableError(why)
@@ -292,27 +273,22 @@ func undeliverableError(why domain.Undeliverable) *passcode.Error {
 		if why.Reason != "" {
 			message += " (" + why.Reason + ")"
 		}
-		return failure(codeTerminated, passcode.ClassPoison, message)
+		return failure("terminated", passcode.ClassPoison, message)
 	}
 	times := ""
 	if why.Deliveries > 0 {
 		times = fmt.Sprintf(" after %d deliveries", why.Deliveries)
 	}
-	return failure(codeMaxDeliveries, passcode.ClassPoison, "the server stopped delivering the job"+times+
+	return failure("max_deliveries", passcode.ClassPoison, "the server stopped delivering the job"+times+
 		", because the consumer's max_deliver is set: set it back to -1, then replay the job")
 }
 
 // seconds rounds up, so that a producer that waits as told is not refused again.
-func seconds(d time.Duration) int64 {
-	return int64((d + time.Second - 1) / time.Second)
-}
+func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
-// Backoff returns the wait after each attempt: exponential, and spread by up to factor
-// either way.
-//
-// The spread is drawn from the request id and not for each attempt. So requests that
-// failed together still come back apart, while the gaps of one request always grow, and
-// every replica computes the same.
+// Backoff returns the wait after each attempt: exponential, and spread by up to factor either way. The spread is
+// derived from the request id. So requests that failed together come back apart, the gaps of one request always
+// grow, and every replica computes the same.
 func Backoff(initial time.Duration, multiplier, factor float64, maxInterval time.Duration) func(string, int) time.Duration {
 	return func(requestID string, attempt int) time.Duration {
 		interval := retry.Interval(initial, multiplier, maxInterval, attempt)
@@ -324,8 +300,7 @@ func Backoff(initial time.Duration, multiplier, factor float64, maxInterval time
 func spread(requestID string) float64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(requestID)) // a hash never fails
-	// FNV mixes its last bytes badly upwards; ids that count up differ only
-	// there, so one more multiplication spreads them.
+	// FNV mixes the last bytes badly, and ids that count up differ only there.
 	x := h.Sum64() * 0x9E3779B97F4A7C15
 	return float64(x>>11)/(1<<52) - 1
 }
