@@ -1,15 +1,11 @@
-// Package consumer takes passcode jobs from the stream and sees each through to
-// its one outcome.
+// Package consumer takes passcode jobs from the stream and brings each to its one outcome.
 //
-// A job goes through the stages of stages.go. What happens to it there is an event
-// (event.go). One pure function decides what becomes of the job (decide.go), and the
-// decision is carried out in one fixed order (execute.go), until the message is disposed
-// of.
+// A job goes through stages (stages.go). What happens there is an event (event.go). One pure function decides
+// what becomes of the job (decide.go), and the decision is carried out in one fixed order (execute.go).
 //
-// No state lives in the worker: a record in the ledger says how far a request has come,
-// so that any worker can go on with a job that another left behind. The claim is written
-// before the send and settled after it. A worker that dies in between leaves a record
-// that says sending, and the job's next delivery asks Aliyun instead of sending blindly.
+// A record in the ledger says how far a request has come, so that any worker can go on with it. The claim is
+// written before the send and settled after it. If a worker dies in between, the record says sending, and the
+// job's next delivery asks Aliyun instead of sending blindly.
 package consumer
 
 import (
@@ -54,14 +50,11 @@ type Consumer struct{ *Handler }
 // New returns a Consumer.
 func New(o Options) *Consumer { return &Consumer{NewHandler(o, EffectsInOrder)} }
 
-// ErrForced means that the worker left with jobs still in flight. They come
-// again when their leases run out, and none is lost.
+// ErrForced means that the worker left with jobs still in flight. They come again when their leases run out.
 var ErrForced = errors.New("left with jobs still in flight")
 
-// Run handles jobs until ctx ends, then stops: it asks for no more jobs,
-// finishes those in flight and requeues the rest at once. It returns nil when
-// every job was finished or requeued, ErrForced when the shutdown timeout, or
-// force, ended it before that.
+// Run handles jobs until ctx ends. Then it asks for no more jobs, finishes those in flight and requeues the rest.
+// It returns nil when that is done, ErrForced if the shutdown timeout or force ended it before.
 func (c *Consumer) Run(ctx, force context.Context) error {
 	// Handlers outlive ctx: what has begun is finished.
 	work, leave := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -74,7 +67,6 @@ func (c *Consumer) Run(ctx, force context.Context) error {
 
 	done := make(chan error, 1)
 	go func() { done <- c.dispatch(work, ctx) }()
-
 	select {
 	case err := <-done: // the source ended by itself
 		return err
@@ -98,16 +90,14 @@ func (c *Consumer) Run(ctx, force context.Context) error {
 	return ErrForced
 }
 
-// dispatch takes jobs from the source, as many at a time as there are slots,
-// and returns when the source is drained and every handler has returned.
+// dispatch takes jobs from the source until it is drained and every handler has returned.
 func (c *Consumer) dispatch(work, stopping context.Context) error {
 	var handlers sync.WaitGroup
 	defer handlers.Wait()
 	slots := make(chan struct{}, c.Concurrency)
 	for {
-		// A slot and a permit first, so that a job taken from the source is handled
-		// at once, and waits in the stream, not here, where the pace is low. Once
-		// the worker stops neither is needed: jobs only go back.
+		// A slot and a permit first: if the pace is low, jobs wait in the stream, not here. Once the worker
+		// stops neither is needed, because jobs are only requeued.
 		select {
 		case slots <- struct{}{}:
 		case <-stopping.Done():

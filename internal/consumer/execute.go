@@ -60,10 +60,8 @@ func (t executor) carryOut(ctx context.Context, d decision) error {
 	case d.note == "":
 	case d.why != nil:
 		t.log.Log(ctx, d.level, d.note, "error", d.why)
-	case d.record.Status != "":
-		t.log.Log(ctx, d.level, d.note, t.attributes(d.record)...)
 	default:
-		t.log.Log(ctx, d.level, d.note, t.attributes(t.rec)...)
+		t.log.Log(ctx, d.level, d.note, t.attributes(t.outcome(d))...)
 	}
 	if d.goal != goalSend {
 		t.goal = d.goal
@@ -229,10 +227,7 @@ func (t executor) dispose(_ context.Context, d decision) error {
 		return t.Nak(d.delay)
 	case term:
 		// The server's advisory and the operator's tools show the reason.
-		rec := d.record
-		if rec.Status == "" {
-			rec = t.rec
-		}
+		rec := t.outcome(d)
 		reason := string(rec.Status)
 		if rec.Error != nil {
 			reason += ": " + rec.Error.Code
@@ -241,6 +236,14 @@ func (t executor) dispose(_ context.Context, d decision) error {
 	default:
 		return t.Ack()
 	}
+}
+
+// outcome is the request's record after the decision.
+func (t executor) outcome(d decision) passcode.Result {
+	if d.record.Status == "" { // the decision changes nothing
+		return t.rec
+	}
+	return d.record
 }
 
 // tell counts and logs a change of a request's state.

@@ -9,9 +9,8 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
-// leases renews the lease of every job that is being handled. Otherwise a call that takes
-// its time, or a broker that is slow to store a record, would make the server deliver the
-// job to another worker meanwhile.
+// leases renews the lease of every job that is being handled. Otherwise the server would deliver it to another
+// worker during a slow call.
 type leases struct {
 	interval time.Duration
 	now      func() time.Time
@@ -27,13 +26,12 @@ type lease struct {
 }
 
 func newLeases(ackWait time.Duration, now func() time.Time, log *slog.Logger) *leases {
-	// A third: one renewal may get lost.
+	// One renewal may get lost.
 	return &leases{interval: ackWait / 3, now: now, log: log, held: map[uint64]*lease{}}
 }
 
-// hold keeps the delivery's lease alive until release is called. It returns false where
-// this worker is handling the same job already: its lease ran out all the same, because
-// the broker could not be reached for so long.
+// hold keeps the delivery's lease alive until release is called. It returns false if this worker is handling the
+// job already. Its lease may have run out because the broker could not be reached.
 func (l *leases) hold(d domain.Delivery) (release func(), ok bool) {
 	seq := d.Origin().Seq
 	l.mu.Lock()

@@ -10,18 +10,16 @@ import (
 
 // Source delivers jobs.
 type Source interface {
-	// Next waits for a job. It returns domain.ErrDrained once the source was
-	// drained and has no buffered job left, and ctx's cause when ctx ends first.
+	// Next waits for a job. It returns domain.ErrDrained once the source was drained and is empty, and ctx's
+	// cause when ctx ends first.
 	Next(ctx context.Context) (domain.Delivery, error)
-	// Drain stops asking for jobs. Those that have already arrived still come
-	// out of Next, so that they can be requeued.
+	// Drain stops asking for jobs. Next still returns those that have arrived.
 	Drain()
 }
 
 // Jobs looks into the stream of jobs.
 type Jobs interface {
-	// Waits reports whether the job of that sequence is in the stream, and is one of
-	// the request.
+	// Waits reports whether the job of that sequence is in the stream and is one of the request.
 	Waits(ctx context.Context, seq uint64, requestID string) (bool, error)
 }
 
@@ -32,8 +30,7 @@ type Ledger interface {
 	// Update replaces the record of that revision and returns the new revision.
 	// domain.ErrConflict: the record was changed by somebody else.
 	Update(ctx context.Context, rec passcode.Result, revision uint64) (uint64, error)
-	// Since is from when on no record is missing: those of before may have been
-	// deleted, or have expired.
+	// Since is from when on no record is missing. Earlier ones may have been deleted, or have expired.
 	Since(ctx context.Context) (time.Time, error)
 	// Get returns the record and its revision, or domain.ErrNotFound.
 	Get(ctx context.Context, requestID string) (passcode.Result, uint64, error)
@@ -41,8 +38,8 @@ type Ledger interface {
 
 // Limiter holds the limits of each phone, shared by all replicas.
 type Limiter interface {
-	// Reserve makes a reservation for the request, one however often it is called.
-	// revision is the record's, as a fencing token: it grows with each attempt.
+	// Reserve makes a reservation for the request, one however often it is called. The record's revision, which
+	// grows with each attempt, is a fencing token.
 	Reserve(ctx context.Context, phone passcode.Phone, requestID string, revision uint64) (domain.Reservation, error)
 	// Release gives the request's reservation up, unless a later attempt holds it.
 	Release(ctx context.Context, phone passcode.Phone, requestID string, revision uint64) error
@@ -56,8 +53,7 @@ type Sender interface {
 	Pace(ctx context.Context) (returnPermit func(), err error)
 	// Send makes one call. Nothing is written to the network after notAfter.
 	Send(ctx context.Context, msg domain.Message, notAfter time.Time) domain.Outcome
-	// Lookup asks what became of the request's sends, of which none was made before
-	// since.
+	// Lookup asks what became of the request's sends, none of which was made before since.
 	Lookup(ctx context.Context, phone passcode.Phone, requestID string, since time.Time) (domain.Finding, error)
 }
 
@@ -69,12 +65,11 @@ type DeadLetters interface {
 
 // AccountBreaker stops all replicas while nothing can be sent for the account.
 type AccountBreaker interface {
-	// Admit says whether a call may be made now. A permitted call is a probe
-	// where the account was closed until now.
+	// Admit says whether a call may be made now. The first one after a pause is a probe.
 	Admit(ctx context.Context) (domain.Admission, error)
 	// Trip stops the calls, until the time returned.
 	Trip(ctx context.Context, code, message string) (time.Time, error)
-	// Passed says that a call did get through to the account.
+	// Passed says that the account works.
 	Passed(ctx context.Context) error
 	// Inconclusive says that a probe told nothing about the account.
 	Inconclusive(ctx context.Context) error
@@ -82,11 +77,9 @@ type AccountBreaker interface {
 
 // OutageBreaker stops this worker's calls while Aliyun answers none of them.
 type OutageBreaker interface {
-	// Admit says whether a call may be made for the request now. A permitted call
-	// is a probe where none was until now.
+	// Admit says whether a call may be made for the request now, and whether it is a probe.
 	Admit(requestID string) domain.Admission
-	// Asked says whether the call of a probe may be made, once a look-up of its request
-	// ended with err. Who asks first knows more, and risks nothing.
+	// Asked says whether a probe's call may be made, after a look-up of its request ended with err.
 	Asked(requestID string, err error) domain.Admission
 	// NotCalled says that no call was made for a request that was admitted as probe.
 	NotCalled(requestID string)
@@ -98,9 +91,8 @@ type Numbers interface {
 	Parse(phone passcode.Phone) (passcode.Phone, error)
 }
 
-// Announcer publishes a result on a subject. It is for the announcements that
-// the server doesn't make by itself: to a job's own reply subject, and again to
-// the producer of a duplicate.
+// Announcer publishes the results that the server doesn't: on a job's own reply subject, and once more for a
+// duplicate.
 type Announcer interface {
 	Announce(subject string, result passcode.Result) error
 }

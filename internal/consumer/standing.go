@@ -15,7 +15,7 @@ import (
 type thing string
 
 const (
-	nothing thing = "" // whose trouble holds up no job
+	nothing thing = "" // its trouble holds up no job
 	records thing = "the records"
 	limits  thing = "the limits"
 	letters thing = "the dead letters"
@@ -46,9 +46,8 @@ var (
 	opFindOwner     = operation{"find owner", jobs}
 )
 
-// standing knows since when each thing has failed and not worked again. A single operation
-// that fails is tried again, and nobody need know. Where none succeeds no job comes to its
-// end, and the worker's readiness says so.
+// standing knows since when each thing has failed and not worked again. While it does no job comes to its end,
+// and the worker's readiness says so.
 type standing struct {
 	now func() time.Time
 	mu  sync.Mutex
@@ -62,14 +61,11 @@ type failing struct {
 }
 
 const (
-	// standsAfter is how long a thing must have failed to be told of.
-	standsAfter = 2 * time.Second
-	// forgetAfter is after what time without a failure it is taken to be over: a
-	// job that failed comes again well before that.
-	forgetAfter = time.Minute
+	standsAfter = 2 * time.Second // of failing, it is reported
+	forgetAfter = time.Minute     // without a failure, it is over: a job that failed comes again sooner
 )
 
-// failed takes note of an operation that failed, for a reason that is the broker's.
+// failed takes note of an operation that failed because of the broker.
 func (s *standing) failed(op operation, err error) {
 	if op.on == nothing || errors.Is(err, domain.ErrConflict) || errors.Is(err, domain.ErrCorrupt) || errors.Is(err, domain.ErrUnstorable) {
 		return
@@ -85,16 +81,15 @@ func (s *standing) failed(op operation, err error) {
 	s.of[op.on] = f
 }
 
-// worked takes note of an operation that succeeded.
 func (s *standing) worked(op operation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.of, op.on)
 }
 
-// list says what stands, in a fixed order. Each wraps the last failure.
-func (s *standing) list() []error {
-	now := s.now()
+// Standing says what in the broker has failed for a while, in a fixed order. Each wraps the last failure.
+func (h *Handler) Standing() []error {
+	s, now := h.standing, h.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []error
@@ -109,6 +104,3 @@ func (s *standing) list() []error {
 	slices.SortFunc(all, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return all
 }
-
-// Standing says what in the broker has failed for a while, so that jobs wait.
-func (h *Handler) Standing() []error { return h.standing.list() }
