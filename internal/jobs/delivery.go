@@ -4,42 +4,35 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
 // delivery is one message of the jobs stream.
 type delivery struct {
-	nc     *nats.Conn
-	msg    *nats.Msg
+	arrival
+	source *Source
 	origin domain.Origin
-	// created is when the stream was created that delivered it, and current the same of
-	// the stream that is there now.
-	created time.Time
-	current func() *time.Time
 }
 
-// gone reports whether the job's stream is not there any more, or may not be. One
-// that was recreated in its place counts from the start again, so that whatever is said
-// of a job of the old one would be taken for a word on a job of the new one, which
-// then were lost. Where nothing is said the job comes again, if it still can.
+// gone reports whether the job's stream is not there any more, or may not be. A recreated one counts from the start
+// again, so what is said of a job of the old one would be taken for a word on a job of the new one, and lose that.
+// If nothing is said, the job comes again.
 func (d *delivery) gone() bool {
-	now := d.current()
-	return now == nil || !now.Equal(d.created)
+	now := d.source.created.Load()
+	return now == nil || !now.Equal(d.pull.created)
 }
 
-func newDelivery(nc *nats.Conn, msg *nats.Msg, created time.Time, current func() *time.Time) (domain.Delivery, error) {
-	meta, err := msg.Metadata()
+func newDelivery(s *Source, job arrival) (domain.Delivery, error) {
+	meta, err := job.msg.Metadata()
 	if err != nil {
 		return nil, fmt.Errorf("a message without JetStream metadata: %w", err)
 	}
 	return &delivery{
-		nc: nc, msg: msg, created: created, current: current,
+		arrival: job, source: s,
 		origin: domain.Origin{
 			Stream:   meta.Stream,
 			Seq:      meta.Sequence.Stream,
-			Subject:  msg.Subject,
+			Subject:  job.msg.Subject,
 			QueuedAt: meta.Timestamp, Deliveries: meta.NumDelivered,
 		},
 	}, nil
@@ -66,5 +59,5 @@ func (d *delivery) say(word string) error {
 	if d.gone() {
 		return nil
 	}
-	return d.nc.Publish(d.msg.Reply, []byte(word))
+	return d.source.js.Conn().Publish(d.msg.Reply, []byte(word))
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,51 +19,33 @@ var (
 	errClosed      = errors.New("the connection is closed")
 )
 
-// pull asks the consumer for jobs over one subscription. It counts what the server
-// owes it, so that each request asks for exactly the jobs that there is room for: those
-// that wait in this process are leased.
+// pull asks the consumer for jobs over one subscription. It counts what the server owes it, so that each request
+// asks for exactly what there is room for, because jobs that wait in this process are leased.
 //
-// The client's own Consume is not used. It never asks for more when all the jobs that
-// it asked for arrive while it is still sending its next request (nats.go v1.55.0:
-// checkPending does nothing while fetchInProgress is set, and nothing calls it again).
+// The client's own Consume is not used. It never asks for more if all requested jobs arrive while it is sending its
+// next request (nats.go v1.55.0: checkPending does nothing while fetchInProgress is set, and nothing calls it again).
 // Then no job comes for two seconds, until the heartbeats are missed.
 type pull struct {
-	source  *Source
-	nc      *nats.Conn
-	inbox   *nats.Subscription
-	subject string // of the requests
-	// maxBytes is how much one request asks for at most.
-	maxBytes int64
-	// created is when the stream was created that the jobs come from.
-	created time.Time
-	// reconnected tells that the connection is back, on which all requests are gone.
-	reconnected chan nats.Status
+	source      *Source
+	inbox       *nats.Subscription
+	created     time.Time        // of the stream that the jobs come from
+	reconnected chan nats.Status // tells that the connection is back, without any of the requests
 
-	mu sync.Mutex
-	// owed is how many of the jobs asked for may still arrive.
-	owed int
-	// heard is when the server was last heard, or asked.
-	heard    time.Time
+	// The source's lock guards these.
+	owed     int       // how many of the jobs asked for may still arrive
+	heard    time.Time // when the server was last heard, or asked
 	answered bool
-	// ended is why nothing more can be expected of this pull, nil while something can.
-	ended error
+	ended    error // why nothing more can be expected of this pull; nil: something can
 }
 
-// maxPullBytes bounds what one request asks for. As many of the largest messages as may
-// be asked for at once would be more than a server holds back for a client
-// (max_pending): it would drop the connection then, again and again.
+// maxPullBytes bounds what one request asks for. More than a server holds back for a client (max_pending) would make
+// it drop the connection, again and again.
 const maxPullBytes = 4 << 20
 
 // newPull makes the inbox in which jobs arrive. It asks for none yet.
 func newPull(s *Source, created time.Time) (*pull, error) {
 	nc := s.js.Conn()
-	p := &pull{
-		source: s, nc: nc, created: created,
-		subject: jetstream.DefaultAPIPrefix + "CONSUMER.MSG.NEXT." + s.opts.Stream + "." + s.opts.Consumer,
-		// A message that doesn't fit would never come.
-		maxBytes:    max(maxPullBytes, 2*nc.MaxPayload()),
-		reconnected: nc.StatusChanged(nats.CONNECTED),
-	}
+	p := &pull{source: s, created: created, reconnected: nc.StatusChanged(nats.CONNECTED)}
 	inbox, err := nc.Subscribe(nc.NewInbox(), p.arrive)
 	if err != nil {
 		nc.RemoveStatusListener(p.reconnected)
@@ -92,25 +73,28 @@ type pullRequest struct {
 	Heartbeat time.Duration `json:"idle_heartbeat"`
 }
 
-// ask asks for as many jobs as there is room for. It waits until that is half of the
-// prefetch, so that a request is worth its while.
-func (p *pull) ask(prefetch, waiting int) {
-	p.mu.Lock()
-	batch := prefetch - waiting - p.owed
+// demand returns how many jobs to ask for, and counts them: they may arrive before the request has returned. It is
+// 0 until there is room for half of the prefetch, so that a request is worth its while. The caller holds the lock.
+func (p *pull) demand() int {
+	prefetch := p.source.opts.Prefetch
+	batch := prefetch - len(p.source.arrived) - p.owed
 	if p.ended != nil || batch < 1 || 2*batch < prefetch {
-		p.mu.Unlock()
-		return
+		return 0
 	}
-	// Counted first: jobs may arrive before the request has returned.
 	p.owed += batch
 	p.heard = time.Now()
-	p.mu.Unlock()
+	return batch
+}
 
+func (p *pull) ask(batch int) {
+	nc, opts := p.source.js.Conn(), p.source.opts
 	request, err := json.Marshal(pullRequest{
-		Batch: batch, MaxBytes: p.maxBytes, Expires: pullExpiry, Heartbeat: pullHeartbeat,
+		// A message that doesn't fit would never come.
+		Batch: batch, MaxBytes: max(maxPullBytes, 2*nc.MaxPayload()), Expires: pullExpiry, Heartbeat: pullHeartbeat,
 	})
 	if err == nil {
-		err = p.nc.PublishRequest(p.subject, p.inbox.Subject, request)
+		subject := jetstream.DefaultAPIPrefix + "CONSUMER.MSG.NEXT." + opts.Stream + "." + opts.Consumer
+		err = nc.PublishRequest(subject, p.inbox.Subject, request)
 	}
 	if err != nil {
 		p.end(fmt.Errorf("ask for jobs: %w", err))
@@ -123,13 +107,11 @@ func (p *pull) arrive(msg *nats.Msg) {
 	left, err := strconv.Atoi(msg.Header.Get("Nats-Pending-Messages"))
 	switch {
 	case msg.Reply != "": // where its acknowledgement goes: a job
-		p.hear(1)
-		p.source.add(arrival{msg, p})
+		p.hear(1, arrival{msg, p})
 	case status == "100": // a heartbeat
 		p.hear(0)
 	case err == nil: // a request came to its end, with so many jobs not delivered
 		p.hear(left)
-		p.source.wake()
 	case status == "503":
 		p.end(fmt.Errorf("%w: %w", errSilent, nats.ErrNoResponders))
 	case text == "Consumer Deleted":
@@ -140,32 +122,21 @@ func (p *pull) arrive(msg *nats.Msg) {
 }
 
 // hear takes note of an answer of the server, which then owes so many jobs less.
-func (p *pull) hear(less int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (p *pull) hear(less int, jobs ...arrival) {
+	p.source.mu.Lock()
+	defer p.source.mu.Unlock()
 	p.heard, p.answered = time.Now(), true
 	p.owed = max(p.owed-less, 0)
-}
-
-func (p *pull) wasAnswered() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.answered
+	p.source.arrived = append(p.source.arrived, jobs...)
+	p.source.wake()
 }
 
 // end ends the pull. Only the first reason counts.
 func (p *pull) end(why error) {
-	p.mu.Lock()
+	p.source.mu.Lock()
+	defer p.source.mu.Unlock()
 	if p.ended == nil {
 		p.ended = why
 	}
-	p.mu.Unlock()
 	p.source.wake()
-}
-
-// state returns when the server was last heard, or asked, and why the pull ended.
-func (p *pull) state() (heard time.Time, ended error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.heard, p.ended
 }

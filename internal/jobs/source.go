@@ -23,13 +23,11 @@ import (
 )
 
 const (
-	// pullExpiry is how long one request stands at the server. One that was made before a
-	// pause of the consumer isn't served after it, so a short one has jobs flow again
-	// sooner.
+	// pullExpiry is how long one request stands at the server. It is short, because a request made before a pause of
+	// the consumer isn't served after it.
 	pullExpiry = 5 * time.Second
-	// pullHeartbeat is how often the server says that a request still stands. After two
-	// that are missing it is made again: the consumer's leader may have gone, and all
-	// requests with it.
+	// pullHeartbeat is how often the server says that a request still stands. After two missing ones the requests may
+	// be gone, with the consumer's leader, and are made again.
 	pullHeartbeat = time.Second
 )
 
@@ -40,9 +38,8 @@ const ResumedWithin = pullExpiry
 type SourceOptions struct {
 	Stream   string
 	Consumer string
-	// Prefetch is how many jobs may wait in this process for a free slot. They
-	// are leased while they wait, so it must be far less than what is handled
-	// within the lease.
+	// Prefetch is how many jobs may wait in this process. They are leased, so it must be far less than what is
+	// handled within the lease.
 	Prefetch int
 	// Repair creates stream and consumer where they are missing.
 	Repair func(context.Context) error
@@ -52,28 +49,21 @@ type SourceOptions struct {
 // Source pulls jobs for one worker. It survives the loss of the broker and of
 // the consumer itself: Next goes on when they are back.
 type Source struct {
-	js   jetstream.JetStream
-	opts SourceOptions
-	// drained ends with Drain.
-	drained context.Context
+	js      jetstream.JetStream
+	opts    SourceOptions
+	drained context.Context // ends with Drain
 	drain   context.CancelCauseFunc
-	// changed wakes Next: a job arrived, or a pull has something to tell.
-	changed chan struct{}
-	// created is when the stream was created from which jobs come, and nil while that
-	// isn't known: see delivery.gone.
-	created atomic.Pointer[time.Time]
+	changed chan struct{}             // wakes Next: a job arrived, or a pull has something to tell
+	created atomic.Pointer[time.Time] // of the stream that is there now; nil: not known, see delivery.gone
 
 	mu      sync.Mutex
 	pull    *pull // nil while not pulling
 	retired []*pull
 	opened  time.Time
 	arrived []arrival
-	// inboxes are those in which something may still arrive.
-	inboxes int
-	// failing is why no pull could be begun; nil once one is.
-	failing error
-	// silent is true once a pull ended in silence, until another is answered.
-	silent bool
+	inboxes int   // in which something may still arrive
+	failing error // why no pull could be begun; nil once one is
+	silent  bool  // a pull ended in silence, and no other was answered since
 }
 
 // arrival is a job that waits to be taken.
@@ -89,13 +79,12 @@ func NewSource(js jetstream.JetStream, opts SourceOptions) *Source {
 	return s
 }
 
-// Next waits for a job. It returns [domain.ErrDrained] once the source was
-// drained and no buffered job is left, and ctx's cause when ctx ends first.
-// It is for one caller at a time.
+// Next waits for a job. It returns [domain.ErrDrained] once the source was drained and is empty, and ctx's cause
+// when ctx ends first. It is for one caller at a time.
 func (s *Source) Next(ctx context.Context) (domain.Delivery, error) {
 	for {
 		if job, ok := s.take(); ok {
-			return newDelivery(s.js.Conn(), job.msg, job.pull.created, s.created.Load)
+			return newDelivery(s, job)
 		}
 		wait := s.awaitJob
 		if s.drained.Err() != nil {
@@ -107,27 +96,22 @@ func (s *Source) Next(ctx context.Context) (domain.Delivery, error) {
 	}
 }
 
-// take returns the job that has waited longest, and asks for more where there is room.
-// Nothing is asked for between two calls: as long as no handler is free, no job is
-// needed.
+// take returns the job that has waited longest, and asks for more if there is room. Nothing is asked for between two
+// calls, because no handler is free then.
 func (s *Source) take() (job arrival, ok bool) {
 	s.mu.Lock()
 	if ok = len(s.arrived) > 0; ok {
 		job, s.arrived = s.arrived[0], s.arrived[1:]
 	}
-	pull, waiting := s.pull, len(s.arrived)
-	s.mu.Unlock()
+	pull, batch := s.pull, 0
 	if pull != nil {
-		pull.ask(s.opts.Prefetch, waiting)
+		batch = pull.demand()
+	}
+	s.mu.Unlock()
+	if batch > 0 {
+		pull.ask(batch)
 	}
 	return job, ok
-}
-
-func (s *Source) add(job arrival) {
-	s.mu.Lock()
-	s.arrived = append(s.arrived, job)
-	s.mu.Unlock()
-	s.wake()
 }
 
 func (s *Source) wake() {
@@ -141,12 +125,12 @@ func (s *Source) wake() {
 func (s *Source) awaitJob(ctx context.Context) error {
 	s.mu.Lock()
 	pull := s.pull
-	s.mu.Unlock()
 	if pull == nil {
+		s.mu.Unlock()
 		return s.begin(ctx)
 	}
-	heard, ended := pull.state()
-	silentIn := time.Until(heard.Add(2 * pullHeartbeat))
+	silentIn, ended := time.Until(pull.heard.Add(2*pullHeartbeat)), pull.ended
+	s.mu.Unlock()
 	if ended == nil && silentIn <= 0 {
 		ended = errSilent
 		if !s.js.Conn().IsConnected() { // that is no silence: the pull ends once the connection is back
@@ -196,22 +180,20 @@ func (s *Source) Drain() {
 	s.closeRetired(0)
 }
 
-// retire puts the pull aside. Its requests may still stand at the server, so its inbox
-// stays open: the client would not tell a server that it is being reconnected to that
-// the inbox is closed, and then drop what arrives. The caller holds the lock.
+// retire puts the pull aside. Its inbox stays open, because its requests may still stand at the server, and the
+// client does not tell a server that it is reconnecting to that an inbox was closed. The caller holds the lock.
 func (s *Source) retire() {
 	if s.pull == nil {
 		return
 	}
-	s.pull.nc.RemoveStatusListener(s.pull.reconnected)
+	s.js.Conn().RemoveStatusListener(s.pull.reconnected)
 	s.retired, s.pull = append(s.retired, s.pull), nil
 }
 
-// closeRetired closes the inboxes of the pulls that were last heard so long ago. The
-// caller holds the lock.
+// closeRetired closes the inboxes of the pulls that were last heard so long ago. The caller holds the lock.
 func (s *Source) closeRetired(after time.Duration) {
 	s.retired = slices.DeleteFunc(s.retired, func(p *pull) bool {
-		if heard, _ := p.state(); time.Since(heard) < after {
+		if time.Since(p.heard) < after {
 			return false
 		}
 		_ = p.inbox.Drain() // fails where it is closed already
@@ -226,7 +208,7 @@ func (s *Source) Trouble() string {
 	switch {
 	case s.failing != nil:
 		return fmt.Sprintf("jobs can't be pulled: %v", s.failing)
-	case s.silent && (s.pull == nil || !s.pull.wasAnswered()):
+	case s.silent && (s.pull == nil || !s.pull.answered):
 		return "no answer while jobs are waited for"
 	default:
 		return ""
@@ -313,7 +295,7 @@ func (s *Source) giveUp(p *pull, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retire()
-	if p.wasAnswered() {
+	if p.answered {
 		s.silent = false
 	}
 	switch {
@@ -330,10 +312,8 @@ func (s *Source) giveUp(p *pull, why error) {
 	}
 }
 
-// Waits reports whether the job of that sequence is in the stream, and is one of the
-// request: a recreated stream has other jobs in the same places.
-// The server may have any replica answer, so that a job which came or went a moment
-// ago may be told of as it was before.
+// Waits reports whether the job of that sequence is in the stream, and is one of the request: a recreated stream has
+// other jobs in the same places. Any replica may answer, and may be a moment behind.
 func (s *Source) Waits(ctx context.Context, seq uint64, requestID string) (bool, error) {
 	var msg *jetstream.RawStreamMsg
 	err := retry.Do(ctx, func(ctx context.Context) error {
