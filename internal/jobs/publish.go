@@ -13,9 +13,8 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// Publish stores a job in the jobs stream, under its request id as message id,
-// so that the stream itself drops a repeated publish. duplicate is true where it
-// did.
+// Publish stores a job in the jobs stream. The request id is the message id, so the stream drops a repeated publish;
+// duplicate is true then.
 func Publish(ctx context.Context, js jetstream.JetStream, subject string, job passcode.Job) (duplicate bool, err error) {
 	data, err := job.Encode()
 	if err != nil {
@@ -31,8 +30,7 @@ func Publish(ctx context.Context, js jetstream.JetStream, subject string, job pa
 	return ack.Duplicate, nil
 }
 
-// full reports whether a stream refused a message because of its own limits. All
-// that it could not store has this code, and the words alone tell why.
+// full reports whether a stream refused a message because of its limits. Only the description tells why.
 func full(err error) bool {
 	var refused *jetstream.APIError
 	return errors.As(err, &refused) && refused.ErrorCode == storeFailed && strings.HasPrefix(refused.Description, "maximum ")
@@ -47,9 +45,7 @@ type Announcer struct{ nc *nats.Conn }
 // NewAnnouncer returns an announcer on the connection.
 func NewAnnouncer(nc *nats.Conn) *Announcer { return &Announcer{nc: nc} }
 
-// Announce publishes the result. An acknowledgement sent afterwards on the same
-// connection reaches the server after it, so a job is never acknowledged before
-// its announcement has left.
+// Announce publishes the result. An ack sent afterwards on the same connection reaches the server after it.
 func (a *Announcer) Announce(subject string, result passcode.Result) error {
 	data, err := json.Marshal(result)
 	if err != nil {

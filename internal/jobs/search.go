@@ -13,23 +13,15 @@ import (
 )
 
 const (
-	// searchTimeout bounds one search, and searchBatch how many jobs it takes up.
-	searchTimeout = 30 * time.Second
-	searchBatch   = 1000
+	searchTimeout = 30 * time.Second // of one search
+	searchBatch   = 1000             // how many jobs it reads
 )
 
-// search finds what ran out of deliveries unheard. The server doesn't list such jobs. They
-// are in the stream, were delivered, and nobody's answer is waited for. Part of them is at
-// or below the acknowledgement floor. But the floor stays behind once the server has given
-// up on a job, until nothing is outstanding, and under a steady load that never comes. So
-// what is above it is brought as a suspect.
-func (w *Watch) search(ctx context.Context) {
-	if err := w.trySearch(ctx); err != nil && ctx.Err() == nil {
-		w.o.Logger.Warn("the stream can't be searched for undeliverable jobs", "error", err)
-	}
-}
-
-func (w *Watch) trySearch(ctx context.Context) error {
+// search finds jobs that ran out of deliveries without an advisory. The server doesn't list them. They are in the
+// stream, were delivered, and no ack is waited for. Some are at or below the acknowledgement floor. But once the
+// server has given up on a job, the floor stays behind until nothing is outstanding, which under a steady load never
+// comes. So the jobs above it are brought as suspects.
+func (w *Watch) search(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, searchTimeout, fmt.Errorf("no end within %s", searchTimeout))
 	defer cancel()
 	consumer, err := w.js.Consumer(ctx, w.o.Stream, w.o.Consumer)
@@ -41,7 +33,7 @@ func (w *Watch) trySearch(ctx context.Context) error {
 	if info.NumAckPending == 0 {
 		floor = max(floor, info.Delivered.Stream)
 	}
-	// Nothing is a suspect that had no chance to be delivered meanwhile.
+	// A job that could not be delivered meanwhile is no suspect.
 	suspicious := w.flowed && !info.Paused
 	w.flowed = !info.Paused
 
@@ -62,7 +54,7 @@ func (w *Watch) trySearch(ctx context.Context) error {
 		why, due := domain.Undeliverable{}, time.Now().Add(w.o.Again)
 		if seq > floor {
 			if !suspicious || seq > info.Delivered.Stream || time.Since(msg.Time) < w.o.Sweep {
-				return nil // and all that come after it are younger still
+				return nil // all that follow are younger still
 			}
 			why.Suspected, due = true, time.Now()
 		}
@@ -73,7 +65,7 @@ func (w *Watch) trySearch(ctx context.Context) error {
 	return nil
 }
 
-// storedJob is a job that is not delivered but read from the stream.
+// storedJob is a job that was read from the stream.
 type storedJob struct {
 	w     *Watch
 	ctx   context.Context // of its disposal
@@ -89,7 +81,7 @@ func (j *storedJob) Origin() domain.Origin {
 	return domain.Origin{Stream: j.w.o.Stream, Seq: j.msg.Sequence, Subject: j.msg.Subject, QueuedAt: j.msg.Time}
 }
 
-// Ack takes the job out of the stream. One that is gone already is no error.
+// Ack takes the job out of the stream, if it is still there.
 func (j *storedJob) Ack() error {
 	err := j.w.stream(j.ctx, func(ctx context.Context, stream jetstream.Stream) error {
 		return stream.DeleteMsg(ctx, j.msg.Sequence)

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,37 +18,31 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
-// workerTerm begins the reason with which a worker terminates a job, after it
-// has dead-lettered it. A reason without it is somebody else's. It ends without a
+// workerTerm begins the reason with which a worker terminates a job that it has dead-lettered. It ends without a
 // space, because the server trims reasons.
 const workerTerm = "passcode-worker:"
 
-// deletedReasons are the server's own words for a job that it finds gone from the stream
-// while it waits for its ack. Mostly the job was acked: after a change of leaders or a
-// crash a consumer may know less than its stream. What somebody deletes by hand looks the
-// same, and shows only in its record, which never becomes final.
+// deletedReasons are the server's own words for a job that is gone from the stream while it waits for its ack.
+// Usually the job was acked: after a change of leaders a consumer may know less than its stream. A job deleted by
+// hand looks the same, and shows only in its record, which never becomes final.
 var deletedReasons = []string{"Unacknowledged message was deleted", "Message deleted by stream limits"}
 
 const (
-	// defaultSweep is how often the stream is searched for jobs of which no worker was
-	// told that they are undeliverable.
+	// defaultSweep is how often the stream is searched for undeliverable jobs.
 	defaultSweep = time.Minute
-	// defaultAgain is how soon a job is looked at again that could not be ended.
-	// A job found by a search is not looked at before that: it may just have been
-	// done, and be gone a moment later.
+	// defaultAgain is how soon a job is looked at again that could not be ended, and when one found by a search is
+	// looked at first: it may be acked a moment later.
 	defaultAgain = 5 * time.Second
-	// advisoryBuffer is how many advisories wait while jobs are being ended. The
-	// search finds what is lost beyond that.
+	// advisoryBuffer is how many advisories wait while jobs are being ended. The search finds what is lost.
 	advisoryBuffer = 4096
-	// maxReasonBytes bounds the reason of a stranger.
+	// maxReasonBytes bounds the reason that another program gives.
 	maxReasonBytes = 256
 )
 
 // UndeliverableHandler ends the jobs that the server no longer delivers.
 type UndeliverableHandler interface {
-	// Undeliverable ends a job that is still in the stream: it acks or terms it, which
-	// takes it out, or naks it, to be asked again. It decides whether a suspect is
-	// undeliverable at all.
+	// Undeliverable ends a job that is still in the stream: it acks or terms it, which takes it out, or naks it, to
+	// be asked again. It decides whether a suspect is undeliverable at all.
 	Undeliverable(ctx context.Context, d domain.Delivery, why domain.Undeliverable)
 	// Lost tells of a job that is gone, body and all.
 	Lost(ctx context.Context, gone domain.Delivery, why domain.Undeliverable) error
@@ -56,29 +51,22 @@ type UndeliverableHandler interface {
 // WatchOptions are what a Watch needs.
 type WatchOptions struct {
 	Stream, Consumer, Subject string
-	// Scrub masks what must not be shown in the reason of a stranger.
-	Scrub  func(string) string
-	Logger *slog.Logger
-	// Sweep and Again are how often to search and to try again; the defaults are
-	// a minute and five seconds.
-	Sweep, Again time.Duration
+	Scrub                     func(string) string // masks secrets in the reason that another program gives
+	Logger                    *slog.Logger
+	Sweep, Again              time.Duration // how often to search and to try again; 0: the default
 }
 
-// Watch finds undeliverable jobs. There should be none, since our consumer has no limit of
-// deliveries and only workers terminate jobs. But consumers are edited, and other programs
-// can reach the stream.
+// Watch finds undeliverable jobs. There should be none, since our consumer has no limit of deliveries and only workers
+// terminate jobs. But consumers are edited, and other programs can reach the stream.
 //
-// The server tells of them in advisories, each heard by one worker. Those sent while no
-// worker listens are lost. But what ran out of deliveries stays in the stream, and is found
-// by a search.
+// The server tells of them in advisories, each heard by one worker. Those sent while no worker listens are lost, but
+// a job that ran out of deliveries stays in the stream, and a search finds it.
 type Watch struct {
 	js      jetstream.JetStream
 	o       WatchOptions
 	handler UndeliverableHandler
-	// open are the jobs to be looked at, by stream sequence.
-	open map[uint64]openCase
-	// flowed is whether jobs were delivered at the time of the last search.
-	flowed bool
+	open    map[uint64]openCase // the jobs to be looked at, by stream sequence
+	flowed  bool                // jobs were delivered at the time of the last search
 }
 
 type openCase struct {
@@ -88,12 +76,7 @@ type openCase struct {
 
 // NewWatch returns a watch. It does nothing before Run.
 func NewWatch(js jetstream.JetStream, u UndeliverableHandler, o WatchOptions) *Watch {
-	if o.Sweep == 0 {
-		o.Sweep = defaultSweep
-	}
-	if o.Again == 0 {
-		o.Again = defaultAgain
-	}
+	o.Sweep, o.Again = cmp.Or(o.Sweep, defaultSweep), cmp.Or(o.Again, defaultAgain)
 	return &Watch{js: js, o: o, handler: u, open: map[uint64]openCase{}}
 }
 
@@ -115,7 +98,9 @@ func (w *Watch) Run(ctx context.Context) {
 	for {
 		if w.js.Conn().IsConnected() {
 			if time.Since(searched) >= w.o.Sweep {
-				w.search(ctx)
+				if err := w.search(ctx); err != nil && ctx.Err() == nil {
+					w.o.Logger.Warn("the stream can't be searched for undeliverable jobs", "error", err)
+				}
 				searched = time.Now()
 			}
 			w.lookAtAll(ctx)
@@ -182,7 +167,7 @@ func (w *Watch) lookAtAll(ctx context.Context) {
 	}
 }
 
-// look has one job ended. It returns after what time to look again, 0 for never.
+// look has one job ended. It returns when to look again; 0: never.
 func (w *Watch) look(ctx context.Context, seq uint64, why domain.Undeliverable) (again time.Duration, err error) {
 	msg, err := w.read(ctx, seq)
 	switch {
@@ -190,7 +175,7 @@ func (w *Watch) look(ctx context.Context, seq uint64, why domain.Undeliverable) 
 		gone := &jetstream.RawStreamMsg{Subject: w.o.Subject, Sequence: seq}
 		return 0, w.handler.Lost(ctx, &storedJob{w: w, ctx: ctx, msg: gone}, why)
 	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return 0, nil // it was done after all
+		return 0, nil // it was acked after all
 	case err != nil:
 		return 0, err
 	}
