@@ -20,15 +20,14 @@ func (s ClaimState) Own() bool { return s == ClaimWon || s == ClaimReopened }
 // Claim is the outcome of claiming a request.
 type Claim struct {
 	State ClaimState
-	// Record is the stored record: our own after ClaimWon, one made of our own and
-	// the one found after ClaimReopened, otherwise the one found.
-	Record passcode.Result
-	// Revision guards the next update of the record.
-	Revision uint64
+	// Record is the stored record: our own after ClaimWon, one made of our own and the one found after ClaimReopened,
+	// otherwise the one found.
+	Record   passcode.Result
+	Revision uint64 // guards the record's next update
 }
 
-// Judge says who owns a request: what its stored record means to one of its jobs, whose
-// first record this is. After ClaimReopened the job's record may replace the stored one.
+// Judge says who owns a request: what its stored record means to one of its jobs, by that job's first record. After
+// ClaimReopened the job's record may replace the stored one.
 func Judge(first, stored passcode.Result) ClaimState {
 	switch {
 	case Owns(stored, first.StreamSeq, first.Replays):
@@ -42,10 +41,8 @@ func Judge(first, stored passcode.Result) ClaimState {
 	}
 }
 
-// Owns reports whether a job, known by its sequence in the stream and its replay
-// (0 where it is none), is the one that its request's record belongs to. The
-// sequence alone doesn't tell: a stream that was deleted and made again counts from
-// 1 once more, and a replay may come to the place that its request's first job had.
+// Owns reports whether the record belongs to the job of that sequence and replay (0: it is none). The sequence alone
+// doesn't tell: in a recreated stream a replay may have the sequence that its request's first job had.
 func Owns(rec passcode.Result, seq uint64, replays int) bool {
 	return rec.StreamSeq == seq && rec.Replays == replays
 }

@@ -1,7 +1,5 @@
-// Package domain holds the words that the steps of the pipeline exchange: what
-// goes into a call to Aliyun and what comes out of it, what a claim found, what
-// the limiter decided, what a dead letter says. The adapters (ledger, ratelimit,
-// aliyun, deadletter) and the consumer meet here and need not know one another.
+// Package domain holds the types that the consumer and the adapters exchange, so that they need not know one
+// another.
 package domain
 
 import (
@@ -20,25 +18,18 @@ type Message struct {
 	Params    map[string]string
 }
 
-// Outcome is what one call to Aliyun led to, classified at the door. Nothing in
-// it holds a passcode or a whole phone number.
+// Outcome is what one call to Aliyun led to. It holds no passcode and no whole phone number.
 type Outcome struct {
-	// Class is one of ok, transient, throttled, in_doubt, phone_limited,
-	// recipient, config and account.
+	// Class is one of ok, transient, throttled, in_doubt, phone_limited, recipient, config and account.
 	Class passcode.Class
-	// Code is Aliyun's code, or where no answer could be read a word of ours
-	// such as "timeout" or "connection_refused".
-	Code string
-	// Message is for people, with numbers and the passcode masked.
-	Message string
-	// BizID is set with class ok.
-	BizID             string
+	// Code is Aliyun's, or one of ours such as "timeout" if no answer could be read.
+	Code              string
+	Message           string // for people, with numbers and the passcode masked
+	BizID             string // with class ok
 	ProviderRequestID string
-	// NotMade is true where no call was made at all, for a reason of ours: the
-	// claim had run out, or the worker was leaving. Class is transient then.
+	// NotMade: our side made no call, because the claim had run out or the worker was leaving. Class is transient.
 	NotMade bool
-	// Window is how long Aliyun closes the phone, with class phone_limited.
-	Window time.Duration
+	Window  time.Duration // for how long Aliyun closes the phone, with class phone_limited
 }
 
 // FindingState is what a look-up saw.
@@ -53,13 +44,12 @@ const (
 
 // Finding is the answer of a look-up by request id.
 type Finding struct {
-	State FindingState
-	// ErrorCode is the carrier's report code, with Undelivered.
-	ErrorCode string
+	State     FindingState
+	ErrorCode string // the carrier's, with Undelivered
 }
 
-// MayBeSent reports whether a request that needs an operator may have been sent
-// nevertheless, so that Aliyun is asked before anything is sent for it again.
+// MayBeSent reports whether a request that needs an operator may have been sent, so that Aliyun is asked before
+// anything is sent for it again.
 func MayBeSent(rec passcode.Result) bool {
 	doubt := rec.Status == passcode.StatusUnknown || rec.Error != nil && rec.Error.Class == passcode.ClassPoison
 	return doubt && !rec.AttemptedAt.IsZero()
@@ -70,22 +60,16 @@ const RuleClosed = "closed"
 
 // Reservation is the limiter's answer.
 type Reservation struct {
-	Allowed bool
-	// RetryAfter is how long until the limits would allow it, where they don't.
-	RetryAfter time.Duration
-	// Rule names the limit that refused, such as "5/1h", or "closed" where
-	// Aliyun's own limit closed the phone.
-	Rule string
+	Allowed    bool
+	RetryAfter time.Duration // until the limits would allow it
+	Rule       string        // that refused, such as "5/1h", or RuleClosed
 }
 
-// Admission is the account gate's answer.
+// Admission is a breaker's answer.
 type Admission struct {
 	Allowed bool
-	// Probe is true for the one call that finds out whether the account works
-	// again. Its holder must report what it learned.
-	Probe bool
-	// Wait is how long to leave the job in the broker, where not allowed.
-	Wait time.Duration
+	Probe   bool          // the one call that tells whether the breaker may close
+	Wait    time.Duration // how long to leave the job in the broker, if not allowed
 }
 
 // Origin is where a job came from.
@@ -94,41 +78,34 @@ type Origin struct {
 	Seq      uint64
 	Subject  string
 	QueuedAt time.Time
-	// Deliveries is how often the server has delivered the job, this time included;
-	// 0 where that isn't known.
+	// Deliveries is how often the job was delivered, this time included; 0: not known.
 	Deliveries uint64
 }
 
-// HeaderReplay is the header of a job that an operator's replay published: how
-// often its request was replayed, this time included.
+// HeaderReplay is the header of a replayed job: how often its request was replayed, this time included.
 const HeaderReplay = "Passcode-Replay"
 
-// HeaderAttemptedAt is the header of a dead letter, and of the job that a replay
-// makes of it, that says when the request's last attempt was begun: RFC 3339, in
-// UTC, absent where none was. Records go before dead letters do, and without one
-// this is all that shows that a message may have been sent.
+// HeaderAttemptedAt is the header of a dead letter, and of its replay, that says when the request's last attempt
+// began: RFC 3339, in UTC, absent if there was none. Records expire before dead letters do, and then only this shows
+// that a message may have been sent.
 const HeaderAttemptedAt = "Passcode-Attempted-At"
 
-// MaxReplays is more than anybody replays one request. Whatever counts higher was
-// not written by a replay: who counts on from it would come to the end of numbers.
+// MaxReplays is more than anybody replays one request. A higher count was not written by a replay.
 const MaxReplays = 1_000_000
 
 // DeadLetter is a job that an operator must look at.
 type DeadLetter struct {
-	Reason passcode.Reason
-	// RequestID is empty where none could be read.
-	RequestID    string
+	Reason       passcode.Reason
+	RequestID    string // empty if none could be read
 	ErrorCode    string
 	ErrorMessage string
 	Attempts     int
-	// AttemptedAt is when the last attempt was begun, zero where there was none.
-	AttemptedAt time.Time
-	Replays     int
-	Origin      Origin
-	TraceParent string
-	TraceState  string
-	// Body is the job's bytes, untouched.
-	Body []byte
+	AttemptedAt  time.Time // when the last attempt began; zero: there was none
+	Replays      int
+	Origin       Origin
+	TraceParent  string
+	TraceState   string
+	Body         []byte // the job's, untouched
 }
 
 // Errors that adapters return and the consumer acts on; match with errors.Is.

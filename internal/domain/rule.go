@@ -10,15 +10,14 @@ import (
 
 // Limits of a rule.
 const (
-	// MaxPlaces is the largest Max of a rule. It bounds what is kept of a phone to
-	// about 100 KiB, a tenth of what NATS accepts by default.
+	// MaxPlaces is the largest Max of a rule. It bounds a phone's document to about 100 KiB, a tenth of what NATS
+	// accepts by default.
 	MaxPlaces = 1000
 	// MaxWindow is the longest Window of a rule.
 	MaxWindow = 31 * 24 * time.Hour
 )
 
-// Rule allows Max SMS to one phone in any stretch of time as long as Window. It
-// is written as "5/1h".
+// Rule allows Max SMS to one phone in any stretch of time as long as Window. It is written as "5/1h".
 type Rule struct {
 	Max    int
 	Window time.Duration
@@ -26,9 +25,8 @@ type Rule struct {
 
 var errNotRule = errors.New("not a rule like 5/1h")
 
-// ParseRule reads a rule: a count, a slash, and a duration as in
-// [time.ParseDuration]. [Rule.Check] says whether it can be kept. The error does
-// not quote the text, which in a file of settings may be anything.
+// ParseRule reads a rule: a count, a slash, and a duration as in [time.ParseDuration]. [Rule.Check] checks its values.
+// The error does not quote the text, which in a file of settings may be a secret.
 func ParseRule(text string) (Rule, error) {
 	count, window, ok := strings.Cut(text, "/")
 	if !ok {
@@ -57,26 +55,22 @@ func (r Rule) Check() error {
 	}
 }
 
-// String writes the rule as [ParseRule] reads it, in its shortest form: "5/1h",
-// never "5/1h0m0s".
+// String writes the rule in its shortest form: "5/1h", never "5/1h0m0s".
 func (r Rule) String() string { return strconv.Itoa(r.Max) + "/" + FormatDuration(r.Window) }
 
 // MarshalText implements [encoding.TextMarshaler] with [Rule.String].
 func (r Rule) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// UnmarshalText implements [encoding.TextUnmarshaler] with [ParseRule]. It leaves
-// the rule alone where it fails.
+// UnmarshalText implements [encoding.TextUnmarshaler] with [ParseRule]. On an error the rule stays as it was.
 func (r *Rule) UnmarshalText(text []byte) error {
 	rule, err := ParseRule(string(text))
-	if err != nil {
-		return err
+	if err == nil {
+		*r = rule
 	}
-	*r = rule
-	return nil
+	return err
 }
 
-// FormatDuration writes a duration without the zero units that
-// [time.Duration.String] puts at its end: 24h, not 24h0m0s.
+// FormatDuration writes a duration without zero units at its end: 24h, not 24h0m0s.
 func FormatDuration(d time.Duration) string {
 	text := d.String()
 	if short, found := strings.CutSuffix(text, "m0s"); found {
