@@ -38,7 +38,7 @@ func (s *sendCmd) Run(e *command.Env) error {
 		return err
 	}
 
-	ctx, cancel := context.WithTimeoutCause(e.Stop, s.Wait, errWaited)
+	ctx, cancel := context.WithTimeoutCause(e.Stop, s.Wait, errors.New("no final result in time"))
 	defer cancel()
 	result, err := s.await(ctx, e, job)
 	if err != nil {
@@ -57,8 +57,6 @@ func (s *sendCmd) Run(e *command.Env) error {
 		return command.ErrSaid
 	}
 }
-
-var errWaited = errors.New("no final result in time")
 
 func (s *sendCmd) job() (passcode.Job, error) {
 	if s.TTL <= 0 || s.Wait <= 0 {
@@ -123,7 +121,7 @@ func (s *sendCmd) await(ctx context.Context, e *command.Env, job passcode.Job) (
 				return passcode.Result{}, fmt.Errorf("no worker took the job up within %s; it stays queued until it expires", s.Wait)
 			}
 			return passcode.Result{}, fmt.Errorf("%w: still %s after %s; the job goes on, see \"worker request %s\"",
-				errWaited, last, s.Wait, job.RequestID)
+				context.Cause(ctx), last, s.Wait, job.RequestID)
 		}
 	}
 }

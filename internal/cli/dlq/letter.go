@@ -60,7 +60,7 @@ func (d *session) letter(s deadletter.Stored) letter {
 		BodySize: s.Entry.BodySize, Truncated: s.Entry.Truncated,
 		job: job,
 	}
-	l.Expired = expired(l.ExpiresAt, d.now)
+	l.Expired = !l.ExpiresAt.IsZero() && !l.ExpiresAt.After(d.now)
 	if s.Err != nil {
 		l.Corrupt = s.Err.Error()
 	}
@@ -91,15 +91,13 @@ func (l letter) expiry(now time.Time) string {
 	}
 }
 
-// codeOf is the error code, or that the message is no dead letter.
-func codeOf(s deadletter.Stored) string {
-	if s.Err != nil {
+// code is the error code, or that the message is no dead letter.
+func (l letter) code() string {
+	if l.Corrupt != "" {
 		return "(not a dead letter)"
 	}
-	return cmp.Or(s.Entry.ErrorCode, "-")
+	return cmp.Or(l.ErrorCode, "-")
 }
-
-func expired(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
 
 // jobView is what a job says besides phone and passcode. The values of params may
 // hold the passcode too, as those of members that nobody knows may; only the

@@ -10,7 +10,6 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
-	"github.com/passcode-worker/passcode-worker/internal/deadletter"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -59,7 +58,7 @@ func (c *listCmd) Run(e *command.Env) error {
 		}
 		shown++
 		one := s.letter(stored)
-		list.Add(one, show.Span(s.now.Sub(one.DeadAt)), one.ID, one.Reason, codeOf(stored), cmp.Or(one.Phone, "-"),
+		list.Add(one, show.Span(s.now.Sub(one.DeadAt)), one.ID, one.Reason, one.code(), cmp.Or(one.Phone, "-"),
 			one.Attempts, one.Replays, one.expiry(s.now))
 	}
 	if err := list.Flush(); err != nil {
@@ -87,19 +86,18 @@ type tally struct {
 	ErrorCodes map[string]int  `json:"error_codes"`
 }
 
-func (t *tally) add(stored deadletter.Stored, expired bool) {
+func (t *tally) add(l letter) {
 	t.Count++
-	if expired {
+	if l.Expired {
 		t.Expired++
 	}
-	at := stored.DiedAt().UTC()
-	if t.Count == 1 || at.Before(t.Oldest) {
-		t.Oldest = at
+	if t.Count == 1 || l.DeadAt.Before(t.Oldest) {
+		t.Oldest = l.DeadAt
 	}
-	if at.After(t.Newest) {
-		t.Newest = at
+	if l.DeadAt.After(t.Newest) {
+		t.Newest = l.DeadAt
 	}
-	t.ErrorCodes[codeOf(stored)]++
+	t.ErrorCodes[l.code()]++
 }
 
 // codes names the most frequent codes.
@@ -129,8 +127,7 @@ func (c *listCmd) summarise(s *session) error {
 			t = &tally{Reason: stored.Reason(), ErrorCodes: map[string]int{}}
 			byReason[t.Reason] = t
 		}
-		job, _ := stored.Job() // what can be read of it
-		t.add(stored, expired(stored.ExpiresAt(job, s.Cfg.Worker.PasscodeTTL), s.now))
+		t.add(s.letter(stored))
 		total++
 	}
 	tallies := slices.SortedFunc(maps.Values(byReason), func(a, b *tally) int {

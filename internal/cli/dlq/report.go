@@ -97,7 +97,20 @@ func (r *replayReport) end(took time.Duration) error {
 		return cmp.Or(slices.Index(actions, a.action)-slices.Index(actions, b.action), r.counts[b]-r.counts[a], strings.Compare(a.cause, b.cause))
 	})
 	for _, o := range outcomes {
-		r.say("%s", r.sum(o, took))
+		text, more := string(o.action), ""
+		switch {
+		case o.action == deadletter.Replayed && r.dryRun:
+			text = "would be replayed"
+		case o.action == deadletter.Replayed && took >= time.Second:
+			more = fmt.Sprintf(" in %s (%.0f/s)", took.Round(100*time.Millisecond), float64(r.counts[o])/took.Seconds())
+		case o.action == deadletter.Already:
+			text = "replayed before (" + o.cause + "), removed now"
+		case o.action == deadletter.Gone:
+			text = "gone meanwhile"
+		case o.action == deadletter.Refused:
+			text, more = "refused, "+o.cause, advice(o.cause)
+		}
+		r.say("%s: %d%s", text, r.counts[o], more)
 	}
 	if r.refused > 0 && !r.dryRun {
 		return command.ErrSaid
@@ -108,29 +121,6 @@ func (r *replayReport) end(took time.Duration) error {
 // actions puts what was done before what was not.
 var actions = []deadletter.Action{
 	deadletter.Replayed, deadletter.Already, deadletter.Gone, deadletter.Refused, deadletter.Failed,
-}
-
-func (r *replayReport) sum(o outcome, took time.Duration) string {
-	n := r.counts[o]
-	switch o.action {
-	case deadletter.Replayed:
-		if r.dryRun {
-			return fmt.Sprintf("would be replayed: %d", n)
-		}
-		text := fmt.Sprintf("replayed: %d", n)
-		if took >= time.Second {
-			text += fmt.Sprintf(" in %s (%.0f/s)", took.Round(100*time.Millisecond), float64(n)/took.Seconds())
-		}
-		return text
-	case deadletter.Already:
-		return fmt.Sprintf("replayed before (%s), removed now: %d", o.cause, n)
-	case deadletter.Gone:
-		return fmt.Sprintf("gone meanwhile: %d", n)
-	case deadletter.Failed:
-		return fmt.Sprintf("failed: %d", n)
-	default:
-		return fmt.Sprintf("refused, %s: %d%s", o.cause, n, advice(o.cause))
-	}
 }
 
 // advice is the next right thing to do about a refusal.

@@ -66,20 +66,18 @@ func (c *showCmd) Run(e *command.Env) error {
 			return err
 		}
 	}
-	lines := show.JSONLines(e.Stdout)
+	list := show.NewListing(e.Stdout, true)
 	for i, one := range found {
 		switch {
 		case c.JSON:
-			if err := lines.Encode(one); err != nil {
-				return err
-			}
+			list.Add(one)
 			continue
 		case i > 0:
 			e.Print("")
 		}
 		one.page(e.Stdout, s.now)
 	}
-	return nil
+	return list.Flush()
 }
 
 // reveal asks whether something confidential is to be shown, and logs that it
