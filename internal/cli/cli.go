@@ -74,8 +74,7 @@ func Execute(e *command.Env, options ...kong.Option) int {
 	}
 }
 
-// newParser knows the command line. It calls helped after it has printed help, and
-// then goes on parsing.
+// newParser knows the command line. It calls helped when it has printed help.
 func newParser(c *cli, stdout, stderr io.Writer, helped func(int), more []kong.Option) *kong.Kong {
 	parser, err := kong.New(c, append([]kong.Option{
 		kong.Name("worker"),

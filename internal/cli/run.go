@@ -13,5 +13,9 @@ func (*runCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	return app.New(cfg, telemetry.Bounded(e.Logger(cfg))).Run(e.Stop, e.Force)
+	log := telemetry.NewLogger(e.Stderr, cfg.Log.Level, cfg.Log.Format)
+	for _, w := range cfg.Warnings {
+		log.Warn("settings: " + w)
+	}
+	return app.New(cfg, telemetry.Bounded(log)).Run(e.Stop, e.Force)
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/user"
 	"time"
@@ -117,16 +116,6 @@ func (e *Env) Subscribe(ctx context.Context, subject string, heard chan *nats.Ms
 		return fmt.Errorf("subscribe to %s: %w", subject, err)
 	}
 	return nil
-}
-
-// Logger returns the worker's logger, on standard error, and logs the warnings
-// of the settings.
-func (e *Env) Logger(cfg config.Config) *slog.Logger {
-	log := telemetry.NewLogger(e.Stderr, cfg.Log.Level, cfg.Log.Format)
-	for _, w := range cfg.Warnings {
-		log.Warn("settings: " + w)
-	}
-	return log
 }
 
 // NeverRun words the error of a command that finds nothing to work on.

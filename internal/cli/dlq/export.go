@@ -33,7 +33,10 @@ func (c *exportCmd) Run(e *command.Env) error {
 			return command.Stopped(e.Stop, err)
 		}
 		one := s.letter(stored)
-		list.Add(exportedLetter{one, viewJob(one.job, stored, c.Reveal)})
+		list.Add(struct {
+			letter
+			jobView
+		}{one, viewJob(one.job, stored, c.Reveal)})
 		n++
 	}
 	if err := list.Flush(); err != nil {
@@ -41,10 +44,4 @@ func (c *exportCmd) Run(e *command.Env) error {
 	}
 	e.Note("%s exported", show.CountOf(n, "dead letter"))
 	return nil
-}
-
-// exportedLetter is a dead letter with what its job says.
-type exportedLetter struct {
-	letter
-	jobView
 }

@@ -14,10 +14,8 @@ import (
 )
 
 const (
-	// screenful is how many dead letters a terminal is given unasked.
-	screenful = 50
-	// shownCodes is how many error codes of a reason a summary names.
-	shownCodes = 3
+	screenful  = 50 // how many dead letters a terminal is given unasked
+	shownCodes = 3  // how many error codes of a reason a summary names
 )
 
 type listCmd struct {
@@ -52,8 +50,7 @@ func (c *listCmd) Run(e *command.Env) error {
 		if err != nil {
 			return command.Stopped(e.Stop, err)
 		}
-		if limit > 0 && shown == limit {
-			more = true
+		if more = limit > 0 && shown == limit; more {
 			break
 		}
 		shown++

@@ -13,14 +13,12 @@ import (
 )
 
 const (
-	// maxReplayers is how many dead letters are in hand at once; each takes four
-	// round trips to the broker, one after the other.
+	// maxReplayers is how many dead letters are in hand at once.
 	maxReplayers = 32
 	// replaysEach is how many replays a second one of them makes at least, so
 	// that at a low rate none is read long before its permit.
 	replaysEach = 10
-	// catchUp is how much of its pace a replay that fell behind may make up for
-	// at once.
+	// catchUp is how much of its pace a replay that fell behind makes up for at once.
 	catchUp = 100 * time.Millisecond
 )
 

@@ -115,7 +115,7 @@ func (l *shownLetter) page(w io.Writer, now time.Time) {
 		}
 	}
 	page.Line("job", "%s", l.jobText())
-	page.Line("request now", "%s", cmp.Or(string(l.RequestNow)), "-")
+	page.Line("request now", "%s", cmp.Or(string(l.RequestNow), "-"))
 	page.Line("a replay", "%s", l.replayText())
 	page.Line("next", "%s", l.next())
 }

@@ -20,8 +20,9 @@ var nextSteps = map[passcode.Status]string{
 	passcode.StatusRejected:    "It can't be sent, now or later: the number can't receive it, or the producer made a mistake.",
 }
 
-// nextCommand says what there is to do about a request, and with which command.
-func nextCommand(rec passcode.Result, letters []passcode.Reason, now time.Time) string {
+// nextCommand says what there is to do about a request, and with which command. dead
+// says that it has a dead letter.
+func nextCommand(rec passcode.Result, dead bool, now time.Time) string {
 	class := passcode.ClassTransient
 	if rec.Error != nil {
 		class = rec.Error.Class
@@ -30,11 +31,11 @@ func nextCommand(rec passcode.Result, letters []passcode.Reason, now time.Time) 
 	switch {
 	case rec.Status == passcode.StatusRetrying && class == passcode.ClassAccount:
 		return "Aliyun refuses the whole account. Once that is in order, \"worker resume\" has it tried at once."
-	case rec.Status == passcode.StatusRejected && len(letters) > 0:
+	case rec.Status == passcode.StatusRejected && dead:
 		return step + fmt.Sprintf(" \"worker dlq show %s\" shows the job.", rec.RequestID)
 	case enough:
 		return step
-	case len(letters) == 0:
+	case !dead:
 		return "Its dead letter is gone: replayed, discarded, or older than dead_letters.retention. The user has to ask for a new passcode."
 	}
 	ttl, late := "", ""

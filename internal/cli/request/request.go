@@ -4,6 +4,7 @@ package request
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -40,18 +41,17 @@ func (r *Cmd) Run(e *command.Env) error {
 	if r.History && !r.JSON {
 		return command.Usagef("worker request: --history goes with --json; the page for people shows it anyway")
 	}
-	s := &session{Env: e, id: r.ID, now: time.Now()}
-	err := e.Connect()
-	if err != nil {
+	if err := e.Connect(); err != nil {
 		return err
 	}
-	s.records, err = ledger.Open(e.Stop, s.JS, s.Cfg.Results.Bucket)
+	records, err := ledger.Open(e.Stop, e.JS, e.Cfg.Results.Bucket)
 	if errors.Is(err, bucket.ErrMissing) {
-		return fmt.Errorf("there is no bucket %s: no worker has run on this broker yet", s.Cfg.Results.Bucket)
+		return fmt.Errorf("there is no bucket %s: no worker has run on this broker yet", e.Cfg.Results.Bucket)
 	}
 	if err != nil {
 		return err
 	}
+	s := &session{Env: e, records: records, id: r.ID, now: time.Now()}
 	history, lost, err := s.history()
 	switch {
 	case errors.Is(err, domain.ErrNotFound):
@@ -94,12 +94,12 @@ func (s *session) jobGone(record passcode.Result) bool {
 
 // page shows a request to people.
 func (s *session) page(history []passcode.Result, lost bool) error {
-	letters, err := s.letters()
+	reason, err := s.deadReason()
 	if err != nil {
 		return err
 	}
 	last := history[len(history)-1]
-	next := []string{nextCommand(last, letters, s.now)}
+	next := []string{nextCommand(last, reason != "", s.now)}
 	switch {
 	case lost:
 		next[0] = fmt.Sprintf("Its job is gone from the stream without an end, so nothing more happens: somebody removed it. "+
@@ -111,38 +111,36 @@ func (s *session) page(history []passcode.Result, lost bool) error {
 	return showRequest(s.Stdout, history, s.now, next)
 }
 
-// letters returns the reasons of the dead letters that there are of the request.
-func (s *session) letters() ([]passcode.Reason, error) {
+// deadReason returns why the request has a dead letter, empty where it has none.
+func (s *session) deadReason() (string, error) {
 	ctx, cancel := command.Bounded(s.Stop)
 	defer cancel()
+	prefix := s.Cfg.DeadLetters.Subject + "."
 	stream, err := s.JS.Stream(ctx, s.Cfg.DeadLetters.Stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, nil
+		return "", nil
+	}
+	var info *jetstream.StreamInfo
+	if err == nil {
+		info, err = stream.Info(ctx, jetstream.WithSubjectFilter(prefix+"*."+s.id))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look for dead letters: %w", err)
+		return "", fmt.Errorf("look for dead letters: %w", err)
 	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.Cfg.DeadLetters.Subject+".*."+s.id))
-	if err != nil {
-		return nil, fmt.Errorf("look for dead letters: %w", err)
+	for subject := range info.State.Subjects {
+		return strings.TrimSuffix(strings.TrimPrefix(subject, prefix), "."+s.id), nil
 	}
-	var reasons []passcode.Reason
-	for _, reason := range passcode.Reasons() {
-		if info.State.Subjects[s.Cfg.DeadLetters.Subject+"."+string(reason)+"."+s.id] > 0 {
-			reasons = append(reasons, reason)
-		}
-	}
-	return reasons, nil
+	return "", nil
 }
 
 // whereIsIt tells what to look at where a request has no record.
 func (s *session) whereIsIt() error {
-	letters, err := s.letters()
+	reason, err := s.deadReason()
 	if err != nil {
 		return err
 	}
-	if len(letters) > 0 {
-		s.Note("it has a dead letter, %s: \"worker dlq show %s\" shows it", letters[0], s.id)
+	if reason != "" {
+		s.Note("it has a dead letter, %s: \"worker dlq show %s\" shows it", reason, s.id)
 		return command.ErrSaid
 	}
 	s.Note("no worker has taken it up yet, it was never published, or it is older than results.retention (%s)",

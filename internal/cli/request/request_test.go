@@ -22,11 +22,10 @@ func TestNextCommand(t *testing.T) {
 	failed := func(class passcode.Class) *passcode.Error {
 		return &passcode.Error{Code: "code", Class: class, Message: "message"}
 	}
-	letter := func(r passcode.Reason) []passcode.Reason { return []passcode.Reason{r} }
 	rows := []struct {
 		status  passcode.Status
 		err     *passcode.Error
-		letters []passcode.Reason
+		dead    bool
 		expired bool
 		says    []string
 	}{
@@ -40,21 +39,21 @@ func TestNextCommand(t *testing.T) {
 		{status: passcode.StatusRateLimited, says: []string{`"worker limits show PHONE"`}},
 		{status: passcode.StatusExpired, says: []string{"asks for a new one"}},
 		{status: passcode.StatusRejected, says: []string{"now or later"}},
-		{status: passcode.StatusRejected, letters: letter(passcode.ReasonInvalid), says: []string{`"worker dlq show r1"`}},
+		{status: passcode.StatusRejected, dead: true, says: []string{`"worker dlq show r1"`}},
 		{
-			status: passcode.StatusDeadLettered, err: failed(passcode.ClassConfig), letters: letter(passcode.ReasonConfig),
+			status: passcode.StatusDeadLettered, err: failed(passcode.ClassConfig), dead: true,
 			says: []string{`"worker dlq show r1"`, "Fix the template", `"worker dlq replay --id r1"`},
 		},
 		{
-			status: passcode.StatusDeadLettered, err: failed(passcode.ClassTransient), letters: letter(passcode.ReasonExhausted), expired: true,
+			status: passcode.StatusDeadLettered, err: failed(passcode.ClassTransient), dead: true, expired: true,
 			says: []string{`"worker dlq show r1"`, `"worker dlq replay --id r1 --ttl 10m" tries again`, "still waits"},
 		},
 		{
-			status: passcode.StatusDeadLettered, err: failed(passcode.ClassPoison), letters: letter(passcode.ReasonPoison),
+			status: passcode.StatusDeadLettered, err: failed(passcode.ClassPoison), dead: true,
 			says: []string{`"worker dlq show r1"`, "may have been sent", `"worker dlq replay --id r1"`, "asks Aliyun first"},
 		},
 		{
-			status: passcode.StatusUnknown, letters: letter(passcode.ReasonUnknown), expired: true,
+			status: passcode.StatusUnknown, dead: true, expired: true,
 			says: []string{"may have been sent", `"worker dlq replay --id r1 --ttl 10m"`},
 		},
 		{status: passcode.StatusDeadLettered, err: failed(passcode.ClassConfig), says: []string{"is gone", "ask for a new passcode"}},
@@ -67,7 +66,7 @@ func TestNextCommand(t *testing.T) {
 		if row.expired {
 			now = pageTime.Add(time.Minute)
 		}
-		text := nextCommand(rec, row.letters, now)
+		text := nextCommand(rec, row.dead, now)
 		for _, word := range row.says {
 			assert.Contains(t, text, word, row.status)
 		}

@@ -7,12 +7,10 @@ import (
 	"time"
 )
 
+// How often progress is shown, on a terminal and elsewhere.
 const (
-	// progressDrawn is how often a bar is drawn again.
 	progressDrawn = 100 * time.Millisecond
-	// progressTold is how often it is told how far things are where there is no
-	// terminal.
-	progressTold = 10 * time.Second
+	progressTold  = 10 * time.Second
 )
 
 // Bar is a bar of this width, of which a share is full.
