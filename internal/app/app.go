@@ -49,7 +49,11 @@ type parts struct {
 
 // New returns a worker that runs by these settings.
 func New(cfg config.Config, log *slog.Logger) *App {
-	worker := workerName()
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	worker := fmt.Sprintf("%s-%d", host, os.Getpid()) // tells processes apart, in records and logs
 	return &App{cfg: cfg, log: log.With("worker", worker), worker: worker}
 }
 
@@ -75,15 +79,6 @@ func (a *App) Run(stop, force context.Context) (err error) {
 		a.log.Info("stopped: every job in flight was finished or requeued")
 	}
 	return err
-}
-
-// workerName tells processes apart, in records and logs.
-func workerName() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	return fmt.Sprintf("%s-%d", host, os.Getpid())
 }
 
 // connect starts the embedded broker, where there is one, and the connection.
@@ -144,8 +139,7 @@ func (a *App) serve(ctx context.Context) error {
 	}
 	server, err := telemetry.Serve(ctx, a.cfg.HTTP.Listen, a.worker, a.metrics, a.notReady, a.log)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		// Most likely another worker on this machine. Passcodes matter more than
-		// a second set of metrics, and "worker health" names who answers.
+		// Most likely another worker on this machine: "worker health" names who answers.
 		a.log.Error("no health and no metrics from this worker: the address is in use; give each its own http.listen", "error", err)
 		return nil
 	}

@@ -37,8 +37,7 @@ func (a *App) prepare(ctx context.Context) error {
 	return a.untilDone(ctx, "provisioning", a.provision)
 }
 
-// untilDone tries until f succeeds or ctx ends: a worker that was started before
-// its broker is whole waits for it.
+// untilDone tries until f succeeds or ctx ends: the broker may still be starting.
 func (a *App) untilDone(ctx context.Context, what string, f func(context.Context) error) error {
 	return retry.Start.Do(retry.Observe(ctx, func(err error) {
 		a.log.Warn(what+" failed; trying again", "error", err)

@@ -14,8 +14,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/ratelimit"
 )
 
-// UsageError is a mistake in the settings, or the command line, that only the part
-// it concerns can find.
+// UsageError is a mistake in the settings or the command line.
 type UsageError struct{ Err error }
 
 func (e UsageError) Error() string { return e.Err.Error() }

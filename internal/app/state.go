@@ -31,8 +31,7 @@ func (a *App) accountClosed() string {
 	return fmt.Sprintf("closed %s; next probe at %s", AccountText(state), state.Until.Format(time.RFC3339))
 }
 
-// aliyunDown is the reason not to be ready while Aliyun answers none of this
-// worker's calls.
+// aliyunDown is the reason not to be ready while Aliyun answers no call.
 func (a *App) aliyunDown() []string {
 	p := a.parts.Load()
 	if p.starting != "" {
@@ -63,8 +62,7 @@ func (a *App) standing() []error {
 	return all
 }
 
-// pause explains a pause of the consumer, for readiness and the log. The
-// account's own is told of elsewhere.
+// pause explains a pause of the consumer, unless it is the account's own.
 func (a *App) pause(ctx context.Context, until time.Time) (string, error) {
 	p := a.parts.Load()
 	if p.starting != "" {

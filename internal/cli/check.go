@@ -47,8 +47,7 @@ One line a check:
 Exit status: 0 nothing failed, 1 something did (a wrong setting too), 2 the command line is wrong.`
 }
 
-// Run makes every check and prints each result as it comes. It fails where one
-// of them does.
+// Run makes every check and prints each result as it comes.
 func (k *checkCmd) Run(e *command.Env) error {
 	cfg, err := e.Settings(true)
 	var problems *config.Errors
@@ -69,8 +68,7 @@ func (k *checkCmd) Run(e *command.Env) error {
 		plan.AliyunErr = err
 	} else {
 		plan.Aliyun = sender
-		// Keys may be on their way from a provider that takes its time; whoever
-		// wants to leave does not wait for them.
+		// A provider of keys may take its time: who wants to leave doesn't wait.
 		defer func() {
 			if e.Stop.Err() == nil {
 				sender.Close()
@@ -96,8 +94,7 @@ func (k *checkCmd) Run(e *command.Env) error {
 	return nil
 }
 
-// dialOnce connects as a worker does, or says why it can't. Its caller closes the
-// connection.
+// dialOnce connects as a worker does, or says why it can't.
 func dialOnce(ctx context.Context, cfg config.Config) (*nats.Conn, error) {
 	url := cfg.NATS.URL.Reveal()
 	if cfg.NATS.Embedded.Enabled {
@@ -106,8 +103,7 @@ func dialOnce(ctx context.Context, cfg config.Config) (*nats.Conn, error) {
 	return broker.ConnectOnce(ctx, app.BrokerOptions(cfg.NATS, url, "worker check", broker.WorkerInbox), slog.New(slog.DiscardHandler))
 }
 
-// askingSender returns a sender for questions alone. What is wrong with settings
-// that only sending needs doesn't keep it from them.
+// askingSender returns a sender for questions alone, whatever else is wrong.
 func askingSender(cfg config.Config, problems *config.Errors) (*aliyun.Sender, error) {
 	o := app.SenderOptions(cfg)
 	o.MaxQPS, o.Concurrency = 0, 1
@@ -121,8 +117,7 @@ func askingSender(cfg config.Config, problems *config.Errors) (*aliyun.Sender, e
 	return aliyun.New(o)
 }
 
-// printer returns what prints one result: an object on one line, a line of text,
-// or on a terminal as many lines as the text needs.
+// printer returns what prints one result; on a terminal long texts are folded.
 func (k *checkCmd) printer(e *command.Env) func(check.Result) {
 	if k.JSON {
 		out := show.JSONLines(e.Stdout)
@@ -140,8 +135,7 @@ func (k *checkCmd) printer(e *command.Env) func(check.Result) {
 	}
 }
 
-// printFolded breaks the text into lines that fit, with the fix on lines of its
-// own.
+// printFolded breaks the text into lines that fit; the fix has its own.
 func printFolded(s *show.Screen, r check.Result) {
 	const indent = 4 + 2 + 11 + 2
 	lines := show.Wrapped(found(r), show.Width-indent)

@@ -91,12 +91,10 @@ func newParser(c *cli, stdout, stderr io.Writer, helped func(int), more []kong.O
 	return parser
 }
 
-// refusedLine is what is wrong with a command line. What was typed in the wrong
-// place may be a phone number.
+// refusedLine is what is wrong with a command line, without a number in it.
 func refusedLine(err error) string { return telemetry.Scrub(err.Error()) }
 
-// decodeDuration reads a duration. What is wrong may be a phone number, so it is
-// not repeated.
+// decodeDuration repeats nothing of what is wrong: it may be a phone number.
 func decodeDuration(ctx *kong.DecodeContext, target reflect.Value) error {
 	var text string
 	if err := ctx.Scan.PopValueInto("duration", &text); err != nil {

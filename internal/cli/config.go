@@ -13,8 +13,7 @@ type configCmd struct {
 
 type configPrintCmd struct{}
 
-// Run prints the settings where they are right. Where they are not, or lack what
-// "worker run" needs, it reports every problem.
+// Run prints right settings, also if they lack what "worker run" needs.
 func (*configPrintCmd) Run(e *command.Env) error {
 	cfg, err := e.Settings(true)
 	var problems *config.Errors

@@ -19,8 +19,7 @@ import (
 // healthTimeout bounds the question to the running worker.
 const healthTimeout = 5 * time.Second
 
-// healthCmd is "worker health": the health check of a container that has no
-// shell and no curl.
+// healthCmd is for a container that has no shell and no curl.
 type healthCmd struct {
 	Live bool `help:"Ask only whether the process serves, not whether it is ready."`
 	PID  int  `name:"pid" placeholder:"PID" help:"Fail where another process than this one answers, such as a second worker with the same http.listen."`
@@ -67,8 +66,7 @@ func (h *healthCmd) Run(e *command.Env) error {
 	return nil
 }
 
-// dialable turns a listen address into one that can be called: a server that
-// listens everywhere is reached at this machine.
+// dialable turns a listen address, which may be any, into one that can be called.
 func dialable(listen string) string {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {

@@ -14,8 +14,7 @@ type provisionCmd struct {
 	JSON   bool `name:"json" help:"One JSON object a line."`
 }
 
-// Run creates what is missing and lists every stream, bucket and consumer.
-// It fails where something is missing afterwards, or differs from the settings.
+// Run fails where something is missing afterwards, or differs from the settings.
 func (p *provisionCmd) Run(e *command.Env) error {
 	if err := e.Connect(); err != nil {
 		return err

@@ -27,8 +27,7 @@ type sendCmd struct {
 	Wait      time.Duration `help:"How long to wait for the final result." default:"30s"`
 }
 
-// Run publishes the job and prints its final result. It succeeds only where the
-// message was sent.
+// Run succeeds only where the message was sent.
 func (s *sendCmd) Run(e *command.Env) error {
 	job, err := s.job()
 	if err != nil {
@@ -78,8 +77,7 @@ func (s *sendCmd) job() (passcode.Job, error) {
 
 // await publishes the job and waits for its final result.
 func (s *sendCmd) await(ctx context.Context, e *command.Env, job passcode.Job) (passcode.Result, error) {
-	// Listening first: the result may be there before the publisher knows that
-	// its job is stored.
+	// Listening first: the result may be faster than the broker's acknowledgement.
 	results := make(chan *nats.Msg, 64)
 	subject := e.Cfg.Results.Subject + "." + job.RequestID
 	if err := e.Subscribe(ctx, subject, results); err != nil {

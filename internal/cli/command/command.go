@@ -1,5 +1,4 @@
-// Package command is what all commands have in common: what they get from
-// outside, the settings, the connection to the broker and how they fail.
+// Package command is what all commands have in common.
 package command
 
 import (
@@ -35,8 +34,7 @@ const Patience = 10 * time.Second
 // Env is what a command gets from outside.
 type Env struct {
 	Flags
-	// Stop ends when the command is asked to stop, Force when it is to leave at
-	// once.
+	// Stop ends when the command is to stop, Force when it is to leave at once.
 	Stop, Force context.Context
 	Args        []string
 	Environ     []string
@@ -88,8 +86,7 @@ func (e *Env) Settings(toRun bool) (config.Config, error) {
 	return config.Load(config.Source{File: e.Config, Env: e.Environ, Set: e.Set, ToRun: toRun})
 }
 
-// Connect reads the settings of a command that talks to the broker, and
-// connects.
+// Connect reads the settings and connects to the broker.
 func (e *Env) Connect() (err error) {
 	if e.Cfg, err = e.Settings(false); err != nil {
 		return err
@@ -105,8 +102,7 @@ func (e *Env) Connect() (err error) {
 	return broker.WaitConnected(ctx, e.NC)
 }
 
-// Subscribe has the messages on a subject sent to a channel. It returns when the
-// broker knows of it, so that nothing is missed from then on.
+// Subscribe has the messages on a subject sent to a channel, from now on.
 func (e *Env) Subscribe(ctx context.Context, subject string, heard chan *nats.Msg) error {
 	_, err := e.NC.ChanSubscribe(subject, heard)
 	if err == nil {

@@ -9,10 +9,8 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
-// Confirm has a person say yes before something is done that can't be undone.
-// It returns nil where they did, or where yes, the command's --yes, did so
-// beforehand; then nothing is asked. Without a terminal there is nobody to ask:
-// a script has to say --yes.
+// Confirm has a person say yes before something is done that can't be undone. yes
+// is the command's --yes: then nothing is asked. A script has to say it.
 func (e *Env) Confirm(yes bool, question string) error {
 	if yes {
 		return nil

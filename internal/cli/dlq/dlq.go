@@ -55,8 +55,7 @@ func (f filterFlags) filter() (deadletter.Filter, error) {
 	}, nil
 }
 
-// choiceFlags are the flags of commands that change what they pick, so that one
-// has to say so to pick everything.
+// choiceFlags are for commands that change what they pick: all takes an own flag.
 type choiceFlags struct {
 	filterFlags
 	All bool `help:"All dead letters."`
@@ -126,8 +125,7 @@ func (s *session) sequences(each func(deadletter.Stored)) ([]uint64, error) {
 	return all, nil
 }
 
-// nonePicked says that there is nothing to do. Who names a request expects it to be
-// there, so then it is a failure.
+// nonePicked says that there is nothing to do, a failure if a request was named.
 func (s *session) nonePicked() error {
 	s.Note("no dead letters%s", s.picked())
 	if len(s.filter.IDs) > 0 {

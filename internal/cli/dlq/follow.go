@@ -44,8 +44,7 @@ func follow(s *session, records deadletter.Records, report *replayReport) (*foll
 	return f, s.Subscribe(ctx, s.Cfg.Results.Subject+".>", f.heard)
 }
 
-// expect waits for one request more, and takes in what was heard so far, so that
-// the channel doesn't fill up.
+// expect waits for one request more, and takes in what was heard so far.
 func (f *follower) expect(id string, replay int) {
 	f.awaited[id] = replay
 	f.take(f.finals[id]) // it may be faster than the word that it was replayed

@@ -15,8 +15,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// letter is a dead letter as the commands show it. The passcode is not in it,
-// the number is masked.
+// letter is a dead letter as the commands show it: no passcode, the number masked.
 type letter struct {
 	Seq          uint64          `json:"seq"`
 	ID           string          `json:"id"` // as --id takes it
@@ -67,8 +66,7 @@ func (d *session) letter(s deadletter.Stored) letter {
 	return l
 }
 
-// masked shows a number as records do, also one that was written without its
-// country code.
+// masked shows a number as records do, also one without its country code.
 func (d *session) masked(number passcode.Phone) string {
 	if strings.HasPrefix(number.Reveal(), "+") { // most are E.164, and reading one takes long
 		return number.Masked()

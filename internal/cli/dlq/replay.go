@@ -3,6 +3,7 @@ package dlq
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -117,8 +118,7 @@ func step(stopping context.Context, e *command.Env, replayer *deadletter.Replaye
 	return replayStep{ID: s.ID(), Seq: seq, Reason: s.Reason(), Plan: plan, request: s.RequestID(), err: err}
 }
 
-// paced does one step for each sequence, of which those that ask for a permit keep
-// the pace.
+// paced does one step for each sequence. Those that ask for a permit keep the pace.
 func paced(stop context.Context, pace command.Pace, picked []uint64,
 	do func(stopping context.Context, seq uint64, permit permit) replayStep, tell func(replayStep) error,
 ) error {
@@ -144,4 +144,40 @@ func paced(stop context.Context, pace command.Pace, picked []uint64,
 		}
 	}
 	return failure
+}
+
+// inOrder does the same with each value, several at a time, and gives what came
+// of it in the values' order. When stop ends no more are begun, and those in hand
+// are still given.
+func inOrder[T, R any](stop context.Context, atOnce int, values []T, do func(T) R) iter.Seq[R] {
+	return func(yield func(R) bool) {
+		ctx, cancel := context.WithCancel(stop)
+		pending := make(chan chan R, atOnce-1) // one more is being waited for
+		go func() {                            // ends with pending, which is read to its end below
+			defer close(pending)
+			for _, value := range values {
+				one := make(chan R, 1)
+				if ctx.Err() != nil {
+					return
+				}
+				select {
+				case pending <- one:
+					go func() { one <- do(value) }()
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+		defer func() {
+			cancel()
+			for one := range pending {
+				<-one
+			}
+		}()
+		for one := range pending {
+			if !yield(<-one) {
+				return
+			}
+		}
+	}
 }

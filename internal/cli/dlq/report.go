@@ -14,12 +14,10 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/deadletter"
 )
 
-// shownRefusals is how many dead letters that were not replayed are named one by
-// one; --json names all.
+// shownRefusals is how many refusals are named one by one; --json names all.
 const shownRefusals = 20
 
-// replayReport tells of a replay: of each dead letter, how far it is, and what
-// came of all.
+// replayReport tells of each dead letter, how far the replay is, and what came of all.
 type replayReport struct {
 	*command.Env
 	dryRun        bool

@@ -80,8 +80,7 @@ func (c *showCmd) Run(e *command.Env) error {
 	return list.Flush()
 }
 
-// reveal asks whether something confidential is to be shown, and logs that it
-// was, and by whom.
+// reveal asks before something confidential is shown, and logs who did so.
 func (s *session) reveal(yes bool, what string) error {
 	if err := s.Confirm(yes, "Show "+what+" in clear?"); err != nil {
 		return err

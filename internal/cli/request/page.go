@@ -12,8 +12,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// showRequest prints a page for people: how the request stands, what next has to
-// say of it, and its history, oldest first.
+// showRequest prints a page for people. The history is oldest first.
 func showRequest(w io.Writer, history []passcode.Result, now time.Time, next []string) error {
 	rec := history[len(history)-1]
 	page := show.Page{W: w, Names: 14, Now: now}
@@ -52,8 +51,7 @@ func showRequest(w io.Writer, history []passcode.Result, now time.Time, next []s
 	return showHistory(w, history)
 }
 
-// showHistory prints one line for each state. The first gap is the time that the
-// job waited in the stream.
+// showHistory prints each state. The first gap is the time in the stream.
 func showHistory(w io.Writer, history []passcode.Result) error {
 	cut := len(history) >= broker.ResultHistory
 	table := show.NewListing(w, false, "TIME (UTC)", "GAP", "STATUS", "ATTEMPT", "WHAT, BY WHOM")

@@ -27,8 +27,7 @@ var glosses = []struct{ begin, english string }{
 	{"参数超出长度限制", "a parameter is too long"},
 }
 
-// Glossed is a message of Aliyun's, with a few English words behind a Chinese one
-// that is well known.
+// Glossed adds a few English words to a well-known message of Aliyun's.
 func Glossed(message string) string {
 	english := ""
 	if m := limitText.FindStringSubmatch(message); m != nil {

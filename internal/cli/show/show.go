@@ -1,10 +1,10 @@
-// Package show is how commands show things to people: lines, pages, tables, times,
-// progress and colours. What it is given may come from outside, so all of it is
-// made printable on its way.
+// Package show is how commands show things to people. What it is given may come from
+// outside, so all of it is made printable.
 package show
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -89,12 +89,11 @@ func (p Page) Wrapped(name, text string) {
 	}
 }
 
-// alignedRows is how many rows of a table are aligned with one another, so that a
-// long one needn't be held in memory.
+// alignedRows is how many rows are aligned with one another, and held in memory.
 const alignedRows = 512
 
-// Listing lists things, each as a row of a table or, for programs, as one JSON
-// object a line.
+// Listing lists things, each as a row of a table or as one JSON object a line. A
+// failed write shows in Flush.
 type Listing struct {
 	out      *bufio.Writer
 	json     *json.Encoder // nil: a table
@@ -116,11 +115,10 @@ func NewListing(w io.Writer, asJSON bool, headings ...any) *Listing {
 
 // Add lists an object, whose row has these cells.
 func (l *Listing) Add(object any, cells ...any) {
-	if l.json == nil {
-		l.Row(cells...)
-	} else if l.err == nil {
-		l.err = l.json.Encode(object)
+	if l.json != nil {
+		l.err = cmp.Or(l.err, l.json.Encode(object))
 	}
+	l.Row(cells...)
 }
 
 // Row adds a row to a table, nothing to JSON.
@@ -132,8 +130,8 @@ func (l *Listing) Row(cells ...any) {
 		l.row(l.headings)
 	}
 	l.row(cells)
-	if l.rows++; l.rows%alignedRows == 0 && l.err == nil {
-		l.err = l.table.Flush()
+	if l.rows++; l.rows%alignedRows == 0 {
+		_ = l.table.Flush()
 	}
 }
 
@@ -141,7 +139,7 @@ func (l *Listing) row(cells []any) {
 	fmt.Fprintln(l.table, strings.TrimSuffix(fmt.Sprintf(strings.Repeat("%v\t", len(cells)), printable(cells)...), "\t"))
 }
 
-// Flush writes what is left. It fails where something could not be written.
+// Flush writes what is left.
 func (l *Listing) Flush() error { return errors.Join(l.err, l.table.Flush(), l.out.Flush()) }
 
 // JSONLines writes one object a line. What a terminal would act upon is escaped.
@@ -151,8 +149,7 @@ func JSONLines(w io.Writer) *json.Encoder {
 	return out
 }
 
-// IsTerminal reports whether somebody sits at the other end of a stream. The null
-// device is a character device too, so its mode wouldn't tell.
+// IsTerminal reports whether somebody sits at the other end of a stream.
 func IsTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))

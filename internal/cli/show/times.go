@@ -37,8 +37,7 @@ func Roughly(d time.Duration) string {
 	return domain.FormatDuration(d)
 }
 
-// Span writes a duration in its largest unit alone, for the columns of a table:
-// "45s", "12m", "3h", "2d".
+// Span writes a duration in its largest unit alone: "45s", "12m", "3h", "2d".
 func Span(d time.Duration) string {
 	switch d = d.Abs(); {
 	case d < time.Minute:
