@@ -1,6 +1,9 @@
 package emulator
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // window is one of the service's limits: at most permits messages within span,
 // sliding. The messages are the service's own, to the letter.
@@ -63,10 +66,7 @@ func (l *limits) take(to []recipient, now time.Time) string {
 	at := now.UnixNano()
 	for i, r := range to {
 		p := pair{r.sign, r.number.Key}
-		message := l.pairs[p].exceeded(pairWindows, at)
-		if message == "" {
-			message = l.phones[p.phone].exceeded(phoneWindows, at)
-		}
+		message := cmp.Or(l.pairs[p].exceeded(pairWindows, at), l.phones[p.phone].exceeded(phoneWindows, at))
 		if message != "" {
 			l.undo(to[:i])
 			return message

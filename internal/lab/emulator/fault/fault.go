@@ -3,8 +3,19 @@ package fault
 
 import (
 	_ "embed" // the help
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/number"
 )
 
 // Kind is what a fault does.
@@ -65,3 +76,139 @@ func (f *Fault) Accepts() bool { return f.Accept || !slices.Contains(refusing, f
 //
 //go:embed help.txt
 var Help string
+
+var errKind = errors.New("fault: the kind must be one of code=CODE, throttle, html502, empty, garbage, hang, drop, " +
+	"reset, these (but for throttle) with accept_ before them, slow, latency=TIME, lag=TIME and undelivered")
+
+// Parse reads a SPEC; see [Help]. Its error names the rule that is broken and no
+// value of the SPEC, which may hold a phone number.
+func Parse(spec string) (*Fault, error) {
+	spec = strings.TrimSpace(spec)
+	if strings.ContainsAny(spec, "\r\n") {
+		return nil, errors.New("fault: a SPEC must be one line")
+	}
+	reader := csv.NewReader(strings.NewReader(spec))
+	reader.LazyQuotes, reader.TrimLeadingSpace = true, true
+	items, err := reader.Read()
+	if err != nil {
+		return nil, errKind // an empty line is the one thing that it doesn't read
+	}
+	kind, value, hasValue := strings.Cut(strings.TrimSpace(items[0]), "=")
+	f := &Fault{Spec: spec, Kind: KindCode, Code: throttleCode, action: gateway.ActionSendSms}
+	if kind != throttle {
+		name, accept := strings.CutPrefix(kind, "accept_")
+		f.Kind, f.Accept, f.Code = Kind(name), accept, ""
+	}
+	if !slices.Contains(refusing, f.Kind) && (f.Accept || !slices.Contains(harmless, f.Kind)) {
+		return nil, errKind
+	}
+	items = items[1:]
+	if hasValue {
+		if !slices.Contains([]Kind{KindCode, KindLatency, KindLag}, f.Kind) || kind == throttle {
+			return nil, fmt.Errorf("fault: the kind %s takes no value; its options follow after a comma", kind)
+		}
+		items = append(items, string(f.Kind)+"="+value)
+	}
+	seen := map[string]bool{"code": f.Code != ""}
+	for _, item := range items {
+		key, value, ok := strings.Cut(strings.TrimSpace(item), "=")
+		if !ok {
+			return nil, errors.New(`fault: an option must be written key=value, and one with a comma "key=value"`)
+		}
+		if seen[key] {
+			return nil, fmt.Errorf("fault: the option %s is given twice", key)
+		}
+		seen[key] = true
+		if err := f.set(key, strings.TrimSpace(value)); err != nil {
+			return nil, err
+		}
+	}
+	return f, f.checkTogether()
+}
+
+const (
+	nameRule = "must be 1 to 64 of A-Z a-z 0-9 . _ -"
+	timeRule = "must be a time such as 500ms or 5s, at most 24h"
+)
+
+var isName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`).MatchString
+
+// set reads one option.
+func (f *Fault) set(key, value string) error {
+	var ok bool
+	var rule string
+	duration := func(into *time.Duration) {
+		var err error
+		*into, err = time.ParseDuration(value)
+		ok, rule = err == nil && *into > 0 && *into <= 24*time.Hour, timeRule
+	}
+	var err error
+	switch key {
+	case "action":
+		f.action = value
+		ok, rule = slices.Contains(gateway.Actions(), value), "must be one of "+strings.Join(gateway.Actions(), ", ")
+	case "code":
+		f.Code = value
+		ok, rule = isName(value), nameRule
+	case "count":
+		f.count, err = strconv.Atoi(value)
+		ok, rule = err == nil && f.count >= 1, "must be a whole number, 1 or more"
+	case "duration":
+		duration(&f.Duration)
+	case "err":
+		f.Err = value
+		ok, rule = isName(value), nameRule
+	case "lag":
+		duration(&f.Lag)
+	case "latency":
+		duration(&f.Latency)
+	case "message":
+		f.Message = value
+		ok = value != "" && len(value) <= 500 && utf8.ValidString(value) && !strings.ContainsFunc(value, unicode.IsControl)
+		rule = "must be text of at most 500 bytes on one line"
+	case "phone":
+		var n number.Number
+		n, ok = number.Parse(value)
+		f.phone, rule = n.Key, "must be one phone number"
+	case "share":
+		f.share, err = strconv.ParseFloat(value, 64)
+		ok, rule = err == nil && f.share > 0 && f.share <= 1, "must be a number above 0 and at most 1"
+	case "status":
+		f.Status, err = strconv.Atoi(value)
+		ok = err == nil && f.Status >= 200 && f.Status <= 599 && f.Status != 204 && f.Status != 304
+		rule = "must be an HTTP status from 200 to 599 that allows a body"
+	default:
+		return errors.New("fault: the options are action, code, count, duration, err, lag, latency, message, phone, " +
+			"share and status")
+	}
+	if !ok {
+		return fmt.Errorf("fault: %s: %s", key, rule)
+	}
+	return nil
+}
+
+// checkTogether checks the options against the kind and the action.
+func (f *Fault) checkTogether() error {
+	sends := f.action == gateway.ActionSendSms || f.action == gateway.ActionSendBatchSms
+	for _, check := range []struct {
+		broken bool
+		rule   string
+	}{
+		{f.Kind == KindCode && f.Code == "", "the kind code needs a value: code=CODE"},
+		{f.Kind == KindLatency && f.Latency == 0, "the kind latency needs a value: latency=TIME"},
+		{f.Kind == KindLag && f.Lag == 0, "the kind lag needs a value: lag=TIME"},
+		{f.Kind != KindCode && (f.Code != "" || f.Status != 0 || f.Message != ""),
+			"code, status and message go with the kind code alone"},
+		{f.Kind != KindSlow && f.Duration != 0, "duration goes with the kind slow alone"},
+		{!f.Accepts() && (f.Lag != 0 || f.Err != ""), "lag and err go with a kind that accepts the message"},
+		{!sends && (f.Accept || f.Kind == KindLag || f.Kind == KindUndelivered || f.Lag != 0 || f.Err != ""),
+			"only SendSms and SendBatchSms accept messages: accept_, lag, undelivered and err go with them alone"},
+		{f.phone != "" && !sends && f.action != gateway.ActionQuerySendDetails,
+			"phone goes with SendSms, SendBatchSms and QuerySendDetails alone"},
+	} {
+		if check.broken {
+			return errors.New("fault: " + check.rule)
+		}
+	}
+	return nil
+}
