@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -34,13 +33,4 @@ func TestBuildTellsWhatTheCompilerSaid(t *testing.T) {
 	_, err := Build(Target{Name: "missing", Package: "./cmd/missing"})
 	require.ErrorContains(t, err, "go build ./cmd/missing")
 	require.ErrorContains(t, err, "directory not found")
-}
-
-func TestRootIsTheFolderOfTheModule(t *testing.T) {
-	t.Parallel()
-
-	root, err := Root()
-	require.NoError(t, err)
-	_, err = os.Stat(filepath.Join(root, "test", "harness", "build_test.go"))
-	assert.NoError(t, err)
 }

@@ -15,6 +15,8 @@ import (
 type Link struct {
 	listener net.Listener
 	to       string
+	hear     func() io.Writer    // see HearLink
+	rewrite  func([]byte) []byte // see RewriteLink
 	running  sync.WaitGroup
 
 	mu       sync.Mutex
@@ -23,9 +25,7 @@ type Link struct {
 	conns    map[net.Conn]struct{}
 
 	giveUpAfter time.Duration
-	hear        func() io.Writer    // see HearLink
-	rewrite     func([]byte) []byte // see RewriteLink
-	resets      atomic.Int64        // ends that are known to have reset their connection
+	resets      atomic.Int64 // ends that are known to have reset their connection
 }
 
 type linkState int
@@ -41,11 +41,30 @@ const (
 // is closed when the test ends.
 func StartLink(t testing.TB, to string) *Link {
 	t.Helper()
+	return startLink(t, &Link{to: to})
+}
+
+// HearLink is like [StartLink]. What each client says is written to what hear
+// returns for it.
+func HearLink(t testing.TB, to string, hear func() io.Writer) *Link {
+	t.Helper()
+	return startLink(t, &Link{to: to, hear: hear})
+}
+
+// RewriteLink is like [StartLink]. What the server says is rewritten, a piece at a
+// time.
+func RewriteLink(t testing.TB, to string, rewrite func([]byte) []byte) *Link {
+	t.Helper()
+	return startLink(t, &Link{to: to, rewrite: rewrite})
+}
+
+func startLink(t testing.TB, l *Link) *Link {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("link: %v", err)
 	}
-	l := &Link{listener: listener, to: to, restored: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	l.listener, l.restored, l.conns = listener, make(chan struct{}), map[net.Conn]struct{}{}
 	close(l.restored)
 	l.running.Go(l.accept)
 	t.Cleanup(func() {
@@ -53,28 +72,6 @@ func StartLink(t testing.TB, to string) *Link {
 		_ = listener.Close() // it was open
 		l.running.Wait()
 	})
-	return l
-}
-
-// HearLink is like [StartLink]. What each client says is written to what hear
-// returns for it.
-func HearLink(t testing.TB, to string, hear func() io.Writer) *Link {
-	t.Helper()
-	l := StartLink(t, to)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.hear = hear
-	return l
-}
-
-// RewriteLink is like [StartLink]. What the server says is rewritten, a piece at a
-// time.
-func RewriteLink(t testing.TB, to string, rewrite func([]byte) []byte) *Link {
-	t.Helper()
-	l := StartLink(t, to)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.rewrite = rewrite
 	return l
 }
 
@@ -167,7 +164,11 @@ func (l *Link) drop(conns ...net.Conn) {
 func (l *Link) serve(client net.Conn) {
 	// Heard from the start: what a kernel took in before a reset could be read after
 	// it still, and so arrive from an end that has long given it up.
-	said := l.listen(client, l.writer())
+	heard := io.Discard
+	if l.hear != nil {
+		heard = l.hear()
+	}
+	said := l.listen(client, heard)
 	l.whileStalled()
 	server, err := net.Dial("tcp", l.to)
 	if err != nil || !l.keep(server) {
@@ -176,9 +177,7 @@ func (l *Link) serve(client net.Conn) {
 		return
 	}
 	answers := l.listen(server, io.Discard)
-	l.mu.Lock()
 	answers.rewrite = l.rewrite
-	l.mu.Unlock()
 	var both sync.WaitGroup
 	for _, one := range []struct {
 		from *end
@@ -190,16 +189,6 @@ func (l *Link) serve(client net.Conn) {
 		})
 	}
 	both.Wait()
-}
-
-// writer takes what a new client says.
-func (l *Link) writer() io.Writer {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.hear == nil {
-		return io.Discard
-	}
-	return l.hear()
 }
 
 // end is one end of a connection, and what it wrote that is on its way.

@@ -50,6 +50,16 @@ func (w wire) sms(ctx context.Context, changes ...string) (*http.Response, error
 	return w.send(ctx, signed(w.e, gateway.ActionSendSms, sending(changes...)))
 }
 
+// start sends an SMS and returns at once. The request must fail.
+func (w wire) start(ctx context.Context) (failed <-chan error) {
+	end := make(chan error, 1)
+	go func() {
+		_, err := w.sms(ctx) //nolint:bodyclose // there is none
+		end <- err
+	}()
+	return end
+}
+
 func TestConnectionFaultsOnTheWire(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -112,26 +122,30 @@ func TestBrokenAnswersOnTheWire(t *testing.T) {
 	}
 }
 
-// TestHangEndsWithTheClient: the handler goes when the client does, and what was
-// accepted stays accepted.
-func TestHangEndsWithTheClient(t *testing.T) {
+// TestARequestEndsWithItsClient, whether it hangs or waits for the latency. A message is
+// accepted before, and stays accepted.
+func TestARequestEndsWithItsClient(t *testing.T) {
 	t.Parallel()
-	for spec, accepted := range map[string]bool{"hang": false, "accept_hang": true} {
-		t.Run(spec, func(t *testing.T) {
+	for name, row := range map[string]struct {
+		opts     Options
+		accepted bool
+	}{
+		"hang":        {Options{Faults: []string{"hang,count=1"}}, false},
+		"accept_hang": {Options{Faults: []string{"accept_hang,count=1"}}, true},
+		"latency":     {Options{Latency: time.Hour}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWire(t, Options{Faults: []string{spec + ",count=1"}})
+			w := newWire(t, row.opts)
 			ctx, cancel := context.WithCancel(t.Context())
-			failed := make(chan error, 1)
-			go func() {
-				_, err := w.sms(ctx) //nolint:bodyclose // there is none
-				failed <- err
-			}()
-			require.Eventually(t, func() bool { return w.e.Stats().Faults == 1 }, 5*time.Second, time.Millisecond)
+			failed := w.start(ctx)
+			require.Eventually(t, func() bool { return w.e.Stats().Requests["SendSms"] == 1 }, 5*time.Second, time.Millisecond)
+			assert.Equal(t, row.accepted, len(w.e.Sent()) == 1)
 			assert.Equal(t, int64(1), w.e.Stats().InFlight)
 			cancel()
 			assert.ErrorIs(t, <-failed, context.Canceled)
 			require.Eventually(t, func() bool { return w.e.Stats().InFlight == 0 }, 5*time.Second, time.Millisecond)
-			assert.Equal(t, accepted, len(w.e.Sent()) == 1)
+			assert.Equal(t, row.accepted, len(w.e.Sent()) == 1)
 		})
 	}
 }
@@ -140,11 +154,7 @@ func TestHangEndsWithTheClient(t *testing.T) {
 func TestCloseEndsWhatHangs(t *testing.T) {
 	t.Parallel()
 	w := newWire(t, Options{Faults: []string{"hang"}})
-	failed := make(chan error, 1)
-	go func() {
-		_, err := w.sms(t.Context()) //nolint:bodyclose // there is none
-		failed <- err
-	}()
+	failed := w.start(t.Context())
 	require.Eventually(t, func() bool { return w.e.Stats().InFlight == 1 }, 5*time.Second, time.Millisecond)
 	w.e.Close()
 	w.e.Close() // a second time does nothing
@@ -155,24 +165,6 @@ func TestCloseEndsWhatHangs(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
 	require.NoError(t, resp.Body.Close())
-}
-
-// TestAcceptedBeforeTheLatency: the message exists while its sender still waits,
-// and goes on existing when the sender goes.
-func TestAcceptedBeforeTheLatency(t *testing.T) {
-	t.Parallel()
-	w := newWire(t, Options{Latency: time.Hour})
-	ctx, cancel := context.WithCancel(t.Context())
-	failed := make(chan error, 1)
-	go func() {
-		_, err := w.sms(ctx) //nolint:bodyclose // there is none
-		failed <- err
-	}()
-	require.Eventually(t, func() bool { return len(w.e.Sent()) == 1 }, 5*time.Second, time.Millisecond)
-	cancel()
-	require.ErrorIs(t, <-failed, context.Canceled)
-	require.Eventually(t, func() bool { return w.e.Stats().InFlight == 0 }, 5*time.Second, time.Millisecond)
-	assert.Len(t, w.e.Sent(), 1)
 }
 
 // noted is a response writer that notes when each piece of the body came.

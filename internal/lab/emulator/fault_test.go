@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/fault"
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
 )
 
@@ -116,18 +115,6 @@ func TestFaultsByShare(t *testing.T) {
 	assert.InDelta(t, 250, e.Stats().Faults, 100) // seven standard deviations
 }
 
-func TestFirstMatchingFaultFires(t *testing.T) {
-	t.Parallel()
-	e, _ := newTest(t, Options{Faults: []string{"code=A,count=1", "code=B,count=1", "code=C,count=1"}})
-	for _, want := range []string{"A", "B", "C", "OK"} {
-		assert.Equal(t, want, do(t, e, gateway.ActionSendSms, sending()).Code)
-	}
-	assert.Equal(t, []fault.Listed{
-		{Spec: "code=A,count=1", Fired: 1, Gone: true}, {Spec: "code=B,count=1", Fired: 1, Gone: true},
-		{Spec: "code=C,count=1", Fired: 1, Gone: true},
-	}, e.faults.List())
-}
-
 func TestUndeliveredAndLagFaults(t *testing.T) {
 	t.Parallel()
 	e, c := newTest(t, Options{LookupLag: time.Minute, Faults: []string{"undelivered,count=1", "undelivered,err=USER_REJECT,count=1", "lag=1s,count=1",
@@ -153,13 +140,8 @@ func TestUndeliveredAndLagFaults(t *testing.T) {
 	assert.Equal(t, "e:3:DELIVERED d:2:IS_CLOSE c:3:DELIVERED b:2:USER_REJECT a:2:MOBILE_NOT_ON_SERVICE ", rows())
 }
 
-func TestSetFaultsChecks(t *testing.T) {
+func TestWrongFaultsAreRefused(t *testing.T) {
 	t.Parallel()
-	e, _ := newTest(t, Options{Faults: []string{"code=A"}})
-	assert.ErrorContains(t, e.SetFaults([]byte("drop\nsnow")), "line 2: fault: the kind")
-	assert.Equal(t, "A", do(t, e, gateway.ActionSendSms, sending()).Code, "the old ones stay")
-	require.NoError(t, e.SetFaults([]byte("code=B")))
-	assert.Equal(t, "B", do(t, e, gateway.ActionSendSms, sending()).Code)
 	_, err := New(Options{Faults: []string{"snow"}})
 	require.ErrorContains(t, err, "fault: the kind")
 }

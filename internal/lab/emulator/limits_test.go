@@ -90,12 +90,14 @@ func TestSeveralNumbersAreAllOrNothing(t *testing.T) {
 	assert.Len(t, e.Sent(), 3)
 }
 
+// TestLimitsOff: without them the service sends as often as it is asked.
 func TestLimitsOff(t *testing.T) {
 	t.Parallel()
 	e, _ := newTest(t, Options{})
 	for range 50 {
 		mustSend(t, e)
 	}
+	assert.Len(t, e.Sent(), 50)
 	assert.Empty(t, e.limits.pairs, "nothing is kept for limits that are off")
 }
 

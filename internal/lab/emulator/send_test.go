@@ -185,15 +185,6 @@ func TestSendBatchSms(t *testing.T) {
 	assert.Len(t, e.Sent(), 2)
 }
 
-// TestNoIdempotency: the service sends twice what it is asked twice.
-func TestNoIdempotency(t *testing.T) {
-	t.Parallel()
-	e, _ := newTest(t, Options{})
-	mustSend(t, e)
-	mustSend(t, e)
-	assert.Len(t, e.Sent(), 2)
-}
-
 func TestMaxQPS(t *testing.T) {
 	t.Parallel()
 	e, c := newTest(t, Options{MaxQPS: 3})
