@@ -10,7 +10,6 @@ import (
 
 func TestBuildPutsABinaryInPlace(t *testing.T) {
 	t.Parallel()
-
 	target := Target{Name: "leakscan", Package: "./test/harness/leakscan", Static: true}
 	path, err := Build(target)
 	require.NoError(t, err)
@@ -29,7 +28,6 @@ func TestBuildPutsABinaryInPlace(t *testing.T) {
 
 func TestBuildTellsWhatTheCompilerSaid(t *testing.T) {
 	t.Parallel()
-
 	_, err := Build(Target{Name: "missing", Package: "./cmd/missing"})
 	require.ErrorContains(t, err, "go build ./cmd/missing")
 	require.ErrorContains(t, err, "directory not found")

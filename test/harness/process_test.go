@@ -28,7 +28,6 @@ func start(t testing.TB, role string, env ...string) *Process {
 
 func TestProcessTellsWhatWasPrintedAndHowItEnded(t *testing.T) {
 	t.Parallel()
-
 	p := start(t, "streams")
 	assert.Equal(t, 3, p.Wait(bound))
 	assert.Equal(t, "to standard output\nwithout a line break\n", p.Stdout())
@@ -54,7 +53,6 @@ func TestProcessHasAnEnvironmentOfItsOwn(t *testing.T) {
 
 func TestProcessTakesSignals(t *testing.T) {
 	t.Parallel()
-
 	p := start(t, "interrupt")
 	p.WaitFor("ready", bound)
 	p.Signal(os.Interrupt)
@@ -64,7 +62,6 @@ func TestProcessTakesSignals(t *testing.T) {
 
 func TestKillIsACrash(t *testing.T) {
 	t.Parallel()
-
 	p := start(t, "interrupt")
 	p.WaitFor("ready", bound)
 	p.Kill()
@@ -80,7 +77,6 @@ func TestKillIsACrash(t *testing.T) {
 
 func TestProcessIsGoneWhenItsTestIsOver(t *testing.T) {
 	t.Parallel()
-
 	var p *Process
 	failures := failuresOf(t, func(t testing.TB) {
 		p = start(t, "hang")
@@ -92,7 +88,6 @@ func TestProcessIsGoneWhenItsTestIsOver(t *testing.T) {
 
 func TestWhatFailsATest(t *testing.T) {
 	t.Parallel()
-
 	rows := []struct {
 		sentence string
 		test     func(t testing.TB)
@@ -147,7 +142,6 @@ func TestWhatFailsATest(t *testing.T) {
 
 func TestEmulatorIsAskedOverHTTP(t *testing.T) {
 	t.Parallel()
-
 	bin, err := os.Executable()
 	require.NoError(t, err)
 	e := StartEmulator(t, bin)

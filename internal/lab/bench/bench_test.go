@@ -108,15 +108,11 @@ func holdWidth(t *testing.T, text string) {
 	}
 }
 
-func TestThousands(t *testing.T) {
+func TestFigures(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 1_234_567: "1,234,567"} {
 		assert.Equal(t, want, thousands(n))
 	}
-}
-
-func TestBrief(t *testing.T) {
-	t.Parallel()
 	for d, want := range map[time.Duration]string{
 		0: "0s", 1234567 * time.Nanosecond: "1.2ms", 123456 * time.Microsecond: "123ms", 1234 * time.Millisecond: "1.23s",
 	} {

@@ -72,7 +72,6 @@ func (r *run) measure() error {
 	if err != nil {
 		return err
 	}
-	defer deaf()
 
 	published := make(chan error, 1)
 	go func() { published <- drive.Run(r.e.Stop) }()
@@ -83,7 +82,9 @@ func (r *run) measure() error {
 	}
 	deaf()
 	r.lookUp(r.e.Force)
-	summary, err := r.summary(r.e.Force)
+	last := r.sample(r.e.Force, r.book.Total(), Sample{})
+	err = r.readAccepted(r.e.Force)
+	summary := summarise(r.first, last, &r.trend, r.book.Audit())
 	if err == nil {
 		err = r.screen.summary(summary)
 	}
@@ -102,7 +103,14 @@ func (r *run) measure() error {
 
 // drive prepares a load, whose results are noted in the book until deaf is called.
 func (r *run) drive(load Load, book *Book) (d *Drive, deaf func(), err error) {
-	load.Publish = func(ctx context.Context, i int) error { return r.publish(ctx, book.Job(i)) }
+	patient := retry.Request
+	patient.Total = publishWithin
+	load.Publish = func(ctx context.Context, i int) error {
+		return patient.Do(ctx, func(ctx context.Context) error {
+			_, err := jobs.Publish(ctx, r.JS, r.Settings.Jobs.Subject, book.Job(i))
+			return err
+		})
+	}
 	d = NewDrive(load, book)
 	subscription, err := r.NC.Subscribe(r.Settings.Results.Subject+".>", func(msg *nats.Msg) {
 		if noteResult(book, msg.Data) {
@@ -130,16 +138,6 @@ func noteResult(book *Book, data []byte) bool {
 	}
 	i, ours := book.Index(result.RequestID)
 	return ours && book.Ended(i, result.Status, time.Now())
-}
-
-// publish publishes a job as a careful producer does.
-func (r *run) publish(ctx context.Context, job passcode.Job) error {
-	patient := retry.Request
-	patient.Total = publishWithin
-	return patient.Do(ctx, func(ctx context.Context) error {
-		_, err := jobs.Publish(ctx, r.JS, r.Settings.Jobs.Subject, job)
-		return err
-	})
 }
 
 // warmUpJobs is how many jobs warm the workers up: enough for all of their calls to be in
@@ -302,13 +300,4 @@ func (r *run) lookUp(ctx context.Context) {
 			noteResult(r.book, entry.Value())
 		}
 	}
-}
-
-// summary is what came of the run.
-func (r *run) summary(ctx context.Context) (Summary, error) {
-	last := r.sample(ctx, r.book.Total(), Sample{})
-	if err := r.readAccepted(ctx); err != nil {
-		return Summary{}, err
-	}
-	return summarise(r.first, last, &r.trend, r.book.Audit()), nil
 }

@@ -34,6 +34,11 @@ func TestQuerySendDetails(t *testing.T) {
 	assert.Equal(t, "OK", none.Code)
 	assert.Equal(t, 0, none.TotalCount)
 	assert.Empty(t, none.SmsSendDetailDTOs.SmsSendDetailDTO)
+
+	biz := mustSend(t, e, "OutId", "b").BizID
+	byID := do(t, e, gateway.ActionQuerySendDetails, looking("BizId", biz))
+	require.Equal(t, 1, byID.TotalCount)
+	assert.Equal(t, "b", byID.SmsSendDetailDTOs.SmsSendDetailDTO[0].OutID)
 }
 
 // TestLookupFindsEveryWayOfWriting: sent with 86 or without, asked with it or
@@ -95,16 +100,6 @@ func TestLookupPagesNewestFirst(t *testing.T) {
 		pages = append(pages, text)
 	}
 	assert.Equal(t, []string{"654", "321", "0", ""}, pages)
-}
-
-func TestLookupByBizID(t *testing.T) {
-	t.Parallel()
-	e, _ := newTest(t, Options{})
-	mustSend(t, e, "OutId", "a")
-	biz := mustSend(t, e, "OutId", "b").BizID
-	got := do(t, e, gateway.ActionQuerySendDetails, looking("BizId", biz))
-	require.Equal(t, 1, got.TotalCount)
-	assert.Equal(t, "b", got.SmsSendDetailDTOs.SmsSendDetailDTO[0].OutID)
 }
 
 // TestLookupDayIsTheServices: the day begins at 16:00 UTC.

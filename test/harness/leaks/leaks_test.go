@@ -29,7 +29,6 @@ func find(t *testing.T, text string) []leaks.Leak {
 
 func TestFindSeesAPhoneNumber(t *testing.T) {
 	t.Parallel()
-
 	for sentence, line := range map[string]string{
 		"bare digits":                   national,
 		"in E.164":                      "to +86" + national + ", at once",
@@ -54,7 +53,6 @@ func TestFindSeesAPhoneNumber(t *testing.T) {
 
 func TestFindSeesAPasscode(t *testing.T) {
 	t.Parallel()
-
 	for sentence, line := range map[string]string{
 		"alone":                       passcode,
 		"quoted":                      `"code":"` + passcode + `"`,
@@ -73,7 +71,6 @@ func TestFindSeesAPasscode(t *testing.T) {
 
 func TestFindLeavesTheHarmlessAlone(t *testing.T) {
 	t.Parallel()
-
 	for sentence, line := range map[string]string{
 		"a masked number":                      "+86138****5678",
 		"a receipt":                            "900619746936498440^0",
@@ -98,7 +95,6 @@ func TestFindLeavesTheHarmlessAlone(t *testing.T) {
 
 func TestFindReportsEachKindOnALine(t *testing.T) {
 	t.Parallel()
-
 	found := find(t, "sent "+passcode+" to "+national+" "+national)
 	require.Len(t, found, 2)
 	assert.Equal(t, "line 1: a whole phone number: sent **** to **** ****", found[0].String())
@@ -107,7 +103,6 @@ func TestFindReportsEachKindOnALine(t *testing.T) {
 
 func TestFindReadsLinesOfAnyLength(t *testing.T) {
 	t.Parallel()
-
 	assert.Len(t, find(t, strings.Repeat("x ", 1<<16)+national), 1)
 	_, err := leaks.Find(iotest.ErrReader(errors.New("disk gone")), nil)
 	assert.ErrorContains(t, err, "disk gone")
@@ -115,7 +110,6 @@ func TestFindReadsLinesOfAnyLength(t *testing.T) {
 
 func TestCodesCollectsThePasscodesOfTheTests(t *testing.T) {
 	t.Parallel()
-
 	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
 	tree := fstest.MapFS{
 		"a/a_test.go": file("passcode.NewPasscode(\"10" + "0001\")\n`{\"code\":\"10" + "0002\"}` \"{\\\"code\\\": \\\"10" + "0003\\\"}\"\n" +

@@ -12,7 +12,6 @@ import (
 
 func TestRun(t *testing.T) {
 	t.Parallel()
-
 	tests := t.TempDir()
 	code := "58" + "3914" // in two pieces, as this file is searched for passcodes too
 	write := func(name, text string) string {

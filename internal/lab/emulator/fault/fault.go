@@ -126,42 +126,29 @@ func Parse(spec string) (*Fault, error) {
 	return f, f.checkTogether()
 }
 
-const (
-	nameRule = "must be 1 to 64 of A-Z a-z 0-9 . _ -"
-	timeRule = "must be a time such as 500ms or 5s, at most 24h"
-)
-
 var isName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`).MatchString
 
 // set reads one option.
 func (f *Fault) set(key, value string) error {
 	var ok bool
 	var rule string
-	duration := func(into *time.Duration) {
-		var err error
-		*into, err = time.ParseDuration(value)
-		ok, rule = err == nil && *into > 0 && *into <= 24*time.Hour, timeRule
-	}
 	var err error
 	switch key {
 	case "action":
 		f.action = value
 		ok, rule = slices.Contains(gateway.Actions(), value), "must be one of "+strings.Join(gateway.Actions(), ", ")
-	case "code":
-		f.Code = value
-		ok, rule = isName(value), nameRule
+	case "code", "err":
+		into := map[string]*string{"code": &f.Code, "err": &f.Err}[key]
+		*into = value
+		ok, rule = isName(value), "must be 1 to 64 of A-Z a-z 0-9 . _ -"
 	case "count":
 		f.count, err = strconv.Atoi(value)
 		ok, rule = err == nil && f.count >= 1, "must be a whole number, 1 or more"
-	case "duration":
-		duration(&f.Duration)
-	case "err":
-		f.Err = value
-		ok, rule = isName(value), nameRule
-	case "lag":
-		duration(&f.Lag)
-	case "latency":
-		duration(&f.Latency)
+	case "duration", "lag", "latency":
+		into := map[string]*time.Duration{"duration": &f.Duration, "lag": &f.Lag, "latency": &f.Latency}[key]
+		*into, err = time.ParseDuration(value)
+		ok = err == nil && *into > 0 && *into <= 24*time.Hour
+		rule = "must be a time such as 500ms or 5s, at most 24h"
 	case "message":
 		f.Message = value
 		ok = value != "" && len(value) <= 500 && utf8.ValidString(value) && !strings.ContainsFunc(value, unicode.IsControl)
