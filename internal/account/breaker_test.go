@@ -11,12 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
-	"github.com/passcode-worker/passcode-worker/test/buckettest"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 func TestOpenLetsThrough(t *testing.T) {
 	t.Parallel()
-	m := newBroker(buckettest.NewClock().Now)
+	m := newBroker(fake.NewClock().Now)
 	a := newReplica(t, m, "a")
 	a.admits(allowed)
 	a.passes()
@@ -80,7 +80,7 @@ func TestOneProbeThenOpen(t *testing.T) {
 
 func TestPausesGrowAndStartAgain(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
+	c := fake.NewClock()
 	a := newReplica(t, newBroker(c.Now), "a")
 	began := c.Now()
 	a.trips(initial)
@@ -206,7 +206,7 @@ func TestPassedResumesEarly(t *testing.T) {
 // than the longest pause.
 func TestClockFarAhead(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
+	c := fake.NewClock()
 	m := newBroker(c.Now)
 	ahead := newReplica(t, m, "ahead")
 	ahead.now = func() time.Time { return c.Now().AddDate(1, 0, 0) }
@@ -222,7 +222,7 @@ func TestClockFarAhead(t *testing.T) {
 func TestExactlyOneProbeOverAllReplicas(t *testing.T) {
 	t.Parallel()
 	const replicas, each = 5, 40
-	c := buckettest.NewClock()
+	c := fake.NewClock()
 	m := newBroker(c.Now)
 	breakers := make([]replica, replicas)
 	for i := range breakers {
@@ -266,7 +266,7 @@ func TestExactlyOneProbeOverAllReplicas(t *testing.T) {
 
 func TestAdmitEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
+	c := fake.NewClock()
 	a := newReplica(t, newBroker(c.Now), "a")
 	a.trips(initial)
 	c.Move(initial)
@@ -279,7 +279,7 @@ func TestAdmitEndsWithItsContext(t *testing.T) {
 
 func TestTextsFromOutsideAreBounded(t *testing.T) {
 	t.Parallel()
-	m := newBroker(buckettest.NewClock().Now)
+	m := newBroker(fake.NewClock().Now)
 	a := newReplica(t, m, "a")
 	_, err := a.Trip(t.Context(), strings.Repeat("x", 10_000), "\xff"+strings.Repeat("余额", 10_000))
 	require.NoError(t, err)

@@ -15,6 +15,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/test/buckettest"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 // bucketFails has every request to the bucket fail.
@@ -200,7 +201,7 @@ func TestStaleReading(t *testing.T) {
 func TestCorruptStateOpensAndIsLogged(t *testing.T) {
 	t.Parallel()
 	var logged strings.Builder
-	m := newBroker(buckettest.NewClock().Now)
+	m := newBroker(fake.NewClock().Now)
 	m.Put(stateKey, []byte("rubbish"))
 	a := newReplica(t, m, "a")
 	a.admits(allowed)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/test/buckettest"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -119,9 +120,9 @@ func newReplica(t testing.TB, m *broker, worker string) replica {
 }
 
 // pair returns two replicas of one broker, and the clock of all three.
-func pair(t testing.TB) (c *buckettest.Clock, m *broker, a, b replica) {
+func pair(t testing.TB) (c *fake.Clock, m *broker, a, b replica) {
 	t.Helper()
-	c = buckettest.NewClock()
+	c = fake.NewClock()
 	m = newBroker(c.Now)
 	return c, m, newReplica(t, m, "a"), newReplica(t, m, "b")
 }

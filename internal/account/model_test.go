@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/passcode-worker/passcode-worker/test/buckettest"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 // TestHistories drives three replicas, each as late with the news as chance will
@@ -15,7 +15,7 @@ import (
 func TestHistories(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		c := buckettest.NewClock()
+		c := fake.NewClock()
 		m := newBroker(c.Now)
 		breakers := make([]*Breaker, 3)
 		for i := range breakers {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/test/buckettest"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 func (r replica) holds(d time.Duration, reason string) Pause {
@@ -34,7 +35,7 @@ func (r replica) knows(until time.Time) (Pause, bool) {
 
 func TestHoldAndResume(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
+	c := fake.NewClock()
 	m := newBroker(c.Now)
 	alice, worker := newReplica(t, m, "alice@desk"), newReplica(t, m, "w1")
 
@@ -131,7 +132,7 @@ func TestStaleNote(t *testing.T) {
 // TestNoteIsKept for longer than the bucket keeps what nobody writes.
 func TestNoteIsKept(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
+	c := fake.NewClock()
 	m := newBroker(c.Now)
 	m.Retain(24 * time.Hour)
 	a := newReplica(t, m, "a")

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/passcode-worker/passcode-worker/test/buckettest"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 func TestStateRefuses(t *testing.T) {
@@ -27,7 +27,7 @@ func TestStateRefuses(t *testing.T) {
 
 func TestPausesDouble(t *testing.T) {
 	t.Parallel()
-	now := buckettest.NewClock().Now()
+	now := fake.NewClock().Now()
 	for level, want := range map[int]time.Duration{
 		0: initial, 1: time.Minute, 2: 2 * time.Minute, 4: 8 * time.Minute, 5: longest, 6: longest, maxLevel: longest,
 	} {
@@ -49,7 +49,7 @@ func FuzzStored(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c := buckettest.NewClock()
+		c := fake.NewClock()
 		m := newBroker(c.Now)
 		m.Put(stateKey, data)
 		a := newReplica(t, m, "a")
@@ -99,7 +99,7 @@ func FuzzPauseNote(f *testing.F) {
 		f.Add([]byte(seed), int64(0))
 	}
 	f.Fuzz(func(t *testing.T, data []byte, offset int64) {
-		c := buckettest.NewClock()
+		c := fake.NewClock()
 		m := newBroker(c.Now)
 		m.Put(noteKey, data)
 		m.Retain(time.Hour)

@@ -47,7 +47,7 @@ func TestSendWritesNothingPastTheFence(t *testing.T) {
 	var served atomic.Int64
 	server, roots := newTLSService(t, &tls.Config{
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			clock.Add(time.Minute)
+			clock.Move(time.Minute)
 			return nil, nil
 		},
 	}, func(w http.ResponseWriter, r *http.Request) { served.Add(1); ok(w, r) })

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/passcode"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 // fakeChain builds providers that each give one session, and counts.
@@ -55,7 +56,7 @@ func (p *fakeProvider) GetCredential() (*credentials.CredentialModel, error) {
 	return &credentials.CredentialModel{AccessKeyId: &id, AccessKeySecret: &secret, SecurityToken: &token}, nil
 }
 
-func newTestRing(t *testing.T, chain *fakeChain) (*keyRing, *testClock) {
+func newTestRing(t *testing.T, chain *fakeChain) (*keyRing, *fake.Clock) {
 	clock := newTestClock()
 	ring := &keyRing{now: clock.Now, build: chain.build}
 	t.Cleanup(ring.close)
@@ -86,7 +87,7 @@ func TestKeysAreFetchedAheadWhileTheOldGoOnBeingUsed(t *testing.T) {
 	first, err := ring.get(t.Context(), nil)
 	require.NoError(t, err)
 
-	clock.Add(keysFresh)
+	clock.Move(keysFresh)
 	chain.wait = make(chan struct{})
 	for range 10 {
 		got, err := ring.get(t.Context(), nil)
@@ -107,7 +108,7 @@ func TestKeysOutliveAProvidersFailureForAWhile(t *testing.T) {
 	require.NoError(t, err)
 	chain.fail.Store(true)
 
-	clock.Add(keysFresh)
+	clock.Move(keysFresh)
 	_, err = ring.get(t.Context(), nil)
 	require.NoError(t, err)
 	ring.wg.Wait()
@@ -116,7 +117,7 @@ func TestKeysOutliveAProvidersFailureForAWhile(t *testing.T) {
 	ring.wg.Wait()
 	assert.EqualValues(t, 2, chain.fetches.Load(), "a failing provider is not asked at every call")
 
-	clock.Add(keysUsable)
+	clock.Move(keysUsable)
 	_, err = ring.get(t.Context(), nil)
 	require.ErrorIs(t, err, errCredentials)
 	chain.fail.Store(false)

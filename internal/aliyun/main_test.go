@@ -17,6 +17,7 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 func TestMain(m *testing.M) {
@@ -111,27 +112,7 @@ const okBody = `{"Message":"OK","RequestId":"F655A8D5-B967-440B-8683-DAD6FF8DE99
 
 func ok(w http.ResponseWriter, r *http.Request) { body(http.StatusOK, okBody)(w, r) }
 
-// testClock is a clock that tests move.
-type testClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newTestClock() *testClock {
-	return &testClock{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
-}
-
-func (c *testClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *testClock) Add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
+func newTestClock() *fake.Clock { return fake.ClockAt(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)) }
 
 // assertNoSecret looks for the values of [testMessage] in a text.
 func assertNoSecret(t testing.TB, text string) {

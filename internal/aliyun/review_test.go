@@ -255,9 +255,9 @@ func TestKnockAllowsForTheWay(t *testing.T) {
 	t.Parallel()
 	clock := newTestClock()
 	service := newService(t, func(w http.ResponseWriter, _ *http.Request) {
-		clock.Add(2 * time.Second)
+		clock.Move(2 * time.Second)
 		w.Header().Set("Date", clock.Now().Format(http.TimeFormat))
-		clock.Add(2 * time.Second)
+		clock.Move(2 * time.Second)
 	})
 	options := testOptions(service.URL)
 	options.Now = clock.Now

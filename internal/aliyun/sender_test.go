@@ -262,7 +262,7 @@ func TestSenderTellsItsBreaker(t *testing.T) {
 		return sender.Send(t.Context(), msg, time.Time{})
 	}
 	for i := range 40 {
-		clock.Add(2 * time.Second)
+		clock.Move(2 * time.Second)
 		require.Equal(t, passcode.ClassTransient, send(fmt.Sprintf("r%d", i)).Class)
 	}
 	state := sender.State()
@@ -270,7 +270,7 @@ func TestSenderTellsItsBreaker(t *testing.T) {
 	assert.Equal(t, "ServiceUnavailable", state.Code)
 
 	answer = ok
-	clock.Add(15 * time.Second)
+	clock.Move(15 * time.Second)
 	require.True(t, sender.Admit("probe").Probe)
 	require.Equal(t, passcode.ClassOK, send("probe").Class)
 	assert.False(t, sender.State().Open)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"log/slog"
 	"net"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/jobs"
 	"github.com/passcode-worker/passcode-worker/test/brokertest"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 // TestARenewedPullLosesNothing: while jobs wait to be taken, the connection breaks, and
@@ -92,7 +92,7 @@ func TestASlowRequestStallsNothing(t *testing.T) {
 	require.NoError(t, provision(ctx, js))
 	const all = 20
 	fill(ctx, t, js, all)
-	var log lines
+	var log fake.Buffer
 	source := jobs.NewSource(js, jobs.SourceOptions{
 		Stream: "JOBS", Consumer: "w", Prefetch: 4, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	})
@@ -102,22 +102,4 @@ func TestASlowRequestStallsNothing(t *testing.T) {
 		require.NoError(t, err)
 	}
 	assert.Empty(t, log.String())
-}
-
-// lines is a log that may be written to while it is read.
-type lines struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.Buffer.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.Buffer.String()
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/buckettest"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 type faults = map[buckettest.Op][]buckettest.Fault
@@ -39,7 +40,7 @@ func TestLostAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				c := buckettest.NewClock()
+				c := fake.NewClock()
 				l, f := faked(t, rules(t, "1/1m", "2/1h"), c.Now)
 				left := test.faults
 				f.Inject(func(op buckettest.Op, _ string) buckettest.Fault {
@@ -66,7 +67,7 @@ func TestLostAnswers(t *testing.T) {
 // reading and writing.
 func TestConflictIsJudgedAgain(t *testing.T) {
 	t.Parallel()
-	l, f := faked(t, rules(t, "1/1h"), buckettest.NewClock().Now)
+	l, f := faked(t, rules(t, "1/1h"), fake.NewClock().Now)
 	var other sync.Once
 	f.Inject(func(op buckettest.Op, name string) buckettest.Fault {
 		if op == buckettest.Write {
@@ -114,7 +115,7 @@ func TestWhatIsGuessedOfAPhoneDecidesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l, f := faked(t, rules(t, "1/1h"), buckettest.NewClock().Now)
+			l, f := faked(t, rules(t, "1/1h"), fake.NewClock().Now)
 			key, err := l.keys.name(t.Context(), phoneA)
 			require.NoError(t, err)
 			if test.known.ClosedUntil != 0 || test.known.Entries != nil {
@@ -166,7 +167,7 @@ func TestCallsAreBounded(t *testing.T) {
 func TestCorruptDocumentStartsFromZeroAndIsLogged(t *testing.T) {
 	t.Parallel()
 	var logged strings.Builder
-	l, f := faked(t, rules(t, "1/1h"), buckettest.NewClock().Now)
+	l, f := faked(t, rules(t, "1/1h"), fake.NewClock().Now)
 	l.log = slog.New(slog.NewTextHandler(&logged, nil))
 	name, err := l.keys.name(t.Context(), phoneA)
 	require.NoError(t, err)
@@ -187,7 +188,7 @@ func TestCorruptDocumentStartsFromZeroAndIsLogged(t *testing.T) {
 
 func TestNoNumberIsStored(t *testing.T) {
 	t.Parallel()
-	l, f := faked(t, rules(t, "1/1h"), buckettest.NewClock().Now)
+	l, f := faked(t, rules(t, "1/1h"), fake.NewClock().Now)
 	reserves(t, l, "a")
 	require.Len(t, f.Keys(), 2)
 	for _, name := range f.Keys() {

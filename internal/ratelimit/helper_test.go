@@ -12,12 +12,13 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/buckettest"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // epoch is where the tests' clocks start.
-var epoch = buckettest.NewClock().Now()
+var epoch = fake.NewClock().Now()
 
 var (
 	phoneA = passcode.NewPhone("+8613812345678")

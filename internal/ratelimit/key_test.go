@@ -15,9 +15,10 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/buckettest"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
-func ring(f *buckettest.Fake, c *buckettest.Clock) *keyring {
+func ring(f *buckettest.Fake, c *fake.Clock) *keyring {
 	k := newKeyring(f.Bucket(), passcode.Secret{}, c.Now)
 	k.refresh = KeyRefresh
 	return k
@@ -25,7 +26,7 @@ func ring(f *buckettest.Fake, c *buckettest.Clock) *keyring {
 
 func TestRacingReplicasAgreeOnTheKey(t *testing.T) {
 	t.Parallel()
-	s, c := buckettest.New(nil), buckettest.NewClock()
+	s, c := buckettest.New(nil), fake.NewClock()
 	const replicas = 16
 	keys := make([]string, replicas)
 	var wg sync.WaitGroup
@@ -45,7 +46,7 @@ func TestRacingReplicasAgreeOnTheKey(t *testing.T) {
 
 func TestKeyIsRewrittenOnceARefresh(t *testing.T) {
 	t.Parallel()
-	s, c := buckettest.New(nil), buckettest.NewClock()
+	s, c := buckettest.New(nil), fake.NewClock()
 	k := ring(s, c)
 	use := func() {
 		_, err := k.current(t.Context())
@@ -68,7 +69,7 @@ func TestKeyIsRewrittenOnceARefresh(t *testing.T) {
 // another one makes a new key.
 func TestKeyThatAgedOutIsReplaced(t *testing.T) {
 	t.Parallel()
-	s, c := buckettest.New(nil), buckettest.NewClock()
+	s, c := buckettest.New(nil), fake.NewClock()
 	sleeper, other := ring(s, c), ring(s, c)
 	old, err := sleeper.current(t.Context())
 	require.NoError(t, err)
@@ -86,7 +87,7 @@ func TestKeyThatAgedOutIsReplaced(t *testing.T) {
 
 func TestLostAnswerOfTheKey(t *testing.T) {
 	t.Parallel()
-	s, c := buckettest.New(nil), buckettest.NewClock()
+	s, c := buckettest.New(nil), fake.NewClock()
 	s.Script(faults{buckettest.Write: {buckettest.LoseAnswer}})
 	key, err := ring(s, c).current(t.Context())
 	require.NoError(t, err)
@@ -111,7 +112,7 @@ func TestDamagedKeyIsAnErrorThatShowsNothingOfIt(t *testing.T) {
 // agree on the next one.
 func TestKeyOutlivesTheBucketsAge(t *testing.T) {
 	t.Parallel()
-	c := buckettest.NewClock()
+	c := fake.NewClock()
 	s := buckettest.New(c.Now)
 	s.Retain(BucketTTL(nil))
 	a, b := ring(s, c), ring(s, c)
@@ -138,7 +139,7 @@ func TestKeyOutlivesTheBucketsAge(t *testing.T) {
 func TestOneRewritesTheKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, c := buckettest.New(nil), buckettest.NewClock()
+		s, c := buckettest.New(nil), fake.NewClock()
 		k := ring(s, c)
 		release := make(chan struct{})
 		s.Inject(func(buckettest.Op, string) buckettest.Fault { <-release; return buckettest.None })
@@ -158,7 +159,7 @@ func TestOneRewritesTheKey(t *testing.T) {
 // together.
 func TestKeyThatSomebodyPurgedIsPutBack(t *testing.T) {
 	t.Parallel()
-	s, c := buckettest.New(nil), buckettest.NewClock()
+	s, c := buckettest.New(nil), fake.NewClock()
 	a, b := ring(s, c), ring(s, c)
 	before, err := a.current(t.Context())
 	require.NoError(t, err)
@@ -190,7 +191,7 @@ func FuzzStoredKey(f *testing.F) {
 		}
 		s := buckettest.New(nil)
 		s.Put(hmacKeyName, text)
-		k := ring(s, buckettest.NewClock())
+		k := ring(s, fake.NewClock())
 		key, err := k.current(t.Context())
 		require.Equal(t, text, s.Entry(hmacKeyName).Value)
 		if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/brokertest"
-	"github.com/passcode-worker/passcode-worker/test/buckettest"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 // TestConformance holds the limiter to its word on a real bucket and on the one in
@@ -39,7 +39,7 @@ func TestConformance(t *testing.T) {
 type fixture struct {
 	*testing.T
 	*Limiter
-	*buckettest.Clock
+	*fake.Clock
 }
 
 // granted and denied reserve and check the answer.
@@ -62,7 +62,7 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 	each := func(name string, texts []string, check func(f fixture)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := buckettest.NewClock()
+			c := fake.NewClock()
 			check(fixture{t, open(t, rules(t, texts...), c.Now), c})
 		})
 	}

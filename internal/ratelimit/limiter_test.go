@@ -15,7 +15,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/brokertest"
-	"github.com/passcode-worker/passcode-worker/test/buckettest"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 // replicas opens n limiters, each on a connection of its own.
@@ -120,7 +120,7 @@ func TestBrokerAgainstModel(t *testing.T) {
 	phone := 0
 	rapid.Check(t, func(r *rapid.T) {
 		phone++ // a phone of its own for each history
-		list, c := drawRules(r), buckettest.NewClock()
+		list, c := drawRules(r), fake.NewClock()
 		l, err := New(r.Context(), kv, Options{Rules: list, Now: c.Now})
 		require.NoError(r, err)
 		walk(r, 25, list, c, l, passcode.NewPhone(fmt.Sprintf("+86138%08d", phone)))

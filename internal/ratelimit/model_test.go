@@ -14,6 +14,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/buckettest"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 // model is the rules in their plainest form: it counts again each time, and finds
@@ -127,7 +128,7 @@ func drawStep(t *rapid.T) time.Duration {
 }
 
 // walk drives a limiter and the model through the same random history.
-func walk(t *rapid.T, length int, list []domain.Rule, c *buckettest.Clock, l *Limiter, phone passcode.Phone) {
+func walk(t *rapid.T, length int, list []domain.Rule, c *fake.Clock, l *Limiter, phone passcode.Phone) {
 	m := newModel(list)
 	ctx := t.Context()
 	id := rapid.Custom(func(t *rapid.T) string { return fmt.Sprintf("r%d", rapid.IntRange(0, 9).Draw(t, "id")) })
@@ -188,7 +189,7 @@ func TestAgainstModel(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // in which the pauses between tries take no time
 		rapid.Check(struct{ testing.TB }{t}, func(t *rapid.T) {
-			list, c := drawRules(t), buckettest.NewClock()
+			list, c := drawRules(t), fake.NewClock()
 			l, f := faked(t, list, c.Now)
 			faults := rapid.SliceOfN(rapid.SampledFrom([]buckettest.Fault{
 				buckettest.None, buckettest.None, buckettest.Refuse, buckettest.LoseRequest, buckettest.LoseAnswer, buckettest.Conflict,
@@ -205,7 +206,7 @@ func TestAgainstModel(t *testing.T) {
 func TestNoWindowHoldsTooMany(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		list, c := drawRules(t), buckettest.NewClock()
+		list, c := drawRules(t), fake.NewClock()
 		doc := document{}
 		held := make(map[string]int64) // every reservation not released, also those the document has dropped
 		for i := range 80 {

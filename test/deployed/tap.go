@@ -1,7 +1,6 @@
 package deployed
 
 import (
-	"bytes"
 	"io"
 	"regexp"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/passcode-worker/passcode-worker/test/fake"
 	"github.com/passcode-worker/passcode-worker/test/harness"
 )
 
@@ -21,19 +21,7 @@ type Tap struct {
 	link *harness.Link
 
 	mu   sync.Mutex
-	sent []*noted
-}
-
-// noted is what one client sent.
-type noted struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (n *noted) Write(p []byte) (int, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.text.Write(p)
+	sent []*fake.Buffer // of each client
 }
 
 // Tap returns a tap for a user's clients.
@@ -43,7 +31,7 @@ func (b *Broker) Tap(t testing.TB, user string) *Tap {
 	tap.link = harness.HearLink(t, strings.TrimPrefix(b.URL(), "nats://"), func() io.Writer {
 		tap.mu.Lock()
 		defer tap.mu.Unlock()
-		sent := &noted{}
+		sent := &fake.Buffer{}
 		tap.sent = append(tap.sent, sent)
 		return sent
 	})
@@ -87,11 +75,9 @@ func (tap *Tap) subjects(of *regexp.Regexp) map[string]bool {
 	defer tap.mu.Unlock()
 	found := map[string]bool{}
 	for _, sent := range tap.sent {
-		sent.mu.Lock()
-		for _, match := range of.FindAllSubmatch(sent.text.Bytes(), -1) {
-			found[string(match[1])] = true
+		for _, match := range of.FindAllStringSubmatch(sent.String(), -1) {
+			found[match[1]] = true
 		}
-		sent.mu.Unlock()
 	}
 	return found
 }

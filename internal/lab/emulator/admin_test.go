@@ -1,7 +1,6 @@
 package emulator
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -10,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 func admin(e *Emulator, method, route, body string) *httptest.ResponseRecorder {
@@ -33,7 +32,7 @@ func TestAdminSent(t *testing.T) {
 	assert.Equal(t, 200, w.Code)
 	assert.Empty(t, w.Body.String())
 
-	c.advance(1234567)
+	c.Move(1234567)
 	first := mustSend(t, e, "TemplateParam", `{"code":"0012","product":"a&b"}`)
 	mustSend(t, e, "PhoneNumbers", "85268326366")
 	w = admin(e, http.MethodGet, "/_/sent", "")
@@ -134,7 +133,7 @@ func TestAdminRoutes(t *testing.T) {
 // TestLogsHoldNoSecrets runs through every way of logging at the lowest level.
 func TestLogsHoldNoSecrets(t *testing.T) {
 	t.Parallel()
-	var log lockedBuffer
+	var log fake.Buffer
 	e, _ := newTest(t, Options{
 		Logger:    slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		ReportURL: "http://127.0.0.1:1/secret-path", ReportWaits: []time.Duration{}, AccessKeySecret: "key-secret",
@@ -160,23 +159,6 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 	}
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 func TestAdminSentAfter(t *testing.T) {
 	t.Parallel()
 	e, c := newTest(t, Options{Keep: time.Minute})
@@ -194,7 +176,7 @@ func TestAdminSentAfter(t *testing.T) {
 	}
 	mustSend(t, e, "OutId", "a")
 	mustSend(t, e, "OutId", "b")
-	c.advance(40 * time.Second)
+	c.Move(40 * time.Second)
 	mustSend(t, e, "OutId", "c")
 	assert.Equal(t, []string{"a", "b", "c"}, ids(""))
 	assert.Equal(t, []string{"b", "c"}, ids("?after=1"))
@@ -203,7 +185,7 @@ func TestAdminSentAfter(t *testing.T) {
 	assert.Equal(t, http.StatusBadRequest, admin(e, http.MethodGet, "/_/sent?after=-1", "").Code)
 	assert.Equal(t, http.StatusBadRequest, admin(e, http.MethodGet, "/_/sent?after=x", "").Code)
 
-	c.advance(40 * time.Second) // the first two are older than a minute now
+	c.Move(40 * time.Second) // the first two are older than a minute now
 	mustSend(t, e, "OutId", "d")
 	assert.Equal(t, []string{"c", "d"}, ids(""))
 	assert.Equal(t, []string{"d"}, ids("?after=3"))
@@ -224,7 +206,7 @@ func TestKeptMessages(t *testing.T) {
 	e, c := newTest(t, Options{Keep: time.Minute})
 	mustSend(t, e, "PhoneNumbers", "85268326366", "OutId", "old")
 	for range 600 {
-		c.advance(time.Second)
+		c.Move(time.Second)
 		mustSend(t, e, "OutId", "often")
 	}
 	assert.Len(t, e.Sent(), 61)

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -26,34 +27,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // testStart is the time at which test clocks begin: half past noon in UTC+8.
 var testStart = time.Date(2026, 11, 22, 4, 30, 0, 0, time.UTC)
 
-// clock is a clock that a test moves.
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func newClock() *clock { return &clock{at: testStart} }
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *clock) set(at time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = at
-}
-
-func (c *clock) advance(d time.Duration) { c.set(c.now().Add(d)) }
-
 // newTest returns an emulator on a test clock.
-func newTest(t *testing.T, opts Options) (*Emulator, *clock) {
+func newTest(t *testing.T, opts Options) (*Emulator, *fake.Clock) {
 	t.Helper()
-	c := newClock()
+	c := fake.ClockAt(testStart)
 	if opts.Now == nil {
-		opts.Now = c.now
+		opts.Now = c.Now
 	}
 	e := mustNew(t, opts)
 	t.Cleanup(e.Close)

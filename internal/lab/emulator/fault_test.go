@@ -132,11 +132,11 @@ func TestUndeliveredAndLagFaults(t *testing.T) {
 		return text
 	}
 	assert.Empty(t, rows())
-	c.advance(time.Second)
+	c.Move(time.Second)
 	assert.Equal(t, "c:3:DELIVERED ", rows())
-	c.advance(time.Second)
+	c.Move(time.Second)
 	assert.Equal(t, "d:2:IS_CLOSE c:3:DELIVERED ", rows())
-	c.advance(time.Minute)
+	c.Move(time.Minute)
 	assert.Equal(t, "e:3:DELIVERED d:2:IS_CLOSE c:3:DELIVERED b:2:USER_REJECT a:2:MOBILE_NOT_ON_SERVICE ", rows())
 }
 

@@ -43,29 +43,29 @@ func TestWindows(t *testing.T) {
 	assert.Empty(t, limitedBy(t, e, "SignName", "Shop"), "another signature")
 	assert.Equal(t, minuteMessage, limitedBy(t, e, "PhoneNumbers", "8613812345678"), "the same phone otherwise written")
 	assert.Equal(t, minuteMessage, limitedBy(t, e, "TemplateCode", "SMS_2"), "another template")
-	c.advance(time.Minute - 1)
+	c.Move(time.Minute - 1)
 	assert.Equal(t, minuteMessage, limitedBy(t, e))
-	c.advance(1)
+	c.Move(1)
 	for range 4 {
 		assert.Empty(t, limitedBy(t, e))
-		c.advance(time.Minute)
+		c.Move(time.Minute)
 	}
 	assert.Equal(t, hourMessage, limitedBy(t, e), "5 in 5 minutes")
-	c.set(testStart.Add(time.Hour - 1))
+	c.Set(testStart.Add(time.Hour - 1))
 	assert.Equal(t, hourMessage, limitedBy(t, e))
-	c.advance(1)
+	c.Move(1)
 	assert.Empty(t, limitedBy(t, e), "the first has left the window, the others have not")
-	c.advance(time.Minute - 1)
+	c.Move(time.Minute - 1)
 	assert.Equal(t, minuteMessage, limitedBy(t, e))
-	c.set(testStart.Add(2 * time.Hour))
+	c.Set(testStart.Add(2 * time.Hour))
 	for range 4 {
 		assert.Empty(t, limitedBy(t, e))
-		c.advance(time.Minute)
+		c.Move(time.Minute)
 	}
 	assert.Equal(t, dayMessage, limitedBy(t, e), "10 in little more than 2 hours")
-	c.set(testStart.Add(day - 1))
+	c.Set(testStart.Add(day - 1))
 	assert.Equal(t, dayMessage, limitedBy(t, e))
-	c.advance(1)
+	c.Move(1)
 	assert.Empty(t, limitedBy(t, e))
 }
 
@@ -76,7 +76,7 @@ func TestPhoneWindow(t *testing.T) {
 		require.Empty(t, limitedBy(t, e, "SignName", string(rune('a'+i))))
 	}
 	assert.Equal(t, phoneMessage, limitedBy(t, e, "SignName", "one more"))
-	c.advance(day)
+	c.Move(day)
 	assert.Empty(t, limitedBy(t, e, "SignName", "one more"))
 }
 

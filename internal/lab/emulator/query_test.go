@@ -87,7 +87,7 @@ func TestLookupPagesNewestFirst(t *testing.T) {
 	e, c := newTest(t, Options{})
 	for i := range 7 {
 		mustSend(t, e, "OutId", strconv.Itoa(i))
-		c.advance(time.Second)
+		c.Move(time.Second)
 	}
 	var pages []string
 	for page := 1; page <= 4; page++ {
@@ -109,9 +109,9 @@ func TestLookupDayIsTheServices(t *testing.T) {
 	count := func(date string) int {
 		return do(t, e, gateway.ActionQuerySendDetails, looking("SendDate", date)).TotalCount
 	}
-	c.set(time.Date(2026, 11, 22, 15, 59, 59, 0, time.UTC))
+	c.Set(time.Date(2026, 11, 22, 15, 59, 59, 0, time.UTC))
 	mustSend(t, e)
-	c.set(time.Date(2026, 11, 22, 16, 0, 0, 0, time.UTC))
+	c.Set(time.Date(2026, 11, 22, 16, 0, 0, 0, time.UTC))
 	mustSend(t, e)
 	mustSend(t, e)
 	assert.Equal(t, []int{0, 1, 2}, []int{count("20261121"), count("20261122"), count("20261123")})
@@ -129,13 +129,13 @@ func TestLookupLagAndDeliveryLag(t *testing.T) {
 		return "none"
 	}
 	assert.Equal(t, "none", state())
-	c.advance(10*time.Second - 1)
+	c.Move(10*time.Second - 1)
 	assert.Equal(t, "none", state())
-	c.advance(1)
+	c.Move(1)
 	assert.Equal(t, "1 ", state())
-	c.advance(50*time.Second - 1)
+	c.Move(50*time.Second - 1)
 	assert.Equal(t, "1 ", state())
-	c.advance(1)
+	c.Move(1)
 	assert.Equal(t, "3DELIVERED 2026-11-22 12:31:00", state())
 }
 
@@ -281,7 +281,7 @@ func TestTheDateIsTheClocks(t *testing.T) {
 	t.Parallel()
 	e, c := newTest(t, Options{})
 	late := signed(e, gateway.ActionQuerySmsSign, map[string]string{"SignName": "x"})
-	c.advance(20 * time.Minute)
+	c.Move(20 * time.Minute)
 	for _, r := range []*http.Request{late, httptest.NewRequest(http.MethodGet, "http://dysmsapi.test/", nil)} {
 		w := httptest.NewRecorder()
 		e.ServeHTTP(w, r)

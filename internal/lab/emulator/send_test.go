@@ -96,7 +96,7 @@ func TestSentShowsWhatWasAccepted(t *testing.T) {
 	t.Parallel()
 	e, c := newTest(t, Options{})
 	first := mustSend(t, e, "PhoneNumbers", "+8613812345678", "TemplateParam", `{"code":"007700","product":"x"}`)
-	c.advance(time.Minute)
+	c.Move(time.Minute)
 	second := mustSend(t, e, "PhoneNumbers", "13912345678,85268326366", "OutId", "req-2")
 
 	at := testStart.Add(time.Minute)
@@ -197,7 +197,7 @@ func TestMaxQPS(t *testing.T) {
 		assert.Equal(t, http.StatusBadRequest, got.Status)
 	}
 	assert.Equal(t, "OK", do(t, e, gateway.ActionQuerySendDetails, looking()).Code, "look-ups have their own budget")
-	c.advance(time.Second)
+	c.Move(time.Second)
 	mustSend(t, e)
 	assert.Equal(t, int64(2), e.Stats().Throttled)
 	assert.Len(t, e.Sent(), 4)
