@@ -19,55 +19,8 @@ import (
 	"github.com/passcode-worker/passcode-worker/test/buckettest"
 )
 
-const name = "things"
-
 // subject is a bucket under test.
-type subject struct {
-	*bucket.Bucket
-	remove map[string]func(t *testing.T, key string) // every way for a key to go
-	marked map[string]bool                           // the ways that leave a mark
-}
-
-func inMemory(*testing.T) subject {
-	f := buckettest.New(nil)
-	f.Retain(time.Hour)
-	return subject{
-		Bucket: f.Bucket(),
-		remove: map[string]func(*testing.T, string){
-			"deleted": func(_ *testing.T, key string) { f.Delete(key) },
-			"expired": func(_ *testing.T, key string) { f.Drop(key) },
-		},
-		marked: map[string]bool{"deleted": true},
-	}
-}
-
-func makeBucket(t *testing.T, js jetstream.JetStream) jetstream.KeyValue {
-	t.Helper()
-	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: name, TTL: time.Hour, History: 8})
-	require.NoError(t, err)
-	return kv
-}
-
-func onNATS(t *testing.T) subject {
-	t.Helper()
-	_, js := brokertest.Start(t)
-	kv := makeBucket(t, js)
-	b, err := bucket.Open(t.Context(), js, name)
-	require.NoError(t, err)
-	return subject{
-		Bucket: b,
-		remove: map[string]func(*testing.T, string){
-			"deleted": func(t *testing.T, key string) { require.NoError(t, kv.Delete(t.Context(), key)) },
-			"purged":  func(t *testing.T, key string) { require.NoError(t, kv.Purge(t.Context(), key)) },
-			"expired": func(t *testing.T, key string) {
-				s, err := js.Stream(t.Context(), "KV_"+name)
-				require.NoError(t, err)
-				require.NoError(t, s.Purge(t.Context(), jetstream.WithPurgeSubject("$KV."+name+"."+key)))
-			},
-		},
-		marked: map[string]bool{"deleted": true, "purged": true},
-	}
-}
+type subject struct{ buckettest.Subject }
 
 // holds checks a value and returns its revision.
 func (s subject) holds(t *testing.T, key, want string) uint64 {
@@ -90,7 +43,7 @@ func (s subject) put(t *testing.T, key, value string) uint64 {
 // TestConformance holds the real bucket and the fake to the same.
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	for name, start := range map[string]func(*testing.T) subject{"memory": inMemory, "nats": onNATS} {
+	for name, start := range buckettest.Both {
 		for behaviour, test := range map[string]func(*testing.T, subject){
 			"a value comes and goes":               aValueComesAndGoes,
 			"an assumption must hold":              anAssumptionMustHold,
@@ -103,7 +56,7 @@ func TestConformance(t *testing.T) {
 		} {
 			t.Run(name+"/"+behaviour, func(t *testing.T) {
 				t.Parallel()
-				test(t, start(t))
+				test(t, subject{start(t)})
 			})
 		}
 	}
@@ -111,9 +64,8 @@ func TestConformance(t *testing.T) {
 
 func aValueComesAndGoes(t *testing.T, s subject) {
 	assert.Equal(t, time.Hour, s.TTL())
-	s.remove["ours"] = func(t *testing.T, key string) { require.NoError(t, s.Remove(t.Context(), key)) }
-	s.marked["ours"] = true
-	for how, remove := range s.remove {
+	s.Drop["ours"] = func(t *testing.T, key string) { require.NoError(t, s.Remove(t.Context(), key)) }
+	for how, remove := range s.Drop {
 		require.Zero(t, s.holds(t, how, ""))
 		first := s.put(t, how, "first")
 		assert.Equal(t, first, s.holds(t, how, "first"))
@@ -123,15 +75,15 @@ func aValueComesAndGoes(t *testing.T, s subject) {
 		entry, err := s.Get(t.Context(), how)
 		require.NoError(t, err)
 		assert.Nil(t, entry.Value, how)
-		assert.Equal(t, s.marked[how], entry.Revision > next, how)
-		assert.Equal(t, !s.marked[how], entry.Revision == 0, how)
+		assert.Equal(t, how != "expired", entry.Revision > next, how)
+		assert.Equal(t, how == "expired", entry.Revision == 0, how)
 		assert.Greater(t, s.put(t, how, "third"), next)
 	}
 }
 
 func anAssumptionMustHold(t *testing.T, s subject) {
-	s.remove["there"] = func(*testing.T, string) {}
-	for how, remove := range s.remove {
+	s.Drop["there"] = func(*testing.T, string) {}
+	for how, remove := range s.Drop {
 		old := s.put(t, how, "old")
 		remove(t, how)
 		for _, assumed := range []uint64{0, old + 100} {
@@ -241,7 +193,7 @@ func aRaceIsDecidedOnAgain(t *testing.T, s subject) {
 func TestOpenNeedsTheBucket(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
-	_, err := bucket.Open(t.Context(), js, name)
+	_, err := bucket.Open(t.Context(), js, buckettest.Name)
 	require.ErrorIs(t, err, bucket.ErrMissing)
 	require.EqualError(t, err, `there is no bucket "things"; it must be provisioned first`)
 }
@@ -249,8 +201,8 @@ func TestOpenNeedsTheBucket(t *testing.T) {
 func TestErrorsThatNoRetryFixes(t *testing.T) {
 	t.Parallel()
 	nc, js := brokertest.Start(t)
-	makeBucket(t, js)
-	b, err := bucket.Open(t.Context(), js, name)
+	buckettest.Make(t, js)
+	b, err := bucket.Open(t.Context(), js, buckettest.Name)
 	require.NoError(t, err)
 	change := func(key, value string) error {
 		_, err := b.Change(t.Context(), key, &bucket.Entry{}, func(bucket.Entry) ([]byte, error) { return []byte(value), nil })
@@ -259,7 +211,7 @@ func TestErrorsThatNoRetryFixes(t *testing.T) {
 	began := time.Now()
 	require.ErrorIs(t, change("no key", ""), jetstream.ErrInvalidKey)
 	require.ErrorIs(t, change("a", strings.Repeat("x", 2<<20)), nats.ErrMaxPayload)
-	require.NoError(t, js.DeleteKeyValue(t.Context(), name))
+	require.NoError(t, js.DeleteKeyValue(t.Context(), buckettest.Name))
 	_, err = b.Get(t.Context(), "a")
 	require.ErrorIs(t, err, jetstream.ErrStreamNotFound)
 	nc.Close()
@@ -271,8 +223,8 @@ func TestBrokerAway(t *testing.T) {
 	t.Parallel()
 	h := brokertest.Server(t)
 	_, js := h.Connect()
-	makeBucket(t, js)
-	b, err := bucket.Open(t.Context(), js, name)
+	buckettest.Make(t, js)
+	b, err := bucket.Open(t.Context(), js, buckettest.Name)
 	require.NoError(t, err)
 	h.Stop()
 	bound := errors.New("the caller's bound")
@@ -280,12 +232,12 @@ func TestBrokerAway(t *testing.T) {
 	defer cancel()
 	_, err = b.Get(ctx, "a")
 	require.ErrorIs(t, err, bound)
-	_, err = bucket.Open(ctx, js, name)
+	_, err = bucket.Open(ctx, js, buckettest.Name)
 	require.ErrorIs(t, err, bound)
 	require.NotErrorIs(t, err, bucket.ErrMissing)
 
 	h.Restart()
-	_, err = bucket.Open(t.Context(), js, name)
+	_, err = bucket.Open(t.Context(), js, buckettest.Name)
 	require.NoError(t, err)
 	entry, err := b.Get(t.Context(), "a")
 	require.NoError(t, err)
@@ -296,8 +248,8 @@ func TestBrokerAway(t *testing.T) {
 func TestOnlyTheLeaderIsAsked(t *testing.T) {
 	t.Parallel()
 	nc, js := brokertest.Start(t)
-	makeBucket(t, js)
-	b, err := bucket.Open(t.Context(), js, name)
+	buckettest.Make(t, js)
+	b, err := bucket.Open(t.Context(), js, buckettest.Name)
 	require.NoError(t, err)
 	asked, err := nc.SubscribeSync("$JS.API.>")
 	require.NoError(t, err)

@@ -4,14 +4,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/passcode"
-	"github.com/passcode-worker/passcode-worker/test/brokertest"
 	"github.com/passcode-worker/passcode-worker/test/buckettest"
 )
 
@@ -20,8 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // subject is a ledger under test, and the back door to its bucket.
 type subject struct {
 	*ledger.Ledger
-	put    func(t *testing.T, key string, value []byte)
-	remove map[string]func(t *testing.T, key string) // every way for a key to go
+	door buckettest.Subject
 }
 
 func (s subject) claims(t *testing.T, first passcode.Result) domain.Claim {
@@ -49,53 +46,6 @@ func (s subject) gets(t *testing.T, id string) (passcode.Result, uint64) {
 func fake() (*ledger.Ledger, *buckettest.Fake) {
 	f := buckettest.New(nil)
 	return ledger.New(f.Bucket()), f
-}
-
-func inMemory(*testing.T) subject {
-	l, f := fake()
-	return subject{
-		Ledger: l,
-		put:    func(_ *testing.T, key string, value []byte) { f.Put(key, value) },
-		remove: map[string]func(*testing.T, string){
-			"deleted": func(_ *testing.T, key string) { f.Delete(key) },
-			"expired": func(_ *testing.T, key string) { f.Drop(key) },
-		},
-	}
-}
-
-func onNATS(t *testing.T) subject {
-	t.Helper()
-	_, js := brokertest.Start(t)
-	kv := makeBucket(t, js)
-	l, err := ledger.Open(t.Context(), js, kv.Bucket())
-	require.NoError(t, err)
-	return subject{
-		Ledger: l,
-		put: func(t *testing.T, key string, value []byte) {
-			_, err := kv.Put(t.Context(), key, value)
-			require.NoError(t, err)
-		},
-		remove: map[string]func(*testing.T, string){
-			"deleted": func(t *testing.T, key string) { require.NoError(t, kv.Delete(t.Context(), key)) },
-			"purged":  func(t *testing.T, key string) { require.NoError(t, kv.Purge(t.Context(), key)) },
-			// What an expiry leaves behind is what a purge of the stream does: no
-			// message and no marker.
-			"expired": func(t *testing.T, key string) {
-				s, err := js.Stream(t.Context(), "KV_requests")
-				require.NoError(t, err)
-				require.NoError(t, s.Purge(t.Context(), jetstream.WithPurgeSubject("$KV.requests."+key)))
-			},
-		},
-	}
-}
-
-func makeBucket(t *testing.T, js jetstream.JetStream) jetstream.KeyValue {
-	t.Helper()
-	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{
-		Bucket: "requests", History: 16, Storage: jetstream.FileStorage, TTL: time.Hour,
-	})
-	require.NoError(t, err)
-	return kv
 }
 
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)

@@ -14,12 +14,13 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/brokertest"
+	"github.com/passcode-worker/passcode-worker/test/buckettest"
 )
 
 func TestOpenNeedsTheBucket(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
-	_, err := ledger.Open(t.Context(), js, "requests")
+	_, err := ledger.Open(t.Context(), js, buckettest.Name)
 	require.ErrorIs(t, err, bucket.ErrMissing)
 }
 
@@ -29,8 +30,8 @@ func TestABrokerRestartLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
 	srv := brokertest.Server(t)
 	_, js := srv.Connect(nats.ReconnectBufSize(-1))
-	kv := makeBucket(t, js)
-	l, err := ledger.Open(t.Context(), js, "requests")
+	kv := buckettest.Make(t, js)
+	l, err := ledger.Open(t.Context(), js, buckettest.Name)
 	require.NoError(t, err)
 
 	const workers, each = 8, 40
