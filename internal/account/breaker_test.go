@@ -16,8 +16,7 @@ import (
 
 func TestOpenLetsThrough(t *testing.T) {
 	t.Parallel()
-	m := newBroker(fake.NewClock().Now)
-	a := newReplica(t, m, "a")
+	_, m, a, _ := pair(t)
 	a.admits(allowed)
 	a.passes()
 	a.inconclusive()
@@ -80,8 +79,7 @@ func TestOneProbeThenOpen(t *testing.T) {
 
 func TestPausesGrowAndStartAgain(t *testing.T) {
 	t.Parallel()
-	c := fake.NewClock()
-	a := newReplica(t, newBroker(c.Now), "a")
+	c, _, a, _ := pair(t)
 	began := c.Now()
 	a.trips(initial)
 	for _, pause := range []time.Duration{
@@ -103,10 +101,7 @@ func TestPausesGrowAndStartAgain(t *testing.T) {
 // TestAnotherFailureWhileProbing: only the probe's own failure begins a pause.
 func TestAnotherFailureWhileProbing(t *testing.T) {
 	t.Parallel()
-	c, _, a, b := pair(t)
-	a.trips(initial)
-	c.Move(initial)
-	a.admits(probe)
+	c, _, a, b := probing(t)
 	b.trips(shortWait)
 	c.Move(timeout - time.Second/2)
 	b.trips(time.Second / 2)
@@ -115,10 +110,7 @@ func TestAnotherFailureWhileProbing(t *testing.T) {
 
 func TestProberThatDied(t *testing.T) {
 	t.Parallel()
-	c, _, a, b := pair(t)
-	a.trips(initial)
-	c.Move(initial)
-	a.admits(probe)
+	c, _, a, b := probing(t)
 	b.syncs()
 	c.Move(timeout - 1)
 	b.waits(1)
@@ -137,10 +129,7 @@ func TestProberThatDied(t *testing.T) {
 
 func TestAnInconclusiveProbeLetsTheNext(t *testing.T) {
 	t.Parallel()
-	c, _, a, b := pair(t)
-	a.trips(initial)
-	c.Move(initial)
-	a.admits(probe)
+	_, _, a, b := probing(t)
 	b.syncs()
 	b.inconclusive() // not b's to give
 	b.waits(shortWait)
@@ -206,13 +195,11 @@ func TestPassedResumesEarly(t *testing.T) {
 // than the longest pause.
 func TestClockFarAhead(t *testing.T) {
 	t.Parallel()
-	c := fake.NewClock()
-	m := newBroker(c.Now)
-	ahead := newReplica(t, m, "ahead")
+	c, m, ahead, a := pair(t)
 	ahead.now = func() time.Time { return c.Now().AddDate(1, 0, 0) }
 	_, err := ahead.Trip(t.Context(), "x", "")
 	require.NoError(t, err)
-	a := newReplica(t, m, "a")
+	a.syncs()
 	a.waits(longest)
 	c.Move(longest)
 	a.admits(probe)
@@ -240,8 +227,7 @@ func TestExactlyOneProbeOverAllReplicas(t *testing.T) {
 	pause := initial
 	for round := range 4 {
 		c.Move(pause)
-		var mu sync.Mutex
-		var probers []replica
+		probers := make(chan replica, replicas*each)
 		var wg sync.WaitGroup
 		for i := range replicas * each {
 			wg.Go(func() {
@@ -250,24 +236,21 @@ func TestExactlyOneProbeOverAllReplicas(t *testing.T) {
 				assert.NoError(t, err)
 				assert.Equal(t, got.Probe, got.Allowed, "nothing but the probe is sent")
 				if got.Probe {
-					mu.Lock()
-					defer mu.Unlock()
-					probers = append(probers, r)
+					probers <- r
 				}
 			})
 		}
 		wg.Wait()
 		require.Len(t, probers, 1, "round %d", round)
 		pause *= 2
-		probers[0].trips(pause)
+		(<-probers).trips(pause)
 		told(round + 2)
 	}
 }
 
 func TestAdmitEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	c := fake.NewClock()
-	a := newReplica(t, newBroker(c.Now), "a")
+	c, _, a, _ := pair(t)
 	a.trips(initial)
 	c.Move(initial)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -279,12 +262,11 @@ func TestAdmitEndsWithItsContext(t *testing.T) {
 
 func TestTextsFromOutsideAreBounded(t *testing.T) {
 	t.Parallel()
-	m := newBroker(fake.NewClock().Now)
-	a := newReplica(t, m, "a")
+	_, m, a, b := pair(t)
 	_, err := a.Trip(t.Context(), strings.Repeat("x", 10_000), "\xff"+strings.Repeat("余额", 10_000))
 	require.NoError(t, err)
 	assert.LessOrEqual(t, len(m.Entry(stateKey).Value), maxStateBytes)
-	b := newReplica(t, m, "b")
+	b.syncs()
 	assert.Equal(t, PhasePaused, b.State().Phase)
 	assert.Equal(t, strings.Repeat("x", maxCodeBytes), b.State().Code)
 	assert.True(t, strings.HasSuffix(b.State().Message, "额") || strings.HasSuffix(b.State().Message, "余"))

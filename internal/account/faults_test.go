@@ -23,9 +23,7 @@ func (m *broker) bucketFails() { m.Always(buckettest.Refuse, buckettest.Get, buc
 
 func TestLostAnswers(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := newBroker(time.Now)
-		a := newReplica(t, m, "a")
+	bubble(t, func(t *testing.T, m *broker, a, _ replica) {
 		lose := func() {
 			m.Script(map[buckettest.Op][]buckettest.Fault{buckettest.Write: {buckettest.LoseAnswer}})
 		}
@@ -52,10 +50,8 @@ func TestLostAnswers(t *testing.T) {
 // TestBrokerAway: the last known state counts, and nobody waits for long.
 func TestBrokerAway(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := newBroker(time.Now)
+	bubble(t, func(t *testing.T, m *broker, a, _ replica) {
 		var logged strings.Builder
-		a := newReplica(t, m, "a")
 		a.log = slog.New(slog.NewTextHandler(&logged, nil))
 		m.bucketFails()
 		a.admits(allowed)
@@ -92,9 +88,7 @@ func TestBrokerAway(t *testing.T) {
 // TestOneClaimAtATime: while one caller waits for the broker the others don't.
 func TestOneClaimAtATime(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := newBroker(time.Now)
-		a := newReplica(t, m, "a")
+	bubble(t, func(t *testing.T, m *broker, a, _ replica) {
 		a.trips(initial)
 		elapse(initial)
 		release := make(chan struct{})
@@ -201,9 +195,9 @@ func TestStaleReading(t *testing.T) {
 func TestCorruptStateOpensAndIsLogged(t *testing.T) {
 	t.Parallel()
 	var logged strings.Builder
-	m := newBroker(fake.NewClock().Now)
+	_, m, a, _ := pair(t)
 	m.Put(stateKey, []byte("rubbish"))
-	a := newReplica(t, m, "a")
+	a.syncs()
 	a.admits(allowed)
 	a.trips(initial)
 	a.log = slog.New(slog.NewTextHandler(&logged, nil))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -84,11 +85,8 @@ func (m *broker) Paused(ctx context.Context) (time.Duration, time.Time, error) {
 	if err := m.request(ctx, "look"); err != nil {
 		return 0, time.Time{}, err
 	}
-	until, now := m.pausedUntil(), m.now()
-	if until.IsZero() {
-		return 0, now, nil
-	}
-	return until.Sub(now), now, nil
+	now := m.now()
+	return max(m.pausedUntil().Sub(now), 0), now, nil
 }
 
 func (m *broker) Pause(ctx context.Context, until time.Time) error {
@@ -125,6 +123,25 @@ func pair(t testing.TB) (c *fake.Clock, m *broker, a, b replica) {
 	c = fake.NewClock()
 	m = newBroker(c.Now)
 	return c, m, newReplica(t, m, "a"), newReplica(t, m, "b")
+}
+
+// bubble runs a test on two replicas of one broker in virtual time.
+func bubble(t *testing.T, test func(t *testing.T, m *broker, a, b replica)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		m := newBroker(time.Now)
+		test(t, m, newReplica(t, m, "a"), newReplica(t, m, "b"))
+	})
+}
+
+// probing is [pair] after a pause, with a holding the probe.
+func probing(t testing.TB) (c *buckettest.Clock, m *broker, a, b replica) {
+	t.Helper()
+	c, m, a, b = pair(t)
+	a.trips(initial)
+	c.Move(initial)
+	a.admits(probe)
+	return c, m, a, b
 }
 
 func (r replica) admits(want domain.Admission) {
@@ -170,15 +187,12 @@ func running(t testing.TB, g *Breaker) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- g.Run(ctx) }()
-	var once sync.Once
-	stop = func() {
-		once.Do(func() {
-			cancel()
-			if err := <-done; err != nil {
-				t.Errorf("Run: %v", err)
-			}
-		})
-	}
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
 	t.Cleanup(stop)
 	return stop
 }

@@ -79,9 +79,9 @@ func TestHoldAndResume(t *testing.T) {
 // them has the account probed.
 func TestHoldBesideAClosedAccount(t *testing.T) {
 	t.Parallel()
-	c, m, a, _ := pair(t)
+	c, m, a, operator := pair(t)
 	a.trips(initial)
-	operator := newReplica(t, m, "operator")
+	operator.syncs()
 	account := m.pausedUntil()
 	p := operator.holds(time.Second, "short")
 	assert.Equal(t, account, m.pausedUntil())
@@ -132,10 +132,8 @@ func TestStaleNote(t *testing.T) {
 // TestNoteIsKept for longer than the bucket keeps what nobody writes.
 func TestNoteIsKept(t *testing.T) {
 	t.Parallel()
-	c := fake.NewClock()
-	m := newBroker(c.Now)
+	c, m, a, _ := pair(t)
 	m.Retain(24 * time.Hour)
-	a := newReplica(t, m, "a")
 	a.holds(0, "weekend")
 	written := m.Entry(noteKey).Revision
 	c.Move(11 * time.Hour)

@@ -18,9 +18,7 @@ var errBroker = fmt.Errorf("no leader: %w", nats.ErrTimeout)
 
 func TestWatchCarriesEveryChange(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := newBroker(time.Now)
-		a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+	bubble(t, func(t *testing.T, m *broker, a, b replica) {
 		stop := running(t, b.Breaker)
 		defer stop()
 		synctest.Wait()
@@ -51,9 +49,7 @@ func TestWorkerDiedBeforeThePause(t *testing.T) {
 	for name, tellsRunning := range map[string]bool{"seen at the start": false, "seen while running": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				m := newBroker(time.Now)
-				a := newReplica(t, m, "a")
+			bubble(t, func(t *testing.T, m *broker, a, b replica) {
 				trip := func() {
 					a.trips(initial)
 					m.pauseUntil(time.Time{}) // as if a had died in between
@@ -61,7 +57,7 @@ func TestWorkerDiedBeforeThePause(t *testing.T) {
 				if !tellsRunning {
 					trip()
 				}
-				stop := running(t, newReplica(t, m, "b").Breaker)
+				stop := running(t, b.Breaker)
 				defer stop()
 				synctest.Wait()
 				until := time.Now().UTC().Add(initial)
@@ -107,9 +103,7 @@ func TestPauseEndedMeanwhile(t *testing.T) {
 
 func TestPauseThatFailsIsMadeUpFor(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := newBroker(time.Now)
-		a := newReplica(t, m, "a")
+	bubble(t, func(t *testing.T, m *broker, a, _ replica) {
 		m.onConsumer(func(string) error { return errBroker })
 		stop := running(t, a.Breaker)
 		defer stop()
@@ -133,9 +127,7 @@ func TestPauseThatFailsIsMadeUpFor(t *testing.T) {
 
 func TestResumeThatFails(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := newBroker(time.Now)
-		a := newReplica(t, m, "a")
+	bubble(t, func(t *testing.T, m *broker, a, _ replica) {
 		a.trips(initial)
 		m.onConsumer(func(string) error { return errBroker })
 		_, err := a.Resume(t.Context())
@@ -150,9 +142,7 @@ func TestResumeThatFails(t *testing.T) {
 
 func TestWatchStartsAgain(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := newBroker(time.Now)
-		a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+	bubble(t, func(t *testing.T, m *broker, a, b replica) {
 		m.Script(map[buckettest.Op][]buckettest.Fault{buckettest.Watch: {buckettest.Refuse, buckettest.Refuse}})
 		stop := running(t, a.Breaker)
 		defer stop()
@@ -166,9 +156,7 @@ func TestWatchStartsAgain(t *testing.T) {
 // TestSilentWatch: the state is read now and then beside the watch.
 func TestSilentWatch(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := newBroker(time.Now)
-		a, b := newReplica(t, m, "a"), newReplica(t, m, "b")
+	bubble(t, func(t *testing.T, m *broker, a, b replica) {
 		ended := make(chan struct{})
 		m.Inject(func(op buckettest.Op, _ string) buckettest.Fault {
 			if op == buckettest.Watch {

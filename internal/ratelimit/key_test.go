@@ -24,17 +24,25 @@ func ring(f *buckettest.Fake, c *fake.Clock) *keyring {
 	return k
 }
 
+// keyOf is the key that a replica uses now.
+func keyOf(t *testing.T, k *keyring) string {
+	t.Helper()
+	key, err := k.current(t.Context())
+	require.NoError(t, err)
+	return string(key)
+}
+
 func TestRacingReplicasAgreeOnTheKey(t *testing.T) {
 	t.Parallel()
 	s, c := buckettest.New(nil), fake.NewClock()
 	const replicas = 16
-	keys := make([]string, replicas)
+	keys := make([][]byte, replicas)
 	var wg sync.WaitGroup
 	for i := range replicas {
 		wg.Go(func() {
-			key, err := ring(s, c).current(t.Context())
+			var err error
+			keys[i], err = ring(s, c).current(t.Context())
 			assert.NoError(t, err)
-			keys[i] = string(key)
 		})
 	}
 	wg.Wait()
@@ -48,10 +56,7 @@ func TestKeyIsRewrittenOnceARefresh(t *testing.T) {
 	t.Parallel()
 	s, c := buckettest.New(nil), fake.NewClock()
 	k := ring(s, c)
-	use := func() {
-		_, err := k.current(t.Context())
-		require.NoError(t, err)
-	}
+	use := func() { keyOf(t, k) }
 	use()
 	c.Move(KeyRefresh - 1)
 	use()
@@ -71,29 +76,20 @@ func TestKeyThatAgedOutIsReplaced(t *testing.T) {
 	t.Parallel()
 	s, c := buckettest.New(nil), fake.NewClock()
 	sleeper, other := ring(s, c), ring(s, c)
-	old, err := sleeper.current(t.Context())
-	require.NoError(t, err)
-
+	old := keyOf(t, sleeper)
 	c.Move(BucketTTL(nil))
 	s.Drop(hmacKeyName)
-	made, err := other.current(t.Context())
-	require.NoError(t, err)
+	made := keyOf(t, other)
 	require.NotEqual(t, old, made)
-
-	now, err := sleeper.current(t.Context())
-	require.NoError(t, err)
-	assert.Equal(t, made, now)
+	assert.Equal(t, made, keyOf(t, sleeper))
 }
 
 func TestLostAnswerOfTheKey(t *testing.T) {
 	t.Parallel()
 	s, c := buckettest.New(nil), fake.NewClock()
 	s.Script(faults{buckettest.Write: {buckettest.LoseAnswer}})
-	key, err := ring(s, c).current(t.Context())
-	require.NoError(t, err)
-	again, err := ring(s, c).current(t.Context())
-	require.NoError(t, err)
-	assert.Equal(t, key, again)
+	made := keyOf(t, ring(s, c))
+	assert.Equal(t, made, keyOf(t, ring(s, c)))
 	assert.Equal(t, 2, s.Writes(), "made once, rewritten once")
 }
 
@@ -116,23 +112,18 @@ func TestKeyOutlivesTheBucketsAge(t *testing.T) {
 	s := buckettest.New(c.Now)
 	s.Retain(BucketTTL(nil))
 	a, b := ring(s, c), ring(s, c)
-	key := func(k *keyring) string {
-		key, err := k.current(t.Context())
-		require.NoError(t, err)
-		return string(key)
-	}
-	first := key(a)
+	first := keyOf(t, a)
 	for range 100 {
 		c.Move(KeyRefresh)
-		require.Equal(t, first, key(a))
+		require.Equal(t, first, keyOf(t, a))
 	}
-	assert.Equal(t, first, key(b))
+	assert.Equal(t, first, keyOf(t, b))
 
 	c.Move(BucketTTL(nil))
-	second := key(b)
+	second := keyOf(t, b)
 	assert.NotEqual(t, first, second)
-	assert.Equal(t, second, key(a))
-	assert.Equal(t, second, key(ring(s, c)))
+	assert.Equal(t, second, keyOf(t, a))
+	assert.Equal(t, second, keyOf(t, ring(s, c)))
 }
 
 // TestOneRewritesTheKey: the others wait for it, no longer than they have to.
@@ -161,19 +152,13 @@ func TestKeyThatSomebodyPurgedIsPutBack(t *testing.T) {
 	t.Parallel()
 	s, c := buckettest.New(nil), fake.NewClock()
 	a, b := ring(s, c), ring(s, c)
-	before, err := a.current(t.Context())
-	require.NoError(t, err)
+	before := keyOf(t, a)
 	c.Move(KeyRefresh / 2)
-	_, err = b.current(t.Context())
-	require.NoError(t, err)
+	keyOf(t, b)
 	s.Drop(hmacKeyName)
 	c.Move(KeyRefresh / 2)
-	after, err := a.current(t.Context()) // it looks; b's is young enough
-	require.NoError(t, err)
-	assert.Equal(t, before, after)
-	after, err = b.current(t.Context())
-	require.NoError(t, err)
-	assert.Equal(t, before, after)
+	assert.Equal(t, before, keyOf(t, a)) // it looks; b's is young enough
+	assert.Equal(t, before, keyOf(t, b))
 }
 
 // FuzzStoredKey opens a limiter on whatever lies where the HMAC key should. It is

@@ -2,7 +2,7 @@ package ratelimit
 
 import (
 	"fmt"
-	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -36,32 +36,7 @@ func replicas(t testing.TB, h *brokertest.Handle, n int, list []domain.Rule) []*
 func TestRaceForOnePhone(t *testing.T) {
 	t.Parallel()
 	limiters := replicas(t, brokertest.Server(t), 3, rules(t, "3/1h"))
-	const requests = 200
-	answers := make([]domain.Reservation, requests)
-	start := make(chan struct{})
-	var wg sync.WaitGroup
-	for i := range requests {
-		wg.Go(func() {
-			<-start
-			var err error
-			answers[i], err = limiters[i%len(limiters)].Reserve(t.Context(), phoneA, fmt.Sprintf("r%d", i), 1)
-			assert.NoError(t, err)
-		})
-	}
-	close(start)
-	wg.Wait()
-
-	allowed := 0
-	for _, a := range answers {
-		if a.Allowed {
-			allowed++
-			continue
-		}
-		assert.Equal(t, "3/1h", a.Rule)
-		assert.Positive(t, a.RetryAfter)
-		assert.LessOrEqual(t, a.RetryAfter, time.Hour)
-	}
-	assert.Equal(t, 3, allowed)
+	race(t, limiters, 1, 200, 3)
 	state, err := limiters[0].Show(t.Context(), phoneA)
 	require.NoError(t, err)
 	assert.Len(t, state.Entries, 3)
@@ -69,28 +44,38 @@ func TestRaceForOnePhone(t *testing.T) {
 
 func TestRaceForManyPhones(t *testing.T) {
 	t.Parallel()
-	limiters := replicas(t, brokertest.Server(t), 3, rules(t, "4/1h", "6/24h"))
-	const phones, each = 50, 20
-	var mu sync.Mutex
-	allowed := make(map[int]int)
+	race(t, replicas(t, brokertest.Server(t), 3, rules(t, "4/1h", "6/24h")), 50, 20, 4)
+}
+
+// race sends requests for each of some phones at once, the first of which is
+// [phoneA], and checks how many of them are allowed.
+func race(t *testing.T, limiters []*Limiter, phones, each, allowed int) {
+	t.Helper()
+	answers := make([]domain.Reservation, phones*each)
+	start := make(chan struct{})
 	var wg sync.WaitGroup
-	for i := range phones * each {
+	for i := range answers {
 		wg.Go(func() {
-			phone := passcode.NewPhone(fmt.Sprintf("+86138%08d", i%phones))
-			got, err := limiters[i%len(limiters)].Reserve(t.Context(), phone, fmt.Sprintf("r%d", i), 1)
+			<-start
+			var err error
+			phone := passcode.NewPhone(fmt.Sprintf("+86138%08d", 12345678+i%phones))
+			answers[i], err = limiters[i%len(limiters)].Reserve(t.Context(), phone, fmt.Sprintf("r%d", i), 1)
 			assert.NoError(t, err)
-			if got.Allowed {
-				mu.Lock()
-				defer mu.Unlock()
-				allowed[i%phones]++
-			}
 		})
 	}
+	close(start)
 	wg.Wait()
-	assert.Len(t, allowed, phones)
-	for n := range maps.Values(allowed) {
-		assert.Equal(t, 4, n)
+	granted := make([]int, phones)
+	for i, answer := range answers {
+		if answer.Allowed {
+			granted[i%phones]++
+			continue
+		}
+		assert.Equal(t, fmt.Sprintf("%d/1h", allowed), answer.Rule)
+		assert.Positive(t, answer.RetryAfter)
+		assert.LessOrEqual(t, answer.RetryAfter, time.Hour)
 	}
+	assert.Equal(t, slices.Repeat([]int{allowed}, phones), granted)
 }
 
 // TestSameRequestAtOnce: the same job on several replicas holds one reservation.

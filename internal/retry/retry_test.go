@@ -19,18 +19,29 @@ import (
 
 var errFinal = errors.New("no such thing")
 
+// fails returns an op whose tries end with these errors, the last one for ever, and
+// the number of its tries.
+func fails(errs ...error) (op func(context.Context) error, tries *int) {
+	tries = new(int)
+	return func(context.Context) error {
+		*tries++
+		return errs[min(*tries, len(errs))-1]
+	}, tries
+}
+
+// hangs waits for its context.
+func hangs(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+
 func TestSucceedsOnceTheTroubleHasPassed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		tries := 0
-		err := retry.Do(t.Context(), func(context.Context) error {
-			if tries++; tries < 5 {
-				return nats.ErrTimeout
-			}
-			return nil
+		op, tries := fails(nats.ErrTimeout, nats.ErrNoResponders, retry.ErrAgain, nats.ErrTimeout, nil)
+		value, err := retry.Value(t.Context(), func(ctx context.Context) (int, error) {
+			err := op(ctx)
+			return *tries, err
 		})
 		require.NoError(t, err)
-		assert.Equal(t, 5, tries)
+		assert.Equal(t, 5, value, "the last try's")
 	})
 }
 
@@ -57,16 +68,14 @@ func TestPausesGrowToTheLongest(t *testing.T) {
 
 func TestAFinalErrorIsReturnedAtOnceAndUnchanged(t *testing.T) {
 	t.Parallel()
-	tries := 0
-	err := retry.Do(t.Context(), func(context.Context) error { tries++; return errFinal })
-	assert.Equal(t, errFinal, err)
-	assert.Equal(t, 1, tries)
+	op, tries := fails(errFinal)
+	assert.Equal(t, errFinal, retry.Do(t.Context(), op))
+	assert.Equal(t, 1, *tries)
 }
 
 func TestTheErrorTellsWhichBoundEndedIt(t *testing.T) {
 	t.Parallel()
-	hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-	fail := func(context.Context) error { return nats.ErrNoResponders }
+	fail, _ := fails(nats.ErrNoResponders)
 	shutdown := errors.New("shutting down")
 
 	for name, test := range map[string]struct {
@@ -77,9 +86,9 @@ func TestTheErrorTellsWhichBoundEndedIt(t *testing.T) {
 		isNot  error
 		lasted time.Duration
 	}{
-		"total, no answers": {op: hang, total: 10 * time.Second, is: []error{retry.ErrGaveUp}, lasted: 10 * time.Second},
+		"total, no answers": {op: hangs, total: 10 * time.Second, is: []error{retry.ErrGaveUp}, lasted: 10 * time.Second},
 		"total, refusals":   {op: fail, total: 10 * time.Second, is: []error{retry.ErrGaveUp, nats.ErrNoResponders}, lasted: 10 * time.Second},
-		"caller, no answer": {op: hang, total: 10 * time.Second, bound: 500 * time.Millisecond, is: []error{shutdown}, isNot: retry.ErrGaveUp, lasted: 500 * time.Millisecond},
+		"caller, no answer": {op: hangs, total: 10 * time.Second, bound: 500 * time.Millisecond, is: []error{shutdown}, isNot: retry.ErrGaveUp, lasted: 500 * time.Millisecond},
 		"caller, refusals":  {op: fail, total: 10 * time.Second, bound: 5 * time.Second, is: []error{shutdown, nats.ErrNoResponders}, isNot: retry.ErrGaveUp, lasted: 5 * time.Second},
 		"caller alone":      {op: fail, bound: time.Hour, is: []error{shutdown, nats.ErrNoResponders}, lasted: time.Hour},
 	} {
@@ -111,35 +120,30 @@ func TestTheErrorTellsWhichBoundEndedIt(t *testing.T) {
 func TestATryThatHangsIsCutOffAndRepeated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		tries := 0
+		ops := []func(context.Context) error{hangs, func(context.Context) error { return nil }}
 		began := time.Now()
-		err := retry.Do(t.Context(), func(ctx context.Context) error {
-			if tries++; tries == 1 {
-				<-ctx.Done()
-				return ctx.Err()
-			}
-			return nil
-		})
-		require.NoError(t, err)
-		assert.Less(t, time.Since(began), 2*time.Second+100*time.Millisecond)
+		require.NoError(t, retry.Do(t.Context(), func(ctx context.Context) error {
+			op := ops[0]
+			ops = ops[1:]
+			return op(ctx)
+		}))
+		assert.Empty(t, ops)
+		assert.Less(t, time.Since(began), retry.Request.Try+100*time.Millisecond)
 	})
 }
 
 func TestTheCallerMaySayWhatPasses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		tries := 0
+		op, tries := fails(errors.New("unknown"), errors.New("unknown"), errFinal)
 		p := retry.Policy{First: time.Millisecond, Longest: time.Second, Passes: func(err error) bool { return !errors.Is(err, errFinal) }}
 		err := p.Do(t.Context(), func(ctx context.Context) error {
 			_, bounded := ctx.Deadline()
 			assert.False(t, bounded, "without Try and Total")
-			if tries++; tries < 3 {
-				return errors.New("unknown")
-			}
-			return errFinal
+			return op(ctx)
 		})
 		assert.Equal(t, errFinal, err)
-		assert.Equal(t, 3, tries)
+		assert.Equal(t, 3, *tries)
 	})
 }
 
@@ -175,13 +179,11 @@ func TestTheContextNamesThePolicy(t *testing.T) {
 		observe := func(err error) { observed = append(observed, err) }
 		ctx, cancel := retry.Settle.Context(t.Context(), observe)
 		defer cancel()
-		errs := []error{unknown, fmt.Errorf("lost a race: %w", retry.ErrAgain), nats.ErrTimeout, nil}
-		tries := 0
+		op, _ := fails(unknown, fmt.Errorf("lost a race: %w", retry.ErrAgain), nats.ErrTimeout, nil)
 		require.NoError(t, retry.Do(ctx, func(ctx context.Context) error {
 			deadline, _ := ctx.Deadline()
 			assert.Equal(t, 2*time.Second, time.Until(deadline))
-			tries++
-			return errs[tries-1]
+			return op(ctx)
 		}))
 		assert.Equal(t, []error{unknown, nats.ErrTimeout}, observed, "a lost race is no trouble")
 
@@ -215,8 +217,7 @@ func TestLoopsDoNotNest(t *testing.T) {
 			outer++
 			return retry.Do(ctx, func(ctx context.Context) error {
 				if inner++; inner < 3 {
-					<-ctx.Done()
-					return ctx.Err()
+					return hangs(ctx)
 				}
 				return nil
 			})
@@ -235,14 +236,9 @@ func TestTheTimerMayBeReplaced(t *testing.T) {
 	ctx := retry.WithTimer(t.Context(), func(d time.Duration) <-chan time.Time { pauses = append(pauses, d); return at })
 	ctx, cancel := retry.Settle.Context(ctx, nil)
 	defer cancel()
-	tries := 0
-	require.NoError(t, retry.Do(ctx, func(context.Context) error {
-		if tries++; tries < 20 {
-			return nats.ErrTimeout
-		}
-		return nil
-	}))
-	assert.Len(t, pauses, 19)
+	op, _ := fails(nats.ErrTimeout, nats.ErrTimeout, nats.ErrTimeout, nil)
+	require.NoError(t, retry.Do(ctx, op))
+	assert.Len(t, pauses, 3)
 }
 
 func TestInterval(t *testing.T) {
@@ -257,38 +253,27 @@ func TestTemporary(t *testing.T) {
 	api := func(code int, errCode jetstream.ErrorCode) error {
 		return fmt.Errorf("nats: %w", &jetstream.APIError{Code: code, ErrorCode: errCode})
 	}
-	for name, test := range map[string]struct {
-		err  error
-		want bool
-	}{
-		"no answer":                  {nats.ErrTimeout, true},
-		"nobody listens":             {nats.ErrNoResponders, true},
-		"no stream answers":          {jetstream.ErrNoStreamResponse, true},
-		"disconnected":               {nats.ErrReconnectBufExceeded, true},
-		"half an answer":             {jetstream.ErrInvalidJSAck, true},
-		"marked":                     {fmt.Errorf("stale: %w", retry.ErrAgain), true},
-		"cluster not available":      {api(503, 10008), true},
-		"no leader":                  {api(500, 10009), true},
-		"last sequence not ready":    {api(503, 10163), true},
-		"too many requests":          {api(429, 10167), true},
-		"same message id in process": {api(409, 10158), true},
-		"store failed":               {api(503, 10077), true},
-		"stream offline":             {api(500, 10118), true},
-		"closed by us":               {nats.ErrConnectionClosed, false},
-		"too large":                  {nats.ErrMaxPayload, false},
-		"lost compare-and-swap":      {api(400, 10071), false},
-		"lost, replicated":           {api(400, 10164), false},
-		"no JetStream":               {jetstream.ErrJetStreamNotEnabled, false},
-		"no JetStream, account":      {api(503, 10039), false},
-		"replicas without a cluster": {api(500, 10074), false},
-		"unknown":                    {errFinal, false},
-		"the caller's deadline":      {context.DeadlineExceeded, false},
-		"nil":                        {nil, false},
+	for _, err := range []error{
+		nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse, nats.ErrReconnectBufExceeded,
+		jetstream.ErrInvalidJSAck, // half an answer
+		fmt.Errorf("stale: %w", retry.ErrAgain),
+		api(503, 10008), // the cluster is not available
+		api(500, 10009), // no leader
+		api(503, 10163), // the last sequence is not ready
+		api(429, 10167), // too many requests
+		api(409, 10158), // the same message id is in process
+		api(503, 10077), // the store failed
+		api(500, 10118), // the stream is offline
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			assert.Equal(t, test.want, retry.Temporary(test.err))
-		})
+		assert.True(t, retry.Temporary(err), "%#v", err)
+	}
+	for _, err := range []error{
+		nil, errFinal, nats.ErrConnectionClosed, nats.ErrMaxPayload, jetstream.ErrJetStreamNotEnabled, context.DeadlineExceeded,
+		api(400, 10071), api(400, 10164), // a lost compare-and-swap, of one server and of several
+		api(503, 10039), // no JetStream for the account
+		api(500, 10074), // replicas without a cluster
+	} {
+		assert.False(t, retry.Temporary(err), "%#v", err)
 	}
 }
 

@@ -89,11 +89,7 @@ func (f *Fake) Bucket() *bucket.Bucket { return bucket.New(f) }
 // Inject has decide say what goes wrong with each request from now on; nil:
 // nothing. It is called before the request is carried out, and may use the bucket
 // or block.
-func (f *Fake) Inject(decide func(op Op, key string) Fault) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.inject = decide
-}
+func (f *Fake) Inject(decide func(op Op, key string) Fault) { f.locked(func() { f.inject = decide }) }
 
 // Script gives the requests of each kind the faults listed, one each, and none
 // after them.
@@ -122,81 +118,73 @@ func (f *Fake) Always(fault Fault, ops ...Op) {
 }
 
 // Retain has values expire after d, as a bucket's TTL does; 0 keeps them for ever.
-func (f *Fake) Retain(d time.Duration) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.ttl = d
-}
+func (f *Fake) Retain(d time.Duration) { f.locked(func() { f.ttl = d }) }
 
 // Put stores any bytes under a key, as an operator could.
 func (f *Fake) Put(key string, data []byte) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.put(key, append([]byte{}, data...))
+	f.locked(func() { f.put(key, append([]byte{}, data...)) })
 }
 
 // Delete removes a key and leaves a mark.
-func (f *Fake) Delete(key string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.put(key, nil)
-}
+func (f *Fake) Delete(key string) { f.locked(func() { f.put(key, nil) }) }
 
 // Drop removes a key without a trace, as its age does.
 func (f *Fake) Drop(key string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.values, key)
-	f.tell()
+	f.locked(func() {
+		delete(f.values, key)
+		f.tell()
+	})
 }
 
 // Recreate empties the bucket, which counts its revisions from the start again.
 func (f *Fake) Recreate() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.values, f.last = map[string][]value{}, 0
-	f.tell()
+	f.locked(func() {
+		f.values, f.last = map[string][]value{}, 0
+		f.tell()
+	})
 }
 
 // Entry returns what is stored under a key.
-func (f *Fake) Entry(key string) bucket.Entry {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return entryOf(f.live(key))
+func (f *Fake) Entry(key string) (entry bucket.Entry) {
+	f.locked(func() { entry = entryOf(f.live(key)) })
+	return entry
 }
 
 // Keys returns the keys that have a value.
 func (f *Fake) Keys() (keys []string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for key := range f.values {
-		if entryOf(f.live(key)).Value != nil {
-			keys = append(keys, key)
+	f.locked(func() {
+		for key := range f.values {
+			if entryOf(f.live(key)).Value != nil {
+				keys = append(keys, key)
+			}
 		}
-	}
+	})
 	return keys
 }
 
 // Writes counts the writes that were made, those past all checks included.
-func (f *Fake) Writes() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.writes
+func (f *Fake) Writes() (n int) {
+	f.locked(func() { n = f.writes })
+	return n
 }
 
 // Announced returns the values that were announced by the bucket's user, in their
 // order. What the broker would announce by itself isn't among them.
-func (f *Fake) Announced() [][]byte {
+func (f *Fake) Announced() (values [][]byte) {
+	f.locked(func() { values = slices.Clone(f.announced) })
+	return values
+}
+
+func (f *Fake) locked(use func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Clone(f.announced)
+	use()
 }
 
 // do carries one request out, with its fault.
 func (f *Fake) do(ctx context.Context, op Op, key string, request func(Fault) error) error {
-	f.mu.Lock()
-	inject := f.inject
-	f.mu.Unlock()
+	var inject func(Op, string) Fault
+	f.locked(func() { inject = f.inject })
 	fault := None
 	if inject != nil {
 		fault = inject(op, key)
@@ -295,10 +283,9 @@ func (f *Fake) Announce(key string, data []byte) error {
 }
 
 // TTL implements [bucket.Server].
-func (f *Fake) TTL() time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.ttl
+func (f *Fake) TTL() (ttl time.Duration) {
+	f.locked(func() { ttl = f.ttl })
+	return ttl
 }
 
 func (f *Fake) put(key string, data []byte) uint64 {
