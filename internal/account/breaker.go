@@ -18,17 +18,13 @@
 // Without the broker the last known state counts.
 //
 // The document is written first, the consumer paused second. If a worker dies in
-// between, jobs are still delivered and requeued; every replica that sees a pause
-// checks a moment later that the consumer is paused. If it dies with the probe,
-// another replica probes in time. If it dies before it resumes the consumer, the
-// pause ends by itself.
+// between, every replica that sees the pause checks that the consumer is paused. If
+// it dies with the probe, another replica probes in time. If it dies before it
+// resumes the consumer, the pause ends by itself.
 //
 // A call that began before the breaker was tripped may end after. It changes
 // nothing: only the probe opens the breaker or lengthens a pause. The first pause is
 // longer than a call may last, so no such call is left when the breaker opens again.
-//
-// A replica keeps a pause by its own clock, the server by its own. No replica waits
-// longer than the longest pause after it saw one, whatever time the document names.
 package account
 
 import (

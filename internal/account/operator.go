@@ -70,11 +70,8 @@ func (b *Breaker) Hold(ctx context.Context, d time.Duration, reason string) (not
 
 // Resumed is what Resume found.
 type Resumed struct {
-	// Paused is whether the consumer was paused, until Pause.Until.
-	Paused bool
-	// Pause has a time At where an operator's note says whose the pause was.
-	Pause Pause
-	// Account is how the account stood.
+	Paused  bool  // the consumer was, until Pause.Until
+	Pause   Pause // with a time At where an operator's note says whose it was
 	Account State
 }
 

@@ -22,11 +22,9 @@ const (
 
 // State is the state of the account, as all replicas share it.
 type State struct {
-	Phase Phase `json:"state"`
-	// ID is new with every change. A prober recognises its probe by it.
-	ID string `json:"id"`
-	// Level counts the pauses since calls were made; 0 while they are.
-	Level int `json:"level,omitempty"`
+	Phase Phase  `json:"state"`
+	ID    string `json:"id"`              // new with every change; a prober recognises its probe by it
+	Level int    `json:"level,omitempty"` // counts the pauses since calls were made; 0 while they are
 	// Since is when the first of these pauses began, or when calls were made again.
 	Since time.Time `json:"since,omitzero"`
 	// Until is the end of the pause; while probing, of the one before.
@@ -35,8 +33,7 @@ type State struct {
 	// Code and Message are Aliyun's, from the answer that began the pause.
 	Code    string `json:"code,omitempty"`
 	Message string `json:"message,omitempty"`
-	// Worker is the replica that wrote this state.
-	Worker string `json:"worker,omitempty"`
+	Worker  string `json:"worker,omitempty"` // the replica that wrote this state
 }
 
 const (

@@ -2,14 +2,10 @@
 // state of the request, the announcement of that state (the server republishes
 // each record) and the entry against which repeated jobs are recognised.
 //
-// Every write is a compare-and-swap, so of several workers one wins and the others
-// see that. A write whose answer was lost is settled by reading the record back, and
-// the record is then announced from here: a leader may die after it has replicated
-// a record and before it has published it.
-//
-// Records are read through the bucket's leader. One that has just been cut off
-// from the others may still show an old record; a write based on such a reading is
-// refused.
+// Every write is a compare-and-swap. One whose answer was lost is settled by reading
+// the record back, and the record is then announced from here: a leader may die after
+// it has replicated a record and before it has published it. A leader that has just
+// been cut off may still show an old record; a write based on that is refused.
 package ledger
 
 import (
@@ -72,8 +68,8 @@ func (l *Ledger) Claim(ctx context.Context, first passcode.Result) (domain.Claim
 }
 
 // Update stores rec over the given revision and returns the new one. It gives
-// [domain.ErrConflict] where the record has changed, or gone, since that revision was
-// read. After any other error the record may or may not have been stored.
+// [domain.ErrConflict] where the record has changed or gone since. After any other
+// error the record may or may not have been stored.
 func (l *Ledger) Update(ctx context.Context, rec passcode.Result, revision uint64) (uint64, error) {
 	value, rec, err := encode(rec)
 	if err != nil {

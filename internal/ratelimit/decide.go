@@ -7,17 +7,14 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
-// moveTolerance is how far a reservation may lie behind now without being moved: a
-// repeat within it is the same attempt asking again, not a later one.
+// moveTolerance: a repeat within it is the same attempt, and moves no reservation.
 const moveTolerance = time.Millisecond
 
 // The functions below are pure, so they can be run again after a lost
 // compare-and-swap.
 
-// reserve decides on a reservation for request id at local time now, as
-// [Limiter.Reserve] says. It returns the document after it, and whether that
-// differs from the one before. A move is judged like a new reservation with the old
-// one set aside.
+// reserve is [Limiter.Reserve] at local time now. It also says whether the document
+// changed. A move is judged like a new reservation with the old one set aside.
 func (d document) reserve(id string, revision uint64, now int64, rules []domain.Rule) (document, domain.Reservation, bool) {
 	local, now := now, d.latest(now)
 	own, others := d.split(id)
@@ -81,8 +78,7 @@ func (d document) split(id string) (*entry, document) {
 }
 
 // blockedUntil returns the earliest instant from now on at which one more
-// reservation fits under every rule, and what binds until then. It is now or earlier where
-// nothing binds.
+// reservation fits under every rule, and what binds until then.
 func (d document) blockedUntil(now int64, rules []domain.Rule) (until int64, by string) {
 	until, by = now, ""
 	if d.ClosedUntil > until {
@@ -103,8 +99,7 @@ func (d document) blockedUntil(now int64, rules []domain.Rule) (until int64, by 
 }
 
 // pruned returns a copy without the reservations that count under no rule any more.
-// What is left is never more than the Max of the rule with the longest window,
-// since that rule had room for each of them.
+// The rule with the longest window has room for all that are left.
 func (d document) pruned(now int64, rules []domain.Rule) document {
 	oldest := now - int64(longest(rules))
 	kept := make([]entry, 0, len(d.Entries)+1)

@@ -1,23 +1,18 @@
 // Package ratelimit keeps the limits per phone: at most so many SMS in so long a
 // window, shared by every replica of the worker.
 //
-// A window is a true sliding one. A reservation made at time t counts until t+w
-// exactly: with "5/1h" a sixth request is allowed the moment the first of five is
-// an hour old.
+// Windows slide: a reservation made at time t counts until t+w exactly. Each phone
+// has one JSON document in a key-value bucket, under the hex HMAC-SHA256 of its E.164
+// number: no number is stored. It lists the reservations and, where Aliyun itself
+// closed the phone, until when. It is changed by compare-and-swap alone, so two
+// replicas can't both make the last reservation. A denial writes nothing.
 //
-// Each phone has one JSON document in a key-value bucket, under the hex
-// HMAC-SHA256 of its E.164 number: no number is stored. The document lists the
-// reservations and, where Aliyun itself closed the phone, until when. It is
-// changed by compare-and-swap alone, so two replicas can't both make the last
-// reservation. A denial writes nothing.
-//
-// Times are those of the replicas' clocks, so windows are exact up to the difference
-// between them. If the document holds a newer time than the local clock shows,
-// that time counts as now: a replica that is behind can't slip below a window.
+// Windows are exact up to the difference between the replicas' clocks. If the
+// document holds a newer time than the local clock shows, that time counts as now.
 //
 // The HMAC key made by default lies in the same bucket. It keeps numbers out of
-// listings, backups and logs. It does not protect them from somebody who may read
-// the whole bucket and tries all numbers; set [Options].Key where that matters.
+// listings, backups and logs, but not from somebody who may read the whole bucket
+// and tries all numbers; set [Options].Key where that matters.
 package ratelimit
 
 import (
@@ -52,11 +47,8 @@ const (
 
 // Options say where a limiter keeps its state and what it enforces.
 type Options struct {
-	// Bucket is the name of an existing key-value bucket whose values are kept
-	// for [BucketTTL] of the rules, or for ever.
-	Bucket string
-	// Rules all hold at once. None means that only Aliyun's own closures count.
-	Rules []domain.Rule
+	Bucket string        // an existing key-value bucket that keeps values for [BucketTTL]
+	Rules  []domain.Rule // all hold at once; none: only Aliyun's own closures count
 	// Key is the HMAC key under which phones are stored. Empty: a random one is
 	// made once and kept in the bucket. With another key every phone starts from zero.
 	Key    passcode.Secret
@@ -119,16 +111,13 @@ func New(ctx context.Context, b *bucket.Bucket, o Options) (*Limiter, error) {
 // until there can be one and which rule binds until then: the rule as
 // [domain.Rule.String] writes it, or "closed" where Aliyun itself closed the phone.
 //
-// A request has one reservation, however often it asks. Asking again later moves it
-// to now, because windows count when an SMS really goes out. The move is denied where
-// the other requests leave no room at the new time; the old reservation then stays
-// until it is released or ages out. Asking again within a millisecond, or with a
-// clock that was set back, leaves it where it is.
+// A request has one reservation. Asking again later moves it to now, because windows
+// count when an SMS really goes out. If the other requests leave no room, the move is
+// denied and the old reservation stays until it is released or ages out. Asking again
+// within a millisecond, or with a clock that was set back, leaves it where it is.
 //
-// revision is that of the request's record on which the attempt rests. It grows with
-// each attempt, and fences the reservation off against those before; see Release.
-//
-// The phone must be canonical E.164: another spelling would be another phone.
+// revision is that of the request's record. It grows with each attempt and fences the
+// reservation off against earlier ones. The phone must be canonical E.164.
 func (l *Limiter) Reserve(ctx context.Context, phone passcode.Phone, requestID string, revision uint64) (domain.Reservation, error) {
 	if !passcode.ValidRequestID(requestID) { // its text may be anything, so it isn't shown
 		return domain.Reservation{}, errors.New("limits: not a request id")

@@ -126,24 +126,3 @@ func TestOpenChecksTheBucket(t *testing.T) {
 	err := open("1/1m", "10/48h")
 	assert.ErrorContains(t, err, "drops its values after 26h, the rules need 50h")
 }
-
-func BenchmarkReserve(b *testing.B) {
-	_, js := brokertest.Start(b)
-	list := rules(b, "1/1m", "5/1h", "10/24h")
-	makeBucket(b, js, BucketTTL(list))
-	l := openOn(b, js, list, nil)
-	var mu sync.Mutex
-	next := 0
-	number := func() int { mu.Lock(); defer mu.Unlock(); next++; return next }
-	b.ReportAllocs()
-	b.SetParallelism(128)
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			i := number()
-			phone := passcode.NewPhone(fmt.Sprintf("+86138%08d", i))
-			if got, err := l.Reserve(b.Context(), phone, fmt.Sprintf("r%d", i), 1); err != nil || !got.Allowed {
-				b.Fatalf("%+v %v", got, err)
-			}
-		}
-	})
-}

@@ -8,8 +8,7 @@ import (
 
 // State is what the limiter knows of one phone, for operators.
 type State struct {
-	// Windows has one item a rule, in the order of the rules.
-	Windows []Window `json:"windows"`
+	Windows []Window `json:"windows"` // one for each rule, in their order
 	// ClosedUntil is when Aliyun's own limit opens the phone again; zero: it is open.
 	ClosedUntil time.Time `json:"closed_until,omitzero"`
 	// NextAllowed is when a new request is allowed; zero: now.

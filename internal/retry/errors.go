@@ -49,17 +49,8 @@ func Temporary(err error) bool {
 	if !errors.As(err, &api) {
 		return false
 	}
-	switch api.ErrorCode {
-	case jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount,
-		clusteringRequired, accountNotFound, notInClusters:
-		return false // 503 by number, yet settings that don't change by waiting
-	case notAssigned, notLeader, memoryExceeded, storageExceeded, streamOffline, consumerOffline,
-		streamOfflineReason, consumerOfflineReason:
-		return true // 500 by number, yet a state that a cluster passes through
-	case duplicateInProcess:
-		return true // 409: an earlier try with this message id is being replicated, or is lost yet
-	}
-	return api.Code == 503 || api.Code == 429
+	passes := api.Code == 503 || api.Code == 429 || slices.Contains(passing, api.ErrorCode)
+	return passes && !slices.Contains(lasting, api.ErrorCode)
 }
 
 // NeverSent reports whether a request that failed with err surely was not carried
@@ -72,19 +63,19 @@ func NeverSent(err error) bool {
 	)
 }
 
-// Error codes that jetstream has no names for; they are those of nats-server's
-// server/errors.json.
-const (
-	notAssigned           jetstream.ErrorCode = 10007
-	notLeader             jetstream.ErrorCode = 10009
-	clusteringRequired    jetstream.ErrorCode = 10010
-	memoryExceeded        jetstream.ErrorCode = 10028
-	accountNotFound       jetstream.ErrorCode = 10035
-	notInClusters         jetstream.ErrorCode = 10036
-	storageExceeded       jetstream.ErrorCode = 10047
-	streamOffline         jetstream.ErrorCode = 10118
-	duplicateInProcess    jetstream.ErrorCode = 10158
-	consumerOffline       jetstream.ErrorCode = 10119
-	streamOfflineReason   jetstream.ErrorCode = 10194
-	consumerOfflineReason jetstream.ErrorCode = 10195
+// Error codes whose HTTP status misleads. The numbers, which jetstream has no names
+// for, are those of nats-server's server/errors.json.
+var (
+	// lasting: 503, yet settings that don't change by waiting.
+	lasting = []jetstream.ErrorCode{
+		jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount,
+		10010, 10035, 10036, // clustering is required, no such account, not in clusters
+	}
+	// passing: 500 or 409, yet states that a cluster passes through.
+	passing = []jetstream.ErrorCode{
+		10007, 10009, // not assigned, no leader
+		10028, 10047, // memory or storage exceeded
+		10118, 10119, 10194, 10195, // stream or consumer offline
+		10158, // an earlier try with this message id is being replicated, or is lost yet
+	}
 )

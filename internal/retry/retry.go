@@ -5,9 +5,8 @@
 // is outermost names the policy, with [Policy.Context]. Loops don't nest: a [Do]
 // within another one makes a single try, which the outer one repeats.
 //
-// A try that failed may still have been carried out, only its answer lost. So
-// what is repeated must be safe to repeat, or the caller must look at what an
-// earlier try may have left; see [NeverSent].
+// A try that failed may have been carried out. So what is repeated must be safe to
+// repeat, or the caller must look at what an earlier try left; see [NeverSent].
 package retry
 
 import (
