@@ -190,6 +190,16 @@ func aRaceIsDecidedOnAgain(t *testing.T, s subject) {
 	s.holds(t, "a", strings.Repeat("x", each*workers))
 }
 
+// opened makes and opens a bucket on a broker.
+func opened(t *testing.T) (*nats.Conn, jetstream.JetStream, *bucket.Bucket) {
+	t.Helper()
+	nc, js := brokertest.Start(t)
+	buckettest.Make(t, js)
+	b, err := bucket.Open(t.Context(), js, buckettest.Name)
+	require.NoError(t, err)
+	return nc, js, b
+}
+
 func TestOpenNeedsTheBucket(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
@@ -200,10 +210,7 @@ func TestOpenNeedsTheBucket(t *testing.T) {
 
 func TestErrorsThatNoRetryFixes(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
-	buckettest.Make(t, js)
-	b, err := bucket.Open(t.Context(), js, buckettest.Name)
-	require.NoError(t, err)
+	nc, js, b := opened(t)
 	change := func(key, value string) error {
 		_, err := b.Change(t.Context(), key, &bucket.Entry{}, func(bucket.Entry) ([]byte, error) { return []byte(value), nil })
 		return err
@@ -212,7 +219,7 @@ func TestErrorsThatNoRetryFixes(t *testing.T) {
 	require.ErrorIs(t, change("no key", ""), jetstream.ErrInvalidKey)
 	require.ErrorIs(t, change("a", strings.Repeat("x", 2<<20)), nats.ErrMaxPayload)
 	require.NoError(t, js.DeleteKeyValue(t.Context(), buckettest.Name))
-	_, err = b.Get(t.Context(), "a")
+	_, err := b.Get(t.Context(), "a")
 	require.ErrorIs(t, err, jetstream.ErrStreamNotFound)
 	nc.Close()
 	require.ErrorIs(t, b.Remove(t.Context(), "a"), nats.ErrConnectionClosed)
@@ -247,10 +254,7 @@ func TestBrokerAway(t *testing.T) {
 // TestOnlyTheLeaderIsAsked: no other replica takes part in a read or a write.
 func TestOnlyTheLeaderIsAsked(t *testing.T) {
 	t.Parallel()
-	nc, js := brokertest.Start(t)
-	buckettest.Make(t, js)
-	b, err := bucket.Open(t.Context(), js, buckettest.Name)
-	require.NoError(t, err)
+	nc, _, b := opened(t)
 	asked, err := nc.SubscribeSync("$JS.API.>")
 	require.NoError(t, err)
 	for _, start := range []*bucket.Entry{nil, {}, {}} {

@@ -105,32 +105,27 @@ func aReplayReopens(t *testing.T, l subject) {
 		before.Replays, before.BizID = replays, "900619746936498440^0"
 		revision = l.updates(t, before, revision)
 
-		replay := record("r", seq+1, "x")
+		next := replay("r", seq+1, "x", replays+1)
 		if replays > 0 {
-			replay.StreamSeq = seq // the stream was recreated, and counts from the start
+			next.StreamSeq = seq // the stream was recreated, and counts from the start
 		}
-		replay.Replays = replays + 1
-		claim := l.claims(t, replay)
+		claim := l.claims(t, next)
 		if !status.Replayable() {
 			assert.Equal(t, domain.ClaimDuplicate, claim.State, status)
 			assert.Equal(t, before, claim.Record)
 			continue
 		}
 		assert.Equal(t, domain.ClaimReopened, claim.State, status)
-		assert.Equal(t, replay, claim.Record, "of what was never attempted, nothing is carried over")
+		assert.Equal(t, next, claim.Record, "of what was never attempted, nothing is carried over")
 		assert.Greater(t, claim.Revision, revision)
-		seq, replays, revision = replay.StreamSeq, replays+1, claim.Revision
+		seq, replays, revision = next.StreamSeq, replays+1, claim.Revision
 
-		again := l.claims(t, replay)
+		again := l.claims(t, next)
 		assert.Equal(t, domain.ClaimResumed, again.State, "the replay's own redelivery")
-		revision = l.updates(t, replay.In(status), revision)
-		early := record("r", seq, "x")
-		early.Replays = replays - 1
-		again = l.claims(t, early)
+		revision = l.updates(t, next.In(status), revision)
+		again = l.claims(t, replay("r", seq, "x", replays-1))
 		assert.Equal(t, domain.ClaimDuplicate, again.State, "an earlier job in the same place of a recreated stream")
-		stale := record("r", seq+7, "x")
-		stale.Replays = replays
-		again = l.claims(t, stale)
+		again = l.claims(t, replay("r", seq+7, "x", replays))
 		assert.Equal(t, domain.ClaimDuplicate, again.State, "the same replay published twice")
 	}
 	assert.Equal(t, 2, replays)
@@ -154,18 +149,18 @@ func aReplayOpensADoubt(t *testing.T, l subject) {
 		before.AttemptedAt, before.Error = attempted, row.err
 		l.updates(t, before, claim.Revision)
 
-		replay := record(id, 8, "x")
-		replay.Replays, replay.AttemptedAt = 1, replay.UpdatedAt
+		next := replay(id, 8, "x", 1)
+		next.AttemptedAt = next.UpdatedAt
 		if id == "refused" { // as if its record had been thought to be gone
-			replay = replay.In(passcode.StatusInDoubt)
-			replay.Attempts, replay.AttemptedAt, replay.Error = 0, attempted.Add(-time.Hour), poison
+			next = next.In(passcode.StatusInDoubt)
+			next.Attempts, next.AttemptedAt, next.Error = 0, attempted.Add(-time.Hour), poison
 		}
-		claim = l.claims(t, replay)
+		claim = l.claims(t, next)
 		require.Equal(t, domain.ClaimReopened, claim.State, id)
-		want := replay.In(passcode.StatusSending)
-		want.Attempts, want.AttemptedAt, want.Error = 1, replay.UpdatedAt, nil
+		want := next.In(passcode.StatusSending)
+		want.Attempts, want.AttemptedAt, want.Error = 1, next.UpdatedAt, nil
 		if row.doubt {
-			want = replay.In(passcode.StatusInDoubt)
+			want = next.In(passcode.StatusInDoubt)
 			want.Attempts, want.AttemptedAt, want.Error = 0, attempted, row.err
 		}
 		assert.Equal(t, want, claim.Record, id)
@@ -177,10 +172,8 @@ func aReplayOpensADoubt(t *testing.T, l subject) {
 
 func aReplayFindsItInProgress(t *testing.T, l subject) {
 	l.claims(t, record("r", 7, "w"))
-	replay := record("r", 8, "w")
-	replay.Replays = 1
 	began := time.Now()
-	claim := l.claims(t, replay)
+	claim := l.claims(t, replay("r", 8, "w", 1))
 	assert.Equal(t, domain.ClaimInProgress, claim.State)
 	assert.GreaterOrEqual(t, time.Since(began), time.Second, "it was read again before it was believed")
 }

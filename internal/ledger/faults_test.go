@@ -29,9 +29,7 @@ func TestFaults(t *testing.T) {
 		r.AttemptedAt = r.QueuedAt
 		return r
 	}
-	replay := record("r", 8, "x")
-	replay.Replays = 1
-
+	again := replay("r", 8, "x", 1)
 	for name, test := range map[string]struct {
 		before *passcode.Result // what the bucket holds
 		first  passcode.Result
@@ -46,11 +44,11 @@ func TestFaults(t *testing.T) {
 		"refused over our own redelivery":    {old("sending"), record("r", 7, "x"), faults{"write": {refuse}}, domain.ClaimResumed},
 		"the same bytes, no answer lost":     {old("sending"), record("r", 7, "w"), faults{"get": {stale}}, domain.ClaimResumed},
 		"a stale get hides the record":       {old("sent"), record("r", 8, "w"), faults{"get": {stale, stale, stale}}, domain.ClaimDuplicate},
-		"the reopening's answer is lost":     {old("dead_lettered"), replay, faults{"write": {none, lose}}, domain.ClaimReopened},
-		"the reopening is refused":           {old("unknown"), replay, faults{"write": {none, refuse, refuse}}, domain.ClaimReopened},
-		"reopened, its answer lost twice":    {old("unknown"), replay, faults{"write": {none, lose, lose}}, domain.ClaimReopened},
-		"reopened in doubt, its answer lost": {tried("unknown"), replay, faults{"write": {none, lose}}, domain.ClaimReopened},
-		"reopened, lost, then a stale get":   {old("unknown"), replay, faults{"write": {none, lose}, "get": {none, stale}}, domain.ClaimReopened},
+		"the reopening's answer is lost":     {old("dead_lettered"), again, faults{"write": {none, lose}}, domain.ClaimReopened},
+		"the reopening is refused":           {old("unknown"), again, faults{"write": {none, refuse, refuse}}, domain.ClaimReopened},
+		"reopened, its answer lost twice":    {old("unknown"), again, faults{"write": {none, lose, lose}}, domain.ClaimReopened},
+		"reopened in doubt, its answer lost": {tried("unknown"), again, faults{"write": {none, lose}}, domain.ClaimReopened},
+		"reopened, lost, then a stale get":   {old("unknown"), again, faults{"write": {none, lose}, "get": {none, stale}}, domain.ClaimReopened},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -88,12 +86,10 @@ func TestAReplayOutlastsAStaleReading(t *testing.T) {
 		_, err = l.Update(t.Context(), claim.Record.In(passcode.StatusDeadLettered), claim.Revision)
 		require.NoError(t, err)
 		f.Script(faults{"get": {buckettest.Stale, buckettest.Stale, buckettest.Stale}})
-		replay := record("r", 8, "w")
-		replay.Replays = 1
-		reopened, err := l.Claim(t.Context(), replay)
+		reopened, err := l.Claim(t.Context(), replay("r", 8, "w", 1))
 		require.NoError(t, err)
 		assert.Equal(t, domain.ClaimReopened, reopened.State)
-		assert.Equal(t, replay, reopened.Record)
+		assert.Equal(t, replay("r", 8, "w", 1), reopened.Record)
 	})
 }
 
@@ -102,8 +98,6 @@ func TestAReplayOutlastsAStaleReading(t *testing.T) {
 func TestARecordWhoseAnswerIsLostIsAnnounced(t *testing.T) {
 	t.Parallel()
 	const none, refuse, lose = buckettest.None, buckettest.Refuse, buckettest.LoseAnswer
-	replay := record("r", 8, "x")
-	replay.Replays = 1
 	for name, test := range map[string]struct {
 		faults faults
 		want   []passcode.Status // of those announced, in order
@@ -124,7 +118,7 @@ func TestARecordWhoseAnswerIsLostIsAnnounced(t *testing.T) {
 				require.NoError(t, err)
 				_, err = l.Update(t.Context(), claim.Record.In(passcode.StatusDeadLettered), claim.Revision)
 				require.NoError(t, err)
-				_, err = l.Claim(t.Context(), replay)
+				_, err = l.Claim(t.Context(), replay("r", 8, "x", 1))
 				require.NoError(t, err)
 				var announced []passcode.Status
 				for _, value := range f.Announced() {

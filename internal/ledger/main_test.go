@@ -58,3 +58,10 @@ func record(id string, seq uint64, worker string) passcode.Result {
 		Metadata: map[string]string{"tenant": "a"},
 	}.In(passcode.StatusSending)
 }
+
+// replay is the first record that a worker writes for the n-th replay of a job.
+func replay(id string, seq uint64, worker string, n int) passcode.Result {
+	rec := record(id, seq, worker)
+	rec.Replays = n
+	return rec
+}
