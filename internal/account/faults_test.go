@@ -15,7 +15,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/test/buckettest"
-	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 // bucketFails has every request to the bucket fail.

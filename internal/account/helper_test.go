@@ -135,7 +135,7 @@ func bubble(t *testing.T, test func(t *testing.T, m *broker, a, b replica)) {
 }
 
 // probing is [pair] after a pause, with a holding the probe.
-func probing(t testing.TB) (c *buckettest.Clock, m *broker, a, b replica) {
+func probing(t testing.TB) (c *fake.Clock, m *broker, a, b replica) {
 	t.Helper()
 	c, m, a, b = pair(t)
 	a.trips(initial)
