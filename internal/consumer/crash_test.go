@@ -60,22 +60,14 @@ func stories() []story {
 		{name: "taken and dropped", answers: []answer{answerTakenAndDropped}, want: passcode.StatusSent, sent: 1, reserved: true},
 		{name: "dropped, then sent", answers: []answer{answerDropped, answerOK}, want: passcode.StatusSent, sent: 1, reserved: true},
 		{name: "dropped every time", answers: []answer{answerDropped}, want: passcode.StatusUnknown, dead: passcode.ReasonUnknown, reserved: true},
-		{
-			name: "limited by us", answers: []answer{answerOK}, want: passcode.StatusRateLimited,
-			prepare: func(w *world) { w.denied = &domain.Reservation{Rule: "1/1m", RetryAfter: time.Minute} },
-		},
-		{
-			name: "expired on arrival", answers: []answer{answerOK}, want: passcode.StatusExpired,
-			prepare: func(w *world) { w.now = w.now.Add(time.Hour) },
-		},
-		{
-			name: "invalid", answers: []answer{answerOK}, want: passcode.StatusRejected, dead: passcode.ReasonInvalid,
-			prepare: func(w *world) { w.jobs[1].body = []byte(`{"request_id":"r1","phone":"+1","code":"004213"}`) },
-		},
-		{
-			name: "a repeat whose first job is gone", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, reserved: true,
-			prepare: func(w *world) { w.ownerless(passcode.StatusRetrying) },
-		},
+		{name: "limited by us", answers: []answer{answerOK}, want: passcode.StatusRateLimited,
+			prepare: func(w *world) { w.denied = &domain.Reservation{Rule: "1/1m", RetryAfter: time.Minute} }},
+		{name: "expired on arrival", answers: []answer{answerOK}, want: passcode.StatusExpired,
+			prepare: func(w *world) { w.now = w.now.Add(time.Hour) }},
+		{name: "invalid", answers: []answer{answerOK}, want: passcode.StatusRejected, dead: passcode.ReasonInvalid,
+			prepare: func(w *world) { w.jobs[1].body = []byte(`{"request_id":"r1","phone":"+1","code":"004213"}`) }},
+		{name: "a repeat whose first job is gone", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, reserved: true,
+			prepare: func(w *world) { w.ownerless(passcode.StatusRetrying) }},
 		{
 			name: "a repeat whose first job is gone, and that was sent", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1,
 			prepare: func(w *world) {
@@ -90,10 +82,8 @@ func stories() []story {
 				w.records["r1"] = stored{passcode.Result{RequestID: "r1", StreamSeq: 99}.In(passcode.StatusDeadLettered), 5}
 			},
 		},
-		{
-			name: "a replay of an unknown that was sent", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1,
-			prepare: func(w *world) { w.replayed(sentUnknown) },
-		},
+		{name: "a replay of an unknown that was sent", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1,
+			prepare: func(w *world) { w.replayed(sentUnknown) }},
 		{
 			name: "a replay of an unknown that was sent, taken up too late", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1,
 			prepare: func(w *world) {
@@ -101,10 +91,8 @@ func stories() []story {
 				w.now = w.now.Add(time.Hour)
 			},
 		},
-		{
-			name: "a replay of an unknown whose record is gone, and that was sent", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1,
-			prepare: func(w *world) { w.replayed(sentUnrecorded) },
-		},
+		{name: "a replay of an unknown whose record is gone, and that was sent", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1,
+			prepare: func(w *world) { w.replayed(sentUnrecorded) }},
 		{
 			name: "a replay of an unknown whose record is gone, and that was sent, taken up too late", answers: []answer{answerOK},
 			want: passcode.StatusSent, sent: 1,
@@ -157,8 +145,7 @@ func (w *world) ownerless(status passcode.Status) {
 
 func (s story) world(t *testing.T) *world {
 	t.Helper()
-	w := newWorld(t, s.answers...)
-	w.publish(job("r1"), nil)
+	w := newJob(t, s.answers...)
 	if s.prepare != nil {
 		s.prepare(w)
 	}
@@ -296,8 +283,7 @@ func TestAllProblemsOfAJobAreNamed(t *testing.T) {
 // TestInvalidJobLeavesAnotherJobsRecordAlone.
 func TestInvalidJobLeavesAnotherJobsRecordAlone(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, answerOK)
-	w.publish(job("r1"), nil)
+	w := newJob(t, answerOK)
 	w.publish(`{"request_id":"r1","phone":"x","code":"004213"}`, nil)
 	w.run()
 	assert.Equal(t, passcode.StatusSent, w.record("r1").Status)
@@ -309,9 +295,8 @@ func TestInvalidJobLeavesAnotherJobsRecordAlone(t *testing.T) {
 // TestLookupsThatFail are asked again and count for none.
 func TestLookupsThatFail(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, answerTakenAndDropped)
+	w := newJob(t, answerTakenAndDropped)
 	w.lookupErr = 4
-	w.publish(job("r1"), nil)
 	w.run()
 	rec := w.record("r1")
 	assert.Equal(t, passcode.StatusSent, rec.Status)
@@ -322,9 +307,8 @@ func TestLookupsThatFail(t *testing.T) {
 // TestAccountClosed: the job goes back untouched, before anything is claimed.
 func TestAccountClosed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, answerOK)
+	w := newJob(t, answerOK)
 	w.shut = true
-	w.publish(job("r1"), nil)
 	w.deliver(1)
 	assert.Equal(t, []string{"nak"}, w.effects)
 	assert.LessOrEqual(t, w.jobs[1].due.Sub(w.now), 6*time.Second, "soon enough to notice that the account is open again early")
@@ -334,8 +318,7 @@ func TestAccountClosed(t *testing.T) {
 // made no call is returned.
 func TestProbe(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, answerAccount, answerOK)
-	w.publish(job("r1"), nil)
+	w := newJob(t, answerAccount, answerOK)
 	w.run()
 	assert.Equal(t, 1, w.tripped)
 	assert.Equal(t, 1, w.passed)

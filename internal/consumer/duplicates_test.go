@@ -38,8 +38,7 @@ func TestDuplicates(t *testing.T) {
 // is, and nothing is sent.
 func TestFinalAndDeliveredAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, answerOK)
-	w.publish(job("r1"), nil)
+	w := newJob(t, answerOK)
 	w.run()
 	assert.Empty(t, w.announced["passcode.result.r1"], "the server does it")
 	w.jobs[1].done = false
@@ -52,8 +51,7 @@ func TestFinalAndDeliveredAgain(t *testing.T) {
 // TestDuplicateOfARequestInProgress is dropped; its owner goes on.
 func TestDuplicateOfARequestInProgress(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, answerRefused, answerOK)
-	w.publish(job("r1"), nil)
+	w := newJob(t, answerRefused, answerOK)
 	w.deliver(1) // retrying now
 	second := w.publish(job("r1"), nil)
 	w.deliver(second)
@@ -67,8 +65,7 @@ func TestDuplicateOfARequestInProgress(t *testing.T) {
 // TestReplayOfASentRequest is refused by the worker too, whatever the tool says.
 func TestReplayOfASentRequest(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, answerOK)
-	w.publish(job("r1"), nil)
+	w := newJob(t, answerOK)
 	w.publish(job("r1"), map[string]string{domain.HeaderReplay: "1"})
 	w.run()
 	assert.Equal(t, 1, w.calls)
@@ -153,8 +150,7 @@ func TestReplayOfARequestWhoseJobIsGone(t *testing.T) {
 // the repeated job waits.
 func TestOwnerIsLookedForAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, answerRefused, answerOK)
-	w.publish(job("r1"), nil)
+	w := newJob(t, answerRefused, answerOK)
 	w.deliver(1)
 	delete(w.jobs, 1)
 	again := w.publish(job("r1"), nil)

@@ -134,12 +134,18 @@ func (s *slowSender) Lookup(context.Context, passcode.Phone, string, time.Time) 
 	return domain.Finding{}, nil
 }
 
-// runner is a consumer over a queue, on a world for all the rest.
-func runner(t *testing.T, source Source, sender Sender, concurrency int) *Consumer {
+// start runs a consumer of eight handlers over jobs, on a world for all the rest. stop waits for its end.
+func start(t *testing.T, force context.Context, sender Sender, jobs ...*queued) (began time.Time, stop func() error) {
 	t.Helper()
 	o := newWorld(t, answerOK).options()
-	o.Source, o.Sender, o.Concurrency = source, sender, concurrency
-	return New(o)
+	o.Source, o.Sender, o.Concurrency = newQueue(jobs...), sender, 8
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- New(o).Run(ctx, force) }()
+	return time.Now(), func() error {
+		cancel()
+		return <-done
+	}
 }
 
 func TestConcurrencyIsBoundedAndUsed(t *testing.T) {
@@ -147,11 +153,7 @@ func TestConcurrencyIsBoundedAndUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		jobs := jobsQueued(40)
 		sender := &slowSender{takes: time.Second}
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		c := runner(t, newQueue(jobs...), sender, 8)
-		began := time.Now()
-		go func() { done <- c.Run(ctx, context.Background()) }()
+		began, stop := start(t, context.Background(), sender, jobs...)
 		pass(5*time.Second + time.Millisecond)
 		for _, j := range jobs {
 			end, at := j.outcome()
@@ -159,8 +161,7 @@ func TestConcurrencyIsBoundedAndUsed(t *testing.T) {
 			assert.LessOrEqual(t, at.Sub(began), 5*time.Second)
 		}
 		assert.EqualValues(t, 8, sender.mostAtOnce.Load())
-		stop()
-		require.NoError(t, <-done)
+		require.NoError(t, stop())
 	})
 }
 
@@ -170,14 +171,9 @@ func TestShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		jobs := jobsQueued(100)
 		sender := &slowSender{takes: 3 * time.Second}
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		c := runner(t, newQueue(jobs...), sender, 8)
-		began := time.Now()
-		go func() { done <- c.Run(ctx, context.Background()) }()
+		began, stop := start(t, context.Background(), sender, jobs...)
 		pass(time.Second)
-		stop()
-		require.NoError(t, <-done)
+		require.NoError(t, stop())
 		assert.Equal(t, 3*time.Second, time.Since(began), "no longer than the calls in flight take")
 		for i, j := range jobs {
 			end, at := j.outcome()
@@ -198,14 +194,9 @@ func TestShutdownWhileWaitingForAPermit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		jobs := jobsQueued(3)
 		sender := &slowSender{pace: make(chan struct{})}
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		c := runner(t, newQueue(jobs...), sender, 8)
-		began := time.Now()
-		go func() { done <- c.Run(ctx, context.Background()) }()
+		began, stop := start(t, context.Background(), sender, jobs...)
 		pass(time.Second)
-		stop()
-		require.NoError(t, <-done)
+		require.NoError(t, stop())
 		for _, j := range jobs {
 			end, at := j.outcome()
 			assert.Equal(t, "nak 0s", end)
@@ -222,22 +213,16 @@ func TestShutdownIsBounded(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				sender := &slowSender{takes: time.Hour}
-				ctx, stop := context.WithCancel(t.Context())
 				force, now := context.WithCancel(t.Context())
 				defer now()
-				done := make(chan error, 1)
-				c := runner(t, newQueue(jobsQueued(3)...), sender, 8)
-				began := time.Now()
-				go func() { done <- c.Run(ctx, force) }()
-				pass(time.Second)
-				stop()
+				began, stop := start(t, force, sender, jobsQueued(3)...)
 				want := 21 * time.Second
 				if forced {
-					pass(time.Second)
-					now()
 					want = 2 * time.Second
+					time.AfterFunc(want, now)
 				}
-				require.ErrorIs(t, <-done, ErrForced)
+				pass(time.Second)
+				require.ErrorIs(t, stop(), ErrForced)
 				assert.Equal(t, want, time.Since(began))
 			})
 		})
@@ -250,17 +235,13 @@ func TestLeaseIsRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		jobs := jobsQueued(1)
 		sender := &slowSender{takes: 65 * time.Second}
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		c := runner(t, newQueue(jobs...), sender, 8)
-		go func() { done <- c.Run(ctx, context.Background()) }()
+		_, stop := start(t, context.Background(), sender, jobs...)
 		pass(64 * time.Second)
 		renewed := jobs[0].extended.Load()
 		assert.GreaterOrEqual(t, renewed, int32(5), "at least once in each third of the lease, but for the last")
 		pass(5 * time.Minute)
 		assert.LessOrEqual(t, jobs[0].extended.Load(), renewed+1)
-		stop()
-		require.NoError(t, <-done)
+		require.NoError(t, stop())
 	})
 }
 
@@ -271,17 +252,13 @@ func TestSameJobTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first, again := &queued{seq: 1}, &queued{seq: 1}
 		sender := &slowSender{takes: 3 * time.Second}
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		c := runner(t, newQueue(first, again), sender, 8)
-		go func() { done <- c.Run(ctx, context.Background()) }()
+		_, stop := start(t, context.Background(), sender, first, again)
 		pass(4 * time.Second)
 		one, _ := first.outcome()
 		other, _ := again.outcome()
 		assert.ElementsMatch(t, []string{"ack", "nak 1s"}, []string{one, other}, "whichever came first")
 		assert.EqualValues(t, 1, sender.calls.Load())
-		stop()
-		require.NoError(t, <-done)
+		require.NoError(t, stop())
 	})
 }
 

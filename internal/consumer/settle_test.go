@@ -86,72 +86,40 @@ func TestSettle(t *testing.T) {
 		out      domain.Outcome
 		want     summary
 	}{
-		{
-			"ok is sent, and the job is done", sending(1),
+		{"ok is sent, and the job is done", sending(1),
 			domain.Outcome{Class: passcode.ClassOK, Code: "OK", BizID: "B^0", ProviderRequestID: "P1"},
-			summary{Status: passcode.StatusSent, Disposition: ack, Signal: signalPassed, Attempts: 1, Certain: true},
-		},
-		{
-			"transient is retried after the backoff", sending(2), unanswered(passcode.ClassTransient),
-			summary{Status: passcode.StatusRetrying, Disposition: nak, Delay: 2 * time.Second, Attempts: 2, Class: passcode.ClassTransient, Certain: true},
-		},
-		{
-			"transient on the last attempt is a dead letter and gives its reservation up", sending(3), unanswered(passcode.ClassTransient),
-			summary{Status: passcode.StatusDeadLettered, Letter: passcode.ReasonExhausted, Disposition: term, Release: true, Attempts: 3, Class: passcode.ClassTransient, Certain: true},
-		},
-		{
-			"transient is expired when the next attempt would come after expiry", nearExpiry(2), unanswered(passcode.ClassTransient),
-			summary{Status: passcode.StatusExpired, Disposition: ack, Release: true, Attempts: 2, Class: passcode.ClassTransient, Certain: true},
-		},
-		{
-			"transient is retried when the next attempt comes before expiry", nearExpiry(1), unanswered(passcode.ClassTransient),
-			summary{Status: passcode.StatusRetrying, Disposition: nak, Delay: time.Second, Attempts: 1, Class: passcode.ClassTransient, Certain: true},
-		},
-		{
-			"a call that was not made counts no attempt, not even the last", sending(3),
+			summary{Status: passcode.StatusSent, Disposition: ack, Signal: signalPassed, Attempts: 1, Certain: true}},
+		{"transient is retried after the backoff", sending(2), unanswered(passcode.ClassTransient),
+			summary{Status: passcode.StatusRetrying, Disposition: nak, Delay: 2 * time.Second, Attempts: 2, Class: passcode.ClassTransient, Certain: true}},
+		{"transient on the last attempt is a dead letter and gives its reservation up", sending(3), unanswered(passcode.ClassTransient),
+			summary{Status: passcode.StatusDeadLettered, Letter: passcode.ReasonExhausted, Disposition: term, Release: true, Attempts: 3, Class: passcode.ClassTransient, Certain: true}},
+		{"transient is expired when the next attempt would come after expiry", nearExpiry(2), unanswered(passcode.ClassTransient),
+			summary{Status: passcode.StatusExpired, Disposition: ack, Release: true, Attempts: 2, Class: passcode.ClassTransient, Certain: true}},
+		{"transient is retried when the next attempt comes before expiry", nearExpiry(1), unanswered(passcode.ClassTransient),
+			summary{Status: passcode.StatusRetrying, Disposition: nak, Delay: time.Second, Attempts: 1, Class: passcode.ClassTransient, Certain: true}},
+		{"a call that was not made counts no attempt, not even the last", sending(3),
 			domain.Outcome{Class: passcode.ClassTransient, Code: "too_late", NotMade: true},
-			summary{Status: passcode.StatusRetrying, Disposition: nak, Delay: 2 * time.Second, Attempts: 2, Class: passcode.ClassTransient, Certain: true},
-		},
-		{
-			"throttled is like transient and tells nothing about the account", sending(1), answered(passcode.ClassThrottled),
-			summary{Status: passcode.StatusRetrying, Disposition: nak, Delay: time.Second, Attempts: 1, Class: passcode.ClassThrottled, Certain: true},
-		},
-		{
-			"in doubt waits for the first look-up and keeps the reservation", sending(1), unanswered(passcode.ClassInDoubt),
-			summary{Status: passcode.StatusInDoubt, Disposition: nak, Delay: 4 * time.Second, Attempts: 1, Class: passcode.ClassInDoubt},
-		},
-		{
-			"in doubt on the last attempt is looked up too", sending(3), unanswered(passcode.ClassInDoubt),
-			summary{Status: passcode.StatusInDoubt, Disposition: nak, Delay: 4 * time.Second, Attempts: 3, Class: passcode.ClassInDoubt},
-		},
-		{
-			"phone_limited is rate limited, closes the phone and gives its reservation up", sending(1), limited,
-			summary{Status: passcode.StatusRateLimited, Disposition: ack, Release: true, CloseFor: time.Hour, Signal: signalPassed, Attempts: 1, Class: passcode.ClassPhoneLimited, RetryAfter: 3600, Certain: true},
-		},
-		{
-			"recipient is rejected without a dead letter", sending(1), answered(passcode.ClassRecipient),
-			summary{Status: passcode.StatusRejected, Disposition: ack, Release: true, Signal: signalPassed, Attempts: 1, Class: passcode.ClassRecipient, Certain: true},
-		},
-		{
-			"config is a dead letter at once", sending(1), answered(passcode.ClassConfig),
-			summary{Status: passcode.StatusDeadLettered, Letter: passcode.ReasonConfig, Disposition: term, Release: true, Signal: signalPassed, Attempts: 1, Class: passcode.ClassConfig, Certain: true},
-		},
-		{
-			"config that no call found out says nothing about the account", sending(1), unanswered(passcode.ClassConfig),
-			summary{Status: passcode.StatusDeadLettered, Letter: passcode.ReasonConfig, Disposition: term, Release: true, Attempts: 1, Class: passcode.ClassConfig, Certain: true},
-		},
-		{
-			"a class nobody thought of is a dead letter", sending(1), answered("martian"),
-			summary{Status: passcode.StatusDeadLettered, Letter: passcode.ReasonConfig, Disposition: term, Release: true, Signal: signalPassed, Attempts: 1, Class: "martian", Certain: true},
-		},
-		{
-			"account counts no attempt, waits and trips the account breaker", sending(1), answered(passcode.ClassAccount),
-			summary{Status: passcode.StatusRetrying, Disposition: nak, Delay: requeueDelay, Signal: signalTrip, Attempts: 0, Class: passcode.ClassAccount, Certain: true},
-		},
-		{
-			"account on the last attempt waits too", sending(3), answered(passcode.ClassAccount),
-			summary{Status: passcode.StatusRetrying, Disposition: nak, Delay: requeueDelay, Signal: signalTrip, Attempts: 2, Class: passcode.ClassAccount, Certain: true},
-		},
+			summary{Status: passcode.StatusRetrying, Disposition: nak, Delay: 2 * time.Second, Attempts: 2, Class: passcode.ClassTransient, Certain: true}},
+		{"throttled is like transient and tells nothing about the account", sending(1), answered(passcode.ClassThrottled),
+			summary{Status: passcode.StatusRetrying, Disposition: nak, Delay: time.Second, Attempts: 1, Class: passcode.ClassThrottled, Certain: true}},
+		{"in doubt waits for the first look-up and keeps the reservation", sending(1), unanswered(passcode.ClassInDoubt),
+			summary{Status: passcode.StatusInDoubt, Disposition: nak, Delay: 4 * time.Second, Attempts: 1, Class: passcode.ClassInDoubt}},
+		{"in doubt on the last attempt is looked up too", sending(3), unanswered(passcode.ClassInDoubt),
+			summary{Status: passcode.StatusInDoubt, Disposition: nak, Delay: 4 * time.Second, Attempts: 3, Class: passcode.ClassInDoubt}},
+		{"phone_limited is rate limited, closes the phone and gives its reservation up", sending(1), limited,
+			summary{Status: passcode.StatusRateLimited, Disposition: ack, Release: true, CloseFor: time.Hour, Signal: signalPassed, Attempts: 1, Class: passcode.ClassPhoneLimited, RetryAfter: 3600, Certain: true}},
+		{"recipient is rejected without a dead letter", sending(1), answered(passcode.ClassRecipient),
+			summary{Status: passcode.StatusRejected, Disposition: ack, Release: true, Signal: signalPassed, Attempts: 1, Class: passcode.ClassRecipient, Certain: true}},
+		{"config is a dead letter at once", sending(1), answered(passcode.ClassConfig),
+			summary{Status: passcode.StatusDeadLettered, Letter: passcode.ReasonConfig, Disposition: term, Release: true, Signal: signalPassed, Attempts: 1, Class: passcode.ClassConfig, Certain: true}},
+		{"config that no call found out says nothing about the account", sending(1), unanswered(passcode.ClassConfig),
+			summary{Status: passcode.StatusDeadLettered, Letter: passcode.ReasonConfig, Disposition: term, Release: true, Attempts: 1, Class: passcode.ClassConfig, Certain: true}},
+		{"a class nobody thought of is a dead letter", sending(1), answered("martian"),
+			summary{Status: passcode.StatusDeadLettered, Letter: passcode.ReasonConfig, Disposition: term, Release: true, Signal: signalPassed, Attempts: 1, Class: "martian", Certain: true}},
+		{"account counts no attempt, waits and trips the account breaker", sending(1), answered(passcode.ClassAccount),
+			summary{Status: passcode.StatusRetrying, Disposition: nak, Delay: requeueDelay, Signal: signalTrip, Attempts: 0, Class: passcode.ClassAccount, Certain: true}},
+		{"account on the last attempt waits too", sending(3), answered(passcode.ClassAccount),
+			summary{Status: passcode.StatusRetrying, Disposition: nak, Delay: requeueDelay, Signal: signalTrip, Attempts: 2, Class: passcode.ClassAccount, Certain: true}},
 	}
 	for _, row := range rows {
 		t.Run(row.sentence, func(t *testing.T) {
@@ -195,46 +163,26 @@ func TestSettleFinding(t *testing.T) {
 		want     summary
 		lookups  int
 	}{
-		{
-			"found is sent", testPolicy(), doubt(0), domain.Finding{State: domain.Accepted}, 5 * time.Second,
-			summary{Status: passcode.StatusSent, Disposition: ack, Attempts: 1, Certain: true}, 0,
-		},
-		{
-			"found is sent even after the code expired", testPolicy(), short, domain.Finding{State: domain.Accepted}, 30 * time.Second,
-			summary{Status: passcode.StatusSent, Disposition: ack, Attempts: 1, Certain: true}, 2,
-		},
-		{
-			"found as failed is undelivered", testPolicy(), doubt(0), domain.Finding{State: domain.Undelivered, ErrorCode: "MOBILE_IN_BLACK"}, 5 * time.Second,
-			summary{Status: passcode.StatusUndelivered, Disposition: ack, Attempts: 1, Class: passcode.ClassRecipient, Certain: true}, 0,
-		},
-		{
-			"not found at first waits for the second look-up", testPolicy(), doubt(0), domain.Finding{}, 5 * time.Second,
-			summary{Status: passcode.StatusInDoubt, Disposition: nak, Delay: 10 * time.Second, Attempts: 1}, 1,
-		},
-		{
-			"a late look-up stands for those that were due", testPolicy(), doubt(0), domain.Finding{}, 16 * time.Second,
-			summary{Status: passcode.StatusInDoubt, Disposition: nak, Delay: 14 * time.Second, Attempts: 1}, 2,
-		},
-		{
-			"never found is attempted again", testPolicy(), doubt(2), domain.Finding{}, 30 * time.Second,
-			summary{Status: passcode.StatusRetrying, Disposition: nak, Attempts: 1}, 3,
-		},
-		{
-			"a very late look-up stands for all", testPolicy(), doubt(0), domain.Finding{}, time.Minute,
-			summary{Status: passcode.StatusRetrying, Disposition: nak, Attempts: 1}, 3,
-		},
-		{
-			"never found is unknown where the code has expired", testPolicy(), short, domain.Finding{}, 30 * time.Second,
-			summary{Status: passcode.StatusUnknown, Letter: passcode.ReasonUnknown, Disposition: term, Attempts: 1, Class: passcode.ClassInDoubt}, 3,
-		},
-		{
-			"never found is unknown where resend is off", noResend, doubt(2), domain.Finding{}, 30 * time.Second,
-			summary{Status: passcode.StatusUnknown, Letter: passcode.ReasonUnknown, Disposition: term, Attempts: 1, Class: passcode.ClassInDoubt}, 3,
-		},
-		{
-			"never found is unknown where no attempt is left", testPolicy(), lastAttempt, domain.Finding{}, 30 * time.Second,
-			summary{Status: passcode.StatusUnknown, Letter: passcode.ReasonUnknown, Disposition: term, Attempts: 3, Class: passcode.ClassInDoubt}, 3,
-		},
+		{"found is sent", testPolicy(), doubt(0), domain.Finding{State: domain.Accepted}, 5 * time.Second,
+			summary{Status: passcode.StatusSent, Disposition: ack, Attempts: 1, Certain: true}, 0},
+		{"found is sent even after the code expired", testPolicy(), short, domain.Finding{State: domain.Accepted}, 30 * time.Second,
+			summary{Status: passcode.StatusSent, Disposition: ack, Attempts: 1, Certain: true}, 2},
+		{"found as failed is undelivered", testPolicy(), doubt(0), domain.Finding{State: domain.Undelivered, ErrorCode: "MOBILE_IN_BLACK"}, 5 * time.Second,
+			summary{Status: passcode.StatusUndelivered, Disposition: ack, Attempts: 1, Class: passcode.ClassRecipient, Certain: true}, 0},
+		{"not found at first waits for the second look-up", testPolicy(), doubt(0), domain.Finding{}, 5 * time.Second,
+			summary{Status: passcode.StatusInDoubt, Disposition: nak, Delay: 10 * time.Second, Attempts: 1}, 1},
+		{"a late look-up stands for those that were due", testPolicy(), doubt(0), domain.Finding{}, 16 * time.Second,
+			summary{Status: passcode.StatusInDoubt, Disposition: nak, Delay: 14 * time.Second, Attempts: 1}, 2},
+		{"never found is attempted again", testPolicy(), doubt(2), domain.Finding{}, 30 * time.Second,
+			summary{Status: passcode.StatusRetrying, Disposition: nak, Attempts: 1}, 3},
+		{"a very late look-up stands for all", testPolicy(), doubt(0), domain.Finding{}, time.Minute,
+			summary{Status: passcode.StatusRetrying, Disposition: nak, Attempts: 1}, 3},
+		{"never found is unknown where the code has expired", testPolicy(), short, domain.Finding{}, 30 * time.Second,
+			summary{Status: passcode.StatusUnknown, Letter: passcode.ReasonUnknown, Disposition: term, Attempts: 1, Class: passcode.ClassInDoubt}, 3},
+		{"never found is unknown where resend is off", noResend, doubt(2), domain.Finding{}, 30 * time.Second,
+			summary{Status: passcode.StatusUnknown, Letter: passcode.ReasonUnknown, Disposition: term, Attempts: 1, Class: passcode.ClassInDoubt}, 3},
+		{"never found is unknown where no attempt is left", testPolicy(), lastAttempt, domain.Finding{}, 30 * time.Second,
+			summary{Status: passcode.StatusUnknown, Letter: passcode.ReasonUnknown, Disposition: term, Attempts: 3, Class: passcode.ClassInDoubt}, 3},
 	}
 	for _, row := range rows {
 		t.Run(row.sentence, func(t *testing.T) {

@@ -168,8 +168,7 @@ func TestSuspectsAreHandledOneAtATime(t *testing.T) {
 // again.
 func TestLostAnswerToTheNoteOfALookup(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, answerTakenAndDropped)
-	w.publish(job("r1"), nil)
+	w := newJob(t, answerTakenAndDropped)
 	w.deliver(1)
 	w.next()
 	w.loseAnswer = "record in_doubt"
@@ -196,9 +195,8 @@ func TestPanicBeforeTheClaim(t *testing.T) {
 func TestUnusableRecord(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{domain.ErrCorrupt, domain.ErrUnstorable} {
-		w := newWorld(t, answerOK)
+		w := newJob(t, answerOK)
 		w.unusable = err
-		w.publish(job("r1"), nil)
 		w.run()
 		require.Len(t, w.dead, 1)
 		assert.Equal(t, passcode.ReasonPoison, w.dead[0].Reason)

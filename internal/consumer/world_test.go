@@ -114,6 +114,14 @@ func newWorld(t *testing.T, answers ...answer) *world {
 	return w
 }
 
+// newJob returns a world whose stream has the one job of request r1.
+func newJob(t *testing.T, answers ...answer) *world {
+	t.Helper()
+	w := newWorld(t, answers...)
+	w.publish(job("r1"), nil)
+	return w
+}
+
 // effect lets the worker die at its appointed effect, and reports it as an error
 // from then on.
 func (w *world) effect(name string, do func()) error {
