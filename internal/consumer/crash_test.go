@@ -135,8 +135,7 @@ func (w *world) replayed(recorded bool) {
 	}
 }
 
-// ownerless leaves the request as it stands, with one attempt made, and its job gone
-// from the stream.
+// ownerless leaves the request as it stands, with one attempt made, and its job gone from the stream.
 func (w *world) ownerless(status passcode.Status) {
 	rec := sending(1).In(status)
 	rec.Phone, rec.StreamSeq = "+86138****5678", 99
@@ -192,10 +191,9 @@ func TestEveryStory(t *testing.T) {
 	}
 }
 
-// TestDyingAtAnyEffect lets the worker die before and after every single effect
-// of every story, and again at every effect of what follows. Whatever it had
-// done, the next delivery finishes the job rightly: one final record, one dead
-// letter where one belongs, and never two messages.
+// TestDyingAtAnyEffect lets the worker die before and after every single effect of every story, and again at
+// every effect of what follows. Whatever it had done, the next delivery finishes the job rightly: one final
+// record, one dead letter where one belongs, and never two messages.
 func TestDyingAtAnyEffect(t *testing.T) {
 	t.Parallel()
 	for _, s := range stories() {
@@ -248,8 +246,7 @@ func TestOrderOfEffects(t *testing.T) {
 	}
 }
 
-// TestUnreadable: a job without a readable request id leaves a dead letter and
-// no record.
+// TestUnreadable: a job without a readable request id leaves a dead letter and no record.
 func TestUnreadable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, answerOK)
@@ -314,8 +311,7 @@ func TestAccountClosed(t *testing.T) {
 	assert.LessOrEqual(t, w.jobs[1].due.Sub(w.now), 6*time.Second, "soon enough to notice that the account is open again early")
 }
 
-// TestProbe: what a probe learns is told to the account breaker, and a probe that
-// made no call is returned.
+// TestProbe: what a probe learns is told to the account breaker, and a probe that made no call is returned.
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	w := newJob(t, answerAccount, answerOK)

@@ -33,9 +33,8 @@ func TestDuplicates(t *testing.T) {
 	assert.False(t, w.record("r1").Duplicate, "never stored")
 }
 
-// TestFinalAndDeliveredAgain: the acknowledgement was lost, and the announcement perhaps
-// with it, as when the broker's leader dies. The result is announced again, as what it
-// is, and nothing is sent.
+// TestFinalAndDeliveredAgain: the acknowledgement was lost, and the announcement perhaps with it, as when the
+// broker's leader dies. The result is announced again, as what it is, and nothing is sent.
 func TestFinalAndDeliveredAgain(t *testing.T) {
 	t.Parallel()
 	w := newJob(t, answerOK)
@@ -71,9 +70,8 @@ func TestReplayOfASentRequest(t *testing.T) {
 	assert.Equal(t, 1, w.calls)
 }
 
-// TestRepeatOfARequestWhoseJobIsGone: somebody purged the stream, or deleted it, and
-// the producer publishes the job again. Whatever had become of the request, it comes
-// to its end, and nothing is sent twice.
+// TestRepeatOfARequestWhoseJobIsGone: somebody purged the stream, or deleted it, and the producer publishes the
+// job again. Whatever had become of the request, it comes to its end, and nothing is sent twice.
 func TestRepeatOfARequestWhoseJobIsGone(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -146,8 +144,7 @@ func TestReplayOfARequestWhoseJobIsGone(t *testing.T) {
 	}
 }
 
-// TestOwnerIsLookedForAgain: while the broker doesn't say whether the owner is there,
-// the repeated job waits.
+// TestOwnerIsLookedForAgain: while the broker doesn't say whether the owner is there, the repeated job waits.
 func TestOwnerIsLookedForAgain(t *testing.T) {
 	t.Parallel()
 	w := newJob(t, answerRefused, answerOK)
@@ -270,9 +267,8 @@ func (a undeliverableCase) check(t *testing.T, w *world) {
 	}
 }
 
-// TestUndeliverable: the worker dies at any effect, and the job is brought to it
-// again: there is one dead letter where one belongs, and it is there before the
-// record and the record before the job is gone.
+// TestUndeliverable: the worker dies at any effect, and the job is brought to it again: there is one dead
+// letter where one belongs, and it is there before the record and the record before the job is gone.
 func TestUndeliverable(t *testing.T) {
 	t.Parallel()
 	for _, a := range undeliverableCases() {
@@ -336,8 +332,7 @@ func TestUndeliverableHere(t *testing.T) {
 	assert.Equal(t, []string{"nak"}, w.effects)
 }
 
-// TestSuspected: what may be outstanding is left alone until long after its code
-// expired.
+// TestSuspected: what may be outstanding is left alone until long after its code expired.
 func TestSuspected(t *testing.T) {
 	t.Parallel()
 	suspected := domain.Undeliverable{Suspected: true}

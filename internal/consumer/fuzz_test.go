@@ -14,10 +14,9 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// FuzzJob takes any message from the stream through the whole way, with its
-// headers. It leaves the stream by one end: a final record that matches what was
-// sent, or a dead letter of its very bytes; and nobody but Aliyun is told its
-// number and passcode.
+// FuzzJob takes any message from the stream through the whole way, with its headers. It leaves the stream by
+// one end: a final record that matches what was sent, or a dead letter of its very bytes; and nobody but Aliyun
+// is told its number and passcode.
 func FuzzJob(f *testing.F) {
 	const sound = `{"request_id":"r-1","phone":"PHONE","code":"CODE"}`
 	f.Add(sound, "", "", "")

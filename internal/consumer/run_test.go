@@ -262,9 +262,8 @@ func TestSameJobTwice(t *testing.T) {
 	})
 }
 
-// TestKnowingBeatsDoubting: a worker that lost its lease during a call, and
-// whose attempt another worker took for doubtful, still records what it knows.
-// One whose request has moved on keeps its hands off.
+// TestKnowingBeatsDoubting: a worker that lost its lease during a call, and whose attempt another worker took
+// for doubtful, still records what it knows. One whose request has moved on keeps its hands off.
 func TestKnowingBeatsDoubting(t *testing.T) {
 	t.Parallel()
 	rows := []struct {

@@ -195,8 +195,7 @@ func TestSettleFinding(t *testing.T) {
 	}
 }
 
-// TestNothingIsSentWhileAnotherWorkersCallMayStillGoOut, even where the look-ups
-// are over sooner.
+// TestNothingIsSentWhileAnotherWorkersCallMayStillGoOut, even where the look-ups are over sooner.
 func TestNothingIsSentWhileAnotherWorkersCallMayStillGoOut(t *testing.T) {
 	t.Parallel()
 	p := testPolicy()

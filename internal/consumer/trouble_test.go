@@ -15,9 +15,8 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// TestBrokerTroubleCostsNoJobAnything: each operation on the broker fails a few
-// times, in each story; the job ends as it would have, with as many messages and
-// no attempt more.
+// TestBrokerTroubleCostsNoJobAnything: each operation on the broker fails a few times, in each story; the job
+// ends as it would have, with as many messages and no attempt more.
 func TestBrokerTroubleCostsNoJobAnything(t *testing.T) {
 	t.Parallel()
 	for _, s := range stories() {
@@ -77,8 +76,7 @@ func (brokenAccount) Trip(context.Context, string, string) (time.Time, error) {
 func (brokenAccount) Passed(context.Context) error       { return errTrouble }
 func (brokenAccount) Inconclusive(context.Context) error { return errTrouble }
 
-// TestPanicAfterTheClaim leaves the job to its next delivery, which takes it for
-// an interruption.
+// TestPanicAfterTheClaim leaves the job to its next delivery, which takes it for an interruption.
 func TestPanicAfterTheClaim(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, answerOK)
@@ -137,8 +135,7 @@ func TestPoison(t *testing.T) {
 	}
 }
 
-// TestSuspectsAreHandledOneAtATime, so that the one to blame doesn't make poison of the
-// others.
+// TestSuspectsAreHandledOneAtATime, so that the one to blame doesn't make poison of the others.
 func TestSuspectsAreHandledOneAtATime(t *testing.T) {
 	t.Parallel()
 	for _, status := range []passcode.Status{passcode.StatusInDoubt, passcode.StatusRetrying} {
@@ -164,8 +161,7 @@ func TestSuspectsAreHandledOneAtATime(t *testing.T) {
 	}
 }
 
-// TestLostAnswerToTheNoteOfALookup is no interruption: the worker knows its own write
-// again.
+// TestLostAnswerToTheNoteOfALookup is no interruption: the worker knows its own write again.
 func TestLostAnswerToTheNoteOfALookup(t *testing.T) {
 	t.Parallel()
 	w := newJob(t, answerTakenAndDropped)
@@ -190,8 +186,7 @@ func TestPanicBeforeTheClaim(t *testing.T) {
 	assert.NotContains(t, w.log.String(), "a bug", "a panic's value may quote the job")
 }
 
-// TestUnusableRecord: a job whose record can't be read or written is a dead letter, not an
-// endless round.
+// TestUnusableRecord: a job whose record can't be read or written is a dead letter, not an endless round.
 func TestUnusableRecord(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{domain.ErrCorrupt, domain.ErrUnstorable} {
@@ -205,8 +200,7 @@ func TestUnusableRecord(t *testing.T) {
 	}
 }
 
-// purge takes every record away, as somebody does who purges the bucket or
-// deletes it.
+// purge takes every record away, as somebody does who purges the bucket or deletes it.
 func (w *world) purge() {
 	w.records = map[string]stored{}
 	w.since = w.now.Add(1) // the clock stands still during a delivery
@@ -260,8 +254,7 @@ func TestRecordsPurgedAtAnyEffect(t *testing.T) {
 	}
 }
 
-// TestRequeuedBeforeItsClaim: a job without a record that is older than none of
-// them is sent at once.
+// TestRequeuedBeforeItsClaim: a job without a record that is older than none of them is sent at once.
 func TestRequeuedBeforeItsClaim(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, answerOK)
@@ -272,8 +265,7 @@ func TestRequeuedBeforeItsClaim(t *testing.T) {
 	assert.NotContains(t, w.effects, "look up")
 }
 
-// TestLostRecordNeverSentAgain: without aliyun.in_doubt.resend it is an operator
-// who decides.
+// TestLostRecordNeverSentAgain: without aliyun.in_doubt.resend it is an operator who decides.
 func TestLostRecordNeverSentAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, answerOK)

@@ -20,9 +20,8 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// world is everything around a consumer, in memory, with a clock of its own: the
-// stream, the records, the limits, the dead letters, and Aliyun. It can let the
-// worker die before or after any single effect on it.
+// world is everything around a consumer, in memory, with a clock of its own: the stream, the records, the
+// limits, the dead letters, and Aliyun. It can let the worker die before or after any single effect on it.
 type world struct {
 	t   *testing.T
 	now time.Time
@@ -43,8 +42,7 @@ type world struct {
 	// answers are what Aliyun does with each call, the last one repeated.
 	answers []answer
 	calls   int
-	// accepted are the request ids of the messages that Aliyun took, acceptedAt is
-	// when it took the last.
+	// accepted are the request ids of the messages that Aliyun took, acceptedAt is when it took the last.
 	accepted     []string
 	acceptedAt   time.Time
 	lookupErr    int       // so many look-ups fail
@@ -122,8 +120,7 @@ func newJob(t *testing.T, answers ...answer) *world {
 	return w
 }
 
-// effect lets the worker die at its appointed effect, and reports it as an error
-// from then on.
+// effect lets the worker die at its appointed effect, and reports it as an error from then on.
 func (w *world) effect(name string, do func()) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

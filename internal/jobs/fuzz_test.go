@@ -12,10 +12,9 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/telemetry"
 )
 
-// FuzzAdvisory hears what the server, or somebody who plays it, says of a job that
-// it delivers no more. A stranger's reason goes into a dead letter and the log, so
-// it is one short line without numbers; and what a worker terminated itself, or
-// the server found gone, is never taken for lost.
+// FuzzAdvisory hears what the server, or somebody who plays it, says of a job that it delivers no more. A
+// stranger's reason goes into a dead letter and the log, so it is one short line without numbers; and what a
+// worker terminated itself, or the server found gone, is never taken for lost.
 func FuzzAdvisory(f *testing.F) {
 	const terminated = `{"type":"io.nats.jetstream.advisory.v1.terminated","stream_seq":7,"deliveries":1,"reason":`
 	f.Add([]byte(`{"type":"io.nats.jetstream.advisory.v1.max_deliver","stream":"S","consumer":"C","stream_seq":7,"deliveries":5}`))
@@ -43,8 +42,7 @@ func FuzzAdvisory(f *testing.F) {
 				t.Fatal("the reason holds what may be a number")
 			}
 			if why.Terminated && (strings.HasPrefix(why.Reason, workerTerm) || why.Reason == deletedReasons[0] || why.Reason == deletedReasons[1]) {
-				// Only by what was taken out of it: the server's words stand at its
-				// very beginning, and alone.
+				// Only by what was taken out of it: the server's words stand at its very beginning, and alone.
 				if strings.Contains(string(data), `"reason":"`+why.Reason+`"`) {
 					t.Fatalf("taken for a stranger's: %q", why.Reason)
 				}

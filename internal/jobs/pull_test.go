@@ -17,9 +17,8 @@ import (
 	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
-// TestARenewedPullLosesNothing: while jobs wait to be taken, the connection breaks, and
-// more are asked for. Nothing that arrived may be dropped, since it would come again only
-// when its lease runs out.
+// TestARenewedPullLosesNothing: while jobs wait to be taken, the connection breaks, and more are asked for.
+// Nothing that arrived may be dropped, since it would come again only when its lease runs out.
 func TestARenewedPullLosesNothing(t *testing.T) {
 	t.Parallel()
 	nc, js := brokertest.Start(t)
@@ -59,8 +58,7 @@ func TestARenewedPullLosesNothing(t *testing.T) {
 	}
 }
 
-// slowRequest is a connection that takes its time over the second request for jobs,
-// after the server has it.
+// slowRequest is a connection that takes its time over the second request for jobs, after the server has it.
 type slowRequest struct {
 	net.Conn
 	requests *atomic.Int32
@@ -81,9 +79,8 @@ func (d *slowDialer) Dial(network, address string) (net.Conn, error) {
 	return slowRequest{conn, &d.requests}, err
 }
 
-// TestASlowRequestStallsNothing: all jobs that were asked for arrive while the next
-// request is still being sent. The client's Consume asked for no more then, until its
-// heartbeats were missed.
+// TestASlowRequestStallsNothing: all jobs that were asked for arrive while the next request is still being
+// sent. The client's Consume asked for no more then, until its heartbeats were missed.
 func TestASlowRequestStallsNothing(t *testing.T) {
 	t.Parallel()
 	// A buffer of one byte has each request written before the call of it returns.

@@ -1,6 +1,5 @@
-// Package jobs is the worker's side of the jobs stream: it pulls jobs from the
-// durable consumer that all replicas share, publishes jobs, and announces
-// results that the server doesn't announce by itself.
+// Package jobs is the worker's side of the jobs stream: it pulls jobs from the durable consumer that all
+// replicas share, publishes jobs, and announces results that the server doesn't announce by itself.
 package jobs
 
 import (

@@ -117,8 +117,7 @@ func TestPublishRefusesAWrongJob(t *testing.T) {
 	require.ErrorAs(t, err, &invalid)
 }
 
-// TestDrain: what has arrived comes out, so that it can be requeued, and then
-// ErrDrained.
+// TestDrain: what has arrived comes out, so that it can be requeued, and then ErrDrained.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
@@ -193,9 +192,8 @@ func TestNextEndsWithItsContext(t *testing.T) {
 	require.ErrorIs(t, <-ended, why)
 }
 
-// TestSourceOutlivesBrokerAndConsumer: jobs flow again after the consumer was
-// deleted, after the broker went away and came back, and after it came back with
-// nothing.
+// TestSourceOutlivesBrokerAndConsumer: jobs flow again after the consumer was deleted, after the broker went
+// away and came back, and after it came back with nothing.
 func TestSourceOutlivesBrokerAndConsumer(t *testing.T) {
 	t.Parallel()
 	var store string

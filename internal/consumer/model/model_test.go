@@ -15,33 +15,28 @@ import (
 // This is a model checker: it visits every state that two workers and one request
 // can get into, however their steps interleave, with at most so many mishaps.
 //
-// Real is all that decides: the whole consumer.Handler, run up to its next operation on
-// the world (worker_test.go); the
-// ledger's judgement of a claim (domain.Judge, ledger.Reopen); the limiter's judgement and its
-// document (ratelimit.Limiter); what an operator's replay decides (deadletter.Decide).
+// Real is all that decides: the whole consumer.Handler, run up to its next operation on the world
+// (worker_test.go); the ledger's judgement of a claim (domain.Judge, ledger.Reopen); the limiter's judgement
+// and its document (ratelimit.Limiter); what an operator's replay decides (deadletter.Decide).
 //
-// Modelled is the world: the stream with its leases, delays and message ids; the
-// record's revision and its announcement by the server; Aliyun, with messages that
-// are on their way for up to the call's timeout and rows that a look-up doesn't find
-// at once; the fence, as conn_test.go in internal/aliyun holds the sender to it; the
-// three writes of a replay; time, which passes only while nobody has anything to do,
-// or is frozen, and in leaps to the next moment at which something happens. All have
-// the same clock, but in two searches.
+// Modelled is the world: the stream with its leases, delays and message ids; the record's revision and its
+// announcement by the server; Aliyun, with messages that are on their way for up to the call's timeout and rows
+// that a look-up doesn't find at once; the fence, as conn_test.go in internal/aliyun holds the sender to it;
+// the three writes of a replay; time, which passes only while nobody has anything to do, or is frozen, and in
+// leaps to the next moment at which something happens. All have the same clock, but in two searches.
 //
-// A mishap is the death of a worker between any two operations, a freeze of any
-// length between any two operations or looks at the clock, an operation that fails or whose answer gets lost, an ack that gets lost, a
-// look-up without an answer, a replay that is killed, a job that nobody takes until
-// its code has expired. What is free, and so happens everywhere: the interleaving, what
-// Aliyun answers, a message that is lost on its way or its answer on the way back, a
-// repeated job, a replay, another request of the same phone.
+// A mishap is the death of a worker between any two operations, a freeze of any length between any two
+// operations or looks at the clock, an operation that fails or whose answer gets lost, an ack that gets lost, a
+// look-up without an answer, a replay that is killed, a job that nobody takes until its code has expired. What
+// is free, and so happens everywhere: the interleaving, what Aliyun answers, a message that is lost on its way
+// or its answer on the way back, a repeated job, a replay, another request of the same phone.
 //
 // Not modelled: renewed leases, the account breaker, undeliverable jobs, invalid
 // jobs, and one worker that gets its own job a second time. Other tests have them.
 //
-// Each search goes on until nothing can happen any more, in each of its branches, and
-// allows one mishap; some allow deaths and freezes alone. The environment's
-// MODEL_MISHAPS=2 has every search allow two, of every kind: that takes minutes to
-// hours and GiB of memory, so pick one with -run.
+// Each search goes on until nothing can happen any more, in each of its branches, and allows one mishap; some
+// allow deaths and freezes alone. The environment's MODEL_MISHAPS=2 has every search allow two, of every kind:
+// that takes minutes to hours and GiB of memory, so pick one with -run.
 
 type search struct {
 	name string
@@ -164,9 +159,8 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// TestModelFindsClocksThatDisagree: the last look-up comes by as much too soon as a
-// clock is ahead, and a second less is not enough. By exactly as much: the searches of
-// TestModel hold.
+// TestModelFindsClocksThatDisagree: the last look-up comes by as much too soon as a clock is ahead, and a
+// second less is not enough. By exactly as much: the searches of TestModel hold.
 func TestModelFindsClocksThatDisagree(t *testing.T) {
 	t.Parallel()
 	f := newModel(skewed(5, 19*time.Second)).search()
@@ -186,9 +180,8 @@ func deepMishaps(t *testing.T) int8 {
 	return int8(n)
 }
 
-// TestModelFindsSwappedWrites: the order of a decision's writes is not a matter of
-// taste. Each row has two of them change places, and says what breaks; or that
-// nothing does, so that a later reader need not wonder.
+// TestModelFindsSwappedWrites: the order of a decision's writes is not a matter of taste. Each row has two of
+// them change places, and says what breaks; or that nothing does, so that a later reader need not wonder.
 func TestModelFindsSwappedWrites(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {

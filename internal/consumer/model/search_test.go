@@ -145,8 +145,7 @@ type finding struct {
 	trace                     []string
 }
 
-// search visits every state, those first that take the fewest steps, up to the
-// first that breaks something.
+// search visits every state, those first that take the fewest steps, up to the first that breaks something.
 func (m *model) search() finding {
 	first := m.start()
 	states := []state{first}

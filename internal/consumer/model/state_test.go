@@ -26,9 +26,8 @@ const (
 	maxWires   = 3
 )
 
-// state is the whole world at one moment. It is comparable, so that a state that
-// was seen before is known again; what is large stands in tables of the model and
-// here by its number.
+// state is the whole world at one moment. It is comparable, so that a state that was seen before is known
+// again; what is large stands in tables of the model and here by its number.
 type state struct {
 	now      int16
 	record   int32 // the request's, 0 where there is none
@@ -143,8 +142,7 @@ type model struct {
 type settings struct {
 	policy  consumer.Policy
 	effects []consumer.Effect
-	// expires is when the job's code runs out, ttl the life that the operator gives
-	// a replayed one.
+	// expires is when the job's code runs out, ttl the life that the operator gives a replayed one.
 	expires, ttl int16
 	// blindUntil is when look-ups begin to find anything, and the operator to replay.
 	blindUntil int16

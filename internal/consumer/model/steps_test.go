@@ -139,8 +139,7 @@ func (s *state) hangUp(who uint8) {
 	}
 }
 
-// act carries out the operation that worker w is about to do; or has it fail, or
-// its answer get lost.
+// act carries out the operation that worker w is about to do; or has it fail, or its answer get lost.
 func (x *expansion) act(w int, o op) {
 	by := step{what: opNames[o.kind], who: uint8(w + 1), op: o}
 	s := x.from

@@ -7,11 +7,10 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
-// A worker of the model is the real Handler.Handle, run up to its next operation
-// on the world. It has no state but what it was told, so its place is the list of
-// answers that it got so far, and to take one step more it is run again from the
-// start with these. The list is a path in a tree; what the worker asks for at the
-// end of each path is found out once.
+// A worker of the model is the real Handler.Handle, run up to its next operation on the world. It has no state
+// but what it was told, so its place is the list of answers that it got so far, and to take one step more it is
+// run again from the start with these. The list is a path in a tree; what the worker asks for at the end of
+// each path is found out once.
 
 // What a worker asks of the world.
 const (
@@ -51,10 +50,9 @@ type op struct {
 	window   int16 // for which the phone is closed
 }
 
-// told is the answer to an operation: what it returned, and when it did; and what the
-// clock said after it, up to the worker's next operation. The two are the same time,
-// unless the worker was frozen in between: its looks at the clock show then now at
-// first, looks of them, and later after that.
+// told is the answer to an operation: what it returned, and when it did; and what the clock said after it, up
+// to the worker's next operation. The two are the same time, unless the worker was frozen in between: its looks
+// at the clock show then now at first, looks of them, and later after that.
 type told struct {
 	err         uint8
 	claim       uint8
@@ -85,8 +83,7 @@ var (
 	errDied    = errors.New("the worker died")
 )
 
-// tree holds every list of answers that workers got, each as the list before it
-// and one answer more.
+// tree holds every list of answers that workers got, each as the list before it and one answer more.
 type tree struct {
 	nodes []node
 	index map[branch]int32

@@ -66,9 +66,8 @@ func instant(time.Duration) <-chan time.Time {
 	return c
 }
 
-// script answers a worker's operations from the list, and notes the first one
-// that is not on it. From then on every answer is an error and its context is
-// done, so that handle returns.
+// script answers a worker's operations from the list, and notes the first one that is not on it. From then on
+// every answer is an error and its context is done, so that handle returns.
 type script struct {
 	m     *model
 	job   delivered
@@ -165,8 +164,7 @@ func (s *script) Claim(_ context.Context, first passcode.Result) (domain.Claim, 
 	}, nil
 }
 
-// Update knows its own write again where an answer was lost, and announces it, as the
-// ledger does.
+// Update knows its own write again where an answer was lost, and announces it, as the ledger does.
 func (s *script) Update(ctx context.Context, rec passcode.Result, revision uint64) (next uint64, err error) {
 	written := s.m.number(rec)
 	var unsure, own bool
