@@ -17,14 +17,10 @@ func (t *task) decode(context.Context, decision) (event, error) {
 	t.attempted = attemptedOf(t.replays, t.Header(domain.HeaderAttemptedAt), t.h.Now())
 
 	job, err := passcode.Decode(t.Body())
-	var problems []passcode.Problem
-	if err != nil {
-		problems = problemsOf(err, "job")
-	}
+	problems := problemsOf(err)
 	if !job.Phone.IsZero() {
-		if t.phone, err = t.h.Numbers.Parse(job.Phone); err != nil {
-			problems = append(problems, problemsOf(err, "phone")...)
-		}
+		t.phone, err = t.h.Numbers.Parse(job.Phone)
+		problems = append(problems, problemsOf(err)...)
 	}
 	if job.ReplyTo != "" && !t.h.MayReplyTo(job.ReplyTo) {
 		problems = append(problems, passcode.Problem{Field: "reply_to", Rule: "must match one of results.reply_subjects"})
@@ -47,18 +43,10 @@ func (t *task) decode(context.Context, decision) (event, error) {
 // firstRecord is the request's record before anything has happened.
 func (t *task) firstRecord() passcode.Result {
 	rec := passcode.Result{
-		RequestID: t.job.RequestID,
-		Phone:     t.phone.Masked(),
-		UsageType: t.job.UsageType,
-		Replays:   t.replays,
-		Metadata:  t.job.Metadata,
-		QueuedAt:  t.origin.QueuedAt.UTC(),
-		UpdatedAt: t.h.Now(),
-		ExpiresAt: t.job.ExpiresAt,
-		StreamSeq: t.origin.Seq,
-		Worker:    t.h.Worker,
-		// Of a replay that comes to no attempt of its own, it stays.
-		AttemptedAt: t.attempted,
+		RequestID: t.job.RequestID, Phone: t.phone.Masked(), UsageType: t.job.UsageType, Metadata: t.job.Metadata,
+		QueuedAt: t.origin.QueuedAt.UTC(), UpdatedAt: t.h.Now(), ExpiresAt: t.job.ExpiresAt,
+		StreamSeq: t.origin.Seq, Replays: t.replays, Worker: t.h.Worker,
+		AttemptedAt: t.attempted, // it stays if a replay makes no attempt of its own
 	}
 	if rec.ExpiresAt.IsZero() {
 		rec.ExpiresAt = rec.QueuedAt.Add(t.h.Policy.PasscodeTTL)
@@ -88,12 +76,15 @@ func replaysOf(header string) int {
 	return n
 }
 
-func problemsOf(err error, field string) []passcode.Problem {
+func problemsOf(err error) []passcode.Problem {
 	var invalid *passcode.InvalidError
-	if errors.As(err, &invalid) {
+	switch {
+	case errors.As(err, &invalid):
 		return invalid.Problems
+	case err != nil:
+		return []passcode.Problem{{Field: "job", Rule: "can't be read"}}
 	}
-	return []passcode.Problem{{Field: field, Rule: "can't be read"}}
+	return nil
 }
 
 // traceID returns the trace id of a W3C traceparent header of version 00, for logs.

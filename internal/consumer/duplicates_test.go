@@ -348,17 +348,6 @@ func TestSuspected(t *testing.T) {
 	assert.True(t, w.jobs[seq].done)
 }
 
-// TestUndeliverableWithAnUnusableRecord is a dead letter all the same.
-func TestUndeliverableWithAnUnusableRecord(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, answerOK)
-	w.unusable = domain.ErrCorrupt
-	w.endUndeliverable(w.publish(job("r1"), nil), ranOut)
-	require.Len(t, w.dead, 1)
-	assert.Equal(t, "record_corrupt", w.dead[0].ErrorCode)
-	assert.True(t, w.jobs[1].done)
-}
-
 // TestLost: what is left of a job that somebody terminated is where it was.
 func TestLost(t *testing.T) {
 	t.Parallel()

@@ -81,17 +81,10 @@ func (t executor) writeDeadLetter(ctx context.Context, d decision) error {
 		return nil
 	}
 	letter := domain.DeadLetter{
-		Reason:       d.letter,
-		RequestID:    t.rec.RequestID,
-		ErrorCode:    d.record.Error.Code,
-		ErrorMessage: d.record.Error.Message,
-		Attempts:     d.record.Attempts,
-		AttemptedAt:  d.record.AttemptedAt,
-		Replays:      t.replays,
-		Origin:       t.origin,
-		TraceParent:  t.Header(headerTraceParent),
-		TraceState:   t.Header(headerTraceState),
-		Body:         t.Body(),
+		Reason: d.letter, RequestID: t.rec.RequestID, Replays: t.replays, Origin: t.origin, Body: t.Body(),
+		ErrorCode: d.record.Error.Code, ErrorMessage: d.record.Error.Message,
+		Attempts: d.record.Attempts, AttemptedAt: d.record.AttemptedAt,
+		TraceParent: t.Header(headerTraceParent), TraceState: t.Header(headerTraceState),
 	}
 	err := t.h.retry(ctx, opDeadLetter, func(ctx context.Context) error { return t.h.DeadLetters.Write(ctx, letter) })
 	if err == nil {

@@ -262,11 +262,8 @@ func (t *task) send(ctx context.Context, _ decision) (event, error) {
 	// Past the fence another worker may ask what became of this attempt, so it must not be made any more.
 	// A worker that was frozen here and wakes late finds the fence closed.
 	out := t.h.Sender.Send(ctx, domain.Message{
-		RequestID: t.rec.RequestID,
-		Phone:     t.phone,
-		Code:      t.job.Code,
-		UsageType: t.job.UsageType,
-		Params:    t.job.Params,
+		RequestID: t.rec.RequestID, Phone: t.phone,
+		Code: t.job.Code, UsageType: t.job.UsageType, Params: t.job.Params,
 	}, t.begun.Add(t.h.CallFence))
 	t.h.Metrics.Attempt(out.Class, t.h.Now().Sub(t.called))
 	return called{out, t.permit.observe(ctx, out)}, nil

@@ -64,17 +64,11 @@ func TestTroubleWithTheAccountBreaker(t *testing.T) {
 	assert.Equal(t, w.now, w.jobs[seq].due, "a stopping worker requeues it at once")
 }
 
-type brokenAccount struct{}
+type brokenAccount struct{ AccountBreaker }
 
 func (brokenAccount) Admit(context.Context) (domain.Admission, error) {
 	return domain.Admission{}, errTrouble
 }
-
-func (brokenAccount) Trip(context.Context, string, string) (time.Time, error) {
-	return time.Time{}, errTrouble
-}
-func (brokenAccount) Passed(context.Context) error       { return errTrouble }
-func (brokenAccount) Inconclusive(context.Context) error { return errTrouble }
 
 // TestPanicAfterTheClaim leaves the job to its next delivery, which takes it for an interruption.
 func TestPanicAfterTheClaim(t *testing.T) {
@@ -189,10 +183,16 @@ func TestPanicBeforeTheClaim(t *testing.T) {
 // TestUnusableRecord: a job whose record can't be read or written is a dead letter, not an endless round.
 func TestUnusableRecord(t *testing.T) {
 	t.Parallel()
-	for _, err := range []error{domain.ErrCorrupt, domain.ErrUnstorable} {
+	run := func(w *world) { w.run() }
+	end := func(w *world) { w.endUndeliverable(1, ranOut) }
+	for _, row := range []struct {
+		err error
+		do  func(w *world)
+	}{{domain.ErrCorrupt, run}, {domain.ErrUnstorable, run}, {domain.ErrCorrupt, end}} {
 		w := newJob(t, answerOK)
-		w.unusable = err
-		w.run()
+		w.unusable = row.err
+		row.do(w)
+		assert.True(t, w.jobs[1].done)
 		require.Len(t, w.dead, 1)
 		assert.Equal(t, passcode.ReasonPoison, w.dead[0].Reason)
 		assert.Equal(t, "record_corrupt", w.dead[0].ErrorCode)
@@ -254,27 +254,21 @@ func TestRecordsPurgedAtAnyEffect(t *testing.T) {
 	}
 }
 
-// TestRequeuedBeforeItsClaim: a job without a record that is older than none of them is sent at once.
-func TestRequeuedBeforeItsClaim(t *testing.T) {
+// TestNoRecordOfARedelivery: a job older than no missing record is sent at once. Otherwise Aliyun is asked, and
+// without aliyun.in_doubt.resend an operator decides.
+func TestNoRecordOfARedelivery(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, answerOK)
-	w.jobs[w.publish(job("r1"), nil)].deliveries = 1
-	w.since = w.now
-	w.run()
-	assert.Equal(t, passcode.StatusSent, w.record("r1").Status)
-	assert.NotContains(t, w.effects, "look up")
-}
-
-// TestLostRecordNeverSentAgain: without aliyun.in_doubt.resend it is an operator who decides.
-func TestLostRecordNeverSentAgain(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, answerOK)
-	w.jobs[w.publish(job("r1"), nil)].deliveries = 1
-	w.since = w.now.Add(1)
-	w.noResend = true
-	w.run()
-	assert.Equal(t, passcode.StatusUnknown, w.record("r1").Status)
-	assert.Empty(t, w.accepted)
-	require.Len(t, w.dead, 1)
-	assert.Equal(t, codeLost, w.dead[0].ErrorCode)
+	for younger, want := range map[time.Duration]passcode.Status{0: passcode.StatusSent, 1: passcode.StatusUnknown} {
+		w := newJob(t, answerOK)
+		w.jobs[1].deliveries = 1
+		w.since, w.noResend = w.now.Add(younger), true
+		w.run()
+		assert.Equal(t, want, w.record("r1").Status)
+		assert.Equal(t, younger > 0, slices.Contains(w.effects, "look up"))
+		if want == passcode.StatusUnknown {
+			assert.Empty(t, w.accepted)
+			require.Len(t, w.dead, 1)
+			assert.Equal(t, codeLost, w.dead[0].ErrorCode)
+		}
+	}
 }
