@@ -22,62 +22,40 @@ const (
 type event any
 
 type (
-	// arrived: the job is in hand.
-	arrived struct{}
-	// passed: nothing happened, and the job goes on to the next stage.
-	passed struct{}
+	arrived  struct{}                             // the job is in hand
+	passed   struct{}                             // nothing happened, and the job goes on to the next stage
+	refused  struct{ why *passcode.InvalidError } // the job breaks the rules
+	panicked struct{ claimed bool }               // our own code did, on this job
+	unusable struct{}                             // the request's record can be neither read nor written
+	failed   struct{ why error }                  // an operation did, so the job can't go on here and now
 
-	// refused: the job breaks the rules.
-	refused struct{ why *passcode.InvalidError }
-	// panicked: our own code did, on this job.
-	panicked struct{ claimed bool }
-	// unusable: the request's record can be neither read nor written.
-	unusable struct{}
-	// failed: an operation did, so that the job can't go on here and now.
-	failed struct{ why error }
-
-	// undelivered: the server no longer delivers the job.
-	undelivered struct{ suspected bool }
-	// expired: the code has run out.
-	expired struct{}
-	// silent: Aliyun answers nothing.
-	silent struct{}
-	// paused: the account is closed.
-	paused struct{ wait time.Duration }
+	undelivered struct{ suspected bool }     // the server no longer delivers the job
+	expired     struct{}                     // the code has expired
+	silent      struct{}                     // Aliyun answers nothing
+	paused      struct{ wait time.Duration } // the account is closed
 
 	// judged: the request's record was claimed, or read.
 	judged struct {
-		state domain.ClaimState
-		goal  goal
-		// redelivered: the server delivered the job before.
-		redelivered bool
-		// The owner of the request has the same.
-		samePhone, sameSequence bool
+		state                   domain.ClaimState
+		goal                    goal
+		redelivered             bool                  // the server delivered the job before
+		samePhone, sameSequence bool                  // as the owner of the request
 		hold                    time.Duration         // with goalHold
 		why                     *domain.Undeliverable // with goalEnd
 	}
-	// dated: no record is missing that was written after that time.
-	dated struct{ since time.Time }
-	// doubted: the record says that the request is in doubt.
-	doubted struct{}
-	// crowded: another suspect's call is in progress; see suspect.
-	crowded struct{}
-	// ownerFound: it is known whether the job that owns the request is in the stream.
-	ownerFound struct{ waits bool }
-	// tookOver: the job owns the request now.
-	tookOver struct{}
+	dated      struct{ since time.Time } // no record is missing that was written after that time
+	doubted    struct{}                  // the record says that the request is in doubt
+	crowded    struct{}                  // another suspect's call is in progress; see suspect
+	ownerFound struct{ waits bool }      // whether the job that owns the request is in the stream
+	tookOver   struct{}                  // the job owns the request now
 
-	// denied: our own limit refused the request.
-	denied struct{ domain.Reservation }
-	// unreserved: the phone's limits could not be read.
-	unreserved struct{}
+	denied     struct{ domain.Reservation } // our own limit refused the request
+	unreserved struct{}                     // the phone's limits could not be read
 	// called: a call to Aliyun ended. If the account is closed, until is when the next may be made.
 	called struct {
 		domain.Outcome
 		until time.Time
 	}
-	// answered: a look-up was.
-	answered struct{ domain.Finding }
-	// unanswered: a look-up failed.
-	unanswered struct{}
+	answered   struct{ domain.Finding } // a look-up was
+	unanswered struct{}                 // a look-up failed
 )
