@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -143,15 +144,12 @@ func TestPrintConnector(t *testing.T) {
 	assert.Equal(t, cfg, again)
 }
 
-type full struct{}
-
-var errFull = errors.New("disk full")
-
-func (full) Write([]byte) (int, error) { return 0, errFull }
-
 func TestPrintReportsTheWriter(t *testing.T) {
 	t.Parallel()
-	require.ErrorIs(t, Print(full{}, Default()), errFull)
+	reader, full := io.Pipe()
+	cause := errors.New("disk full")
+	require.NoError(t, reader.CloseWithError(cause))
+	require.ErrorIs(t, Print(full, Default()), cause)
 }
 
 // TestReference holds config/worker.yaml to the defaults: it names every key, in

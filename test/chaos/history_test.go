@@ -64,17 +64,9 @@ func (s *system) journey(seen observed, id string) string {
 	around := slices.Clone(s.history.lines)
 	s.history.mu.Unlock()
 	for _, a := range r.announced {
-		what := fmt.Sprintf("%s, attempt %d, job %d", a.Status, a.Attempts, a.StreamSeq)
-		if a.Replays > 0 {
-			what += fmt.Sprintf(", replay %d", a.Replays)
-		}
-		if a.Duplicate {
-			what += ", duplicate"
-		}
-		if a.Error != nil {
-			what += ", " + a.Error.Code
-		}
-		moments = append(moments, moment{a.UpdatedAt, "announced", what + ", by " + a.Worker})
+		what, err := json.Marshal(a.Result)
+		require.NoError(s.t, err)
+		moments = append(moments, moment{a.UpdatedAt, "announced", string(what)})
 	}
 	for _, a := range r.accepted {
 		moments = append(moments, moment{a.At, "Aliyun", "accepted it as " + a.BizID})

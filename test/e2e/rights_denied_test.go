@@ -2,8 +2,8 @@ package e2e
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +14,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/deployed"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
 // rights says who may do what, each user by his first letter: worker, operator,
@@ -126,18 +127,14 @@ func TestWhoMayDoWhat(t *testing.T) {
 
 // denials are those that a connection meets.
 type denials struct {
-	nc *nats.Conn
-
-	mu  sync.Mutex
-	met []string
+	nc  *nats.Conn
+	met fake.Buffer // a line for each
 }
 
 func denialsOf(b *deployed.Broker, user string) *denials {
 	d := &denials{}
 	d.nc = b.ConnectAs(user, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.met = append(d.met, err.Error())
+		fmt.Fprintln(&d.met, err)
 	}))
 	return d
 }
@@ -145,22 +142,15 @@ func denialsOf(b *deployed.Broker, user string) *denials {
 // meets tries what a line of the table says, and reports whether it was denied.
 func (d *denials) meets(t *testing.T, what string) bool {
 	t.Helper()
+	before := len(d.met.String())
+	seen := func() string { return d.met.String()[before:] }
 	d.try(t, what)
 	// What everybody is denied. The server answers in order.
 	const last = "the.last.one"
 	d.try(t, "publish "+last)
-	seen := func() string {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return strings.Join(d.met, "\n")
-	}
 	require.Eventually(t, func() bool { return strings.Contains(seen(), last) }, bound, time.Millisecond)
 	_, subject, _ := strings.Cut(what, " ")
-	denied := strings.Contains(seen(), `"`+subject+`"`)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.met = nil
-	return denied
+	return strings.Contains(seen(), `"`+subject+`"`)
 }
 
 func (d *denials) try(t *testing.T, what string) {
