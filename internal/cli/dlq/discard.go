@@ -1,8 +1,8 @@
 package dlq
 
 import (
+	"cmp"
 	"fmt"
-	"strings"
 
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
@@ -32,29 +32,23 @@ func (c *discardCmd) Run(e *command.Env) error {
 	if len(seqs) == 0 {
 		return s.nonePicked()
 	}
-	var parts []string
-	for _, reason := range passcode.Reasons() {
-		if n := byReason[reason]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%s %d", reason, n))
-		}
-	}
-	if err := e.Confirm(c.Yes, fmt.Sprintf("Discard %s (%s) for good?", show.CountOf(len(seqs), "dead letter"), strings.Join(parts, ", "))); err != nil {
+	what := fmt.Sprintf("%s (%s)", show.CountOf(len(seqs), "dead letter"), counted(byReason, len(byReason)))
+	if err := e.Confirm(c.Yes, "Discard "+what+" for good?"); err != nil {
 		return err
 	}
 	// One that was removed by somebody else meanwhile, or replaced by a newer
 	// one of the same request, is not there any more; the newer one stays.
 	removed := 0
-	for err := range inOrder(e.Stop, maxReplayers, seqs, func(seq uint64) error { return s.letters.Remove(e.Force, seq) }) {
+	for err = range inOrder(e.Stop, maxReplayers, seqs, func(seq uint64) error { return s.letters.Remove(e.Force, seq) }) {
 		if err != nil {
-			e.Note("%d of %d discarded; run it again to go on", removed, len(seqs))
-			return err
+			break
 		}
 		removed++
 	}
 	e.Print("discarded: %d", removed)
-	if e.Stop.Err() != nil {
-		e.Note("stopped: %d of %d done; run it again to go on", removed, len(seqs))
-		return command.ErrSaid
+	if removed < len(seqs) {
+		e.Note("%d of %d done; run it again to go on", removed, len(seqs))
+		return cmp.Or(err, command.ErrSaid)
 	}
 	return nil
 }

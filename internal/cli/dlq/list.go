@@ -97,16 +97,16 @@ func (t *tally) add(l letter) {
 	t.ErrorCodes[l.code()]++
 }
 
-// codes names the most frequent codes.
-func (t *tally) codes() string {
-	codes := slices.SortedFunc(maps.Keys(t.ErrorCodes), func(a, b string) int {
-		return cmp.Or(t.ErrorCodes[b]-t.ErrorCodes[a], strings.Compare(a, b))
+// counted names the most frequent ones, each with its count.
+func counted[K ~string](counts map[K]int, most int) string {
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b K) int {
+		return cmp.Or(counts[b]-counts[a], cmp.Compare(a, b))
 	})
 	var texts []string
-	for _, code := range codes[:min(len(codes), shownCodes)] {
-		texts = append(texts, fmt.Sprintf("%s %d", code, t.ErrorCodes[code]))
+	for _, name := range names[:min(len(names), most)] {
+		texts = append(texts, fmt.Sprintf("%s %d", name, counts[name]))
 	}
-	if more := len(codes) - shownCodes; more > 0 {
+	if more := len(names) - most; more > 0 {
 		texts = append(texts, fmt.Sprintf("%d more", more))
 	}
 	return strings.Join(texts, ", ")
@@ -132,7 +132,7 @@ func (c *listCmd) summarise(s *session) error {
 	})
 	list := show.NewListing(s.Stdout, c.JSON, "REASON", "COUNT", "EXPIRED", "OLDEST", "NEWEST", "ERROR CODES")
 	for _, t := range tallies {
-		list.Add(t, t.Reason, t.Count, t.Expired, show.Span(s.now.Sub(t.Oldest)), show.Span(s.now.Sub(t.Newest)), t.codes())
+		list.Add(t, t.Reason, t.Count, t.Expired, show.Span(s.now.Sub(t.Oldest)), show.Span(s.now.Sub(t.Newest)), counted(t.ErrorCodes, shownCodes))
 	}
 	if total > 0 {
 		list.Row("total", total)
