@@ -2,6 +2,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,11 +50,9 @@ type parts struct {
 
 // New returns a worker that runs by these settings.
 func New(cfg config.Config, log *slog.Logger) *App {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	worker := fmt.Sprintf("%s-%d", host, os.Getpid()) // tells processes apart, in records and logs
+	host, _ := os.Hostname()
+	// Tells processes apart, in records and logs.
+	worker := fmt.Sprintf("%s-%d", cmp.Or(host, "unknown"), os.Getpid())
 	return &App{cfg: cfg, log: log.With("worker", worker), worker: worker}
 }
 

@@ -137,5 +137,5 @@ func (p *limitsPhone) with(e *command.Env, use func(*ratelimit.Limiter, passcode
 	if err == nil {
 		err = use(limiter, number)
 	}
-	return e.NeverRun(err)
+	return e.NeverRun(cfg.Limits.Bucket, err)
 }

@@ -88,5 +88,5 @@ func withAccount(e *command.Env, use func(*account.Breaker) error) error {
 	if err == nil {
 		err = use(breaker)
 	}
-	return e.NeverRun(err)
+	return e.NeverRun(e.Cfg.Limits.Bucket, err)
 }

@@ -2,6 +2,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,10 +115,11 @@ func (e *Env) Subscribe(ctx context.Context, subject string, heard chan *nats.Ms
 	return nil
 }
 
-// NeverRun words the error of a command that finds nothing to work on.
-func (e *Env) NeverRun(err error) error {
+// NeverRun words the error of a command that finds nothing to work on; name is the
+// bucket that it needs.
+func (e *Env) NeverRun(name string, err error) error {
 	for missing, what := range map[error]string{
-		bucket.ErrMissing:             "bucket " + e.Cfg.Limits.Bucket,
+		bucket.ErrMissing:             "bucket " + name,
 		jetstream.ErrStreamNotFound:   "stream " + e.Cfg.Jobs.Stream,
 		jetstream.ErrConsumerNotFound: "consumer " + e.Cfg.Jobs.Consumer + " on stream " + e.Cfg.Jobs.Stream,
 	} {
@@ -134,9 +136,6 @@ func Operator() string {
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		return name
-	}
-	return name + "@" + host
+	host, _ := os.Hostname()
+	return name + "@" + cmp.Or(host, "unknown")
 }

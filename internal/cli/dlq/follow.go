@@ -114,7 +114,7 @@ func (f *follower) wait(patience time.Duration) error {
 
 // ask reads the records of those that nothing was heard of.
 func (f *follower) ask(ctx context.Context) {
-	for _, id := range slices.Collect(maps.Keys(f.awaited)) {
+	for id := range f.awaited {
 		r, _, err := f.records.Get(ctx, id)
 		switch {
 		case err == nil:

@@ -9,7 +9,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/passcode-worker/passcode-worker/internal/bucket"
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -45,11 +44,8 @@ func (r *Cmd) Run(e *command.Env) error {
 		return err
 	}
 	records, err := ledger.Open(e.Stop, e.JS, e.Cfg.Results.Bucket)
-	if errors.Is(err, bucket.ErrMissing) {
-		return fmt.Errorf("there is no bucket %s: no worker has run on this broker yet", e.Cfg.Results.Bucket)
-	}
 	if err != nil {
-		return err
+		return e.NeverRun(e.Cfg.Results.Bucket, err)
 	}
 	s := &session{Env: e, records: records, id: r.ID, now: time.Now()}
 	history, lost, err := s.history()
@@ -72,24 +68,22 @@ func (r *Cmd) Run(e *command.Env) error {
 }
 
 // history returns the states that are kept, and whether the request is in progress
-// while its job is gone. The record is read again after the stream, since the job
-// may have been done between the two.
+// while its job is surely not in the stream. The record is read again after the
+// stream, since the job may have been done between the two.
 func (s *session) history() (history []passcode.Result, lost bool, err error) {
 	history, err = s.records.History(s.Stop, s.id)
-	if err != nil || history[len(history)-1].Final || !s.jobGone(history[len(history)-1]) {
+	if err != nil || history[len(history)-1].Final {
 		return history, false, err
 	}
-	history, err = s.records.History(s.Stop, s.id)
-	return history, err == nil && !history[len(history)-1].Final, err
-}
-
-// jobGone reports whether the job that owns a record is surely not in the stream.
-func (s *session) jobGone(record passcode.Result) bool {
 	ctx, cancel := command.Bounded(s.Stop)
 	defer cancel()
 	source := jobs.NewSource(s.JS, jobs.SourceOptions{Stream: s.Cfg.Jobs.Stream})
-	waits, err := source.Waits(ctx, record.StreamSeq, record.RequestID)
-	return err == nil && !waits
+	waits, unknown := source.Waits(ctx, history[len(history)-1].StreamSeq, s.id)
+	if waits || unknown != nil {
+		return history, false, nil
+	}
+	history, err = s.records.History(s.Stop, s.id)
+	return history, err == nil && !history[len(history)-1].Final, err
 }
 
 // page shows a request to people.
@@ -161,7 +155,7 @@ func (s *session) queue() []string {
 		consumer, err = stream.Consumer(ctx, s.Cfg.Jobs.Consumer)
 	}
 	if err != nil {
-		return []string{fmt.Sprintf("how jobs flow can't be seen: %v", s.NeverRun(err))}
+		return []string{fmt.Sprintf("how jobs flow can't be seen: %v", s.NeverRun(s.Cfg.Results.Bucket, err))}
 	}
 	state, info := stream.CachedInfo().State, consumer.CachedInfo()
 	lines := []string{fmt.Sprintf("%s for a worker, %d are in hand or wait for another attempt", show.JobsWait(info.NumPending), info.NumAckPending)}
