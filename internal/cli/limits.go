@@ -34,22 +34,23 @@ type limitsResetCmd struct {
 }
 
 func (s *limitsShowCmd) Run(e *command.Env) error {
-	return s.with(e, func(l *ratelimit.Limiter, number passcode.Phone) error {
-		state, err := l.Show(e.Stop, number)
-		if errors.Is(err, ratelimit.ErrCorrupt) {
-			return fmt.Errorf("what is stored of %s can't be read, and counts for nothing; \"worker limits reset\" removes it", number.Masked())
-		}
-		if err != nil {
-			return err
-		}
-		if s.JSON {
-			return show.JSONLines(e.Stdout).Encode(struct {
-				Phone string `json:"phone"`
-				ratelimit.State
-			}{number.Masked(), state})
-		}
-		return showLimits(e, number, state, time.Now())
-	})
+	limiter, number, err := s.open(e)
+	if err != nil {
+		return err
+	}
+	state, err := limiter.Show(e.Stop, number)
+	switch {
+	case errors.Is(err, ratelimit.ErrCorrupt):
+		return fmt.Errorf("what is stored of %s can't be read, and counts for nothing; \"worker limits reset\" removes it", number.Masked())
+	case err != nil:
+		return err
+	case s.JSON:
+		return show.JSONLines(e.Stdout).Encode(struct {
+			Phone string `json:"phone"`
+			ratelimit.State
+		}{number.Masked(), state})
+	}
+	return showLimits(e, number, state, time.Now())
 }
 
 // showLimits prints a page for people.
@@ -90,52 +91,51 @@ func showLimits(e *command.Env, number passcode.Phone, state ratelimit.State, no
 }
 
 func (r *limitsResetCmd) Run(e *command.Env) error {
-	return r.with(e, func(l *ratelimit.Limiter, number passcode.Phone) error {
-		state, err := l.Show(e.Stop, number)
-		what := fmt.Sprintf("%d SMS", len(state.Entries))
-		switch {
-		case errors.Is(err, ratelimit.ErrCorrupt):
-			what = "what is stored and can't be read"
-		case err != nil:
-			return err
-		case !state.ClosedUntil.IsZero():
-			what += ", and Aliyun's closure until " + show.Stamp(state.ClosedUntil)
-		case len(state.Entries) == 0:
-			e.Note("nothing counts against %s: nothing to reset", number.Masked())
-			return nil
-		}
-		if err := e.Confirm(r.Yes, fmt.Sprintf("Forget what counts against %s (%s)?", number.Masked(), what)); err != nil {
-			return err
-		}
-		if err := l.ResetPhone(e.Stop, number); err != nil {
-			return err
-		}
-		e.Note("reset for %s: %s; the next SMS is allowed now", number.Masked(), what)
-		if !state.ClosedUntil.IsZero() {
-			e.Note("Aliyun's own limit may still refuse it, and then closes the phone again")
-		}
+	limiter, number, err := r.open(e)
+	if err != nil {
+		return err
+	}
+	state, err := limiter.Show(e.Stop, number)
+	what := fmt.Sprintf("%d SMS", len(state.Entries))
+	switch {
+	case errors.Is(err, ratelimit.ErrCorrupt):
+		what = "what is stored and can't be read"
+	case err != nil:
+		return err
+	case !state.ClosedUntil.IsZero():
+		what += ", and Aliyun's closure until " + show.Stamp(state.ClosedUntil)
+	case len(state.Entries) == 0:
+		e.Note("nothing counts against %s: nothing to reset", number.Masked())
 		return nil
-	})
+	}
+	if err := e.Confirm(r.Yes, fmt.Sprintf("Forget what counts against %s (%s)?", number.Masked(), what)); err != nil {
+		return err
+	}
+	if err := limiter.ResetPhone(e.Stop, number); err != nil {
+		return err
+	}
+	e.Note("reset for %s: %s; the next SMS is allowed now", number.Masked(), what)
+	if !state.ClosedUntil.IsZero() {
+		e.Note("Aliyun's own limit may still refuse it, and then closes the phone again")
+	}
+	return nil
 }
 
-// with reads the number as the workers do and opens their limiter.
-func (p *limitsPhone) with(e *command.Env, use func(*ratelimit.Limiter, passcode.Phone) error) error {
+// open reads the number as the workers do and opens their limiter.
+func (p *limitsPhone) open(e *command.Env) (limiter *ratelimit.Limiter, number passcode.Phone, err error) {
 	cfg, err := e.Settings(false)
 	if err != nil {
-		return err
+		return nil, number, err
 	}
-	number, err := phone.Parser{Strict: cfg.Aliyun.StrictPhoneRegionNumberCheck}.Parse(passcode.NewPhone(p.Phone))
+	number, err = phone.Parser{Strict: cfg.Aliyun.StrictPhoneRegionNumberCheck}.Parse(passcode.NewPhone(p.Phone))
 	if err != nil {
-		return command.Usagef("worker limits: %s", strings.TrimPrefix(err.Error(), "invalid job: "))
+		return nil, number, command.Usagef("worker limits: %s", strings.TrimPrefix(err.Error(), "invalid job: "))
 	}
 	if err := e.Connect(); err != nil {
-		return err
+		return nil, number, err
 	}
-	limiter, err := ratelimit.Open(e.Stop, e.JS, ratelimit.Options{
+	limiter, err = ratelimit.Open(e.Stop, e.JS, ratelimit.Options{
 		Bucket: cfg.Limits.Bucket, Rules: cfg.Limits.Phone, Key: cfg.Limits.Key,
 	})
-	if err == nil {
-		err = use(limiter, number)
-	}
-	return e.NeverRun(cfg.Limits.Bucket, err)
+	return limiter, number, e.NeverRun(cfg.Limits.Bucket, err)
 }
