@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -12,16 +13,18 @@ import (
 const stepTimeout = 5 * time.Second
 
 // teardown takes down what was built, the last thing first.
-type teardown struct{ steps []step }
-
-type step struct {
-	name string
-	do   func(context.Context) error
-}
+type teardown struct{ steps []func() error }
 
 // later adds a step.
 func (t *teardown) later(name string, do func(context.Context) error) {
-	t.steps = append(t.steps, step{name, do})
+	t.steps = append(t.steps, func() error {
+		ctx, cancel := context.WithTimeoutCause(context.Background(), stepTimeout, fmt.Errorf("took longer than %s", stepTimeout))
+		defer cancel()
+		if err := do(ctx); err != nil {
+			return fmt.Errorf("close %s: %w", name, err)
+		}
+		return nil
+	})
 }
 
 // background runs f until the teardown, which waits for it.
@@ -36,16 +39,11 @@ func (t *teardown) background(name string, f func(context.Context)) {
 	})
 }
 
-// close takes every step, each bounded.
+// close takes every step.
 func (t *teardown) close() error {
 	var errs []error
-	for i := len(t.steps) - 1; i >= 0; i-- {
-		s := t.steps[i]
-		ctx, cancel := context.WithTimeoutCause(context.Background(), stepTimeout, fmt.Errorf("took longer than %s", stepTimeout))
-		if err := s.do(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("close %s: %w", s.name, err))
-		}
-		cancel()
+	for _, step := range slices.Backward(t.steps) {
+		errs = append(errs, step())
 	}
 	return errors.Join(errs...)
 }

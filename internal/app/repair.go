@@ -8,9 +8,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 )
 
-// errMissing says how to fix it, too.
-var errMissing = errors.New(`nats.provision is off; create it with "worker provision"`)
-
 // repair creates what somebody has deleted under the running worker, as far as the
 // settings allow it. The start provisions by itself: until it is over this does nothing.
 func (a *App) repair(ctx context.Context) error {
@@ -29,7 +26,7 @@ func (a *App) provision(ctx context.Context) error {
 		a.tell(item)
 	}
 	if err == nil && !report.Usable() {
-		return errMissing
+		return errors.New(`nats.provision is off; create it with "worker provision"`)
 	}
 	return err
 }

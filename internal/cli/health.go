@@ -72,11 +72,11 @@ func dialable(listen string) string {
 	if err != nil {
 		return listen
 	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+	switch host {
+	case "", "0.0.0.0":
 		host = "127.0.0.1"
-		if ip != nil && ip.To4() == nil {
-			host = "::1"
-		}
+	case "::":
+		host = "::1"
 	}
 	return net.JoinHostPort(host, port)
 }

@@ -6,8 +6,6 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
-	"github.com/passcode-worker/passcode-worker/internal/deadletter"
-	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 type discardCmd struct {
@@ -24,8 +22,7 @@ func (c *discardCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	byReason := map[passcode.Reason]int{}
-	seqs, err := s.sequences(func(letter deadletter.Stored) { byReason[letter.Reason()]++ })
+	seqs, byReason, err := s.sequences()
 	if err != nil {
 		return err
 	}

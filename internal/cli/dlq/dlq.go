@@ -112,17 +112,17 @@ func (s *session) replayer(ttl time.Duration, dryRun bool) (*deadletter.Replayer
 }
 
 // sequences returns where the picked dead letters stand, oldest first: eight bytes
-// each, so that a million fit into memory. each is called with every one.
-func (s *session) sequences(each func(deadletter.Stored)) ([]uint64, error) {
-	var all []uint64
+// each, so that a million fit into memory.
+func (s *session) sequences() (all []uint64, byReason map[passcode.Reason]int, err error) {
+	byReason = map[passcode.Reason]int{}
 	for letter, err := range s.letters.OldestFirst(s.Stop, s.filter) {
 		if err != nil {
-			return nil, command.Stopped(s.Stop, err)
+			return nil, nil, command.Stopped(s.Stop, err)
 		}
 		all = append(all, letter.Seq)
-		each(letter)
+		byReason[letter.Reason()]++
 	}
-	return all, nil
+	return all, byReason, nil
 }
 
 // nonePicked says that there is nothing to do, a failure if a request was named.

@@ -59,7 +59,7 @@ func (r *replayCmd) Run(e *command.Env) error {
 		return err
 	}
 	// What dies again meanwhile is not replayed again by the same run.
-	picked, err := s.sequences(func(deadletter.Stored) {})
+	picked, _, err := s.sequences()
 	if err != nil {
 		return err
 	}
