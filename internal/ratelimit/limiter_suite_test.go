@@ -45,9 +45,7 @@ type fixture struct {
 // granted and denied reserve and check the answer.
 func (f fixture) granted(id string) {
 	f.Helper()
-	got, err := f.Reserve(f.Context(), phoneA, id, 1)
-	require.NoError(f, err)
-	require.Equal(f, domain.Reservation{Allowed: true}, got, id)
+	reserves(f, f.Limiter, id)
 }
 
 func (f fixture) denied(id, rule string, wait time.Duration) {

@@ -139,7 +139,7 @@ func All() []Defect {
 			CaughtBy: []Test{{deadletters, "TestDecide"}},
 		},
 		{
-			Name: "a replay forgets a doubt", File: "internal/ledger/claim.go",
+			Name: "a replay forgets a doubt", File: "internal/ledger/ledger.go",
 			Old:      `	doubt := domain.MayBeSent(stored)`,
 			New:      `	doubt := domain.MayBeSent(first)`,
 			Breaks:   "nothing is sent twice",
