@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/bucket"
@@ -40,17 +39,19 @@ type keyring struct {
 	refresh time.Duration
 	now     func() time.Time
 
-	held     atomic.Pointer[heldKey]
-	renewing chan struct{} // held by the one that rewrites the key; the others wait for it
+	// held has one item, the key that was used last. Whoever has taken it out may
+	// rewrite the key; the others wait for it.
+	held chan heldKey
 }
 
 type heldKey struct {
-	key []byte
+	key []byte    // nil at first
 	at  time.Time // just before the key was rewritten
 }
 
 func newKeyring(b *bucket.Bucket, own passcode.Secret, now func() time.Time) *keyring {
-	k := &keyring{bucket: b, refresh: keyCheck, now: now, renewing: make(chan struct{}, 1)}
+	k := &keyring{bucket: b, refresh: keyCheck, now: now, held: make(chan heldKey, 1)}
+	k.held <- heldKey{}
 	if !own.IsZero() {
 		k.fixed = []byte(own.Reveal())
 	}
@@ -73,44 +74,36 @@ func (k *keyring) current(ctx context.Context) ([]byte, error) {
 	if k.fixed != nil {
 		return k.fixed, nil
 	}
-	if held := k.held.Load(); k.fresh(held) {
-		return held.key, nil
-	}
+	var held heldKey
 	select {
-	case k.renewing <- struct{}{}:
-		defer func() { <-k.renewing }()
+	case held = <-k.held:
+		defer func() { k.held <- held }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	if held := k.held.Load(); k.fresh(held) { // somebody else did it meanwhile
+	// Where the clock was set back to before the last rewrite, the age is unknown.
+	if age := k.now().Sub(held.at); held.key != nil && age >= 0 && age < k.refresh {
 		return held.key, nil
 	}
-	return k.renew(ctx)
-}
-
-// fresh is also false where the clock was set back to before the last rewrite:
-// the true age is unknown then.
-func (k *keyring) fresh(held *heldKey) bool {
-	if held == nil {
-		return false
+	renewed, err := k.renew(ctx, held)
+	if err == nil {
+		held = renewed
 	}
-	age := k.now().Sub(held.at)
-	return age >= 0 && age < k.refresh
+	return renewed.key, err
 }
 
 // renew rewrites the key in the bucket, or makes one where there is none. The
 // replica whose write comes second reads what the first one wrote.
-func (k *keyring) renew(ctx context.Context) ([]byte, error) {
+func (k *keyring) renew(ctx context.Context, held heldKey) (heldKey, error) {
 	at := k.now()
 	stored, err := k.bucket.Change(ctx, hmacKeyName, nil, func(found bucket.Entry) ([]byte, error) {
-		held := k.held.Load()
 		switch {
 		case found.Own:
 			return nil, nil
 		case len(found.Value) != 0:
 			_, err := decodeKey(found.Value)
 			return found.Value, err
-		case held != nil && at.Sub(held.at) < putBackWithin*k.refresh:
+		case held.key != nil && at.Sub(held.at) < putBackWithin*k.refresh:
 			// Somebody purged the bucket, or deleted it: the others hold this key too.
 			return []byte(hex.EncodeToString(held.key)), nil
 		default:
@@ -120,13 +113,10 @@ func (k *keyring) renew(ctx context.Context) ([]byte, error) {
 		}
 	})
 	if err != nil {
-		return nil, err
+		return heldKey{}, err
 	}
 	key, err := decodeKey(stored.Value)
-	if err == nil {
-		k.held.Store(&heldKey{key: key, at: at})
-	}
-	return key, err
+	return heldKey{key: key, at: at}, err
 }
 
 func decodeKey(text []byte) ([]byte, error) {
