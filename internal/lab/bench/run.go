@@ -66,7 +66,7 @@ func (r *run) measure() error {
 	r.book = NewBook(Requests{Run: strconv.FormatInt(r.began.Unix(), 36)}, r.began)
 	r.trend.After = min(earlyJobs, r.b.jobs()/10)
 	r.first.Worker, r.first.Emulator, r.first.Rest = r.usage(r.e.Stop)
-	drive, deaf, err := r.drive(Load{
+	drive, unsubscribe, err := r.drive(Load{
 		Jobs: r.b.jobs(), For: r.b.For, Rate: float64(r.b.Rate), Window: window * r.Settings.Worker.Concurrency * r.b.Workers,
 	}, r.book)
 	if err != nil {
@@ -80,7 +80,7 @@ func (r *run) measure() error {
 	if failure == nil {
 		failure = r.Ended()
 	}
-	deaf()
+	unsubscribe()
 	r.lookUp(r.e.Force)
 	last := r.sample(r.e.Force, r.book.Total(), Sample{})
 	err = r.readAccepted(r.e.Force)
@@ -101,8 +101,8 @@ func (r *run) measure() error {
 	return nil
 }
 
-// drive prepares a load, whose results are noted in the book until deaf is called.
-func (r *run) drive(load Load, book *Book) (d *Drive, deaf func(), err error) {
+// drive prepares a load, whose results are noted in the book until unsubscribe is called.
+func (r *run) drive(load Load, book *Book) (d *Drive, unsubscribe func(), err error) {
 	patient := retry.Request
 	patient.Total = publishWithin
 	load.Publish = func(ctx context.Context, i int) error {
@@ -126,7 +126,7 @@ func (r *run) drive(load Load, book *Book) (d *Drive, deaf func(), err error) {
 	return d, func() { _ = subscription.Unsubscribe() }, err
 }
 
-// noteResult notes a result in the book, and reports whether it was news.
+// noteResult notes a result in the book, and reports whether it was new.
 func noteResult(book *Book, data []byte) bool {
 	var result struct {
 		RequestID string          `json:"request_id"`
@@ -158,11 +158,11 @@ func (r *run) warmUp(n int) error {
 		fmt.Errorf("the warm-up did not end within %s", show.Roughly(warmUpWithin)))
 	defer cancel()
 	book := NewBook(Requests{Run: "0", WarmUp: true}, time.Now())
-	drive, deaf, err := r.drive(Load{Jobs: n, Window: n}, book)
+	drive, unsubscribe, err := r.drive(Load{Jobs: n, Window: n}, book)
 	if err != nil {
 		return err
 	}
-	defer deaf()
+	defer unsubscribe()
 	if err := drive.Run(ctx); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"regexp"
@@ -72,12 +73,8 @@ func (e *Emulator) getSmsTemplate(code string) members {
 // list serves a page of what is approved, which is nothing where anything is.
 func (e *Emulator) list(rows string, names []string, row func(name string) members) func(*gateway.Call) answer {
 	return func(c *gateway.Call) answer {
-		page, size := 1, 10
-		for name, into := range map[string]*int{"PageIndex": &page, "PageSize": &size} {
-			if text := c.Params[name]; text != "" {
-				*into, _ = strconv.Atoi(text) // 0 for what is no number
-			}
-		}
+		page, _ := strconv.Atoi(cmp.Or(c.Params["PageIndex"], "1")) // 0 for what is no number
+		size, _ := strconv.Atoi(cmp.Or(c.Params["PageSize"], "10"))
 		if page < 1 || size < 1 || size > maxPageSize {
 			return e.refused(c.Host, gateway.Refuse(codeInvalid))
 		}

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -11,7 +12,10 @@ import (
 // serviceZone is the time of the service's days and texts: UTC+8.
 var serviceZone = time.FixedZone("UTC+8", 8*60*60)
 
-const maxPageSize = 50
+const (
+	maxPageSize = 50
+	dateForm    = "20060102"
+)
 
 // The statuses of a message in QuerySendDetails.
 const (
@@ -32,62 +36,38 @@ type detail struct {
 	OutID        string `json:"OutId"`
 }
 
-// lookup is a valid QuerySendDetails.
-type lookup struct {
-	number number.Number
-	date   string // yyyyMMdd
-	bizID  string // "" for any
-	size   int
-	page   int // from 1
-}
-
+// querySendDetails serves a page of the messages to a number, newest first.
 func (e *Emulator) querySendDetails(c *gateway.Call) answer {
-	l, refused := checkLookup(c)
-	if refused != nil {
-		return e.refused(c.Host, refused)
-	}
-	f := e.faultFor(c.Action, l.number)
-	total, rows := e.find(l)
-	return e.served(c, f, members{"TotalCount": total, "SmsSendDetailDTOs": members{"SmsSendDetailDTO": rows}})
-}
-
-func checkLookup(c *gateway.Call) (lookup, *gateway.Refusal) {
 	if refused := missing(c, "PhoneNumber", "SendDate", "PageSize", "CurrentPage"); refused != nil {
-		return lookup{}, refused
+		return e.refused(c.Host, refused)
 	}
 	n, ok := number.Parse(c.Params["PhoneNumber"])
 	if !ok {
-		return lookup{}, gateway.Refuse(codeNumberIllegal)
+		return e.refused(c.Host, gateway.Refuse(codeNumberIllegal))
 	}
-	l := lookup{number: n, date: c.Params["SendDate"], bizID: c.Params["BizId"]}
-	_, err := time.Parse("20060102", l.date)
-	l.size, _ = strconv.Atoi(c.Params["PageSize"]) // 0 for what is no number
-	l.page, _ = strconv.Atoi(c.Params["CurrentPage"])
-	if err != nil || l.size < 1 || l.size > maxPageSize || l.page < 1 {
-		return lookup{}, gateway.Refuse(codeInvalid)
+	date, bizID := c.Params["SendDate"], c.Params["BizId"]
+	_, err := time.Parse(dateForm, date)
+	size, _ := strconv.Atoi(c.Params["PageSize"]) // 0 for what is no number
+	page, _ := strconv.Atoi(c.Params["CurrentPage"])
+	if err != nil || size < 1 || size > maxPageSize || page < 1 {
+		return e.refused(c.Host, gateway.Refuse(codeInvalid))
 	}
-	return l, nil
-}
-
-// find returns how many messages match and the rows of the page, newest first.
-func (e *Emulator) find(l lookup) (total int, rows []detail) {
+	f := e.faultFor(c.Action, n)
 	now := e.opts.Now()
 	e.mu.Lock()
-	messages := e.store.byPhone[l.number.Key]
+	messages := e.store.byPhone[n.Key]
 	e.mu.Unlock()
-	rows = []detail{}
-	for i := len(messages) - 1; i >= 0; i-- {
-		m := messages[i]
-		if m.visible.After(now) || l.bizID != "" && l.bizID != m.bizID ||
-			m.at.In(serviceZone).Format("20060102") != l.date {
+	total, rows := 0, []detail{}
+	for _, m := range slices.Backward(messages) {
+		if m.visible.After(now) || bizID != "" && bizID != m.bizID || m.at.In(serviceZone).Format(dateForm) != date {
 			continue
 		}
-		if total/l.size == l.page-1 {
+		if total/size == page-1 {
 			rows = append(rows, m.detail(now))
 		}
 		total++
 	}
-	return total, rows
+	return e.served(c, f, members{"TotalCount": total, "SmsSendDetailDTOs": members{"SmsSendDetailDTO": rows}})
 }
 
 func (m *message) detail(now time.Time) detail {
