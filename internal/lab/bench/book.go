@@ -15,11 +15,10 @@ import (
 // emulator accepted it. It is safe for concurrent use.
 type Book struct {
 	Requests
-	began time.Time
 
 	mu    sync.Mutex
-	jobs  []jobState            // a byte for each
-	open  map[int]time.Duration // when each job was published that is not final
+	jobs  []jobState        // a byte for each
+	open  map[int]time.Time // when each job was published that is not final
 	final int
 	audit Audit
 
@@ -40,9 +39,9 @@ const (
 	jobAccepted
 )
 
-// NewBook returns an empty book of a run that begins now.
-func NewBook(r Requests, began time.Time) *Book {
-	return &Book{Requests: r, began: began, statuses: map[passcode.Status]int{}, open: map[int]time.Duration{}}
+// NewBook returns an empty book.
+func NewBook(r Requests) *Book {
+	return &Book{Requests: r, statuses: map[passcode.Status]int{}, open: map[int]time.Time{}}
 }
 
 // add notes something of a job, and reports whether it is new.
@@ -62,7 +61,7 @@ func (b *Book) Publishing(i int, at time.Time) {
 	defer b.mu.Unlock()
 	b.published++
 	b.add(i, jobPublished)
-	b.open[i] = at.Sub(b.began)
+	b.open[i] = at
 }
 
 // NotPublished takes a job back that the broker refused.
@@ -95,7 +94,7 @@ func (b *Book) Ended(i int, status passcode.Status, at time.Time) bool {
 	case passcode.StatusUnknown:
 		b.add(i, jobUnknown)
 	}
-	latency := at.Sub(b.began) - published
+	latency := at.Sub(published)
 	b.total.add(latency)
 	b.recent.add(latency)
 	return true

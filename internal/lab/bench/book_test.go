@@ -15,7 +15,7 @@ func after(d time.Duration) time.Time { return began.Add(d) }
 
 func TestBookFollowsEachJob(t *testing.T) {
 	t.Parallel()
-	b := NewBook(Requests{}, began)
+	b := NewBook(Requests{})
 	for i := range 4 {
 		b.Publishing(i, after(time.Duration(i)*time.Second))
 	}
@@ -40,7 +40,7 @@ func TestBookFollowsEachJob(t *testing.T) {
 
 func TestAudit(t *testing.T) {
 	t.Parallel()
-	r := Requests{Run: "t3st"}
+	r := Requests{Prefix: "bench-t3st-"}
 	sent, expired, unknown := passcode.StatusSent, passcode.StatusExpired, passcode.StatusUnknown
 	rows := []struct {
 		name     string
@@ -63,7 +63,7 @@ func TestAudit(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			b := NewBook(r, began)
+			b := NewBook(r)
 			for i, status := range row.ends {
 				b.Publishing(i, began)
 				if status != "" {

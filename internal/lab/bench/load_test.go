@@ -38,7 +38,7 @@ func TestRateIsKept(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStream()
-		d := NewDrive(Load{Jobs: 1000, Rate: 50, Publish: s.publish}, NewBook(Requests{}, s.began))
+		d := NewDrive(Load{Jobs: 1000, Rate: 50, Publish: s.publish}, NewBook(Requests{}))
 		require.NoError(t, d.Run(t.Context()))
 		require.Len(t, s.at, 1000)
 		for i, at := range s.at {
@@ -52,7 +52,7 @@ func TestRateIsKept(t *testing.T) {
 func TestSlowPublishesCountAsLatency(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		book := NewBook(Requests{}, time.Now())
+		book := NewBook(Requests{})
 		d := NewDrive(Load{Jobs: 2 * publishers, Rate: 1e6, Publish: func(_ context.Context, i int) error {
 			<-time.After(time.Second)
 			book.Ended(i, passcode.StatusSent, time.Now())
@@ -68,7 +68,7 @@ func TestWithoutARateTheWindowIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStream()
 		ctx, cancel := context.WithCancel(t.Context())
-		d := NewDrive(Load{Jobs: 1000, Window: 10, Publish: s.publish}, NewBook(Requests{}, s.began))
+		d := NewDrive(Load{Jobs: 1000, Window: 10, Publish: s.publish}, NewBook(Requests{}))
 		done := make(chan error)
 		go func() { done <- d.Run(ctx) }()
 		synctest.Wait()
@@ -92,7 +92,7 @@ func TestASmallWindowEndsToo(t *testing.T) {
 		d = NewDrive(Load{Jobs: 500, Window: 3, Publish: func(ctx context.Context, i int) error {
 			defer d.Freed()
 			return s.publish(ctx, i)
-		}}, NewBook(Requests{}, s.began))
+		}}, NewBook(Requests{}))
 		require.NoError(t, d.Run(t.Context()))
 		assert.Len(t, s.at, 500)
 	})
@@ -102,7 +102,7 @@ func TestTheTimeIsKept(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStream()
-		book := NewBook(Requests{}, s.began)
+		book := NewBook(Requests{})
 		d := NewDrive(Load{Jobs: MaxJobs, For: 10 * time.Second, Rate: 100, Publish: s.publish}, book)
 		require.NoError(t, d.Run(t.Context()))
 		assert.Equal(t, 10*time.Second, time.Since(s.began))
@@ -116,7 +116,7 @@ func TestAJobThatIsRefusedEndsTheRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		full := errors.New("the stream is full")
-		book := NewBook(Requests{}, time.Now())
+		book := NewBook(Requests{})
 		d := NewDrive(Load{Jobs: 1000, Rate: 100, Publish: func(_ context.Context, i int) error {
 			if i >= 30 {
 				return full

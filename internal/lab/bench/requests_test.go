@@ -2,6 +2,7 @@ package bench
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -13,7 +14,7 @@ import (
 // that the worker takes.
 func TestRequestsFollowFromTheirIndex(t *testing.T) {
 	t.Parallel()
-	run, warmUp := Requests{Run: "t3st"}, Requests{Run: "t3st", WarmUp: true}
+	run := newRequests(time.Now())
 	phones := map[string]bool{}
 	for _, r := range []Requests{run, warmUp} {
 		for _, i := range []int{0, 1, 9, 10, 999_999, 1_000_000, 12_345_678, MaxJobs - 1} {
@@ -35,7 +36,7 @@ func TestRequestsFollowFromTheirIndex(t *testing.T) {
 
 func TestIdsOfOthersAreNoRequests(t *testing.T) {
 	t.Parallel()
-	r := Requests{Run: "t3st"}
+	r := Requests{Prefix: "bench-t3st-"}
 	for _, id := range []string{
 		"", "bench-t3st-", "bench-other-1", "bench-t3st-x", "bench-t3st--1", "bench-t3st-01", "bench-t3st-+1", "bench-t3st-100000000",
 	} {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -63,7 +62,7 @@ func (r *run) measure() error {
 	}
 	r.began = time.Now()
 	r.moved, r.readAt, r.nextLook = r.began, r.began, time.Second
-	r.book = NewBook(Requests{Run: strconv.FormatInt(r.began.Unix(), 36)}, r.began)
+	r.book = NewBook(newRequests(r.began))
 	r.trend.After = min(earlyJobs, r.b.jobs()/10)
 	r.first.Worker, r.first.Emulator, r.first.Rest = r.usage(r.e.Stop)
 	drive, unsubscribe, err := r.drive(Load{
@@ -157,7 +156,7 @@ func (r *run) warmUp(n int) error {
 	ctx, cancel := context.WithTimeoutCause(r.e.Stop, warmUpWithin,
 		fmt.Errorf("the warm-up did not end within %s", show.Roughly(warmUpWithin)))
 	defer cancel()
-	book := NewBook(Requests{Run: "0", WarmUp: true}, time.Now())
+	book := NewBook(warmUp)
 	drive, unsubscribe, err := r.drive(Load{Jobs: n, Window: n}, book)
 	if err != nil {
 		return err
