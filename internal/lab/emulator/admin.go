@@ -132,7 +132,7 @@ func (e *Emulator) answered(action string, a answer) {
 	e.stats.Requests[cmp.Or(action, "unknown")]++
 	e.stats.Answers[a.label]++
 	e.stats.Accepted += int64(a.accepted)
-	if a.fault.Kind != "" {
+	if a.fault != "" {
 		e.stats.Faults++
 	}
 	if strings.HasPrefix(a.label, "Throttling") {

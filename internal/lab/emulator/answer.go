@@ -21,13 +21,14 @@ import (
 type answer struct {
 	label    string // for the counters: the code, or a fault's kind
 	accepted int    // how many messages were accepted
-	fault    fault.Fault
+	fault    fault.Kind // empty: it met none
 
 	status      int
 	contentType string
 	requestID   string
 	body        []byte
-	latency     time.Duration
+	latency     time.Duration // before the answer
+	duration    time.Duration // of a slow one
 }
 
 const (
@@ -106,7 +107,8 @@ func (e *Emulator) spoil(a answer, f *fault.Fault, host string) answer {
 		a.label = codeOK // the answer is the right one
 	default: // how it is delivered
 	}
-	a.fault = *f
+	a.fault = f.Kind
+	a.duration = cmp.Or(f.Duration, slowDuration)
 	a.latency = cmp.Or(f.Latency, a.latency)
 	return a
 }
@@ -119,7 +121,7 @@ func (e *Emulator) deliver(w http.ResponseWriter, r *http.Request, a answer) {
 	e.pause(r.Context(), a.latency)
 	// Clients read from it the clock by which signatures are checked.
 	w.Header().Set("Date", e.opts.Now().UTC().Format(http.TimeFormat))
-	switch a.fault.Kind {
+	switch a.fault {
 	case fault.KindHang:
 		select {
 		case <-r.Context().Done():
@@ -142,13 +144,13 @@ func (e *Emulator) write(w http.ResponseWriter, r *http.Request, a answer) {
 	h.Set("Content-Length", strconv.Itoa(len(a.body)))
 	h.Set("X-Acs-Request-Id", a.requestID)
 	w.WriteHeader(a.status)
-	if a.fault.Kind != fault.KindSlow {
+	if a.fault != fault.KindSlow {
 		_, _ = w.Write(a.body) // a client that has gone needs no answer
 		return
 	}
 	flusher := http.NewResponseController(w)
 	for i := range a.body {
-		e.pause(r.Context(), cmp.Or(a.fault.Duration, slowDuration)/time.Duration(len(a.body)))
+		e.pause(r.Context(), a.duration/time.Duration(len(a.body)))
 		if _, err := w.Write(a.body[i : i+1]); err != nil {
 			return // the client has gone
 		}
