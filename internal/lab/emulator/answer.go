@@ -19,8 +19,8 @@ import (
 
 // answer is what becomes of a request.
 type answer struct {
-	label    string // for the counters: the code, or a fault's kind
-	accepted int    // how many messages were accepted
+	label    string     // for the counters: the code, or a fault's kind
+	accepted int        // how many messages were accepted
 	fault    fault.Kind // empty: it met none
 
 	status      int
