@@ -7,32 +7,25 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/passcode-worker/passcode-worker/internal/aliyun"
 	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/config"
 )
 
-// question is a signature or template that Aliyun is asked about, once for all
-// templates of the settings.
+// question is a signature or template that Aliyun is asked about.
 type question struct {
 	check, name string
-	ask         func(context.Context) ([]judgement, error)
-
-	asked  bool
-	answer []judgement
-	err    error // why there is no answer
+	ask         func() ([]judgement, error) // asks once, and then repeats the answer
 }
 
-// put asks a question, once, within its bound.
-func (r *run) put(q *question) error {
-	if !q.asked {
+func (r *run) question(check, name string, ask func(context.Context) ([]judgement, error)) *question {
+	return &question{check, name, sync.OnceValues(func() ([]judgement, error) {
 		ctx, cancel := r.bounded()
 		defer cancel()
-		q.asked = true
-		q.answer, q.err = q.ask(ctx)
-	}
-	return q.err
+		return ask(ctx)
+	})}
 }
 
 // questions lists each signature that a template uses, and each template code.
@@ -55,17 +48,17 @@ func (r *run) questions() (signs, templates []*question) {
 }
 
 func (r *run) signQuestion(name string) *question {
-	return &question{check: checkSignature, name: name, ask: func(ctx context.Context) ([]judgement, error) {
+	return r.question(checkSignature, name, func(ctx context.Context) ([]judgement, error) {
 		review, err := r.Aliyun.ReviewSign(ctx, name)
 		return judgeSign(review), err
-	}}
+	})
 }
 
 func (r *run) templateQuestion(code string) *question {
-	return &question{check: checkTemplate, name: code, ask: func(ctx context.Context) ([]judgement, error) {
+	return r.question(checkTemplate, code, func(ctx context.Context) ([]judgement, error) {
 		review, err := r.Aliyun.ReviewTemplate(ctx, code)
 		return []judgement{judgeTemplate(review, code, r.Config.Aliyun.Templates)}, err
-	}}
+	})
 }
 
 // notApproved explains the documented approvals, except the good one.
@@ -190,9 +183,9 @@ var questionFailures = map[answer.Reason]judgement{
 // tell puts a question and reports its answer. It returns false if there is no use in
 // asking more.
 func (r *run) tell(q *question) bool {
-	err := r.put(q)
+	answers, err := q.ask()
 	if err == nil {
-		for _, j := range q.answer {
+		for _, j := range answers {
 			r.add(q.check, q.name, j)
 		}
 		return true

@@ -107,7 +107,7 @@ func (r *run) account() {
 	var first *answer.Failure
 	for _, q := range asked {
 		first = nil
-		if err := r.put(q); err != nil {
+		if _, err := q.ask(); err != nil {
 			first = failureOf(err)
 		}
 		if first == nil || first.Reason() != answer.NotOffered {
