@@ -142,7 +142,7 @@ func TestTheSoundAnswersOfTheCorpus(t *testing.T) {
 func TestSendOfAThousandMalformedAnswers(t *testing.T) {
 	t.Parallel()
 	eachOf(t, corpus(corpusSeed, corpusSize, soundSends()), func(index int, m malformed, s *Sender, asked func(int) int) string {
-		outcome := s.Send(t.Context(), testMessage(), time.Time{})
+		outcome := send(t, s)
 		where := fmt.Sprintf("answer %d: %s", index, m.family)
 		if asked(index) == 0 {
 			// A machine too busy to get a request out, or to have it read, in time.

@@ -125,25 +125,20 @@ func TestKeysOutliveAProvidersFailureForAWhile(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestWaitingForKeysEndsWithTheContext(t *testing.T) {
+func TestWaitingForKeysEnds(t *testing.T) {
 	t.Parallel()
 	chain := &fakeChain{wait: make(chan struct{})}
 	ring, _ := newTestRing(t, chain)
-	t.Cleanup(func() { close(chain.wait) })
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := ring.get(ctx, nil)
 	require.ErrorIs(t, err, context.Canceled)
-}
 
-func TestAClosedRingFetchesNothing(t *testing.T) {
-	t.Parallel()
-	chain := &fakeChain{}
-	ring, _ := newTestRing(t, chain)
+	close(chain.wait)
 	ring.close()
-	_, err := ring.get(t.Context(), nil)
+	_, err = (&keyRing{now: time.Now, build: chain.build, closed: true}).get(t.Context(), nil)
 	require.ErrorIs(t, err, errCredentials)
-	assert.Zero(t, chain.fetches.Load())
+	assert.EqualValues(t, 1, chain.fetches.Load(), "a closed ring fetches nothing")
 }
 
 func TestKeysMaskThemselves(t *testing.T) {
@@ -195,7 +190,7 @@ func TestSendTriesNewKeysOnceWhereTheTokenWasRefused(t *testing.T) {
 			t.Parallel()
 			service, chain := newService(t, test.answer), &fakeChain{same: test.same}
 			s := newSenderWithChain(t, service, chain)
-			outcome := s.Send(t.Context(), testMessage(), time.Time{})
+			outcome := send(t, s)
 			assert.Equal(t, test.class, outcome.Class)
 			assert.Len(t, service.got(), test.calls)
 			assert.EqualValues(t, 2, chain.builds.Load(), "a fresh provider, which remembers no session")
@@ -204,7 +199,7 @@ func TestSendTriesNewKeysOnceWhereTheTokenWasRefused(t *testing.T) {
 
 	service := newService(t, code(403, "InvalidSecurityToken.Malformed", "x"))
 	s := newTestSender(t, testOptions(service.URL))
-	assert.Equal(t, passcode.ClassAccount, s.Send(t.Context(), testMessage(), time.Time{}).Class)
+	assert.Equal(t, passcode.ClassAccount, send(t, s).Class)
 	assert.Len(t, service.got(), 1, "keys from the settings can't be renewed")
 }
 
@@ -213,7 +208,7 @@ func TestSendWithoutKeysIsTheAccountsTrouble(t *testing.T) {
 	service, chain := newService(t, ok), &fakeChain{}
 	chain.fail.Store(true)
 	s := newSenderWithChain(t, service, chain)
-	outcome := s.Send(t.Context(), testMessage(), time.Time{})
+	outcome := send(t, s)
 	assert.Equal(t, passcode.ClassAccount, outcome.Class)
 	assert.Equal(t, "credentials", outcome.Code)
 	assertNoSecret(t, fmt.Sprintf("%#v", outcome))
@@ -221,7 +216,7 @@ func TestSendWithoutKeysIsTheAccountsTrouble(t *testing.T) {
 	hanging := &fakeChain{wait: make(chan struct{})}
 	s = newSenderWithChain(t, service, hanging)
 	s.opts.Timeout = 20 * time.Millisecond
-	assert.Equal(t, "credentials", s.Send(t.Context(), testMessage(), time.Time{}).Code, "a provider that hangs")
+	assert.Equal(t, "credentials", send(t, s).Code, "a provider that hangs")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	assert.Equal(t, "canceled", s.Send(ctx, testMessage(), time.Time{}).Code, "a caller who left")

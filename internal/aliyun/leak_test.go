@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 
@@ -23,29 +22,25 @@ func TestNoAnswerCarriesASecretOut(t *testing.T) {
 	quote := func(r *http.Request) string {
 		return r.URL.String() + " " + r.URL.Query().Get("PhoneNumbers") + " " + r.URL.Query().Get("TemplateParam") + " " + r.Header.Get("Authorization")
 	}
-	answers := map[string]func(r *http.Request) map[string]any{
-		"in the message":            func(r *http.Request) map[string]any { return map[string]any{"Code": "isv.X", "Message": quote(r)} },
-		"in the code":               func(r *http.Request) map[string]any { return map[string]any{"Code": quote(r), "Message": "x"} },
-		"the number as the code":    func(*http.Request) map[string]any { return map[string]any{"Code": "Forbidden.13812345678"} },
-		"the passcode as the code":  func(*http.Request) map[string]any { return map[string]any{"Code": testCode} },
-		"in the request id":         func(r *http.Request) map[string]any { return map[string]any{"Code": "isv.X", "RequestId": quote(r)} },
-		"the number as the receipt": func(*http.Request) map[string]any { return map[string]any{"Code": "OK", "BizId": "13812345678^0"} },
-		"everything as the receipt": func(r *http.Request) map[string]any {
-			return map[string]any{"Code": "OK", "BizId": quote(r), "Message": quote(r)}
-		},
-		"in what the gateway adds": func(r *http.Request) map[string]any {
-			return map[string]any{"Code": "Throttling", "Recommend": quote(r)}
-		},
-		"as a member of a wrong kind": func(r *http.Request) map[string]any { return map[string]any{"Code": []string{quote(r)}} },
-	}
-	for name, answer := range answers {
+	type members = map[string]any
+	for name, answer := range map[string]func(quoted string) members{
+		"in the message":              func(quoted string) members { return members{"Code": "isv.X", "Message": quoted} },
+		"in the code":                 func(quoted string) members { return members{"Code": quoted, "Message": "x"} },
+		"the number as the code":      func(string) members { return members{"Code": "Forbidden.13812345678"} },
+		"the passcode as the code":    func(string) members { return members{"Code": testCode} },
+		"in the request id":           func(quoted string) members { return members{"Code": "isv.X", "RequestId": quoted} },
+		"the number as the receipt":   func(string) members { return members{"Code": "OK", "BizId": "13812345678^0"} },
+		"everything as the receipt":   func(quoted string) members { return members{"Code": "OK", "BizId": quoted, "Message": quoted} },
+		"in what the gateway adds":    func(quoted string) members { return members{"Code": "Throttling", "Recommend": quoted} },
+		"as a member of a wrong kind": func(quoted string) members { return members{"Code": []string{quoted}} },
+	} {
 		for _, status := range []int{200, 400, 500, 503} {
 			t.Run(fmt.Sprintf("%s, %d", name, status), func(t *testing.T) {
 				t.Parallel()
 				checkSendLeaks(t, func(w http.ResponseWriter, r *http.Request) {
 					w.Header().Set("X-Echo", quote(r))
 					w.WriteHeader(status)
-					_ = json.NewEncoder(w).Encode(answer(r))
+					_ = json.NewEncoder(w).Encode(answer(quote(r)))
 				})
 			})
 		}
@@ -67,7 +62,7 @@ func TestNoAnswerCarriesASecretOut(t *testing.T) {
 func checkSendLeaks(t *testing.T, answer http.HandlerFunc) {
 	t.Helper()
 	s := newTestSender(t, testOptions(newService(t, answer).URL))
-	outcome := s.Send(t.Context(), testMessage(), time.Time{})
+	outcome := send(t, s)
 	assert.Contains(t, passcode.Classes(), outcome.Class)
 	var logged strings.Builder
 	slog.New(slog.NewJSONHandler(&logged, &slog.HandlerOptions{ReplaceAttr: withoutTime})).Info("outcome", "outcome", outcome)
@@ -105,7 +100,7 @@ func TestNoRefusedSignatureCarriesASecretOut(t *testing.T) {
 				}
 				checkSendLeaks(t, answer)
 				s := newTestSender(t, testOptions(newService(t, answer).URL))
-				outcome := s.Send(t.Context(), testMessage(), time.Time{})
+				outcome := send(t, s)
 				assert.Equal(t, passcode.ClassAccount, outcome.Class)
 				assert.Equal(t, "SignatureDoesNotMatch", outcome.Code)
 				_, err := s.ReviewSign(t.Context(), "测试签名")

@@ -65,6 +65,12 @@ func newTestSender(t testing.TB, o Options) *Sender {
 	return s
 }
 
+// send sends [testMessage].
+func send(t testing.TB, s *Sender) domain.Outcome {
+	t.Helper()
+	return s.Send(t.Context(), testMessage(), time.Time{})
+}
+
 // service is a loopback Dysmsapi that answers with a function and keeps every
 // request it got.
 type service struct {
@@ -91,6 +97,15 @@ func (s *service) got() []*http.Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]*http.Request(nil), s.requests...)
+}
+
+// peers is how many connections the requests came over.
+func (s *service) peers() int {
+	peers := map[string]bool{}
+	for _, r := range s.got() {
+		peers[r.RemoteAddr] = true
+	}
+	return len(peers)
 }
 
 // body answers with a status and bytes.
