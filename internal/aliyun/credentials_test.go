@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/fake"
 )
@@ -212,6 +213,11 @@ func TestSendWithoutKeysIsTheAccountsTrouble(t *testing.T) {
 	assert.Equal(t, passcode.ClassAccount, outcome.Class)
 	assert.Equal(t, "credentials", outcome.Code)
 	assertNoSecret(t, fmt.Sprintf("%#v", outcome))
+	_, err := s.ReviewSign(t.Context(), "测试签名")
+	var failure *answer.Failure
+	require.ErrorAs(t, err, &failure)
+	assert.Equal(t, answer.NoCredentials, failure.Reason())
+	assertNoSecret(t, err.Error())
 
 	hanging := &fakeChain{wait: make(chan struct{})}
 	s = newSenderWithChain(t, service, hanging)

@@ -39,55 +39,51 @@ func TestNumberFor(t *testing.T) {
 
 func TestRequestPicksTheTemplate(t *testing.T) {
 	t.Parallel()
-	options := testOptions("127.0.0.1:1")
+	service := newService(t, ok)
+	options := testOptions(service.URL)
 	options.Templates = []Template{
 		{UsageType: "Generic", China: "G_CN", Overseas: "G_INTL"},
 		{UsageType: "SignIn", China: "S_CN", SignName: "Own"},
 		{UsageType: "SignIn", China: "S2_CN", Overseas: "S2_INTL"},
 		{UsageType: "Register", Overseas: "R_INTL"},
 	}
-	s := newTestSender(t, options)
-	for _, test := range []struct{ usage, phone, template, sign, refused string }{
-		{"Generic", testPhone, "G_CN", "测试签名", ""},
-		{"SignIn", testPhone, "S_CN", "Own", ""},
-		{"signin", testPhone, "G_CN", "测试签名", ""},
-		{"Unheard", "+18624017194", "G_INTL", "测试签名", ""},
-		{"Register", "+18624017194", "R_INTL", "测试签名", ""},
-		{"SignIn", "+18624017194", "", "", "template_missing"},
-		{"Register", testPhone, "", "", "template_missing"},
+	none, unsigned := options, options
+	none.Templates, unsigned.SignName = nil, ""
+	const abroad = "+18624017194"
+	refusal := func(class passcode.Class, code string) domain.Outcome {
+		return domain.Outcome{Class: class, Code: code}
+	}
+	for _, test := range []struct {
+		options        Options
+		usage, phone   string
+		template, sign string
+		refused        domain.Outcome
+	}{
+		{options, "Generic", testPhone, "G_CN", "测试签名", domain.Outcome{}},
+		{options, "SignIn", testPhone, "S_CN", "Own", domain.Outcome{}},
+		{options, "signin", testPhone, "G_CN", "测试签名", domain.Outcome{}},
+		{options, "Unheard", abroad, "G_INTL", "测试签名", domain.Outcome{}},
+		{options, "Register", abroad, "R_INTL", "测试签名", domain.Outcome{}},
+		{options, "SignIn", abroad, "", "", refusal(passcode.ClassConfig, "template_missing")},
+		{options, "Register", testPhone, "", "", refusal(passcode.ClassConfig, "template_missing")},
+		{none, "Generic", testPhone, "", "", refusal(passcode.ClassConfig, "template_missing")},
+		{unsigned, "Generic", testPhone, "", "", refusal(passcode.ClassConfig, "sign_name_missing")},
+		{options, "Generic", testPhone + ",13900000000", "", "", refusal(passcode.ClassRecipient, "phone_invalid")},
 	} {
 		msg := testMessage()
 		msg.UsageType, msg.Phone = test.usage, passcode.NewPhone(test.phone)
-		request, refusal := s.request(msg)
-		if test.refused != "" {
-			require.NotNil(t, refusal)
-			assert.Equal(t, passcode.ClassConfig, refusal.Class)
-			assert.Equal(t, test.refused, refusal.Code)
+		s := newTestSender(t, test.options)
+		request, refused := s.request(msg)
+		if test.template == "" {
+			outcome := s.Send(t.Context(), msg, time.Time{})
+			assert.Equal(t, refused, &outcome)
+			outcome.Message = ""
+			assert.Equal(t, test.refused, outcome)
 			continue
 		}
-		require.Nil(t, refusal)
+		require.Nil(t, refused)
 		assert.Equal(t, test.template, *request.TemplateCode)
 		assert.Equal(t, test.sign, *request.SignName)
-	}
-}
-
-func TestSendRefusesWithoutACall(t *testing.T) {
-	t.Parallel()
-	service := newService(t, ok)
-	for _, test := range []struct {
-		change func(*Options, *domain.Message)
-		class  passcode.Class
-		code   string
-	}{
-		{func(o *Options, _ *domain.Message) { o.Templates = nil }, passcode.ClassConfig, "template_missing"},
-		{func(o *Options, _ *domain.Message) { o.SignName = "" }, passcode.ClassConfig, "sign_name_missing"},
-		{func(_ *Options, m *domain.Message) { m.Phone = passcode.NewPhone(testPhone + ",13900000000") }, passcode.ClassRecipient, "phone_invalid"},
-	} {
-		options, msg := testOptions(service.URL), testMessage()
-		test.change(&options, &msg)
-		outcome := newTestSender(t, options).Send(t.Context(), msg, time.Time{})
-		assert.Equal(t, test.class, outcome.Class)
-		assert.Equal(t, test.code, outcome.Code)
 	}
 	assert.Empty(t, service.got())
 }

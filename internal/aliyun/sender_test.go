@@ -49,7 +49,7 @@ func TestSendWritesTheRequestAsAliyunWantsIt(t *testing.T) {
 	}, map[string][]string(r.URL.Query())))
 }
 
-// Each row is a way in which an answer may surface.
+// Each row is an answer; TestSendOfAThousandMalformedAnswers has more that can't be read.
 func TestSendClassifiesAnswers(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -77,22 +77,12 @@ func TestSendClassifiesAnswers(t *testing.T) {
 		{"OK with an error status", body(500, okBody), passcode.ClassInDoubt, "unreadable_answer", 0},
 		{"502 with HTML", body(502, "<html>Bad Gateway</html>"), passcode.ClassInDoubt, "unreadable_answer", 0},
 		{"503 empty", body(503, ""), passcode.ClassInDoubt, "unreadable_answer", 0},
-		{"503 empty object", body(503, "{}"), passcode.ClassInDoubt, "unreadable_answer", 0},
 		{"200 empty", body(200, ""), passcode.ClassInDoubt, "unreadable_answer", 0},
-		{"200 array", body(200, "[1]"), passcode.ClassInDoubt, "unreadable_answer", 0},
-		{"200 null", body(200, "null"), passcode.ClassInDoubt, "unreadable_answer", 0},
-		{"200 with a number for a code", body(200, `{"Code":7}`), passcode.ClassInDoubt, "unreadable_answer", 0},
-		{"200 and something behind", body(200, okBody+"x"), passcode.ClassInDoubt, "unreadable_answer", 0},
 		{"200, too large", body(200, `{"Code":"OK","BizId":"1","x":"`+strings.Repeat("x", answer.MaxBytes)+`"}`), passcode.ClassInDoubt, "unreadable_answer", 0},
 		{"a redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) }, passcode.ClassInDoubt, "unreadable_answer", 0},
 		{"code that is no code", code(200, "isv.X 13812345678", "x"), passcode.ClassInDoubt, "unreadable_answer", 0},
-		{"a status for a code", code(502, "502", "x"), passcode.ClassInDoubt, "unreadable_answer", 0},
-		{"almost OK", code(200, "Ok", "x"), passcode.ClassInDoubt, "unreadable_answer", 0},
 		{"a gateway that gave up waiting", code(504, "GatewayTimeout", "x"), passcode.ClassInDoubt, "GatewayTimeout", 0},
-		{"two codes", body(200, `{"Code":"OK","BizId":"1","code":"isv.MOBILE_NUMBER_ILLEGAL"}`), passcode.ClassInDoubt, "unreadable_answer", 0},
-		{"a code in the body of a redirect", code(307, "isv.MOBILE_NUMBER_ILLEGAL", "x"), passcode.ClassInDoubt, "unreadable_answer", 0},
 		{"a refusal with a receipt", body(200, `{"Code":"isv.MOBILE_NUMBER_ILLEGAL","BizId":"900619746936498440^0"}`), passcode.ClassInDoubt, "unreadable_answer", 0},
-		{"OK with a truth value for a BizId", body(200, `{"Code":"OK","BizId":true}`), passcode.ClassInDoubt, "unreadable_answer", 0},
 		{"OK with a BizId that is none", body(200, `{"Code":"OK","BizId":"<nil>"}`), passcode.ClassInDoubt, "no_biz_id", 0},
 		{"code with digits", code(200, "isv.X20261122", "x"), passcode.ClassConfig, "unreadable", 0},
 		{"XML by its content type", func(w http.ResponseWriter, _ *http.Request) {

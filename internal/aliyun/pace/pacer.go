@@ -72,9 +72,6 @@ func (p *pacer) wait(ctx context.Context) (release func(), err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if p.take(false) == 0 {
-		return p.release(), nil
-	}
 	select {
 	case p.first <- struct{}{}:
 	case <-ctx.Done():
@@ -82,7 +79,7 @@ func (p *pacer) wait(ctx context.Context) (release func(), err error) {
 	}
 	defer func() { <-p.first }()
 	for {
-		delay := p.take(true)
+		delay := p.take()
 		if delay == 0 {
 			return p.release(), nil
 		}
@@ -99,14 +96,13 @@ func (p *pacer) wait(ctx context.Context) (release func(), err error) {
 }
 
 // take takes a token, or returns how long until there is one. It reserves nothing, so
-// that a cut reaches callers that wait. A caller that isn't first succeeds only if the
-// pace has no bound.
-func (p *pacer) take(first bool) time.Duration {
+// that a cut reaches callers that wait.
+func (p *pacer) take() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
 	if pace := p.settle(now); !math.IsInf(pace, 1) {
-		if !first || p.tokens < 1 {
+		if p.tokens < 1 {
 			return max(time.Duration((1-p.tokens)/pace*float64(time.Second)), time.Microsecond)
 		}
 		p.tokens--

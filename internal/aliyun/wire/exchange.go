@@ -82,9 +82,6 @@ func (x *Exchange) roundTrip(req *http.Request) ([]byte, error) {
 	if x.late() {
 		return nil, errTooLate
 	}
-	// net/http repeats a request with one of these, even if it was written already.
-	req.Header.Del("Idempotency-Key")
-	req.Header.Del("X-Idempotency-Key")
 	x.Began = x.now()
 	resp, err := x.client.Do(req.WithContext(x.trace(x.ctx)))
 	if err != nil {
@@ -103,10 +100,10 @@ func (x *Exchange) roundTrip(req *http.Request) ([]byte, error) {
 }
 
 // Built reports whether the SDK could make a request at all.
-func (x *Exchange) Built() bool { return x.asked || x.Written }
+func (x *Exchange) Built() bool { return x.asked }
 
 // Answered reports whether a readable answer came, after the request was written.
-func (x *Exchange) Answered() bool { return x.Written && x.asked && x.err == nil }
+func (x *Exchange) Answered() bool { return x.Written && x.err == nil }
 
 // Handshake returns why the TLS handshake failed, if it did.
 func (x *Exchange) Handshake() error {
