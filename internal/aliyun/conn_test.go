@@ -302,7 +302,7 @@ func TestTheClassAgreesWithWhatTheServerSaw(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	s.wire.HTTP.CloseIdleConnections()
+	s.wire.Transport.(*http.Transport).CloseIdleConnections()
 
 	mu.Lock()
 	defer mu.Unlock()

@@ -84,7 +84,7 @@ func FuzzReviews(f *testing.F) {
 		s, err := New(options)
 		require.NoError(t, err)
 		defer s.Close()
-		s.wire.HTTP.Transport = memory{status, http.Header{"Content-Type": {contentType}}, body}
+		s.wire.Transport = memory{status, http.Header{"Content-Type": {contentType}}, body}
 		sign, err := s.ReviewSign(t.Context(), "测试签名")
 		checkFailure(t, err)
 		checkFit(t, sign.Note, answer.MaxMessageBytes)
@@ -159,7 +159,7 @@ func FuzzWire(f *testing.F) {
 		defer s.Close()
 		var read atomic.Bool
 		served := make(chan struct{})
-		transport := s.wire.HTTP.Transport.(*http.Transport)
+		transport := s.wire.Transport.(*http.Transport)
 		transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
 			near, far := net.Pipe()
 			go func() {
@@ -174,7 +174,7 @@ func FuzzWire(f *testing.F) {
 			return wire.Fence(near), nil
 		}
 		outcome := s.Send(t.Context(), testMessage(), time.Time{})
-		s.wire.HTTP.CloseIdleConnections()
+		s.wire.Transport.(*http.Transport).CloseIdleConnections()
 		<-served
 
 		require.True(t, read.Load())
@@ -247,7 +247,7 @@ func FuzzDetails(f *testing.F) {
 		s, err := New(options)
 		require.NoError(t, err)
 		defer s.Close()
-		s.wire.HTTP.Transport = memory{status: status, body: body}
+		s.wire.Transport = memory{status: status, body: body}
 		finding, err := s.Lookup(t.Context(), passcode.NewPhone(testPhone), "req-1", noon)
 		assertNoSecret(t, fmt.Sprintf("%v %+v", err, finding))
 		if err != nil {
@@ -305,7 +305,7 @@ func FuzzKnock(f *testing.F) {
 		s, err := New(options)
 		require.NoError(t, err)
 		defer s.Close()
-		s.wire.HTTP.Transport = memory{status: status, header: http.Header{"Date": {date}}}
+		s.wire.Transport = memory{status: status, header: http.Header{"Date": {date}}}
 		got, err := s.Knock(t.Context())
 		if status == 0 {
 			var inquiry *answer.Failure

@@ -63,10 +63,8 @@ func New(o Options) (*Sender, error) {
 		OutageBreaker: pace.New(o.MaxQPS, o.Timeout, o.Now, o.Logger),
 		opts:          o,
 		sdk:           sdk,
-		wire: wire.New(wire.Options{
-			ConnectTimeout: o.ConnectTimeout, Timeout: o.Timeout, Concurrency: o.Concurrency, RootCAs: o.RootCAs,
-		}),
-		keys: newKeyRing(o.Credentials, o.Now),
+		wire:          wire.New(o.ConnectTimeout, o.Timeout, o.Concurrency, o.RootCAs),
+		keys:          newKeyRing(o.Credentials, o.Now),
 	}, nil
 }
 

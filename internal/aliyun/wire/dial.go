@@ -10,53 +10,44 @@ import (
 	"time"
 )
 
-// Options are the bounds of a [Client].
-type Options struct {
-	ConnectTimeout time.Duration  // of one TCP connect, and again of one TLS handshake
-	Timeout        time.Duration  // of a whole call
-	Concurrency    int            // how many connections are kept idle
-	RootCAs        *x509.CertPool // nil: the system's
-}
-
 // Client makes exchanges over kept connections. It is safe for concurrent use.
 type Client struct {
-	HTTP   *http.Client
-	dialer *dialer
+	Transport http.RoundTripper // for tests to replace
+	kept      *http.Transport
+	dialer    *dialer
 }
 
-// New makes a client. It speaks HTTP/1.1, so a connection belongs to one attempt at a
-// time.
-func New(o Options) *Client {
+// New makes a client. Connect bounds one TCP connect, and again one TLS handshake;
+// timeout bounds a whole call; concurrency is how many connections are kept idle; roots
+// may be nil. It speaks HTTP/1.1, so a connection belongs to one attempt at a time.
+func New(connect, timeout time.Duration, concurrency int, roots *x509.CertPool) *Client {
 	stopped, cancel := context.WithCancel(context.Background())
 	d := &dialer{
-		connect: &net.Dialer{Timeout: o.ConnectTimeout, Control: giveUpAfter(o.Timeout)},
-		tls:     &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}},
+		connect: &net.Dialer{Timeout: connect, Control: giveUpAfter(timeout)},
+		tls:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}},
 		stopped: stopped,
 		cancel:  cancel,
 	}
-	return &Client{dialer: d, HTTP: &http.Client{
-		// A redirect would send phone and passcode elsewhere.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			Proxy:               nil, // it would see phone and passcode in every URL
-			DialContext:         d.dial(false),
-			DialTLSContext:      d.dial(true),
-			MaxIdleConns:        o.Concurrency,
-			MaxIdleConnsPerHost: o.Concurrency,
-			// Below the server's idle timeout (about 10 s), so that no request meets a
-			// connection that is being closed.
-			IdleConnTimeout:        5 * time.Second,
-			ResponseHeaderTimeout:  o.Timeout,
-			MaxResponseHeaderBytes: 64 << 10,
-			DisableCompression:     true,
-		},
-	}}
+	kept := &http.Transport{
+		Proxy:               nil, // it would see phone and passcode in every URL
+		DialContext:         d.dial(false),
+		DialTLSContext:      d.dial(true),
+		MaxIdleConns:        concurrency,
+		MaxIdleConnsPerHost: concurrency,
+		// Below the server's idle timeout (about 10 s), so that no request meets a
+		// connection that is being closed.
+		IdleConnTimeout:        5 * time.Second,
+		ResponseHeaderTimeout:  timeout,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true,
+	}
+	return &Client{Transport: kept, kept: kept, dialer: d}
 }
 
 // Close releases all connections. No exchange must be in progress.
 func (c *Client) Close() {
 	c.dialer.stop()
-	c.HTTP.CloseIdleConnections()
+	c.kept.CloseIdleConnections()
 }
 
 // tlsError is a handshake that failed.

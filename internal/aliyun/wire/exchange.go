@@ -23,8 +23,8 @@ var ErrCallTimeout = errors.New("the call took too long")
 // errors hold the URL.
 type Exchange struct {
 	attempt
-	ctx    context.Context
-	client *http.Client
+	ctx       context.Context
+	transport http.RoundTripper
 
 	asked bool  // the SDK got as far as handing over a request
 	err   error // no readable answer came
@@ -44,7 +44,7 @@ type Exchange struct {
 func (c *Client) Do(ctx context.Context, now func() time.Time, notAfter time.Time, call func(*Exchange) error) *Exchange {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	x := &Exchange{ctx: ctx, client: c.HTTP}
+	x := &Exchange{ctx: ctx, transport: c.Transport}
 	x.now, x.notAfter, x.cancel, x.done = now, notAfter, cancel, ctx.Done()
 	x.SDKErr = Guard(func() error { return call(x) })
 	x.Written = x.seal()
@@ -83,7 +83,9 @@ func (x *Exchange) roundTrip(req *http.Request) ([]byte, error) {
 		return nil, errTooLate
 	}
 	x.Began = x.now()
-	resp, err := x.client.Do(req.WithContext(x.trace(x.ctx)))
+	// An http.Client would follow redirects, with phone and passcode, and put the URL into
+	// its errors.
+	resp, err := x.transport.RoundTrip(req.WithContext(x.trace(x.ctx)))
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +128,7 @@ func (x *Exchange) Fault(ctx context.Context) (code, text string) {
 }
 
 func (x *Exchange) faultCode(ctx context.Context) string {
+	var timeout net.Error
 	switch {
 	case !x.Written && x.late():
 		return answer.CodeTooLate
@@ -135,7 +138,7 @@ func (x *Exchange) faultCode(ctx context.Context) string {
 		return EndCode(ctx, x.Written)
 	case errors.Is(x.err, answer.ErrUnreadable):
 		return answer.CodeUnreadable
-	case timedOut(x.err):
+	case errors.As(x.err, &timeout) && timeout.Timeout():
 		return timeoutCode(x.Written)
 	default:
 		return networkCode(x.err)
@@ -155,17 +158,6 @@ func timeoutCode(written bool) string {
 		return answer.CodeTimeout
 	}
 	return answer.CodeConnTimeout
-}
-
-// timedOut asks every error of the chain. errors.As would stop at a *url.Error, which
-// answers for the next one alone.
-func timedOut(err error) bool {
-	for ; err != nil; err = errors.Unwrap(err) {
-		if timeout, ok := err.(net.Error); ok && timeout.Timeout() { //nolint:errorlint // each link is asked
-			return true
-		}
-	}
-	return false
 }
 
 func networkCode(err error) string {

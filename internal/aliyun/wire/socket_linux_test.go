@@ -20,7 +20,7 @@ func TestAClosedRequestIsNotDeliveredLater(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, listener.Close()) }()
-	c := New(Options{ConnectTimeout: time.Minute, Timeout: 7 * time.Second})
+	c := New(time.Minute, 7*time.Second, 1, nil)
 	defer c.Close()
 
 	fenced, err := c.dialer.dial(false)(t.Context(), "tcp", listener.Addr().String())

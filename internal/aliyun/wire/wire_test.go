@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"syscall"
 	"testing"
@@ -124,7 +124,7 @@ func TestAConnectionOfNobodyWritesNothing(t *testing.T) {
 func TestFaultCodes(t *testing.T) {
 	t.Parallel()
 	wrap := func(err error) error {
-		return &url.Error{Op: "Post", URL: "http://h/?PhoneNumbers=13812345678", Err: &net.OpError{Op: "dial", Err: err}}
+		return fmt.Errorf("wrapped: %w", &net.OpError{Op: "dial", Err: err})
 	}
 	live := t.Context()
 	canceled, cancel := context.WithCancel(live)
@@ -143,6 +143,7 @@ func TestFaultCodes(t *testing.T) {
 		{live, wrap(os.NewSyscallError("write", syscall.EPIPE)), true, "connection_reset"},
 		{live, wrap(&tlsError{x509.UnknownAuthorityError{}}), false, "tls"},
 		{live, wrap(os.ErrDeadlineExceeded), false, "connect_timeout"},
+		{live, &tlsError{context.DeadlineExceeded}, false, "connect_timeout"},
 		{live, wrap(os.ErrDeadlineExceeded), true, "timeout"},
 		{live, wrap(errors.New("http: server closed idle connection")), true, "connection_closed"},
 		{live, wrap(errors.New("odd")), true, "network"},
