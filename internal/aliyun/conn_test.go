@@ -139,33 +139,22 @@ func newRawService(t testing.TB, serve func(conn *net.TCPConn)) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	var wg sync.WaitGroup
-	var mu sync.Mutex
-	conns := map[net.Conn]bool{}
 	wg.Go(func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			mu.Lock()
-			conns[conn] = true
-			mu.Unlock()
 			wg.Go(func() {
+				ended := context.AfterFunc(t.Context(), func() { _ = conn.Close() })
+				defer ended()
 				serve(conn.(*net.TCPConn))
 				_ = conn.Close()
-				mu.Lock()
-				delete(conns, conn)
-				mu.Unlock()
 			})
 		}
 	})
 	t.Cleanup(func() {
 		_ = listener.Close()
-		mu.Lock()
-		for conn := range conns {
-			_ = conn.Close()
-		}
-		mu.Unlock()
 		wg.Wait()
 	})
 	return listener.Addr().String()

@@ -18,11 +18,6 @@ var itemKeys = map[role][]string{
 
 // items compares each stream, bucket and consumer with the settings.
 func (r *run) items(nc *nats.Conn, missing []broker.Right) {
-	named := func(of role) bool { return r.Problems.Usable(itemKeys[of]...) }
-	if !named(results) && !named(limits) && !named(dead) && !named(jobs) {
-		r.skip(checkSettings, checkStream)
-		return
-	}
 	js, err := jetstream.New(nc)
 	if err != nil { // an option contradicts another, and there are none
 		r.fail(checkStream, "", err.Error(), "")
@@ -33,7 +28,7 @@ func (r *run) items(nc *nats.Conn, missing []broker.Right) {
 		switch {
 		case see != "":
 			return see
-		case !named(r.role(item)):
+		case !r.Problems.Usable(itemKeys[r.role(item)]...):
 			return checkSettings
 		case hinder(missing, item.Request):
 			return checkRights

@@ -23,7 +23,6 @@ var ErrCallTimeout = errors.New("the call took too long")
 // errors hold the URL.
 type Exchange struct {
 	attempt
-	ctx       context.Context
 	transport http.RoundTripper
 
 	asked bool  // the SDK got as far as handing over a request
@@ -44,8 +43,8 @@ type Exchange struct {
 func (c *Client) Do(ctx context.Context, now func() time.Time, notAfter time.Time, call func(*Exchange) error) *Exchange {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	x := &Exchange{ctx: ctx, transport: c.Transport}
-	x.now, x.notAfter, x.cancel, x.done = now, notAfter, cancel, ctx.Done()
+	x := &Exchange{transport: c.Transport}
+	x.ctx, x.cancel, x.now, x.notAfter = ctx, cancel, now, notAfter
 	x.SDKErr = Guard(func() error { return call(x) })
 	x.Written = x.seal()
 	return x
@@ -85,7 +84,7 @@ func (x *Exchange) roundTrip(req *http.Request) ([]byte, error) {
 	x.Began = x.now()
 	// An http.Client would follow redirects, with phone and passcode, and put the URL into
 	// its errors.
-	resp, err := x.transport.RoundTrip(req.WithContext(x.trace(x.ctx)))
+	resp, err := x.transport.RoundTrip(req.WithContext(x.traced()))
 	if err != nil {
 		return nil, err
 	}

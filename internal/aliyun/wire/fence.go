@@ -22,12 +22,11 @@ var (
 // attempt is one request on its way out. It knows whether bytes of it left this process,
 // and is the fence that keeps them in when they must not leave any more.
 type attempt struct {
+	ctx context.Context // of the call
+	// cancel ends it: the transport would try a refused write on every idle connection.
+	cancel   context.CancelCauseFunc
 	now      func() time.Time
 	notAfter time.Time // zero: no fence
-	// cancel ends the call: the transport would try a refused write on every idle
-	// connection.
-	cancel context.CancelCauseFunc
-	done   <-chan struct{} // closed when the call ends
 
 	mu      sync.Mutex
 	carrier *fencedConn // the connection that was, or is just being, written to
@@ -93,9 +92,10 @@ func (a *attempt) seal() (written bool) {
 	return a.carrier != nil
 }
 
-// trace binds the attempt to each connection that the transport picks for it.
-func (a *attempt) trace(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+// traced is the call's context. It binds the attempt to each connection that the transport
+// picks for it.
+func (a *attempt) traced() context.Context {
+	return httptrace.WithClientTrace(a.ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
 			if c, ok := info.Conn.(*fencedConn); ok {
 				c.attempt.Store(a)
@@ -152,7 +152,7 @@ func (c *fencedConn) awaitReader(a *attempt) error {
 		}
 		select {
 		case <-changed:
-		case <-a.done:
+		case <-a.ctx.Done():
 			return errSealed
 		}
 	}

@@ -40,7 +40,7 @@ func (c *stubConn) Write(p []byte) (int, error) {
 func newAttempt(t *testing.T) (*attempt, context.Context) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	t.Cleanup(func() { cancel(nil) })
-	return &attempt{now: time.Now, cancel: cancel, done: ctx.Done()}, ctx
+	return &attempt{now: time.Now, cancel: cancel, ctx: ctx}, ctx
 }
 
 func newFenced(a *attempt, take int) (*fencedConn, *stubConn) {
@@ -179,7 +179,7 @@ func TestAWriteAwaitsTheReader(t *testing.T) {
 				defer cancel(nil)
 				near, far := net.Pipe()
 				c := Fence(near).(*fencedConn)
-				c.attempt.Store(&attempt{now: time.Now, cancel: cancel, done: ctx.Done()})
+				c.attempt.Store(&attempt{now: time.Now, cancel: cancel, ctx: ctx})
 				got := make(chan error)
 				go func() {
 					_, err := c.Write([]byte("x"))
