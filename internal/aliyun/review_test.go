@@ -215,7 +215,7 @@ func TestKnockReadsTheClockOfAnyAnswer(t *testing.T) {
 		clock := newTestClock()
 		service := newService(t, func(w http.ResponseWriter, _ *http.Request) {
 			clock.Move(4 * time.Second) // the answer counts as written halfway
-			w.Header()["Date"] = nil   // the server would add its own
+			w.Header()["Date"] = nil    // the server would add its own
 			if test.date != "" {
 				w.Header().Set("Date", test.date)
 			}
