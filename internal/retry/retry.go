@@ -84,7 +84,11 @@ func scopeOf(ctx context.Context) scope {
 	return s
 }
 
-func (s scope) in(ctx context.Context) context.Context { return context.WithValue(ctx, scopeKey{}, s) }
+func with(ctx context.Context, change func(*scope)) context.Context {
+	s := scopeOf(ctx)
+	change(&s)
+	return context.WithValue(ctx, scopeKey{}, s)
+}
 
 // Context returns a context under which [Do] follows the policy. It bounds all
 // that is done under it by [Policy.Total], with a cause that wraps [ErrGaveUp].
@@ -93,28 +97,23 @@ func (p Policy) Context(ctx context.Context, observe func(error)) (context.Conte
 	if observe != nil {
 		ctx = Observe(ctx, observe)
 	}
-	s := scopeOf(ctx)
-	s.policy, s.looping = &p, false
+	ctx = with(ctx, func(s *scope) { s.policy, s.looping = &p, false })
 	if p.Total == 0 {
-		return context.WithCancel(s.in(ctx))
+		return context.WithCancel(ctx)
 	}
-	return context.WithTimeoutCause(s.in(ctx), p.Total, fmt.Errorf("%w after %s", ErrGaveUp, p.Total))
+	return context.WithTimeoutCause(ctx, p.Total, fmt.Errorf("%w after %s", ErrGaveUp, p.Total))
 }
 
 // Observe returns a context under which observe is told of each try that failed
 // and is made again.
 func Observe(ctx context.Context, observe func(error)) context.Context {
-	s := scopeOf(ctx)
-	s.observe = observe
-	return s.in(ctx)
+	return with(ctx, func(s *scope) { s.observe = observe })
 }
 
 // WithTimer returns a context under which after takes the place of [time.After],
 // for tests.
 func WithTimer(ctx context.Context, after func(time.Duration) <-chan time.Time) context.Context {
-	s := scopeOf(ctx)
-	s.after = after
-	return s.in(ctx)
+	return with(ctx, func(s *scope) { s.after = after })
 }
 
 // Bound returns a context that bounds all that is done under it together, by
@@ -162,8 +161,7 @@ func (p Policy) run(ctx context.Context, bound time.Duration, op func(context.Co
 		return context.Cause(ctx)
 	}
 	s := scopeOf(ctx)
-	s.looping = true
-	loop := s.in(ctx)
+	loop := with(ctx, func(s *scope) { s.looping = true })
 	pauses := exponential(p.First, p.Longest, 2, 0.5)
 	var last error
 	for {
