@@ -39,6 +39,7 @@ type story struct {
 	name     string
 	answers  []answer
 	prepare  func(w *world)
+	late     bool // the job is delivered after its code has expired
 	want     passcode.Status
 	dead     passcode.Reason
 	sent     int  // messages that Aliyun took in the end
@@ -62,62 +63,40 @@ func stories() []story {
 		{name: "dropped every time", answers: []answer{answerDropped}, want: passcode.StatusUnknown, dead: passcode.ReasonUnknown, reserved: true},
 		{name: "limited by us", answers: []answer{answerOK}, want: passcode.StatusRateLimited,
 			prepare: func(w *world) { w.denied = &domain.Reservation{Rule: "1/1m", RetryAfter: time.Minute} }},
-		{name: "expired on arrival", answers: []answer{answerOK}, want: passcode.StatusExpired,
-			prepare: func(w *world) { w.now = w.now.Add(time.Hour) }},
+		{name: "expired on arrival", answers: []answer{answerOK}, want: passcode.StatusExpired, late: true},
 		{name: "invalid", answers: []answer{answerOK}, want: passcode.StatusRejected, dead: passcode.ReasonInvalid,
 			prepare: func(w *world) { w.jobs[1].body = []byte(`{"request_id":"r1","phone":"+1","code":"004213"}`) }},
 		{name: "a repeat whose first job is gone", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, reserved: true,
 			prepare: func(w *world) { w.ownerless(passcode.StatusRetrying) }},
-		{
-			name: "a repeat whose first job is gone, and that was sent", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1,
+		{name: "a repeat whose first job is gone, and that was sent", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1,
 			prepare: func(w *world) {
 				w.ownerless(passcode.StatusInDoubt)
 				w.accepted, w.acceptedAt = []string{"r1"}, w.now
-			},
-		},
-		{
-			name: "a replay of a dead letter", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, reserved: true,
-			prepare: func(w *world) {
-				w.jobs[1].header = map[string]string{domain.HeaderReplay: "1"}
-				w.records["r1"] = stored{passcode.Result{RequestID: "r1", StreamSeq: 99}.In(passcode.StatusDeadLettered), 5}
-			},
-		},
+			}},
+		{name: "a replay of a dead letter", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, reserved: true, prepare: (*world).replayedDead},
 		{name: "a replay of an unknown that was sent", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1,
 			prepare: func(w *world) { w.replayed(sentUnknown) }},
-		{
-			name: "a replay of an unknown that was sent, taken up too late", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1,
-			prepare: func(w *world) {
-				w.replayed(sentUnknown)
-				w.now = w.now.Add(time.Hour)
-			},
-		},
+		{name: "a replay of an unknown that was sent, taken up too late", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, late: true,
+			prepare: func(w *world) { w.replayed(sentUnknown) }},
 		{name: "a replay of an unknown whose record is gone, and that was sent", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1,
 			prepare: func(w *world) { w.replayed(sentUnrecorded) }},
-		{
-			name: "a replay of an unknown whose record is gone, and that was sent, taken up too late", answers: []answer{answerOK},
-			want: passcode.StatusSent, sent: 1,
-			prepare: func(w *world) {
-				w.replayed(sentUnrecorded)
-				w.now = w.now.Add(time.Hour)
-			},
-		},
-		{
-			name: "a replay of an unknown whose record is gone", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, reserved: true,
+		{name: "a replay of an unknown whose record is gone, and that was sent, taken up too late", answers: []answer{answerOK},
+			want: passcode.StatusSent, sent: 1, late: true,
+			prepare: func(w *world) { w.replayed(sentUnrecorded) }},
+		{name: "a replay of an unknown whose record is gone", answers: []answer{answerOK}, want: passcode.StatusSent, sent: 1, reserved: true,
 			prepare: func(w *world) {
 				w.replayed(sentUnrecorded)
 				w.accepted = nil
-			},
-		},
-		{
-			name: "a replay of a dead letter, taken up too late", answers: []answer{answerOK}, want: passcode.StatusExpired,
-			orUnlike: []passcode.Status{passcode.StatusUnknown},
-			prepare: func(w *world) {
-				w.jobs[1].header = map[string]string{domain.HeaderReplay: "1"}
-				w.records["r1"] = stored{passcode.Result{RequestID: "r1", StreamSeq: 99}.In(passcode.StatusDeadLettered), 5}
-				w.now = w.now.Add(time.Hour)
-			},
-		},
+			}},
+		{name: "a replay of a dead letter, taken up too late", answers: []answer{answerOK}, want: passcode.StatusExpired, late: true,
+			orUnlike: []passcode.Status{passcode.StatusUnknown}, prepare: (*world).replayedDead},
 	}
+}
+
+// replayedDead makes the job the replay of a dead letter.
+func (w *world) replayedDead() {
+	w.jobs[1].header = map[string]string{domain.HeaderReplay: "1"}
+	w.records["r1"] = stored{passcode.Result{RequestID: "r1", StreamSeq: 99}.In(passcode.StatusDeadLettered), 5}
 }
 
 const (
@@ -147,6 +126,9 @@ func (s story) world(t *testing.T) *world {
 	w := newJob(t, s.answers...)
 	if s.prepare != nil {
 		s.prepare(w)
+	}
+	if s.late {
+		w.now = w.now.Add(time.Hour)
 	}
 	return w
 }

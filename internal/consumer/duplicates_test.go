@@ -321,14 +321,13 @@ func TestUndeliverableWhileACallMayBeInProgress(t *testing.T) {
 // TestUndeliverableHere: a job that this very worker is handling is left to it.
 func TestUndeliverableHere(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, answerOK)
-	seq := w.publish(job("r1"), nil)
+	w := newJob(t, answerOK)
 	w.as(func(c *Consumer, d *worldDelivery) {
 		release, ok := c.leases.hold(d)
 		require.True(t, ok)
 		defer release()
 		c.Undeliverable(w.ctx, d, ranOut)
-	}, seq)
+	}, 1)
 	assert.Equal(t, []string{"nak"}, w.effects)
 }
 
@@ -336,16 +335,15 @@ func TestUndeliverableHere(t *testing.T) {
 func TestSuspected(t *testing.T) {
 	t.Parallel()
 	suspected := domain.Undeliverable{Suspected: true}
-	w := newWorld(t, answerOK)
-	seq := w.publish(job("r1"), nil)
+	w := newJob(t, answerOK)
 	w.now = w.now.Add(testPolicy().PasscodeTTL + overdue - time.Second)
-	w.endUndeliverable(seq, suspected)
+	w.endUndeliverable(1, suspected)
 	assert.Equal(t, []string{"nak"}, w.effects)
 	w.now = w.now.Add(time.Second)
-	w.endUndeliverable(seq, suspected)
+	w.endUndeliverable(1, suspected)
 	require.Len(t, w.dead, 1)
 	assert.Equal(t, passcode.ReasonPoison, w.dead[0].Reason)
-	assert.True(t, w.jobs[seq].done)
+	assert.True(t, w.jobs[1].done)
 }
 
 // TestLost: what is left of a job that somebody terminated is where it was.

@@ -175,12 +175,13 @@ func (s worldSender) Lookup(_ context.Context, _ passcode.Phone, id string, atte
 type worldAccount struct{ w *world }
 
 func (a worldAccount) Admit(context.Context) (domain.Admission, error) {
-	a.w.mu.Lock()
-	defer a.w.mu.Unlock()
-	if a.w.shut {
-		return domain.Admission{Wait: time.Hour}, nil
-	}
-	return domain.Admission{Allowed: true, Probe: a.w.tripped > a.w.passed}, nil
+	may := domain.Admission{Wait: time.Hour}
+	a.w.locked(func() {
+		if !a.w.shut {
+			may = domain.Admission{Allowed: true, Probe: a.w.tripped > a.w.passed}
+		}
+	})
+	return may, nil
 }
 
 func (a worldAccount) Trip(context.Context, string, string) (until time.Time, err error) {
@@ -189,16 +190,12 @@ func (a worldAccount) Trip(context.Context, string, string) (until time.Time, er
 }
 
 func (a worldAccount) Passed(context.Context) error {
-	a.w.mu.Lock()
-	defer a.w.mu.Unlock()
-	a.w.passed = a.w.tripped
+	a.w.locked(func() { a.w.passed = a.w.tripped })
 	return nil
 }
 
 func (a worldAccount) Inconclusive(context.Context) error {
-	a.w.mu.Lock()
-	defer a.w.mu.Unlock()
-	a.w.inconclusive++
+	a.w.locked(func() { a.w.inconclusive++ })
 	return nil
 }
 

@@ -47,9 +47,12 @@ func (w *world) handled(seq uint64, b *breaker) (effects []string) {
 func TestHeldJobs(t *testing.T) {
 	t.Parallel()
 	const wait = 3 * time.Second
+	waits, again := []string{"nak"}, []string{"announce", "announce", "ack"}
+	held := [2]time.Duration{maxHold, maxHold + time.Second}
 	rows := []struct {
 		name    string
-		stored  func(r passcode.Result) passcode.Result // nil: no record
+		status  passcode.Status // of the record; empty: there is none
+		at      time.Duration   // of its next attempt, or its last one
 		header  map[string]string
 		other   bool // the record is of another job
 		ttl     time.Duration
@@ -57,36 +60,19 @@ func TestHeldJobs(t *testing.T) {
 		waits   [2]time.Duration // at least and at most
 		unused  int              // permits
 	}{
-		{name: "new", effects: []string{"nak"}, waits: [2]time.Duration{maxHold, maxHold + time.Second}},
-		{name: "new, and expires soon", ttl: time.Second, effects: []string{"nak"}, waits: [2]time.Duration{time.Second, time.Second}},
-		{name: "retrying", stored: func(r passcode.Result) passcode.Result {
-			r.NextAttemptAt = noon.Add(time.Second)
-			return r.In(passcode.StatusRetrying)
-		}, effects: []string{"nak"}, waits: [2]time.Duration{maxHold, maxHold + time.Second}},
-		{name: "retrying much later", stored: func(r passcode.Result) passcode.Result {
-			r.NextAttemptAt = noon.Add(time.Minute)
-			return r.In(passcode.StatusRetrying)
-		}, effects: []string{"nak"}, waits: [2]time.Duration{time.Minute, time.Minute}},
-		{name: "in doubt, and found by its look-up", stored: func(r passcode.Result) passcode.Result {
-			r.AttemptedAt = noon.Add(-5 * time.Second)
-			return r.In(passcode.StatusInDoubt)
-		}, effects: []string{"record in_doubt", "announce", "look up", "record sent", "announce", "ack"}, unused: 1},
-		{name: "its worker went away", stored: func(r passcode.Result) passcode.Result {
-			r.AttemptedAt = noon
-			return r.In(passcode.StatusSending)
-		}, effects: []string{"record in_doubt", "announce", "nak"}, waits: [2]time.Duration{5 * time.Second, 5 * time.Second}, unused: 1},
-		{name: "sent, and the ack was lost", stored: func(r passcode.Result) passcode.Result {
-			return r.In(passcode.StatusSent)
-		}, effects: []string{"announce", "announce", "ack"}, unused: 1},
-		{name: "repeats one that was sent", other: true, stored: func(r passcode.Result) passcode.Result {
-			return r.In(passcode.StatusSent)
-		}, effects: []string{"announce", "announce", "ack"}, unused: 1},
-		{name: "repeats one in progress", other: true, stored: func(r passcode.Result) passcode.Result {
-			return r.In(passcode.StatusRetrying)
-		}, effects: []string{"ack"}, unused: 1},
-		{name: "replays a dead letter", other: true, header: map[string]string{domain.HeaderReplay: "1"}, stored: func(r passcode.Result) passcode.Result {
-			return r.In(passcode.StatusDeadLettered)
-		}, effects: []string{"nak"}, waits: [2]time.Duration{maxHold, maxHold + time.Second}},
+		{name: "new", effects: waits, waits: held},
+		{name: "new, and expires soon", ttl: time.Second, effects: waits, waits: [2]time.Duration{time.Second, time.Second}},
+		{name: "retrying", status: passcode.StatusRetrying, at: time.Second, effects: waits, waits: held},
+		{name: "retrying much later", status: passcode.StatusRetrying, at: time.Minute, effects: waits, waits: [2]time.Duration{time.Minute, time.Minute}},
+		{name: "in doubt, and found by its look-up", status: passcode.StatusInDoubt, at: -5 * time.Second,
+			effects: []string{"record in_doubt", "announce", "look up", "record sent", "announce", "ack"}, unused: 1},
+		{name: "its worker went away", status: passcode.StatusSending,
+			effects: []string{"record in_doubt", "announce", "nak"}, waits: [2]time.Duration{5 * time.Second, 5 * time.Second}, unused: 1},
+		{name: "sent, and the ack was lost", status: passcode.StatusSent, effects: again, unused: 1},
+		{name: "repeats one that was sent", other: true, status: passcode.StatusSent, effects: again, unused: 1},
+		{name: "repeats one in progress", other: true, status: passcode.StatusRetrying, effects: []string{"ack"}, unused: 1},
+		{name: "replays a dead letter", other: true, header: map[string]string{domain.HeaderReplay: "1"}, status: passcode.StatusDeadLettered,
+			effects: waits, waits: held},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -97,14 +83,20 @@ func TestHeldJobs(t *testing.T) {
 			if row.ttl > 0 {
 				w.jobs[seq].queued = noon.Add(row.ttl - testPolicy().PasscodeTTL)
 			}
-			if row.stored != nil {
+			if row.status != "" {
 				owner := seq
 				if row.other {
 					owner += 100
 				}
-				rec := row.stored(passcode.Result{
+				rec := passcode.Result{
 					RequestID: "r1", StreamSeq: owner, Attempts: 1, QueuedAt: noon, ExpiresAt: noon.Add(10 * time.Minute), Worker: "w2",
-				})
+				}.In(row.status)
+				switch row.status {
+				case passcode.StatusRetrying:
+					rec.NextAttemptAt = noon.Add(row.at)
+				case passcode.StatusInDoubt, passcode.StatusSending:
+					rec.AttemptedAt = noon.Add(row.at)
+				}
 				w.records["r1"] = stored{rec, 1}
 			}
 			b := &breaker{admission: domain.Admission{Wait: wait}}
@@ -117,7 +109,7 @@ func TestHeldJobs(t *testing.T) {
 				assert.GreaterOrEqual(t, delay, row.waits[0])
 				assert.LessOrEqual(t, delay, row.waits[1])
 			}
-			if row.stored == nil {
+			if row.status == "" {
 				assert.Empty(t, w.records, "nothing is written")
 			}
 		})
@@ -222,11 +214,10 @@ func TestAProbeAsksFirst(t *testing.T) {
 // makes of it when it wakes. Found by test/chaos, seed 3.
 func TestALookUpIsAsOldAsItsQuestion(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, answerTakenAndDropped, answerOK)
-	seq := w.publish(job("r1"), nil)
-	w.handled(seq, &breaker{admission: domain.Admission{Allowed: true}})
+	w := newJob(t, answerTakenAndDropped, answerOK)
+	w.handled(1, &breaker{admission: domain.Admission{Allowed: true}})
 	require.Equal(t, passcode.StatusInDoubt, w.record("r1").Status)
-	w.now = w.jobs[seq].due
+	w.now = w.jobs[1].due
 	accepted := w.accepted
 	w.accepted = nil // not listed yet
 	w.before = func(effect string) {
@@ -239,7 +230,7 @@ func TestALookUpIsAsOldAsItsQuestion(t *testing.T) {
 			w.now = w.now.Add(time.Hour / 10) // past all look-ups, while the answer is on its way
 		}
 	}
-	w.handled(seq, &breaker{admission: domain.Admission{Allowed: true}})
+	w.handled(1, &breaker{admission: domain.Admission{Allowed: true}})
 	r := w.record("r1")
 	assert.Equal(t, passcode.StatusInDoubt, r.Status)
 	assert.Equal(t, 1, r.Lookups)
@@ -252,9 +243,8 @@ func TestALookUpIsAsOldAsItsQuestion(t *testing.T) {
 // TestHeldJobsMeetTrouble with the broker: they are requeued.
 func TestHeldJobsMeetTrouble(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, answerOK)
+	w := newJob(t, answerOK)
 	w.unusable = errTrouble
-	seq := w.publish(job("r1"), nil)
-	assert.Equal(t, []string{"nak"}, w.handled(seq, &breaker{admission: domain.Admission{Wait: time.Second}}))
+	assert.Equal(t, []string{"nak"}, w.handled(1, &breaker{admission: domain.Admission{Wait: time.Second}}))
 	assert.Equal(t, 1, w.unused)
 }

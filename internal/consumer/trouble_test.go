@@ -134,14 +134,13 @@ func TestSuspectsAreHandledOneAtATime(t *testing.T) {
 	t.Parallel()
 	for _, status := range []passcode.Status{passcode.StatusInDoubt, passcode.StatusRetrying} {
 		for interruptions := range 3 {
-			w := newWorld(t, answerOK)
-			seq := w.publish(job("r1"), nil)
+			w := newJob(t, answerOK)
 			rec := sending(1).In(status)
-			rec.StreamSeq, rec.Interruptions, rec.AttemptedAt = seq, interruptions, noon.Add(-time.Minute)
+			rec.StreamSeq, rec.Interruptions, rec.AttemptedAt = 1, interruptions, noon.Add(-time.Minute)
 			w.records["r1"] = stored{rec, 1}
 			c := w.consumer()
 			deliver := func() {
-				c.Handle(t.Context(), t.Context(), &worldDelivery{w: w, m: w.jobs[seq], seq: seq}, func() {})
+				c.Handle(t.Context(), t.Context(), &worldDelivery{w: w, m: w.jobs[1], seq: 1}, func() {})
 			}
 			c.alone.Lock() // another suspect's call is in progress
 			deliver()

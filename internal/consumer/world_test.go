@@ -81,18 +81,16 @@ type stored struct {
 type answer struct {
 	out    domain.Outcome
 	accept bool
-	// lost: the row never shows in a look-up.
-	lost bool
+	lost   bool // the row never shows in a look-up
 }
 
 type message struct {
-	body   []byte
-	header map[string]string
-	queued time.Time
-	due    time.Time
-	done   bool
-	termed string
-	// deliveries counts them, as the server does.
+	body       []byte
+	header     map[string]string
+	queued     time.Time
+	due        time.Time
+	done       bool
+	termed     string
 	deliveries uint64
 }
 
@@ -150,6 +148,12 @@ func (w *world) effect(name string, do func()) error {
 		return errTrouble
 	}
 	return nil
+}
+
+func (w *world) locked(do func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	do()
 }
 
 // retried makes an effect as an adapter does, under the policy that its caller named.
