@@ -58,8 +58,6 @@ var ErrForced = errors.New("left with jobs still in flight")
 func (c *Consumer) Run(ctx, force context.Context) error {
 	// Handlers outlive ctx: what has begun is finished.
 	work, leave := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer leave(nil)
-
 	var keeper sync.WaitGroup
 	keeper.Go(func() { c.leases.run(work) })
 	defer keeper.Wait()
@@ -75,19 +73,16 @@ func (c *Consumer) Run(ctx, force context.Context) error {
 	c.Logger.Info("stopping: finishing the jobs in flight", "at_most", c.ShutdownTimeout)
 	c.Source.Drain()
 
-	timer := time.NewTimer(c.ShutdownTimeout)
-	defer timer.Stop()
+	forced, cancel := context.WithTimeout(force, c.ShutdownTimeout)
+	defer cancel()
 	select {
 	case err := <-done:
 		return err
-	case <-timer.C:
+	case <-forced.Done():
 		leave(ErrForced)
-	case <-force.Done():
-		leave(ErrForced)
+		<-done // soon: every wait of a handler ends with work
+		return ErrForced
 	}
-	// Every wait of a handler ends with work, so this is short.
-	<-done
-	return ErrForced
 }
 
 // dispatch takes jobs from the source until it is drained and every handler has returned.

@@ -197,13 +197,13 @@ func (p *permit) release() {
 // next call may be made.
 func (p *permit) observe(ctx context.Context, out domain.Outcome) (until time.Time) {
 	var err error
-	switch signalOf(out) {
-	case signalNothing:
-		return until
-	case signalPassed:
-		err = p.h.Account.Passed(ctx)
-	case signalTrip:
+	switch {
+	case out.Class == passcode.ClassAccount:
 		until, err = p.h.Account.Trip(ctx, out.Code, out.Message)
+	case showsAccountWorks(out):
+		err = p.h.Account.Passed(ctx)
+	default:
+		return until
 	}
 	p.observed = true
 	if err != nil {

@@ -26,25 +26,13 @@ type Policy struct {
 	CallBound time.Duration
 }
 
-// signal is what an outcome tells about the whole account.
-type signal int
-
-const (
-	signalNothing signal = iota
-	signalPassed         // Aliyun handled the request, so the account works
-	signalTrip           // nothing can be sent for this account now
-)
-
-func signalOf(out domain.Outcome) signal {
-	switch {
-	case out.Class == passcode.ClassAccount:
-		return signalTrip
-	case out.ProviderRequestID == "":
-		return signalNothing
-	case out.Class == passcode.ClassTransient, out.Class == passcode.ClassThrottled, out.Class == passcode.ClassInDoubt:
-		return signalNothing
+// showsAccountWorks reports whether a call shows that Aliyun handles this account's requests.
+func showsAccountWorks(out domain.Outcome) bool {
+	switch out.Class {
+	case passcode.ClassAccount, passcode.ClassTransient, passcode.ClassThrottled, passcode.ClassInDoubt:
+		return false
 	default:
-		return signalPassed
+		return out.ProviderRequestID != ""
 	}
 }
 

@@ -34,17 +34,17 @@ func sending(n int) passcode.Result {
 
 // summary is the part of a decision that the tables below compare.
 type summary struct {
-	Status      passcode.Status
-	Letter      passcode.Reason
-	Disposition disposition
-	Delay       time.Duration
-	Release     bool
-	CloseFor    time.Duration
-	Attempts    int
-	Class       passcode.Class
-	RetryAfter  int64
-	Certain     bool
-	Signal      signal // of the outcome
+	Status       passcode.Status
+	Letter       passcode.Reason
+	Disposition  disposition
+	Delay        time.Duration
+	Release      bool
+	CloseFor     time.Duration
+	Attempts     int
+	Class        passcode.Class
+	RetryAfter   int64
+	Certain      bool
+	AccountWorks bool // by the outcome
 }
 
 func summarise(d decision) summary {
@@ -88,7 +88,7 @@ func TestSettle(t *testing.T) {
 	}{
 		{"ok is sent, and the job is done", sending(1),
 			domain.Outcome{Class: passcode.ClassOK, Code: "OK", BizID: "B^0", ProviderRequestID: "P1"},
-			summary{Status: passcode.StatusSent, Disposition: ack, Signal: signalPassed, Attempts: 1, Certain: true}},
+			summary{Status: passcode.StatusSent, Disposition: ack, AccountWorks: true, Attempts: 1, Certain: true}},
 		{"transient is retried after the backoff", sending(2), unanswered(passcode.ClassTransient),
 			summary{Status: passcode.StatusRetrying, Disposition: nak, Delay: 2 * time.Second, Attempts: 2, Class: passcode.ClassTransient, Certain: true}},
 		{"transient on the last attempt is a dead letter and gives its reservation up", sending(3), unanswered(passcode.ClassTransient),
@@ -107,19 +107,19 @@ func TestSettle(t *testing.T) {
 		{"in doubt on the last attempt is looked up too", sending(3), unanswered(passcode.ClassInDoubt),
 			summary{Status: passcode.StatusInDoubt, Disposition: nak, Delay: 4 * time.Second, Attempts: 3, Class: passcode.ClassInDoubt}},
 		{"phone_limited is rate limited, closes the phone and gives its reservation up", sending(1), limited,
-			summary{Status: passcode.StatusRateLimited, Disposition: ack, Release: true, CloseFor: time.Hour, Signal: signalPassed, Attempts: 1, Class: passcode.ClassPhoneLimited, RetryAfter: 3600, Certain: true}},
+			summary{Status: passcode.StatusRateLimited, Disposition: ack, Release: true, CloseFor: time.Hour, AccountWorks: true, Attempts: 1, Class: passcode.ClassPhoneLimited, RetryAfter: 3600, Certain: true}},
 		{"recipient is rejected without a dead letter", sending(1), answered(passcode.ClassRecipient),
-			summary{Status: passcode.StatusRejected, Disposition: ack, Release: true, Signal: signalPassed, Attempts: 1, Class: passcode.ClassRecipient, Certain: true}},
+			summary{Status: passcode.StatusRejected, Disposition: ack, Release: true, AccountWorks: true, Attempts: 1, Class: passcode.ClassRecipient, Certain: true}},
 		{"config is a dead letter at once", sending(1), answered(passcode.ClassConfig),
-			summary{Status: passcode.StatusDeadLettered, Letter: passcode.ReasonConfig, Disposition: term, Release: true, Signal: signalPassed, Attempts: 1, Class: passcode.ClassConfig, Certain: true}},
+			summary{Status: passcode.StatusDeadLettered, Letter: passcode.ReasonConfig, Disposition: term, Release: true, AccountWorks: true, Attempts: 1, Class: passcode.ClassConfig, Certain: true}},
 		{"config that no call found out says nothing about the account", sending(1), unanswered(passcode.ClassConfig),
 			summary{Status: passcode.StatusDeadLettered, Letter: passcode.ReasonConfig, Disposition: term, Release: true, Attempts: 1, Class: passcode.ClassConfig, Certain: true}},
 		{"a class nobody thought of is a dead letter", sending(1), answered("martian"),
-			summary{Status: passcode.StatusDeadLettered, Letter: passcode.ReasonConfig, Disposition: term, Release: true, Signal: signalPassed, Attempts: 1, Class: "martian", Certain: true}},
+			summary{Status: passcode.StatusDeadLettered, Letter: passcode.ReasonConfig, Disposition: term, Release: true, AccountWorks: true, Attempts: 1, Class: "martian", Certain: true}},
 		{"account counts no attempt, waits and trips the account breaker", sending(1), answered(passcode.ClassAccount),
-			summary{Status: passcode.StatusRetrying, Disposition: nak, Delay: requeueDelay, Signal: signalTrip, Attempts: 0, Class: passcode.ClassAccount, Certain: true}},
+			summary{Status: passcode.StatusRetrying, Disposition: nak, Delay: requeueDelay, Attempts: 0, Class: passcode.ClassAccount, Certain: true}},
 		{"account on the last attempt waits too", sending(3), answered(passcode.ClassAccount),
-			summary{Status: passcode.StatusRetrying, Disposition: nak, Delay: requeueDelay, Signal: signalTrip, Attempts: 2, Class: passcode.ClassAccount, Certain: true}},
+			summary{Status: passcode.StatusRetrying, Disposition: nak, Delay: requeueDelay, Attempts: 2, Class: passcode.ClassAccount, Certain: true}},
 	}
 	for _, row := range rows {
 		t.Run(row.sentence, func(t *testing.T) {
@@ -127,7 +127,7 @@ func TestSettle(t *testing.T) {
 			now := noon.Add(time.Second)
 			d := testPolicy().decide(row.rec, called{Outcome: row.out}, now)
 			got := summarise(d)
-			got.Signal = signalOf(row.out)
+			got.AccountWorks = showsAccountWorks(row.out)
 			assert.Empty(t, cmp.Diff(row.want, got))
 			assert.Equal(t, d.record.Status.Final(), d.record.Final)
 			assert.Equal(t, now, d.record.UpdatedAt)
