@@ -79,10 +79,11 @@ func (c *Consumer) Run(ctx, force context.Context) error {
 	case err := <-done:
 		return err
 	case <-forced.Done():
-		leave(ErrForced)
-		<-done // soon: every wait of a handler ends with work
-		return ErrForced
 	}
+	leave(ErrForced)
+	// Every wait of a handler ends with work, so this is short.
+	<-done
+	return ErrForced
 }
 
 // dispatch takes jobs from the source until it is drained and every handler has returned.
