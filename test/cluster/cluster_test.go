@@ -1,8 +1,6 @@
 package cluster
 
 import (
-	"slices"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -37,10 +35,7 @@ func TestEveryNodeDiesOnce(t *testing.T) {
 	for n, trouble := range troubles {
 		s.through(jobsFrom(n*each, each), trouble)
 	}
-	out := s.check(jobsFrom(0, len(troubles)*each))
-	t.Logf("%d jobs: %d sent, %d twice, %d lost; %v; %d settled by look-up, %d attempts counted; the workers complained of %v",
-		len(troubles)*each, out.sent, out.twice, out.lost, out.status, out.recovered, out.attempts, s.complaints())
-
+	s.check(jobsFrom(0, len(troubles)*each))
 	for _, w := range s.workers {
 		require.Zero(t, w.Stop(bound), "it leaves in order")
 	}
@@ -71,43 +66,8 @@ func (s *system) through(jobs []job, trouble trouble) {
 	began := time.Now()
 	trouble.begin()
 	require.NoError(s.t, <-published)
-	afterPublished := time.Since(began)
 	s.untilDone()
-	afterDone := time.Since(began)
-	silence := s.silence(began)
-	ended := time.Now()
+	s.t.Logf("%s: all done after %4.1fs", trouble.name, time.Since(began).Seconds())
 	trouble.end()
 	s.cluster.AwaitWhole(s.js)
-	s.t.Logf("%-15s all published after %4.1fs, all done after %4.1fs; no message for %4.1fs at the longest; whole again %4.1fs after its end",
-		trouble.name, afterPublished.Seconds(), afterDone.Seconds(), silence.Seconds(), time.Since(ended).Seconds())
-}
-
-// silence is how long Aliyun was sent nothing, at the longest, since then.
-func (s *system) silence(since time.Time) time.Duration {
-	times := []time.Time{since}
-	for _, sent := range s.emulator.Sent() {
-		if sent.At.After(since) {
-			times = append(times, sent.At)
-		}
-	}
-	slices.SortFunc(times, time.Time.Compare)
-	var longest time.Duration
-	for i := 1; i < len(times); i++ {
-		longest = max(longest, times[i].Sub(times[i-1]))
-	}
-	return longest
-}
-
-// complaints counts what the workers warned of.
-func (s *system) complaints() map[string]int {
-	count := map[string]int{}
-	for _, w := range s.workers {
-		for line := range strings.Lines(w.Log()) {
-			if _, rest, ok := strings.Cut(line, `"level":"WARN","msg":"`); ok {
-				what, _, _ := strings.Cut(rest, `"`)
-				count[what]++
-			}
-		}
-	}
-	return count
 }
