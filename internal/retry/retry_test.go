@@ -75,7 +75,7 @@ func TestAFinalErrorIsReturnedAtOnceAndUnchanged(t *testing.T) {
 
 func TestTheErrorTellsWhichBoundEndedIt(t *testing.T) {
 	t.Parallel()
-	fail, _ := fails(nats.ErrNoResponders)
+	fail := func(context.Context) error { return nats.ErrNoResponders }
 	shutdown := errors.New("shutting down")
 
 	for name, test := range map[string]struct {
