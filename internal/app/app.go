@@ -82,17 +82,17 @@ func (a *App) Run(stop, force context.Context) (err error) {
 
 // connect starts the embedded broker, where there is one, and the connection.
 func (a *App) connect(ctx context.Context) error {
-	url := a.cfg.NATS.URL.Reveal()
+	settings := a.cfg.NATS
 	if a.cfg.NATS.Embedded.Enabled {
 		embedded, err := broker.StartEmbedded(a.cfg.NATS.Embedded.Listen, a.cfg.NATS.Embedded.StoreDir, a.log)
 		if err != nil {
 			return err
 		}
 		a.later("embedded broker", embedded.Stop)
-		url = embedded.URL()
-		a.log.Info("embedded broker runs", "url", url)
+		settings.URL = config.NewServerURLs(embedded.URL())
+		a.log.Info("embedded broker runs", "url", settings.URL)
 	}
-	link, err := Dial(ctx, a.cfg.NATS, url, "passcode-worker "+a.worker, broker.WorkerInbox, a.log)
+	link, err := Dial(ctx, settings, "passcode-worker "+a.worker, broker.WorkerInbox, a.log)
 	if err != nil {
 		return err
 	}

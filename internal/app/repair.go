@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/passcode-worker/passcode-worker/internal/broker"
+	"github.com/passcode-worker/passcode-worker/internal/ratelimit"
 )
 
 // repair creates what somebody has deleted under the running worker, as far as the
@@ -21,11 +22,13 @@ func (a *App) repair(ctx context.Context) error {
 func (a *App) provision(ctx context.Context) error {
 	a.provisioning.Lock()
 	defer a.provisioning.Unlock()
-	report, err := broker.Provision(ctx, a.link.JS, Topology(a.cfg), a.cfg.NATS.Provision)
-	for _, item := range report.Items {
+	items, err := broker.Provision(ctx, a.link.JS, a.cfg, ratelimit.BucketTTL(a.cfg.Limits.Phone), a.cfg.NATS.Provision)
+	missing := false
+	for _, item := range items {
 		a.tell(item)
+		missing = missing || item.State == broker.StateMissing
 	}
-	if err == nil && !report.Usable() {
+	if err == nil && missing {
 		return errors.New(`nats.provision is off; create it with "worker provision"`)
 	}
 	return err

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/broker"
+	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/brokertest"
 )
@@ -32,9 +33,9 @@ func write(t *testing.T, name string, data []byte) string {
 	return path
 }
 
-func mustConnect(t *testing.T, o broker.Options) {
+func mustConnect(t *testing.T, n config.NATS) {
 	t.Helper()
-	nc, _ := connectedTo(t, o, nil)
+	nc, _ := connectedTo(t, n, nil)
 	require.NoError(t, broker.CheckServer(nc))
 }
 
@@ -46,22 +47,22 @@ func TestUserTokenSeedAndCreds(t *testing.T) {
 	require.NoError(t, err)
 	for name, test := range map[string]struct {
 		server func(*server.Options)
-		client broker.Options
+		client config.NATS
 	}{
 		"user and password": {
 			func(o *server.Options) { o.Username, o.Password = "worker", "p@ss/word" },
-			broker.Options{User: "worker", Password: passcode.NewSecret("p@ss/word")},
+			config.NATS{User: "worker", Password: passcode.NewSecret("p@ss/word")},
 		},
-		"token": {func(o *server.Options) { o.Authorization = "letmein" }, broker.Options{Token: passcode.NewSecret("letmein")}},
+		"token": {func(o *server.Options) { o.Authorization = "letmein" }, config.NATS{Token: passcode.NewSecret("letmein")}},
 		"seed": {
 			func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: public}} },
-			broker.Options{NKeySeedFile: write(t, "seed.nk", seed)},
+			config.NATS{NkeySeedFile: write(t, "seed.nk", seed)},
 		},
-		"creds": {operator.Options, broker.Options{Creds: write(t, "user.creds", operator.Creds(t, 0))}},
+		"creds": {operator.Options, config.NATS{Creds: write(t, "user.creds", operator.Creds(t, 0))}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test.client.URL = brokertest.Server(t, test.server).URL()
+			test.client.URL = at(brokertest.Server(t, test.server).URL()).URL
 			mustConnect(t, test.client)
 		})
 	}
@@ -82,11 +83,11 @@ func TestTLSWithAClientCertificate(t *testing.T) {
 		}
 	})
 	file := write(t, "cert.pem", cert)
-	mustConnect(t, broker.Options{URL: srv.URL(), CA: file, Cert: file, Key: write(t, "key.pem", key)})
+	mustConnect(t, config.NATS{URL: config.NewServerURLs(srv.URL()), TLS: config.TLS{CA: file, Cert: file, Key: write(t, "key.pem", key)}})
 
 	stranger, _ := selfSigned(t)
 	out, log := newLog()
-	nc := connect(t, broker.Options{URL: srv.URL(), CA: write(t, "other.pem", stranger)}, log)
+	nc := connect(t, config.NATS{URL: config.NewServerURLs(srv.URL()), TLS: config.TLS{CA: write(t, "other.pem", stranger)}}, log)
 	require.False(t, nc.IsConnected())
 	eventually(t, func() bool { return out.String() != "" }, "logged")
 	require.Contains(t, out.String(), "certificate signed by unknown authority")
@@ -120,22 +121,22 @@ func TestAWrongFileIsAnImmediateErrorThatNamesItsKey(t *testing.T) {
 	junk := write(t, "junk", []byte("s3cret-words"))
 
 	for name, test := range map[string]struct {
-		options broker.Options
+		options config.NATS
 		want    string
 	}{
-		"creds missing":        {broker.Options{Creds: "/nonexistent.creds"}, "nats.creds: open /nonexistent.creds"},
-		"creds are junk":       {broker.Options{Creds: junk}, "nats.creds: the file holds no user JWT"},
-		"seed file missing":    {broker.Options{NKeySeedFile: "/nonexistent.nk"}, "nats.nkey_seed_file: "},
-		"seed file is junk":    {broker.Options{NKeySeedFile: junk}, "nats.nkey_seed_file: holds no user nkey seed"},
-		"seed of an account":   {broker.Options{NKeySeedFile: write(t, "a.nk", accountSeed)}, "nats.nkey_seed_file: "},
-		"CA missing":           {broker.Options{CA: "/nonexistent.pem"}, "nats.tls.ca: open /nonexistent.pem"},
-		"CA is junk":           {broker.Options{CA: junk}, "nats.tls.ca: the file holds no PEM"},
-		"cert and key are bad": {broker.Options{Cert: junk, Key: junk}, "nats.tls.cert and nats.tls.key: are no matching"},
-		"cert missing":         {broker.Options{Cert: "/nonexistent.pem", Key: junk}, "open /nonexistent.pem"},
-		"all at once":          {broker.Options{Creds: "/nonexistent", CA: "/gone"}, "nats.creds: open /nonexistent: no such file or directory\nnats.tls.ca: open /gone"},
+		"creds missing":        {config.NATS{Creds: "/nonexistent.creds"}, "nats.creds: open /nonexistent.creds"},
+		"creds are junk":       {config.NATS{Creds: junk}, "nats.creds: the file holds no user JWT"},
+		"seed file missing":    {config.NATS{NkeySeedFile: "/nonexistent.nk"}, "nats.nkey_seed_file: "},
+		"seed file is junk":    {config.NATS{NkeySeedFile: junk}, "nats.nkey_seed_file: holds no user nkey seed"},
+		"seed of an account":   {config.NATS{NkeySeedFile: write(t, "a.nk", accountSeed)}, "nats.nkey_seed_file: "},
+		"CA missing":           {config.NATS{TLS: config.TLS{CA: "/nonexistent.pem"}}, "nats.tls.ca: open /nonexistent.pem"},
+		"CA is junk":           {config.NATS{TLS: config.TLS{CA: junk}}, "nats.tls.ca: the file holds no PEM"},
+		"cert and key are bad": {config.NATS{TLS: config.TLS{Cert: junk, Key: junk}}, "nats.tls.cert and nats.tls.key: are no matching"},
+		"cert missing":         {config.NATS{TLS: config.TLS{Cert: "/nonexistent.pem", Key: junk}}, "open /nonexistent.pem"},
+		"all at once":          {config.NATS{Creds: "/nonexistent", TLS: config.TLS{CA: "/gone"}}, "nats.creds: open /nonexistent: no such file or directory\nnats.tls.ca: open /gone"},
 	} {
-		test.options.URL = "nats://127.0.0.1:1"
-		_, err := broker.Connect(t.Context(), test.options, nil)
+		test.options.URL = at("nats://127.0.0.1:1").URL
+		_, err := broker.Connect(t.Context(), test.options, "test", broker.WorkerInbox, nil)
 		require.ErrorContains(t, err, test.want, name)
 		assert.NotContains(t, err.Error(), "s3cret", name)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
@@ -36,7 +37,8 @@ const minMajor, minMinor = 2, 11
 
 // Connect returns a connection that keeps itself up, also where the broker starts
 // later or is away for long. It returns once every address was tried, connected or
-// not; see [WaitConnected]. The caller closes it.
+// not; see [WaitConnected]. The caller closes it. name is shown in the broker's own
+// listings; inbox, [WorkerInbox] or [CommandInbox], is where its answers are sent.
 //
 // What is published while the link is down fails at once with
 // [nats.ErrReconnectBufExceeded]: a write that its caller has given up on must not go
@@ -45,23 +47,26 @@ const minMajor, minMinor = 2, 11
 // A wrong setting is an error that names the settings key. A broker that refuses
 // the credentials is not, since the fix may be made there: the refusal is logged and
 // the connection tries again.
-func Connect(ctx context.Context, o Options, log *slog.Logger) (*nats.Conn, error) {
-	return o.connect(ctx, log, nats.RetryOnFailedConnect(true))
+func Connect(ctx context.Context, n config.NATS, name, inbox string, log *slog.Logger) (*nats.Conn, error) {
+	return connect(ctx, n, name, inbox, log, true)
 }
 
 // ConnectOnce is [Connect] for somebody who wants to know rather than wait: it tries
 // each address once and says why none could be reached.
-func ConnectOnce(ctx context.Context, o Options, log *slog.Logger) (*nats.Conn, error) {
-	return o.connect(ctx, log, nats.RetryOnFailedConnect(false))
+func ConnectOnce(ctx context.Context, n config.NATS, name, inbox string, log *slog.Logger) (*nats.Conn, error) {
+	return connect(ctx, n, name, inbox, log, false)
 }
 
-func (o Options) connect(ctx context.Context, log *slog.Logger, first nats.Option) (*nats.Conn, error) {
-	options, err := o.natsOptions()
+func connect(ctx context.Context, n config.NATS, name, inbox string, log *slog.Logger, again bool) (*nats.Conn, error) {
+	options, err := natsOptions(n)
 	if err != nil {
 		return nil, err
 	}
-	options = append(options, first,
-		nats.Name(o.Name),
+	options = append(options, newEvents(log, inbox).options()...)
+	options = append(options,
+		nats.RetryOnFailedConnect(again),
+		nats.Name(name),
+		nats.CustomInboxPrefix(inbox),
 		nats.Timeout(dialTimeout),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(reconnectWait),
@@ -75,10 +80,7 @@ func (o Options) connect(ctx context.Context, log *slog.Logger, first nats.Optio
 		// with the same words.
 		nats.IgnoreAuthErrorAbort(),
 	)
-	if o.Inbox != "" {
-		options = append(options, nats.CustomInboxPrefix(o.Inbox))
-	}
-	nc, err := nats.Connect(o.URL, append(options, newEvents(log, o.Inbox).options()...)...)
+	nc, err := nats.Connect(n.URL.Reveal(), options...)
 	switch {
 	case ctx.Err() != nil:
 		nc.Close()

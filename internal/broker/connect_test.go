@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/broker"
+	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/brokertest"
 )
@@ -27,7 +28,7 @@ func TestConnectStartsBeforeTheBroker(t *testing.T) {
 	srv := brokertest.Server(t)
 	srv.Stop()
 	out, log := newLog()
-	nc := connect(t, broker.Options{URL: srv.URL(), Name: "test"}, log)
+	nc := connect(t, at(srv.URL()), log)
 	assert.False(t, nc.IsConnected())
 
 	ended, cancel := context.WithCancelCause(t.Context())
@@ -46,7 +47,7 @@ func TestConnectComesBackAfterARestart(t *testing.T) {
 	t.Parallel()
 	srv := brokertest.Server(t)
 	out, log := newLog()
-	nc, _ := connectedTo(t, broker.Options{URL: srv.URL()}, log)
+	nc, _ := connectedTo(t, at(srv.URL()), log)
 	srv.Stop()
 	eventually(t, func() bool { return !nc.IsConnected() }, "the loss is noticed")
 	srv.Restart()
@@ -58,7 +59,7 @@ func TestConnectComesBackAfterARestart(t *testing.T) {
 func TestWhatIsPublishedWhileDisconnectedFailsAtOnceAndIsNeverSent(t *testing.T) {
 	t.Parallel()
 	srv := brokertest.Server(t)
-	nc, js := connectedTo(t, broker.Options{URL: srv.URL()}, nil)
+	nc, js := connectedTo(t, at(srv.URL()), nil)
 	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
 	require.NoError(t, err)
 
@@ -103,7 +104,7 @@ func TestASilentServerIsLeft(t *testing.T) {
 				}
 			})
 
-			nc, _ := connectedTo(t, broker.Options{URL: "nats://" + listener.Addr().String()}, nil)
+			nc, _ := connectedTo(t, at("nats://"+listener.Addr().String()), nil)
 			<-connected
 			began := time.Now()
 			running.Go(func() {
@@ -147,7 +148,7 @@ func silentServer(conn net.Conn, connected chan<- struct{}, deaf bool, over <-ch
 func TestWaitConnectedOnAClosedConnection(t *testing.T) {
 	t.Parallel()
 	srv := brokertest.Server(t)
-	nc := connect(t, broker.Options{URL: srv.URL()}, nil)
+	nc := connect(t, at(srv.URL()), nil)
 	nc.Close()
 	require.ErrorContains(t, broker.WaitConnected(t.Context(), nc), "closed")
 	require.ErrorContains(t, broker.CheckServer(nc), "not connected")
@@ -157,7 +158,7 @@ func TestConnectHonoursAnEndedContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := broker.Connect(ctx, broker.Options{URL: "nats://127.0.0.1:1"}, nil)
+	_, err := broker.Connect(ctx, at("nats://127.0.0.1:1"), "test", broker.WorkerInbox, nil)
 	require.ErrorIs(t, err, context.Canceled)
 }
 
@@ -173,7 +174,7 @@ func TestARefusedConnectionIsTriedAgainAndShowsNoPassword(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out, log := newLog()
-			nc := connect(t, broker.Options{URL: url}, log)
+			nc := connect(t, at(url), log)
 			eventually(t, func() bool { return strings.Contains(out.String(), "refuses the credentials") }, "logged")
 			err := broker.WaitConnected(within(t, 3*time.Second), nc) // several tries
 			require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -196,11 +197,9 @@ func TestEveryAnswerComesToTheInbox(t *testing.T) {
 		}}}
 	})
 	out, log := newLog()
-	nc, js := connectedTo(t, broker.Options{
-		URL: srv.URL(), User: "worker", Password: passcode.NewSecret("pw"), Inbox: broker.WorkerInbox,
-	}, log)
+	nc, js := connectedTo(t, config.NATS{URL: config.NewServerURLs(srv.URL()), User: "worker", Password: passcode.NewSecret("pw")}, log)
 	ctx := within(t, patience)
-	provision(t, js, topology(), true)
+	provision(t, js, config.Default(), true)
 
 	_, err := js.Publish(ctx, "passcode.send", []byte("job"))
 	require.NoError(t, err)
@@ -237,7 +236,7 @@ func TestConnectOnce(t *testing.T) {
 	t.Parallel()
 	srv := brokertest.Server(t)
 	ctx, cancel := context.WithCancel(within(t, patience))
-	nc, err := broker.ConnectOnce(ctx, broker.Options{URL: "nats://127.0.0.1:1," + srv.URL(), Inbox: broker.WorkerInbox}, nil)
+	nc, err := broker.ConnectOnce(ctx, at("nats://127.0.0.1:1,"+srv.URL()), "test", broker.WorkerInbox, nil)
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	cancel() // it was for the connecting alone
@@ -251,14 +250,18 @@ func TestConnectOnce(t *testing.T) {
 func TestConnectOnceSaysWhyNot(t *testing.T) {
 	t.Parallel()
 	guarded := brokertest.Server(t, func(o *server.Options) { o.Username, o.Password = "worker", "right" })
-	for want, o := range map[string]broker.Options{
-		"connection refused":              {URL: "nats://127.0.0.1:1"},
-		"no such host":                    {URL: "nats://nobody.invalid"},
-		"Authorization Violation":         {URL: guarded.URL(), User: "worker", Password: passcode.NewSecret("wr0ng")},
-		"secure connection not available": {URL: "tls" + guarded.URL()[len("nats"):]},
-		"nats.creds: open":                {URL: guarded.URL(), Creds: "/nowhere/user.creds"},
+	refused := at(guarded.URL())
+	refused.User, refused.Password = "worker", passcode.NewSecret("wr0ng")
+	noCreds := at(guarded.URL())
+	noCreds.Creds = "/nowhere/user.creds"
+	for want, n := range map[string]config.NATS{
+		"connection refused":              at("nats://127.0.0.1:1"),
+		"no such host":                    at("nats://nobody.invalid"),
+		"Authorization Violation":         refused,
+		"secure connection not available": at("tls" + guarded.URL()[len("nats"):]),
+		"nats.creds: open":                noCreds,
 	} {
-		_, err := broker.ConnectOnce(within(t, patience), o, nil)
+		_, err := broker.ConnectOnce(within(t, patience), n, "test", broker.WorkerInbox, nil)
 		require.ErrorContains(t, err, want)
 		assert.NotContains(t, err.Error(), "wr0ng")
 	}
@@ -282,11 +285,11 @@ func TestConnectOnceLeavesWithItsContext(t *testing.T) {
 		_, _ = io.Copy(io.Discard, conn) // until the client leaves
 		_ = conn.Close()
 	}()
-	_, err = broker.ConnectOnce(ctx, broker.Options{URL: "nats://" + silent.Addr().String()}, nil)
+	_, err = broker.ConnectOnce(ctx, at("nats://"+silent.Addr().String()), "test", broker.WorkerInbox, nil)
 	require.ErrorIs(t, err, cause)
 	<-met
 	require.NoError(t, silent.Close())
 
-	_, err = broker.ConnectOnce(ctx, broker.Options{URL: "nats://" + silent.Addr().String()}, nil)
+	_, err = broker.ConnectOnce(ctx, at("nats://"+silent.Addr().String()), "test", broker.WorkerInbox, nil)
 	require.ErrorIs(t, err, cause, "nor does it begin")
 }

@@ -37,7 +37,7 @@ func TestEmbeddedKeepsItsStoreOverARestart(t *testing.T) {
 	first := startEmbedded(t, dir, log)
 	assert.True(t, strings.HasPrefix(first.URL(), "nats://127.0.0.1:"))
 	assert.Empty(t, out.String(), "notices are not passed on, and nothing warns")
-	nc, js := connectedTo(t, broker.Options{URL: first.URL()}, nil)
+	nc, js := connectedTo(t, at(first.URL()), nil)
 	require.NoError(t, broker.CheckServer(nc))
 	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "b", Storage: jetstream.FileStorage})
 	require.NoError(t, err)
@@ -50,7 +50,7 @@ func TestEmbeddedKeepsItsStoreOverARestart(t *testing.T) {
 	require.Error(t, err)
 
 	second := startEmbedded(t, dir, log)
-	_, js = connectedTo(t, broker.Options{URL: second.URL()}, nil)
+	_, js = connectedTo(t, at(second.URL()), nil)
 	kv, err = js.KeyValue(t.Context(), "b")
 	require.NoError(t, err)
 	entry, err := kv.Get(t.Context(), "key")

@@ -105,7 +105,7 @@ func (e *events) deny(nc *nats.Conn, direction Direction, subject string) {
 	// A server that is told to deny a subject drops the subscriptions to it, and doesn't
 	// take them up again when it is allowed; the client sends them with a new connection
 	// alone. Without its inbox a worker can do nothing.
-	if e.inbox != "" && direction == Subscribe && strings.HasPrefix(subject, e.inbox+".") && e.renewing.CompareAndSwap(false, true) {
+	if direction == Subscribe && strings.HasPrefix(subject, e.inbox+".") && e.renewing.CompareAndSwap(false, true) {
 		time.AfterFunc(resubscribeAfter, func() {
 			e.renewing.Store(false)
 			_ = nc.ForceReconnect() // fails on a connection that is closed

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/passcode-worker/passcode-worker/internal/broker"
+	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/test/fake"
 )
 
@@ -26,19 +27,22 @@ func newLog() (*fake.Buffer, *slog.Logger) {
 	return l, slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// connect makes a connection with the options and closes it with the test.
-func connect(t *testing.T, o broker.Options, log *slog.Logger) *nats.Conn {
+// at are the settings of a broker that asks for no credentials.
+func at(url string) config.NATS { return config.NATS{URL: config.NewServerURLs(url)} }
+
+// connect makes a connection with the settings and closes it with the test.
+func connect(t *testing.T, n config.NATS, log *slog.Logger) *nats.Conn {
 	t.Helper()
-	nc, err := broker.Connect(t.Context(), o, log)
+	nc, err := broker.Connect(t.Context(), n, "test", broker.WorkerInbox, log)
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	return nc
 }
 
 // connectedTo is a connection that is up, and its JetStream.
-func connectedTo(t *testing.T, o broker.Options, log *slog.Logger) (*nats.Conn, jetstream.JetStream) {
+func connectedTo(t *testing.T, n config.NATS, log *slog.Logger) (*nats.Conn, jetstream.JetStream) {
 	t.Helper()
-	nc := connect(t, o, log)
+	nc := connect(t, n, log)
 	require.NoError(t, broker.WaitConnected(within(t, patience), nc))
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
@@ -33,143 +34,113 @@ const (
 	StateMissing State = "missing" // it is missing, and creating it was not asked for
 )
 
+// Role is what an [Item] is for.
+type Role string
+
+// The roles of items.
+const (
+	Results  Role = "results"
+	Limits   Role = "limits"
+	Dead     Role = "dead"
+	Jobs     Role = "jobs"
+	Consumer Role = "consumer"
+)
+
 // Item is one thing that the worker needs of JetStream.
 type Item struct {
 	Kind        Kind         `json:"kind"`
 	Name        string       `json:"name"`
 	State       State        `json:"state"`
 	Differences []Difference `json:"differences,omitempty"`
-	// Request is the subject of the request that looks for it.
-	Request string `json:"-"`
-}
 
-// Report says of each item how it was found, in the order of provisioning.
-type Report struct {
-	Items []Item `json:"items"`
-}
+	Role   Role   `json:"-"`
+	Stream string `json:"-"` // its own name, that of the stream behind a bucket, or that which a consumer is of
 
-// Usable reports whether nothing is missing.
-func (r Report) Usable() bool {
-	return !slices.ContainsFunc(r.Items, func(item Item) bool { return item.State == StateMissing })
-}
-
-// Provision looks at each stream, bucket and consumer of the topology, and where
-// create is set makes those that are missing. What is there is never rewritten: an
-// update of a replicated work queue has cost waiting jobs (nats-server issue 5526),
-// and a difference may be an operator's intention. Several workers may provision at
-// the same moment.
-//
-// An error names the item and the right that it takes; the report holds what was
-// found before it.
-func Provision(ctx context.Context, js jetstream.JetStream, t Topology, create bool) (Report, error) {
-	var report Report
-	for _, n := range t.needs() {
-		item, err := n.provision(ctx, js, create)
-		if err != nil {
-			return report, fmt.Errorf("%s %s: %w", n.kind, n.name, err)
-		}
-		report.Items = append(report.Items, item)
-	}
-	return report, nil
-}
-
-// Inspect looks at each item of the topology in the order of provisioning, and
-// passes it on with what kept it from being seen. One that skip is true for is
-// passed on unseen, without a state.
-func Inspect(ctx context.Context, js jetstream.JetStream, t Topology, skip func(Item) bool, each func(Item, error)) {
-	for _, n := range t.needs() {
-		item, err := n.item(), error(nil)
-		if !skip(item) {
-			ctx, cancel := retry.Inspect.Context(ctx, nil)
-			item, err = n.provision(ctx, js, false)
-			cancel()
-		}
-		each(item, err)
-	}
-}
-
-// need is one thing of the topology, as the server is to have it.
-type need struct {
-	kind     Kind
-	name     string
-	stream   jetstream.StreamConfig // for a bucket the one behind it, for a consumer its name alone
+	stream   jetstream.StreamConfig // as the server is to have it; of a stream or bucket
 	consumer jetstream.ConsumerConfig
 }
 
-// needs lists what the worker needs in the order of provisioning. The jobs come
-// last: once they can be published, all that settles them is there.
-func (t Topology) needs() []need {
-	return []need{
-		{kind: KindBucket, name: t.ResultsBucket, stream: t.results()},
-		{kind: KindBucket, name: t.LimitsBucket, stream: t.limits()},
-		{kind: KindStream, name: t.DeadStream, stream: t.dead()},
-		{kind: KindStream, name: t.JobsStream, stream: t.jobs()},
-		{kind: KindConsumer, name: t.JobsConsumer, stream: jetstream.StreamConfig{Name: t.JobsStream}, consumer: t.consumer()},
+// Request is the subject of the request that looks for the item.
+func (i Item) Request() string {
+	if i.Kind == KindConsumer {
+		return api("CONSUMER.INFO." + i.Stream + "." + i.Name)
 	}
+	return api("STREAM.INFO." + i.Stream)
 }
 
-// item is the need before it was looked for.
-func (n need) item() Item {
-	request := "STREAM.INFO." + n.stream.Name
-	if n.kind == KindConsumer {
-		request = "CONSUMER.INFO." + n.stream.Name + "." + n.name
+// Provision looks at each stream, bucket and consumer that the settings want, and where
+// create is set makes those that are missing. What is there is never rewritten: an
+// update of a replicated work queue has cost waiting jobs (nats-server issue 5526),
+// and a difference may be an operator's intention. Several workers may provision at
+// the same moment. See [Items] for limitsTTL.
+//
+// An error names the item and the right that it takes; what was found before it is
+// returned too.
+func Provision(ctx context.Context, js jetstream.JetStream, cfg config.Config, limitsTTL time.Duration, create bool) ([]Item, error) {
+	items := Items(cfg, limitsTTL)
+	for i := range items {
+		if err := items[i].provision(ctx, js, create); err != nil {
+			return items[:i], fmt.Errorf("%s %s: %w", items[i].Kind, items[i].Name, err)
+		}
 	}
-	return Item{Kind: n.kind, Name: n.name, Request: api(request)}
+	return items, nil
 }
 
-// provision looks for the thing, and creates it where that is asked for. Where
+// Inspect looks at the item, for an operator who waits.
+func (i *Item) Inspect(ctx context.Context, js jetstream.JetStream) error {
+	ctx, cancel := retry.Inspect.Context(ctx, nil)
+	defer cancel()
+	return i.provision(ctx, js, false)
+}
+
+// provision looks for the item, and creates it where that is asked for. Where
 // another worker creates it first, the next try finds it.
-func (n need) provision(ctx context.Context, js jetstream.JetStream, create bool) (Item, error) {
-	item := n.item()
-	err := retry.Do(ctx, func(ctx context.Context) error {
-		found, err := n.look(ctx, js)
+func (i *Item) provision(ctx context.Context, js jetstream.JetStream, create bool) error {
+	return retry.Do(ctx, func(ctx context.Context) (err error) {
+		i.Differences, err = i.look(ctx, js)
 		switch {
-		case err == nil && len(found) == 0:
-			item.State = StateEqual
-			return nil
+		case err == nil && len(i.Differences) == 0:
+			i.State = StateEqual
 		case err == nil:
-			item.State, item.Differences = StateDiffers, found
-			return nil
+			i.State = StateDiffers
 		case !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, jetstream.ErrConsumerNotFound):
-			return withRight(err, item.Request)
+			return withRight(err, i.Request())
 		case !create:
-			item.State = StateMissing
-			return nil
+			i.State = StateMissing
+		default:
+			i.State = StateCreated
+			return i.create(ctx, js)
 		}
-		if err = n.create(ctx, js); err == nil {
-			item.State = StateCreated
-		}
-		return err
+		return nil
 	})
-	return item, err
 }
 
-// look returns how the thing differs from the need, or that it isn't there.
-func (n need) look(ctx context.Context, js jetstream.JetStream) ([]Difference, error) {
-	if n.kind != KindConsumer {
-		have, err := js.Stream(ctx, n.stream.Name)
+// look returns how the item differs from what the settings want, or that it isn't there.
+func (i *Item) look(ctx context.Context, js jetstream.JetStream) ([]Difference, error) {
+	if i.Kind != KindConsumer {
+		have, err := js.Stream(ctx, i.Stream)
 		if err != nil {
 			return nil, err
 		}
-		return compareStream(n.stream, have.CachedInfo().Config), nil
+		return compareStream(i.stream, have.CachedInfo().Config), nil
 	}
-	have, err := js.Consumer(ctx, n.stream.Name, n.name)
+	have, err := js.Consumer(ctx, i.Stream, i.Name)
 	switch {
 	case errors.Is(err, jetstream.ErrNotPullConsumer):
 		return []Difference{{Field: "deliver_subject", Want: "none (a pull consumer)", Have: "set (a push consumer)"}}, nil
 	case err != nil:
 		return nil, err
 	}
-	return compareConsumer(n.consumer, have.CachedInfo().Config), nil
+	return compareConsumer(i.consumer, have.CachedInfo().Config), nil
 }
 
-func (n need) create(ctx context.Context, js jetstream.JetStream) (err error) {
-	request := "STREAM.CREATE." + n.stream.Name
-	if n.kind == KindConsumer {
-		request = "CONSUMER.CREATE." + n.stream.Name + "." + n.name + "." + n.consumer.FilterSubject
-		_, err = js.CreateConsumer(ctx, n.stream.Name, n.consumer)
+func (i *Item) create(ctx context.Context, js jetstream.JetStream) (err error) {
+	request := "STREAM.CREATE." + i.Stream
+	if i.Kind == KindConsumer {
+		request = "CONSUMER.CREATE." + i.Stream + "." + i.Name + "." + i.consumer.FilterSubject
+		_, err = js.CreateConsumer(ctx, i.Stream, i.consumer)
 	} else {
-		_, err = js.CreateStream(ctx, n.stream)
+		_, err = js.CreateStream(ctx, i.stream)
 	}
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) || errors.Is(err, jetstream.ErrConsumerExists) {
 		return fmt.Errorf("it was created meanwhile: %w: %w", err, retry.ErrAgain)

@@ -15,34 +15,27 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/broker"
+	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/test/brokertest"
 )
 
-func topology() broker.Topology {
-	return broker.Topology{
-		Replicas:   1,
-		JobsStream: "PASSCODE", JobsSubject: "passcode.send", JobsConsumer: "passcode-worker",
-		JobsMaxBytes: 1 << 30, DuplicateWindow: 2 * time.Minute, AckWait: 30 * time.Second,
-		ResultsBucket: "passcode-requests", ResultsSubject: "passcode.result", ResultsRetention: 24 * time.Hour,
-		DeadStream: "PASSCODE_DEAD", DeadSubject: "passcode.dead", DeadRetention: 72 * time.Hour,
-		LimitsBucket: "passcode-limits", LimitsTTL: 25 * time.Hour,
-	}
-}
+// limitsTTL is for how long the limits bucket keeps its documents.
+const limitsTTL = 25 * time.Hour
 
-func states(r broker.Report) map[string]broker.State {
+func states(items []broker.Item) map[string]broker.State {
 	m := map[string]broker.State{}
-	for _, item := range r.Items {
+	for _, item := range items {
 		m[string(item.Kind)+" "+item.Name] = item.State
 	}
 	return m
 }
 
-// provision provisions, which must succeed.
-func provision(t *testing.T, js jetstream.JetStream, want broker.Topology, create bool) broker.Report {
+// provision provisions what the settings want, which must succeed.
+func provision(t *testing.T, js jetstream.JetStream, cfg config.Config, create bool) []broker.Item {
 	t.Helper()
-	report, err := broker.Provision(within(t, patience), js, want, create)
+	items, err := broker.Provision(within(t, patience), js, cfg, limitsTTL, create)
 	require.NoError(t, err)
-	return report
+	return items
 }
 
 func all(state broker.State) map[string]broker.State {
@@ -94,19 +87,17 @@ func configs(t *testing.T, js jetstream.JetStream) map[string]any {
 func TestProvisionCreatesWhatIsMissingAndThenWritesNothing(t *testing.T) {
 	t.Parallel()
 	nc, js := brokertest.Start(t)
-	report := provision(t, js, topology(), false)
-	assert.Equal(t, all(broker.StateMissing), states(report))
-	assert.False(t, report.Usable())
+	items := provision(t, js, config.Default(), false)
+	assert.Equal(t, all(broker.StateMissing), states(items))
 
-	report = provision(t, js, topology(), true)
-	assert.Equal(t, all(broker.StateCreated), states(report))
-	assert.True(t, report.Usable())
+	items = provision(t, js, config.Default(), true)
+	assert.Equal(t, all(broker.StateCreated), states(items))
 	before := configs(t, js)
 
 	sent := writes(t, nc)
 	for _, create := range []bool{true, false} {
-		report = provision(t, js, topology(), create)
-		assert.Equal(t, all(broker.StateEqual), states(report), "%+v", report)
+		items = provision(t, js, config.Default(), create)
+		assert.Equal(t, all(broker.StateEqual), states(items), "%+v", items)
 	}
 	assert.Empty(t, sent())
 	assert.Empty(t, cmp.Diff(before, configs(t, js)))
@@ -115,7 +106,7 @@ func TestProvisionCreatesWhatIsMissingAndThenWritesNothing(t *testing.T) {
 func TestProvisionedConfiguration(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
-	provision(t, js, topology(), true)
+	provision(t, js, config.Default(), true)
 	have := configs(t, js)
 
 	jobs := have["PASSCODE"].(jetstream.StreamConfig)
@@ -146,8 +137,8 @@ func TestBucketsAreWhatTheClientLibraryMakes(t *testing.T) {
 	t.Parallel()
 	_, ours := brokertest.Start(t)
 	_, theirs := brokertest.Start(t)
-	provision(t, ours, topology(), true)
-	for _, config := range []jetstream.KeyValueConfig{
+	provision(t, ours, config.Default(), true)
+	for _, bucket := range []jetstream.KeyValueConfig{
 		{
 			Bucket: "passcode-requests", Description: "requests of passcode-worker, the last state of each",
 			History: 16, TTL: 24 * time.Hour, Storage: jetstream.FileStorage,
@@ -158,11 +149,11 @@ func TestBucketsAreWhatTheClientLibraryMakes(t *testing.T) {
 			TTL: 25 * time.Hour, Storage: jetstream.FileStorage,
 		},
 	} {
-		_, err := theirs.CreateKeyValue(t.Context(), config)
+		_, err := theirs.CreateKeyValue(t.Context(), bucket)
 		require.NoError(t, err)
-		want, err := theirs.Stream(t.Context(), "KV_"+config.Bucket)
+		want, err := theirs.Stream(t.Context(), "KV_"+bucket.Bucket)
 		require.NoError(t, err)
-		have, err := ours.Stream(t.Context(), "KV_"+config.Bucket)
+		have, err := ours.Stream(t.Context(), "KV_"+bucket.Bucket)
 		require.NoError(t, err)
 		assert.Empty(t, cmp.Diff(want.CachedInfo().Config, have.CachedInfo().Config))
 	}
@@ -171,7 +162,7 @@ func TestBucketsAreWhatTheClientLibraryMakes(t *testing.T) {
 func TestARecordIsRepublished(t *testing.T) {
 	t.Parallel()
 	nc, js := brokertest.Start(t)
-	provision(t, js, topology(), true)
+	provision(t, js, config.Default(), true)
 	results, err := nc.SubscribeSync("passcode.result.>")
 	require.NoError(t, err)
 	kv, err := js.KeyValue(t.Context(), "passcode-requests")
@@ -187,24 +178,21 @@ func TestARecordIsRepublished(t *testing.T) {
 func TestProvisionReportsDifferencesAndLeavesThemAlone(t *testing.T) {
 	t.Parallel()
 	nc, js := brokertest.Start(t)
-	provision(t, js, topology(), true)
+	provision(t, js, config.Default(), true)
 	before := configs(t, js)
 	sent := writes(t, nc)
 
-	other := topology()
-	other.AckWait = time.Minute
-	other.JobsMaxBytes = 2 << 30
-	other.DuplicateWindow = 5 * time.Minute
-	other.ResultsSubject = "elsewhere"
-	other.ResultsRetention = 48 * time.Hour
-	other.DeadRetention = 24 * time.Hour
-	other.LimitsTTL = 0
-	report := provision(t, js, other, true)
-	assert.Equal(t, all(broker.StateDiffers), states(report))
-	assert.True(t, report.Usable())
+	other := config.Default()
+	other.Worker.AckWait = time.Minute
+	other.Jobs.MaxBytes, other.Jobs.DuplicateWindow = 2<<30, 5*time.Minute
+	other.Results.Subject, other.Results.Retention = "elsewhere", 48*time.Hour
+	other.DeadLetters.Retention = 24 * time.Hour
+	items, err := broker.Provision(within(t, patience), js, other, 0, true)
+	require.NoError(t, err)
+	assert.Equal(t, all(broker.StateDiffers), states(items))
 
 	have := map[string][]broker.Difference{}
-	for _, item := range report.Items {
+	for _, item := range items {
 		have[item.Name] = item.Differences
 	}
 	assert.Empty(t, cmp.Diff(map[string][]broker.Difference{
@@ -229,14 +217,14 @@ func TestProvisionReportsAPushConsumerInOurPlace(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
 	ctx := within(t, patience)
-	provision(t, js, topology(), true)
+	provision(t, js, config.Default(), true)
 	require.NoError(t, js.DeleteConsumer(ctx, "PASSCODE", "passcode-worker"))
 	_, err := js.CreatePushConsumer(ctx, "PASSCODE", jetstream.ConsumerConfig{
 		Durable: "passcode-worker", DeliverSubject: "inbox", AckPolicy: jetstream.AckExplicitPolicy,
 	})
 	require.NoError(t, err)
-	report := provision(t, js, topology(), true)
-	last := report.Items[len(report.Items)-1]
+	items := provision(t, js, config.Default(), true)
+	last := items[len(items)-1]
 	assert.Equal(t, broker.StateDiffers, last.State)
 	assert.Equal(t, "deliver_subject", last.Differences[0].Field)
 }
@@ -249,15 +237,15 @@ func TestProvisionersOfTheSameMomentAllSucceed(t *testing.T) {
 	errs := make([]error, workers)
 	for i := range workers {
 		_, js := srv.Connect()
-		wg.Go(func() { _, errs[i] = broker.Provision(t.Context(), js, topology(), true) })
+		wg.Go(func() { _, errs[i] = broker.Provision(t.Context(), js, config.Default(), limitsTTL, true) })
 	}
 	wg.Wait()
 	for _, err := range errs {
 		require.NoError(t, err)
 	}
 	_, js := srv.Connect()
-	report := provision(t, js, topology(), false)
-	assert.Equal(t, all(broker.StateEqual), states(report))
+	items := provision(t, js, config.Default(), false)
+	assert.Equal(t, all(broker.StateEqual), states(items))
 }
 
 func TestProvisionErrorsNameTheThingAndTheRight(t *testing.T) {
@@ -265,20 +253,20 @@ func TestProvisionErrorsNameTheThingAndTheRight(t *testing.T) {
 	jetStreamOff := func(o *server.Options) { o.JetStream = false }
 	for name, test := range map[string]struct {
 		server []func(*server.Options)
-		change func(*broker.Topology)
+		change func(*config.Config)
 		found  int // items before it
 		want   []string
 	}{
 		"another consumer on the work queue": {
-			nil, func(t *broker.Topology) { t.JobsConsumer = "second" }, 4,
+			nil, func(c *config.Config) { c.Jobs.Consumer = "second" }, 4,
 			[]string{"consumer second: ", "$JS.API.CONSUMER.CREATE.PASSCODE.second.passcode.send"},
 		},
 		"replicas without a cluster": {
-			nil, func(t *broker.Topology) { t.Replicas, t.ResultsBucket = 3, "other" }, 0,
+			nil, func(c *config.Config) { c.NATS.Replicas, c.Results.Bucket = 3, "other" }, 0,
 			[]string{"bucket other: ", "$JS.API.STREAM.CREATE.KV_other"},
 		},
 		"no JetStream": {
-			[]func(*server.Options){jetStreamOff}, func(*broker.Topology) {}, 0,
+			[]func(*server.Options){jetStreamOff}, func(*config.Config) {}, 0,
 			[]string{"bucket passcode-requests: ", "is it enabled"},
 		},
 	} {
@@ -286,12 +274,12 @@ func TestProvisionErrorsNameTheThingAndTheRight(t *testing.T) {
 			t.Parallel()
 			_, js := brokertest.Server(t, test.server...).Connect()
 			if test.server == nil {
-				provision(t, js, topology(), true)
+				provision(t, js, config.Default(), true)
 			}
-			changed := topology()
+			changed := config.Default()
 			test.change(&changed)
-			report, err := broker.Provision(within(t, 2*time.Second), js, changed, true)
-			assert.Len(t, report.Items, test.found)
+			items, err := broker.Provision(within(t, 2*time.Second), js, changed, limitsTTL, true)
+			assert.Len(t, items, test.found)
 			for _, want := range test.want {
 				require.ErrorContains(t, err, want)
 			}
@@ -299,25 +287,24 @@ func TestProvisionErrorsNameTheThingAndTheRight(t *testing.T) {
 	}
 }
 
-// TestInspect: what is missing is not made, what is skipped is not asked for, and
-// one item that can't be seen does not hide the others.
+// TestInspect: what is missing is not made, and one item that can't be seen does not
+// hide the others.
 func TestInspect(t *testing.T) {
 	t.Parallel()
 	_, js := brokertest.Start(t)
 	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "PASSCODE", Subjects: []string{"passcode.send"}})
 	require.NoError(t, err)
-	wrong := topology()
-	wrong.LimitsBucket = "a b"
+	wrong := config.Default()
+	wrong.Limits.Bucket = "a b"
 	var seen []string
-	broker.Inspect(within(t, patience), js, wrong,
-		func(item broker.Item) bool { return item.Request == "$JS.API.STREAM.INFO.PASSCODE_DEAD" },
-		func(item broker.Item, err error) {
-			seen = append(seen, fmt.Sprintf("%s %s: %s, %t, %t", item.Kind, item.Name, item.State, len(item.Differences) > 0, err != nil))
-		})
+	for _, item := range broker.Items(wrong, limitsTTL) {
+		err := item.Inspect(within(t, patience), js)
+		seen = append(seen, fmt.Sprintf("%s %s: %s, %t, %t", item.Kind, item.Name, item.State, len(item.Differences) > 0, err != nil))
+	}
 	assert.Equal(t, []string{
 		"bucket passcode-requests: missing, false, false",
 		"bucket a b: , false, true",
-		"stream PASSCODE_DEAD: , false, false",
+		"stream PASSCODE_DEAD: missing, false, false",
 		"stream PASSCODE: differs, true, false",
 		"consumer passcode-worker: missing, false, false",
 	}, seen)

@@ -1,6 +1,10 @@
 package broker
 
-import "github.com/nats-io/nats-server/v2/server"
+import (
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/passcode-worker/passcode-worker/internal/config"
+)
 
 // Direction says which way the messages of a [Right] go.
 type Direction string
@@ -29,33 +33,33 @@ const (
 
 // WorkerRights lists what "worker run" must be allowed on a broker where everything
 // is provisioned; [ProvisionRights] is what it takes besides to create what is
-// missing. replySubjects is results.reply_subjects. No right covers another.
-func WorkerRights(t Topology, replySubjects []string) []Right {
-	requests, limits := bucketStream(t.ResultsBucket), bucketStream(t.LimitsBucket)
-	consumer := t.JobsStream + "." + t.JobsConsumer
+// missing. No right covers another.
+func WorkerRights(cfg config.Config) []Right {
+	requests, limits := bucketStream(cfg.Results.Bucket), bucketStream(cfg.Limits.Bucket)
+	consumer := cfg.Jobs.Stream + "." + cfg.Jobs.Consumer
 	rights := []Right{
 		publish(api("CONSUMER.INFO."+consumer), "find the consumer, and see whether it is paused"),
 		publish(api("CONSUMER.MSG.NEXT."+consumer), "pull jobs"),
 		publish("$JS.ACK."+consumer+".>", "acknowledge, postpone and hold jobs"),
 		publish("$JS.ACK.*.*."+consumer+".>", "the same where the server has js_ack_fc_v2 on (2.14 and later)"),
 		publish(api("CONSUMER.PAUSE."+consumer), "stop all replicas while Aliyun refuses the account"),
-		publish(api("DIRECT.GET."+t.JobsStream), "read a job that the server has given up on, and see whether the one that owns a request is there"),
-		StoreRight(t.JobsStream),
-		publish(bucketKeys(t.ResultsBucket), "write the records of requests"),
+		publish(api("DIRECT.GET."+cfg.Jobs.Stream), "read an undeliverable job, and see whether the one that owns a request is there"),
+		StoreRight(cfg.Jobs.Stream),
+		publish(bucketKeys(cfg.Results.Bucket), "write the records of requests"),
 		publish(api("STREAM.MSG.GET."+requests), "read the records of requests from their leader"),
-		publish(bucketKeys(t.LimitsBucket), "count what each phone was sent, and keep the state of the account"),
+		publish(bucketKeys(cfg.Limits.Bucket), "count what each phone was sent, and keep the state of the account"),
 		publish(api("STREAM.MSG.GET."+limits), "read those counts and that state from their leader"),
-		publish(api("CONSUMER.CREATE."+limits+".*."+bucketSubject(t.LimitsBucket, accountKey)), "watch the state of the account"),
+		publish(api("CONSUMER.CREATE."+limits+".*."+bucketSubject(cfg.Limits.Bucket, accountKey)), "watch the state of the account"),
 		publish(api("CONSUMER.DELETE."+limits+".*"), "end that watch"),
 		publish("$JS.FC."+limits+".>", "keep that watch flowing"),
 		publish("$JS.FC.*.*."+limits+".>", "the same where the server has js_ack_fc_v2 on (2.14 and later)"),
-		publish(t.DeadSubject+".*.*", "write dead letters"),
-		publish(t.ResultsSubject+".*", "announce a stored result again to whoever repeated its job"),
+		publish(cfg.DeadLetters.Subject+".*.*", "write dead letters"),
+		publish(cfg.Results.Subject+".*", "announce a stored result again to whoever repeated its job"),
 	}
-	for _, subject := range replySubjects {
+	for _, subject := range cfg.Results.ReplySubjects {
 		rights = append(rights, publish(subject, "answer on the reply_to of a job (results.reply_subjects)"))
 	}
-	for _, stream := range []string{t.JobsStream, t.DeadStream, requests, limits} {
+	for _, stream := range []string{cfg.Jobs.Stream, cfg.DeadLetters.Stream, requests, limits} {
 		rights = append(rights, publish(api("STREAM.INFO."+stream), "compare the stream with the settings, and watch over it"))
 	}
 	return distinct(append(rights,
@@ -68,17 +72,17 @@ func WorkerRights(t Topology, replySubjects []string) []Right {
 
 // ProvisionRights lists what it takes to create the streams, the buckets and the
 // consumer: for "worker provision", and for a worker with nats.provision.
-func ProvisionRights(t Topology) []Right {
+func ProvisionRights(cfg config.Config) []Right {
 	var rights []Right
-	for _, stream := range []string{bucketStream(t.ResultsBucket), bucketStream(t.LimitsBucket), t.DeadStream, t.JobsStream} {
+	for _, stream := range []string{bucketStream(cfg.Results.Bucket), bucketStream(cfg.Limits.Bucket), cfg.DeadLetters.Stream, cfg.Jobs.Stream} {
 		rights = append(rights,
 			publish(api("STREAM.INFO."+stream), "see whether the stream is there"),
 			publish(api("STREAM.CREATE."+stream), "create the stream"))
 	}
-	consumer := t.JobsStream + "." + t.JobsConsumer
+	consumer := cfg.Jobs.Stream + "." + cfg.Jobs.Consumer
 	return distinct(append(rights,
 		publish(api("CONSUMER.INFO."+consumer), "see whether the consumer is there"),
-		publish(api("CONSUMER.CREATE."+consumer+"."+t.JobsSubject), "create the consumer")))
+		publish(api("CONSUMER.CREATE."+consumer+"."+cfg.Jobs.Subject), "create the consumer")))
 }
 
 // accountKey is the key of the limits bucket that the account breaker watches.

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/broker"
+	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/brokertest"
 )
@@ -57,7 +58,7 @@ func TestWorkerRights(t *testing.T) {
 		"subscribe _INBOX_passcode-worker.>",
 		"subscribe $JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.PASSCODE.passcode-worker",
 		"subscribe $JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.PASSCODE.passcode-worker",
-	}, listed(broker.WorkerRights(topology(), []string{"passcode.result.>", "_INBOX.>"})))
+	}, listed(broker.WorkerRights(config.Default())))
 }
 
 func TestProvisionRights(t *testing.T) {
@@ -73,24 +74,25 @@ func TestProvisionRights(t *testing.T) {
 		"publish $JS.API.STREAM.CREATE.PASSCODE",
 		"publish $JS.API.CONSUMER.INFO.PASSCODE.passcode-worker",
 		"publish $JS.API.CONSUMER.CREATE.PASSCODE.passcode-worker.passcode.send",
-	}, listed(broker.ProvisionRights(topology())))
+	}, listed(broker.ProvisionRights(config.Default())))
 }
 
 // Whatever the names, each is where the settings say, no default name is left,
 // and nothing is listed that something else covers.
 func TestRightsFollowTheSettings(t *testing.T) {
 	t.Parallel()
-	other := topology()
-	other.JobsStream, other.JobsSubject, other.JobsConsumer = "J", "js.in", "jc"
-	other.ResultsBucket, other.ResultsSubject = "rb", "rs.out"
-	other.DeadStream, other.DeadSubject, other.LimitsBucket = "D", "ds.x", "lb"
+	other := config.Default()
+	other.Jobs.Stream, other.Jobs.Subject, other.Jobs.Consumer = "J", "js.in", "jc"
+	other.Results.Bucket, other.Results.Subject = "rb", "rs.out"
+	other.DeadLetters.Stream, other.DeadLetters.Subject, other.Limits.Bucket = "D", "ds.x", "lb"
 	for name, replies := range map[string][]string{
 		"none":      nil,
 		"its own":   {"rs.out.*", "rs.out.*", "rs.out.*"},
 		"wider":     {"rs.>", "rs.out.>", "rs.out.one"},
 		"elsewhere": {"answers.>", "rs.other.>"},
 	} {
-		worker := broker.WorkerRights(other, replies)
+		other.Results.ReplySubjects = replies
+		worker := broker.WorkerRights(other)
 		for _, rights := range [][]broker.Right{worker, broker.ProvisionRights(other)} {
 			text := strings.Join(listed(rights), "\n")
 			for _, left := range []string{"PASSCODE", "passcode.", "passcode-requests", "passcode-limits", "worker."} {
@@ -151,7 +153,7 @@ func without(list []string, subject string) []string {
 // agree on it. A user who may not ask is tried out.
 func TestMissingPermissions(t *testing.T) {
 	t.Parallel()
-	rights := broker.WorkerRights(topology(), []string{"passcode.result.>", "_INBOX.>"})
+	rights := broker.WorkerRights(config.Default())
 	may, hear := subjects(rights, broker.Publish), subjects(rights, broker.Subscribe)
 	const ask, inbox = "$SYS.REQ.USER.INFO", broker.WorkerInbox + ".>"
 	allow := func(list ...string) *server.SubjectPermission { return &server.SubjectPermission{Allow: list} }
@@ -217,7 +219,7 @@ func TestTryingChangesNothing(t *testing.T) {
 	t.Parallel()
 	srv := two(t, &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"$SYS.>"}}})
 	all, js := srv.Connect(asUser("all")...)
-	provision(t, js, topology(), true)
+	provision(t, js, config.Default(), true)
 	_, err := js.Publish(t.Context(), "passcode.send", []byte("job"))
 	require.NoError(t, err)
 	consumer, err := js.Consumer(t.Context(), "PASSCODE", "passcode-worker")
@@ -229,7 +231,7 @@ func TestTryingChangesNothing(t *testing.T) {
 	before := contents(t, js)
 
 	nc, _ := srv.Connect(asUser("worker")...)
-	rights := broker.WorkerRights(topology(), []string{"passcode.result.>"})
+	rights := broker.WorkerRights(config.Default())
 	missing, err := broker.MissingPermissions(within(t, patience), nc, rights, "worker-check-1")
 	require.NoError(t, err)
 	assert.Equal(t, []string{"publish $SYS.REQ.USER.INFO"}, listed(missing))
@@ -268,8 +270,8 @@ func contents(t *testing.T, js jetstream.JetStream) []string {
 
 func TestMissingPermissionsOnAConnectionThatIsGone(t *testing.T) {
 	t.Parallel()
-	nc := connect(t, broker.Options{URL: two(t, nil).URL(), User: "all", Password: passcode.NewSecret("all")}, nil)
+	nc, _ := two(t, nil).Connect(asUser("all")...)
 	nc.Close()
-	_, err := broker.MissingPermissions(within(t, patience), nc, broker.ProvisionRights(topology()), "worker-check-1")
+	_, err := broker.MissingPermissions(within(t, patience), nc, broker.ProvisionRights(config.Default()), "worker-check-1")
 	require.Error(t, err)
 }

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/passcode-worker/passcode-worker/internal/config"
 )
 
 const (
@@ -18,66 +20,71 @@ const (
 	deadDuplicateWindow = time.Hour
 )
 
-// Topology names what the worker needs of JetStream, all by the settings that the
-// comments name.
-type Topology struct {
-	Replicas int // nats.replicas, of every stream and bucket
-
-	JobsStream      string        // jobs.stream
-	JobsSubject     string        // jobs.subject
-	JobsConsumer    string        // jobs.consumer
-	JobsMaxBytes    int64         // jobs.max_bytes
-	DuplicateWindow time.Duration // jobs.duplicate_window
-	AckWait         time.Duration // worker.ack_wait
-
-	ResultsBucket    string        // results.bucket
-	ResultsSubject   string        // results.subject
-	ResultsRetention time.Duration // results.retention
-
-	DeadStream    string        // dead_letters.stream
-	DeadSubject   string        // dead_letters.subject
-	DeadRetention time.Duration // dead_letters.retention
-
-	LimitsBucket string // limits.bucket
-	// LimitsTTL is how long a phone's document is kept after its last change: at
-	// least the longest window. 0 keeps documents for ever.
-	LimitsTTL time.Duration
+// Items lists what the worker needs of JetStream, in the order of provisioning. The
+// jobs come last: once they can be published, all that settles them is there.
+// limitsTTL is how long a phone's document is kept after its last change, at least the
+// longest window; 0 keeps documents for ever.
+func Items(cfg config.Config, limitsTTL time.Duration) []Item {
+	return []Item{results(cfg), limits(cfg, limitsTTL), dead(cfg), jobs(cfg), consumer(cfg)}
 }
 
-// stream is what all our streams have in common: they are kept on disk, without
-// limits other than those that are set.
-func (t Topology) stream(name, description, subjects string) jetstream.StreamConfig {
-	return jetstream.StreamConfig{
-		Name:        name,
-		Description: description,
-		Subjects:    []string{subjects},
-		Storage:     jetstream.FileStorage,
-		Replicas:    t.Replicas,
-		AllowDirect: true,
+// results is the bucket of request records. The server announces each record by
+// republishing it.
+func results(cfg config.Config) Item {
+	c := bucket(cfg.Results.Bucket, "requests of passcode-worker, the last state of each", ResultHistory, cfg.Results.Retention)
+	c.RePublish = &jetstream.RePublish{
+		Source:      bucketSubject(cfg.Results.Bucket, ">"),
+		Destination: cfg.Results.Subject + ".>",
 	}
+	return stored(cfg, Results, KindBucket, cfg.Results.Bucket, c)
+}
+
+// limits is the bucket of the per-phone limits.
+func limits(cfg config.Config, ttl time.Duration) Item {
+	c := bucket(cfg.Limits.Bucket, "limits of passcode-worker, one document a phone", 1, ttl)
+	return stored(cfg, Limits, KindBucket, cfg.Limits.Bucket, c)
+}
+
+// dead is the stream of dead letters: reading takes none away, and the newest of a
+// subject is kept. It has no size limit, because a refused dead letter is a job that
+// can't be settled.
+func dead(cfg config.Config) Item {
+	return stored(cfg, Dead, KindStream, cfg.DeadLetters.Stream, jetstream.StreamConfig{
+		Name:              cfg.DeadLetters.Stream,
+		Description:       "jobs of passcode-worker that need an operator",
+		Subjects:          []string{cfg.DeadLetters.Subject + ".>"},
+		Retention:         jetstream.LimitsPolicy,
+		Discard:           jetstream.DiscardOld,
+		MaxMsgsPerSubject: 1,
+		MaxAge:            cfg.DeadLetters.Retention,
+		Duplicates:        within(deadDuplicateWindow, cfg.DeadLetters.Retention),
+	})
 }
 
 // jobs is the stream of jobs: a work queue, so that a settled job is gone. When full
 // it refuses new jobs, and the producer gets an error.
-func (t Topology) jobs() jetstream.StreamConfig {
-	c := t.stream(t.JobsStream, "jobs of passcode-worker", t.JobsSubject)
-	c.Retention = jetstream.WorkQueuePolicy
-	c.Discard = jetstream.DiscardNew
-	c.MaxBytes = t.JobsMaxBytes
-	c.Duplicates = t.DuplicateWindow
-	return c
+func jobs(cfg config.Config) Item {
+	return stored(cfg, Jobs, KindStream, cfg.Jobs.Stream, jetstream.StreamConfig{
+		Name:        cfg.Jobs.Stream,
+		Description: "jobs of passcode-worker",
+		Subjects:    []string{cfg.Jobs.Subject},
+		Retention:   jetstream.WorkQueuePolicy,
+		Discard:     jetstream.DiscardNew,
+		MaxBytes:    int64(cfg.Jobs.MaxBytes),
+		Duplicates:  cfg.Jobs.DuplicateWindow,
+	})
 }
 
 // consumer is the one consumer that every replica of the worker pulls from.
-func (t Topology) consumer() jetstream.ConsumerConfig {
-	return jetstream.ConsumerConfig{
-		Durable:       t.JobsConsumer,
+func consumer(cfg config.Config) Item {
+	return Item{Role: Consumer, Kind: KindConsumer, Name: cfg.Jobs.Consumer, Stream: cfg.Jobs.Stream, consumer: jetstream.ConsumerConfig{
+		Durable:       cfg.Jobs.Consumer,
 		Description:   "replicas of passcode-worker",
-		FilterSubject: t.JobsSubject,
+		FilterSubject: cfg.Jobs.Subject,
 		DeliverPolicy: jetstream.DeliverAllPolicy,
 		ReplayPolicy:  jetstream.ReplayInstantPolicy,
 		AckPolicy:     jetstream.AckExplicitPolicy,
-		AckWait:       t.AckWait,
+		AckWait:       cfg.Worker.AckWait,
 		// A delivery is no attempt: waiting, pauses and restarts deliver again. A
 		// job that ran out of deliveries would stay in the stream, undelivered.
 		MaxDeliver: -1,
@@ -85,50 +92,30 @@ func (t Topology) consumer() jetstream.ConsumerConfig {
 		// would keep fresh ones from being delivered. Each worker bounds what it pulls.
 		MaxAckPending: -1,
 		MaxWaiting:    maxWaitingPulls,
-	}
+	}}
 }
 
-// results is the bucket of request records. The server announces each record by
-// republishing it.
-func (t Topology) results() jetstream.StreamConfig {
-	c := t.bucket(t.ResultsBucket, "requests of passcode-worker, the last state of each", ResultHistory, t.ResultsRetention)
-	c.RePublish = &jetstream.RePublish{
-		Source:      bucketSubject(t.ResultsBucket, ">"),
-		Destination: t.ResultsSubject + ".>",
-	}
-	return c
-}
-
-// limits is the bucket of the per-phone limits.
-func (t Topology) limits() jetstream.StreamConfig {
-	return t.bucket(t.LimitsBucket, "limits of passcode-worker, one document a phone", 1, t.LimitsTTL)
-}
-
-// dead is the stream of dead letters: reading takes none away, and the newest of a
-// subject is kept. It has no size limit, because a refused dead letter is a job that
-// can't be settled.
-func (t Topology) dead() jetstream.StreamConfig {
-	c := t.stream(t.DeadStream, "jobs of passcode-worker that need an operator", t.DeadSubject+".>")
-	c.Retention = jetstream.LimitsPolicy
-	c.Discard = jetstream.DiscardOld
-	c.MaxMsgsPerSubject = 1
-	c.MaxAge = t.DeadRetention
-	c.Duplicates = within(deadDuplicateWindow, t.DeadRetention)
-	return c
+// stored is an item that is kept on disk, without limits other than those that are set.
+func stored(cfg config.Config, role Role, kind Kind, name string, c jetstream.StreamConfig) Item {
+	c.Storage, c.Replicas, c.AllowDirect = jetstream.FileStorage, cfg.NATS.Replicas, true
+	return Item{Role: role, Kind: kind, Name: name, Stream: c.Name, stream: c}
 }
 
 // bucket is the stream behind a key-value bucket, as jetstream's CreateKeyValue
 // makes it; that one rewrites an existing stream in some cases.
-func (t Topology) bucket(name, description string, history int64, ttl time.Duration) jetstream.StreamConfig {
-	c := t.stream(bucketStream(name), description, bucketSubject(name, ">"))
-	c.Retention = jetstream.LimitsPolicy
-	c.Discard = jetstream.DiscardNew
-	c.MaxMsgsPerSubject = history
-	c.MaxAge = ttl
-	c.Duplicates = within(2*time.Minute, ttl)
-	c.AllowRollup = true
-	c.DenyDelete = true
-	return c
+func bucket(name, description string, history int64, ttl time.Duration) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              bucketStream(name),
+		Description:       description,
+		Subjects:          []string{bucketSubject(name, ">")},
+		Retention:         jetstream.LimitsPolicy,
+		Discard:           jetstream.DiscardNew,
+		MaxMsgsPerSubject: history,
+		MaxAge:            ttl,
+		Duplicates:        within(2*time.Minute, ttl),
+		AllowRollup:       true,
+		DenyDelete:        true,
+	}
 }
 
 func bucketStream(bucket string) string { return "KV_" + bucket }

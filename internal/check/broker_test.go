@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/broker"
+	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/test/brokertest"
 )
 
@@ -26,7 +27,7 @@ func provisioned(t *testing.T, configure ...func(*server.Options)) (*brokertest.
 	t.Helper()
 	srv := brokertest.Server(t, configure...)
 	_, js := srv.Connect()
-	_, err := broker.Provision(t.Context(), js, plan().Topology, true)
+	_, err := broker.Provision(t.Context(), js, plan().Config, plan().LimitsTTL, true)
 	require.NoError(t, err)
 	return srv, js
 }
@@ -148,9 +149,7 @@ func TestRights(t *testing.T) {
 			p := plan().on(srv)
 			p.Config.Results.ReplySubjects = nil
 			p.Dial = func(ctx context.Context) (*nats.Conn, error) {
-				return broker.ConnectOnce(ctx, broker.Options{
-					URL: "nats://worker:worker@" + srv.URL()[len("nats://"):], Inbox: broker.WorkerInbox,
-				}, nil)
+				return broker.ConnectOnce(ctx, config.NATS{URL: config.NewServerURLs("nats://worker:worker@" + srv.URL()[len("nats://"):])}, "test", broker.WorkerInbox, nil)
 			}
 			results := found(t, p)
 			assert.Equal(t, test.want, brief(results, ofBroker...))
@@ -166,7 +165,9 @@ func TestRights(t *testing.T) {
 // indispensable are the subjects to publish on that every server needs.
 func indispensable() []string {
 	var list []string
-	for _, right := range broker.WorkerRights(plan().Topology, nil) {
+	cfg := config.Default()
+	cfg.Results.ReplySubjects = nil
+	for _, right := range broker.WorkerRights(cfg) {
 		if right.Direction == broker.Publish && !right.Dispensable() {
 			list = append(list, right.Subject)
 		}

@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/passcode-worker/passcode-worker/internal/aliyun"
-	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/internal/config"
 )
 
@@ -66,7 +65,7 @@ type Aliyun interface {
 type Plan struct {
 	Config    config.Config
 	Problems  *config.Errors                            // what is wrong with Config; may be nil
-	Topology  broker.Topology                           // what Config wants in JetStream
+	LimitsTTL time.Duration                             // see [broker.Items]
 	Dial      func(context.Context) (*nats.Conn, error) // connects as a worker does
 	Aliyun    Aliyun                                    // uses Config's credentials; nil: see AliyunErr
 	AliyunErr error

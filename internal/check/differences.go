@@ -7,37 +7,26 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 )
 
-// role is what a stream, bucket or consumer is for.
-type role string
-
-const (
-	jobs     role = "jobs"
-	consumer role = "consumer"
-	results  role = "results"
-	limits   role = "limits"
-	dead     role = "dead"
-)
-
 // rule says what a difference in a field breaks. A difference without a rule is a
 // warning: an operator may have meant it.
 type rule struct {
 	field       string
-	roles       []role // none: all
-	breaks      string // what no longer holds
-	onlyShorter bool   // only a duration shorter than wanted breaks it
-	immutable   bool   // servers don't change the field of an existing stream
+	roles       []broker.Role // none: all
+	breaks      string        // what no longer holds
+	onlyShorter bool          // only a duration shorter than wanted breaks it
+	immutable   bool          // servers don't change the field of an existing stream
 }
 
 // rules are the promises of docs/architecture.md, by the fields that they depend on.
 // The first that fits a difference counts.
 var rules = []rule{
 	// Nothing is lost.
-	{field: "retention", roles: []role{jobs}, breaks: "a job must stay until it is settled, and no longer", immutable: true},
+	{field: "retention", roles: []broker.Role{broker.Jobs}, breaks: "a job must stay until it is settled, and no longer", immutable: true},
 	{field: "retention", breaks: "what is read there must stay", immutable: true},
-	{field: "discard", roles: []role{jobs}, breaks: "when full, jobs vanish and no producer learns of it"},
+	{field: "discard", roles: []broker.Role{broker.Jobs}, breaks: "when full, jobs vanish and no producer learns of it"},
 	{field: "storage", breaks: "a restart of the server loses what is in it", immutable: true},
-	{field: "max_age", roles: []role{jobs}, breaks: "a job that waits so long vanishes"},
-	{field: "max_msgs_per_subject", roles: []role{jobs}, breaks: "all jobs have one subject, and older ones vanish"},
+	{field: "max_age", roles: []broker.Role{broker.Jobs}, breaks: "a job that waits so long vanishes"},
+	{field: "max_msgs_per_subject", roles: []broker.Role{broker.Jobs}, breaks: "all jobs have one subject, and older ones vanish"},
 	{field: "no_ack", breaks: "nobody learns whether a message was stored"},
 	{field: "max_deliver", breaks: "a job that is delivered so often stays behind, given to nobody"},
 	{field: "deliver_policy", breaks: "jobs from before the consumer are never delivered", immutable: true},
@@ -50,20 +39,20 @@ var rules = []rule{
 	{field: "sealed", breaks: "nothing can be written to it", immutable: true},
 	// If a dead letter or a record is refused, its job can't be settled.
 	{field: "discard_new_per_subject", breaks: "a message whose subject is full is refused"},
-	{field: "max_msgs_per_subject", roles: []role{dead}, breaks: "one entry a request is to be kept, the newest"},
-	{field: "allow_rollup_hdrs", roles: []role{results, limits}, breaks: "entries can't be removed"},
-	{field: "allow_direct", roles: []role{jobs}, breaks: "the worker reads what the server has given up on directly, and has no other right"},
-	{field: "allow_direct", roles: []role{dead}, breaks: "worker dlq can't read it in batches"},
-	{field: "allow_direct", roles: []role{results}, breaks: "worker request can't read the history of a request"},
-	{field: "deny_delete", roles: []role{jobs}, breaks: "a job that the server has given up on can't be removed", immutable: true},
+	{field: "max_msgs_per_subject", roles: []broker.Role{broker.Dead}, breaks: "one entry a request is to be kept, the newest"},
+	{field: "allow_rollup_hdrs", roles: []broker.Role{broker.Results, broker.Limits}, breaks: "entries can't be removed"},
+	{field: "allow_direct", roles: []broker.Role{broker.Jobs}, breaks: "the worker reads undeliverable jobs directly, and has no other right"},
+	{field: "allow_direct", roles: []broker.Role{broker.Dead}, breaks: "worker dlq can't read it in batches"},
+	{field: "allow_direct", roles: []broker.Role{broker.Results}, breaks: "worker request can't read the history of a request"},
+	{field: "deny_delete", roles: []broker.Role{broker.Jobs}, breaks: "an undeliverable job can't be removed", immutable: true},
 
 	// Nothing is announced that is not recorded.
-	{field: "republish", roles: []role{results}, breaks: "nobody is told what became of a request"},
+	{field: "republish", roles: []broker.Role{broker.Results}, breaks: "nobody is told what became of a request"},
 
 	// Nothing is sent twice, and no limit is exceeded.
 	{field: "ack_wait", breaks: "a job is given to a second worker while the first still has it", onlyShorter: true},
 	{field: "backoff", breaks: "a job is given to a second worker while the first still has it"},
-	{field: "max_age", roles: []role{limits}, breaks: "what a phone was sent is lost before its window ends", onlyShorter: true},
+	{field: "max_age", roles: []broker.Role{broker.Limits}, breaks: "what a phone was sent is lost before its window ends", onlyShorter: true},
 
 	// The worker's requests are served.
 	{field: "deliver_subject", breaks: "the worker pulls its jobs", immutable: true},
@@ -74,29 +63,29 @@ var rules = []rule{
 }
 
 // settingOf is the setting that a field follows, by role.
-var settingOf = map[role]map[string]string{
-	jobs: {
+var settingOf = map[broker.Role]map[string]string{
+	broker.Jobs: {
 		"subjects": "jobs.subject", "max_bytes": "jobs.max_bytes", "duplicate_window": "jobs.duplicate_window",
 		"num_replicas": "nats.replicas",
 	},
-	consumer: {"filter_subjects": "jobs.subject", "ack_wait": "worker.ack_wait"},
-	results:  {"max_age": "results.retention", "republish": "results.subject", "num_replicas": "nats.replicas"},
-	limits:   {"max_age": "limits.phone", "num_replicas": "nats.replicas"},
-	dead: {
+	broker.Consumer: {"filter_subjects": "jobs.subject", "ack_wait": "worker.ack_wait"},
+	broker.Results:  {"max_age": "results.retention", "republish": "results.subject", "num_replicas": "nats.replicas"},
+	broker.Limits:   {"max_age": "limits.phone", "num_replicas": "nats.replicas"},
+	broker.Dead: {
 		"subjects": "dead_letters.subject", "max_age": "dead_letters.retention", "num_replicas": "nats.replicas",
 	},
 }
 
 // judge judges a difference, and names the setting that the field follows, if any.
-func judge(of role, item broker.Item, stream string, d broker.Difference) (j judgement, key string) {
-	key = settingOf[of][d.Field]
+func judge(item broker.Item, d broker.Difference) (j judgement, key string) {
+	key = settingOf[item.Role][d.Field]
 	i := slices.IndexFunc(rules, func(rule rule) bool {
-		return rule.field == d.Field && (rule.roles == nil || slices.Contains(rule.roles, of)) && (!rule.onlyShorter || shorter(d))
+		return rule.field == d.Field && (rule.roles == nil || slices.Contains(rule.roles, item.Role)) && (!rule.onlyShorter || shorter(d))
 	})
 	if i < 0 {
-		return judgement{Warn, d.String(), fixDifference(item, stream, key)}, key
+		return judgement{Warn, d.String(), fixDifference(item, key)}, key
 	}
-	j = judgement{Fail, d.String() + ": " + rules[i].breaks, fixDifference(item, stream, key)}
+	j = judgement{Fail, d.String() + ": " + rules[i].breaks, fixDifference(item, key)}
 	switch {
 	case rules[i].immutable && item.Kind == broker.KindConsumer:
 		j.fix = "it can't be changed in place: delete it with the nats tool, and run worker provision"
@@ -107,14 +96,10 @@ func judge(of role, item broker.Item, stream string, d broker.Difference) (j jud
 }
 
 // fixDifference says how to change a field that can be changed.
-func fixDifference(item broker.Item, stream, key string) string {
-	edit := "nats stream edit " + item.Name
-	switch item.Kind {
-	case broker.KindBucket:
-		edit = "nats stream edit KV_" + item.Name
-	case broker.KindConsumer:
-		edit = "nats consumer edit " + stream + " " + item.Name
-	case broker.KindStream:
+func fixDifference(item broker.Item, key string) string {
+	edit := "nats stream edit " + item.Stream
+	if item.Kind == broker.KindConsumer {
+		edit = "nats consumer edit " + item.Stream + " " + item.Name
 	}
 	if key == "" {
 		return "change it with " + edit

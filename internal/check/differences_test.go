@@ -12,54 +12,59 @@ import (
 func TestDifferences(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		of                role
+		of                broker.Role
 		field, want, have string
 		status            Status
 		fix               string
 	}{
-		{jobs, "retention", "WorkQueue", "Limits", Fail, "once it is empty, delete it"},
-		{jobs, "discard", "DiscardNew", "DiscardOld", Fail, "change it with nats stream edit X"},
-		{jobs, "storage", "File", "Memory", Fail, "can't be changed in place"},
-		{jobs, "subjects", "[passcode.send]", "[other]", Fail, "change jobs.subject, or the stream with nats stream edit X"},
-		{jobs, "max_age", "0s", "1h0m0s", Fail, "nats stream edit X"},
-		{jobs, "max_msgs_per_subject", "-1", "100", Fail, ""},
-		{jobs, "max_bytes", "1024", "2048", Warn, "change jobs.max_bytes, or"},
-		{jobs, "max_msgs", "-1", "100", Warn, ""},
-		{jobs, "num_replicas", "3", "1", Warn, "change nats.replicas, or"},
-		{jobs, "duplicate_window", "2m0s", "1m0s", Warn, "change jobs.duplicate_window, or"},
-		{jobs, "allow_direct", "true", "false", Fail, ""},
-		{dead, "allow_direct", "true", "false", Fail, ""},
-		{limits, "allow_direct", "true", "false", Warn, ""},
-		{jobs, "deny_delete", "false", "true", Fail, "can't be changed in place"},
-		{jobs, "republish", `""`, `"a to b"`, Warn, ""},
-		{jobs, "mirror", `""`, `"OTHER"`, Fail, ""},
-		{dead, "max_msgs_per_subject", "1", "-1", Fail, ""},
-		{dead, "discard", "DiscardOld", "DiscardNew", Warn, ""},
-		{dead, "max_age", "72h0m0s", "1h0m0s", Warn, "change dead_letters.retention, or"},
-		{dead, "retention", "Limits", "WorkQueue", Fail, ""},
-		{results, "republish", `"a to b"`, `""`, Fail, "change results.subject, or the bucket with nats stream edit KV_X"},
-		{results, "allow_direct", "true", "false", Fail, ""},
-		{results, "max_msgs_per_subject", "16", "1", Warn, ""},
-		{results, "max_age", "24h0m0s", "1h0m0s", Warn, "change results.retention, or"},
-		{limits, "max_age", "26h0m0s", "1h0m0s", Fail, "change limits.phone, or"},
-		{limits, "max_age", "26h0m0s", "100h0m0s", Warn, ""},
-		{limits, "max_age", "26h0m0s", "0s", Warn, ""},
-		{limits, "max_age", "0s", "1h0m0s", Fail, ""},
-		{limits, "max_age", "x", "y", Fail, ""},
-		{limits, "allow_rollup_hdrs", "true", "false", Fail, ""},
-		{consumer, "ack_policy", "AckExplicit", "AckAll", Fail, "can't be changed in place: delete it"},
-		{consumer, "ack_wait", "30s", "10s", Fail, "change worker.ack_wait, or the consumer with nats consumer edit PASSCODE X"},
-		{consumer, "ack_wait", "30s", "1m0s", Warn, ""},
-		{consumer, "max_deliver", "-1", "5", Fail, "nats consumer edit PASSCODE X"},
-		{consumer, "max_ack_pending", "-1", "1000", Warn, ""},
-		{consumer, "deliver_subject", "none", "set", Fail, "delete it with the nats tool, and run worker provision"},
-		{consumer, "a_field_of_tomorrow", "1", "2", Warn, ""},
+		{broker.Jobs, "retention", "WorkQueue", "Limits", Fail, "once it is empty, delete it"},
+		{broker.Jobs, "discard", "DiscardNew", "DiscardOld", Fail, "change it with nats stream edit X"},
+		{broker.Jobs, "storage", "File", "Memory", Fail, "can't be changed in place"},
+		{broker.Jobs, "subjects", "[passcode.send]", "[other]", Fail, "change jobs.subject, or the stream with nats stream edit X"},
+		{broker.Jobs, "max_age", "0s", "1h0m0s", Fail, "nats stream edit X"},
+		{broker.Jobs, "max_msgs_per_subject", "-1", "100", Fail, ""},
+		{broker.Jobs, "max_bytes", "1024", "2048", Warn, "change jobs.max_bytes, or"},
+		{broker.Jobs, "max_msgs", "-1", "100", Warn, ""},
+		{broker.Jobs, "num_replicas", "3", "1", Warn, "change nats.replicas, or"},
+		{broker.Jobs, "duplicate_window", "2m0s", "1m0s", Warn, "change jobs.duplicate_window, or"},
+		{broker.Jobs, "allow_direct", "true", "false", Fail, ""},
+		{broker.Dead, "allow_direct", "true", "false", Fail, ""},
+		{broker.Limits, "allow_direct", "true", "false", Warn, ""},
+		{broker.Jobs, "deny_delete", "false", "true", Fail, "can't be changed in place"},
+		{broker.Jobs, "republish", `""`, `"a to b"`, Warn, ""},
+		{broker.Jobs, "mirror", `""`, `"OTHER"`, Fail, ""},
+		{broker.Dead, "max_msgs_per_subject", "1", "-1", Fail, ""},
+		{broker.Dead, "discard", "DiscardOld", "DiscardNew", Warn, ""},
+		{broker.Dead, "max_age", "72h0m0s", "1h0m0s", Warn, "change dead_letters.retention, or"},
+		{broker.Dead, "retention", "Limits", "WorkQueue", Fail, ""},
+		{broker.Results, "republish", `"a to b"`, `""`, Fail, "change results.subject, or the bucket with nats stream edit KV_X"},
+		{broker.Results, "allow_direct", "true", "false", Fail, ""},
+		{broker.Results, "max_msgs_per_subject", "16", "1", Warn, ""},
+		{broker.Results, "max_age", "24h0m0s", "1h0m0s", Warn, "change results.retention, or"},
+		{broker.Limits, "max_age", "26h0m0s", "1h0m0s", Fail, "change limits.phone, or"},
+		{broker.Limits, "max_age", "26h0m0s", "100h0m0s", Warn, ""},
+		{broker.Limits, "max_age", "26h0m0s", "0s", Warn, ""},
+		{broker.Limits, "max_age", "0s", "1h0m0s", Fail, ""},
+		{broker.Limits, "max_age", "x", "y", Fail, ""},
+		{broker.Limits, "allow_rollup_hdrs", "true", "false", Fail, ""},
+		{broker.Consumer, "ack_policy", "AckExplicit", "AckAll", Fail, "can't be changed in place: delete it"},
+		{broker.Consumer, "ack_wait", "30s", "10s", Fail, "change worker.ack_wait, or the consumer with nats consumer edit PASSCODE X"},
+		{broker.Consumer, "ack_wait", "30s", "1m0s", Warn, ""},
+		{broker.Consumer, "max_deliver", "-1", "5", Fail, "nats consumer edit PASSCODE X"},
+		{broker.Consumer, "max_ack_pending", "-1", "1000", Warn, ""},
+		{broker.Consumer, "deliver_subject", "none", "set", Fail, "delete it with the nats tool, and run worker provision"},
+		{broker.Consumer, "a_field_of_tomorrow", "1", "2", Warn, ""},
 	} {
-		kind := map[role]broker.Kind{
-			jobs: broker.KindStream, dead: broker.KindStream, results: broker.KindBucket, limits: broker.KindBucket, consumer: broker.KindConsumer,
-		}[test.of]
+		item := broker.Item{Role: test.of, Kind: broker.KindStream, Name: "X", Stream: "X"}
+		switch test.of {
+		case broker.Results, broker.Limits:
+			item.Kind, item.Stream = broker.KindBucket, "KV_X"
+		case broker.Consumer:
+			item.Kind, item.Stream = broker.KindConsumer, "PASSCODE"
+		default:
+		}
 		d := broker.Difference{Field: test.field, Want: test.want, Have: test.have}
-		j, _ := judge(test.of, broker.Item{Kind: kind, Name: "X"}, "PASSCODE", d)
+		j, _ := judge(item, d)
 		assert.Equal(t, test.status, j.status, "%s %s: %s for %s", test.of, test.field, test.have, test.want)
 		assert.Equal(t, test.status == Fail, j.detail != d.String(), test.field)
 		assert.Contains(t, j.fix, test.fix, "%s %s", test.of, test.field)

@@ -8,12 +8,12 @@ import (
 )
 
 // itemKeys are the settings that name an item.
-var itemKeys = map[role][]string{
-	results:  {"results.bucket"},
-	limits:   {"limits.bucket"},
-	dead:     {"dead_letters.stream"},
-	jobs:     {"jobs.stream"},
-	consumer: {"jobs.stream", "jobs.consumer"},
+var itemKeys = map[broker.Role][]string{
+	broker.Results:  {"results.bucket"},
+	broker.Limits:   {"limits.bucket"},
+	broker.Dead:     {"dead_letters.stream"},
+	broker.Jobs:     {"jobs.stream"},
+	broker.Consumer: {"jobs.stream", "jobs.consumer"},
 }
 
 // items compares each stream, bucket and consumer with the settings.
@@ -24,55 +24,52 @@ func (r *run) items(nc *nats.Conn, missing []broker.Right) {
 		return
 	}
 	see := "" // why the next items are not checked: no answer, or no stream for the consumer
-	blocked := func(item broker.Item) string {
-		switch {
-		case see != "":
-			return see
-		case !r.Problems.Usable(itemKeys[r.role(item)]...):
-			return checkSettings
-		case hinder(missing, item.Request):
-			return checkRights
-		default:
-			return ""
-		}
-	}
-	skip := func(item broker.Item) bool { return blocked(item) != "" }
-	broker.Inspect(r.ctx, js, r.Topology, skip, func(item broker.Item, err error) {
+	for _, item := range broker.Items(r.Config, r.LimitsTTL) {
 		check := string(item.Kind)
+		skipped := see
+		switch {
+		case skipped != "":
+		case !r.Problems.Usable(itemKeys[item.Role]...):
+			skipped = checkSettings
+		case hinder(missing, item.Request()):
+			skipped = checkRights
+		}
+		if skipped != "" {
+			r.warn(check, item.Name, "not checked: see "+skipped, "")
+			continue
+		}
+		err := item.Inspect(r.ctx, js)
 		switch {
 		case err != nil:
 			r.fail(check, item.Name, err.Error(), "see that JetStream is enabled for the account, and has a leader")
 			see = check + " " + item.Name
-		case !r.stored(js, item, missing):
-		case item.State == broker.StateEqual:
-			r.ok(check, item.Name, "as the settings want it")
-		case item.State == broker.StateDiffers:
-			for _, d := range item.Differences {
-				// Without a usable setting nobody knows what is wanted.
-				if j, key := judge(r.role(item), item, r.Topology.JobsStream, d); key == "" || r.Problems.Usable(key) {
-					r.add(check, item.Name, j)
-				}
-			}
 		case item.State == broker.StateMissing:
 			if r.Config.NATS.Provision {
 				r.warn(check, item.Name, "missing: expected before the first start", "worker run creates it")
 			} else {
 				r.fail(check, item.Name, "missing", "worker provision creates it")
 			}
-			if item.Kind == broker.KindStream && item.Name == r.Topology.JobsStream {
+			if item.Role == broker.Jobs {
 				see = check + " " + item.Name
 			}
+		case item.Role == broker.Jobs && !r.stored(js, item, missing):
+		case item.State == broker.StateEqual:
+			r.ok(check, item.Name, "as the settings want it")
 		default:
-			r.warn(check, item.Name, "not checked: see "+blocked(item), "")
+			for _, d := range item.Differences {
+				// Without a usable setting nobody knows what is wanted.
+				if j, key := judge(item, d); key == "" || r.Problems.Usable(key) {
+					r.add(check, item.Name, j)
+				}
+			}
 		}
-	})
+	}
 }
 
 // stored reports whether the server still stores jobs in the jobs stream, and adds a
-// failure if it doesn't. Other items can't be asked.
+// failure if it doesn't.
 func (r *run) stored(js jetstream.JetStream, item broker.Item, missing []broker.Right) bool {
-	if item.Kind != broker.KindStream || r.role(item) != jobs || item.State == "" || item.State == broker.StateMissing ||
-		hinder(missing, broker.StoreRight(item.Name).Subject) {
+	if hinder(missing, broker.StoreRight(item.Name).Subject) {
 		return true
 	}
 	ctx, cancel := r.bounded()
@@ -87,20 +84,4 @@ func (r *run) stored(js jetstream.JetStream, item broker.Item, missing []broker.
 			"make room on that server's disk, then restart it")
 	}
 	return why == ""
-}
-
-// role says what an item is for.
-func (r *run) role(item broker.Item) role {
-	switch {
-	case item.Kind == broker.KindConsumer:
-		return consumer
-	case item.Kind == broker.KindBucket && item.Name == r.Topology.ResultsBucket:
-		return results
-	case item.Kind == broker.KindBucket:
-		return limits
-	case item.Name == r.Topology.JobsStream:
-		return jobs
-	default:
-		return dead
-	}
 }

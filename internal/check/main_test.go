@@ -83,14 +83,7 @@ func plan() Plan {
 	cfg.Aliyun.SignName = "Acme"
 	cfg.Aliyun.Templates = []config.Template{{UsageType: "Generic", TemplateCode: config.TemplateCode{China: "SMS_1", Overseas: "SMS_2"}}}
 	return Plan{
-		Config: cfg,
-		Topology: broker.Topology{
-			Replicas: 1, JobsStream: "PASSCODE", JobsSubject: "passcode.send", JobsConsumer: "passcode-worker",
-			JobsMaxBytes: 1 << 30, DuplicateWindow: 2 * time.Minute, AckWait: 30 * time.Second,
-			ResultsBucket: "passcode-requests", ResultsSubject: "passcode.result", ResultsRetention: 24 * time.Hour,
-			DeadStream: "PASSCODE_DEAD", DeadSubject: "passcode.dead", DeadRetention: 72 * time.Hour,
-			LimitsBucket: "passcode-limits", LimitsTTL: 25 * time.Hour,
-		},
+		Config: cfg, LimitsTTL: 25 * time.Hour,
 		Dial:     func(context.Context) (*nats.Conn, error) { return nil, errNoBroker },
 		Aliyun:   answers{},
 		UnusedID: "worker-check-1",
@@ -100,7 +93,7 @@ func plan() Plan {
 // on gives a plan a broker.
 func (p Plan) on(srv *brokertest.Handle) Plan {
 	p.Dial = func(ctx context.Context) (*nats.Conn, error) {
-		return broker.ConnectOnce(ctx, broker.Options{URL: srv.URL(), Inbox: broker.WorkerInbox}, nil)
+		return broker.ConnectOnce(ctx, config.NATS{URL: config.NewServerURLs(srv.URL())}, "test", broker.WorkerInbox, nil)
 	}
 	return p
 }

@@ -70,7 +70,7 @@ func TestADifferenceFromAWrongSetting(t *testing.T) {
 	t.Parallel()
 	srv, _ := provisioned(t)
 	p := plan().on(srv)
-	p.Topology.JobsMaxBytes = 5
+	p.Config.Jobs.MaxBytes = 5
 	assert.Equal(t, []string{"warn stream PASSCODE: max_bytes is 1073741824, the settings want 5"}, brief(found(t, p), ofBroker...))
 	assert.Empty(t, brief(found(t, p.with(t, "jobs: {max_bytes: many}")), ofBroker...))
 }

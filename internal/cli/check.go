@@ -17,6 +17,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
 	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/ratelimit"
 	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
@@ -58,7 +59,7 @@ func (k *checkCmd) Run(e *command.Env) error {
 		return err // a command line that is wrong leaves open what was meant
 	}
 	plan := check.Plan{
-		Config: cfg, Problems: problems, Topology: app.Topology(cfg),
+		Config: cfg, Problems: problems, LimitsTTL: ratelimit.BucketTTL(cfg.Limits.Phone),
 		Dial: func(ctx context.Context) (*nats.Conn, error) { return dialOnce(ctx, cfg) },
 		// A request id that nobody has.
 		UnusedID: "worker-check-" + strings.ToLower(rand.Text()),
@@ -96,11 +97,11 @@ func (k *checkCmd) Run(e *command.Env) error {
 
 // dialOnce connects as a worker does, or says why it can't.
 func dialOnce(ctx context.Context, cfg config.Config) (*nats.Conn, error) {
-	url := cfg.NATS.URL.Reveal()
-	if cfg.NATS.Embedded.Enabled {
-		url = "nats://" + dialable(cfg.NATS.Embedded.Listen)
+	settings := cfg.NATS
+	if settings.Embedded.Enabled {
+		settings.URL = config.NewServerURLs("nats://" + dialable(settings.Embedded.Listen))
 	}
-	return broker.ConnectOnce(ctx, app.BrokerOptions(cfg.NATS, url, "worker check", broker.WorkerInbox), slog.New(slog.DiscardHandler))
+	return broker.ConnectOnce(ctx, settings, "worker check", broker.WorkerInbox, slog.New(slog.DiscardHandler))
 }
 
 // askingSender returns a sender for questions alone, whatever else is wrong.

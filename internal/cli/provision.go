@@ -3,10 +3,10 @@ package cli
 import (
 	"errors"
 
-	"github.com/passcode-worker/passcode-worker/internal/app"
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
+	"github.com/passcode-worker/passcode-worker/internal/ratelimit"
 )
 
 type provisionCmd struct {
@@ -22,9 +22,9 @@ func (p *provisionCmd) Run(e *command.Env) error {
 	if err := broker.CheckServer(e.NC); err != nil {
 		return err
 	}
-	report, err := broker.Provision(e.Stop, e.JS, app.Topology(e.Cfg), !p.DryRun)
+	items, err := broker.Provision(e.Stop, e.JS, e.Cfg, ratelimit.BucketTTL(e.Cfg.Limits.Phone), !p.DryRun)
 	good, list := true, show.NewListing(e.Stdout, p.JSON)
-	for _, item := range report.Items {
+	for _, item := range items {
 		good = good && (item.State == broker.StateCreated || item.State == broker.StateEqual)
 		list.Add(item, item.Kind, item.Name, item.State)
 		for _, d := range item.Differences {

@@ -13,15 +13,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/test/deployed"
 )
 
-// topology has the names of the default settings; the rights know of no more.
-func topology(c config.Config) broker.Topology {
-	return broker.Topology{
-		JobsStream: c.Jobs.Stream, JobsSubject: c.Jobs.Subject, JobsConsumer: c.Jobs.Consumer,
-		ResultsBucket: c.Results.Bucket, ResultsSubject: c.Results.Subject,
-		DeadStream: c.DeadLetters.Stream, DeadSubject: c.DeadLetters.Subject, LimitsBucket: c.Limits.Bucket,
-	}
-}
-
 func subjects(rights []broker.Right, d broker.Direction) []string {
 	var list []string
 	for _, r := range rights {
@@ -36,12 +27,12 @@ func TestTheFileGrantsWhatAWorkerNeeds(t *testing.T) {
 	t.Parallel()
 	c := config.Default()
 	worker := deployed.Rights(t, deployed.Worker)
-	needed := broker.WorkerRights(topology(c), c.Results.ReplySubjects)
+	needed := broker.WorkerRights(c)
 	assert.ElementsMatch(t, subjects(needed, broker.Publish), worker.Publish.Allow)
 	assert.ElementsMatch(t, subjects(needed, broker.Subscribe), worker.Subscribe.Allow)
 
 	operator := deployed.Rights(t, deployed.Operator)
-	for _, right := range broker.ProvisionRights(topology(c)) {
+	for _, right := range broker.ProvisionRights(c) {
 		assert.Contains(t, operator.Publish.Allow, right.Subject)
 	}
 	assert.Contains(t, operator.Subscribe.Allow, broker.CommandInbox+".>")

@@ -94,11 +94,10 @@ func (e *Env) Connect() (err error) {
 	}
 	// A command speaks for itself; the connection only in trouble.
 	log := telemetry.NewLogger(e.Stderr, "warn", "text")
-	url := e.Cfg.NATS.URL
-	if e.Link, err = app.Dial(e.Stop, e.Cfg.NATS, url.Reveal(), "worker command", broker.CommandInbox, log); err != nil {
+	if e.Link, err = app.Dial(e.Stop, e.Cfg.NATS, "worker command", broker.CommandInbox, log); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(e.Stop, Patience, fmt.Errorf("not connected to %s within %s", url, Patience))
+	ctx, cancel := context.WithTimeoutCause(e.Stop, Patience, fmt.Errorf("not connected to %s within %s", e.Cfg.NATS.URL, Patience))
 	defer cancel()
 	return broker.WaitConnected(ctx, e.NC)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
+	"github.com/passcode-worker/passcode-worker/internal/ratelimit"
 )
 
 const (
@@ -90,7 +91,7 @@ func (s *System) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.Settings = ownSettings(s.options.Settings, s.NATS, s.Admin.Endpoint())
-	s.Link, err = app.Dial(ctx, s.Settings.NATS, s.NATS, s.options.Name, broker.CommandInbox, quiet)
+	s.Link, err = app.Dial(ctx, s.Settings.NATS, s.options.Name, broker.CommandInbox, quiet)
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func (s *System) open(ctx context.Context) (err error) {
 		return err
 	}
 	// Streams are made before the workers come, so that these don't meet over it.
-	if _, err := broker.Provision(ctx, s.JS, app.Topology(s.Settings), true); err != nil {
+	if _, err := broker.Provision(ctx, s.JS, s.Settings, ratelimit.BucketTTL(s.Settings.Limits.Phone), true); err != nil {
 		return err
 	}
 	// The workers look for this name in their folder.
