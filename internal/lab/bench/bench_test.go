@@ -40,9 +40,7 @@ func longRun() Summary {
 		Sample: Sample{
 			Seconds: 36_000, PerSecond: 5000, Emulator: u, Rest: u, Progress: Progress{
 				Published: 18_000_000, Final: 18_000_000, Statuses: map[passcode.Status]int{passcode.StatusSent: 18_000_000},
-				Latency: Latency{
-					P50: 51200 * time.Microsecond, P95: 123400 * time.Microsecond, P99: 1234500 * time.Microsecond, Max: 123456700 * time.Microsecond,
-				},
+				Latency: Latency{P50: 51_200_000, P95: 123_400_000, P99: 1_234_500_000, Max: 123_456_700_000},
 			},
 		},
 		CPU:    CPU{Worker: .00041, Emulator: .00014, Rest: .00024},
@@ -76,34 +74,36 @@ func TestSummaryText(t *testing.T) {
 	holdWidth(t, out.String())
 }
 
-// TestPicture is drawn over the one before, within the usual 80 columns.
-func TestPicture(t *testing.T) {
+// TestLineIsRefreshed in its place, and elsewhere comes every few seconds.
+func TestLineIsRefreshed(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	s := &screen{Screen: &show.Screen{W: &out, Terminal: true}, out: &out, live: true, b: &Cmd{For: time.Hour, Rate: 500, Workers: 1}}
 	s.begin(1024)
 	assert.Contains(t, out.String(), "1h of jobs, 500 a second")
 	assert.Contains(t, out.String(), "1,024 jobs before that warm it up and don't count")
-	u := longRun().Memory.Late
-	u.CPU = time.Minute
-	now := Sample{Seconds: 1800, PerSecond: 499.7, Worker: u, Emulator: u, Rest: u}
-	now.Published, now.Final, now.Statuses = 901_000, 900_000, map[passcode.Status]int{passcode.StatusSent: 899_000, passcode.StatusExpired: 1000}
-	s.sample(now, Sample{})
-	s.sample(now, Sample{Seconds: now.Seconds - 1, Worker: Usage{CPU: u.CPU - time.Second/2}})
-	text := out.String()
-	assert.Contains(t, text, "\x1b[6A")
-	assert.Contains(t, text, strings.Repeat("█", barWidth/2)+"░", "half of the hour")
-	assert.Contains(t, text, "500/s")
-	assert.Contains(t, text, "CPU 50 %")
-	assert.Contains(t, text, "1,000 in progress")
-	holdWidth(t, text)
-}
+	holdWidth(t, out.String())
+	now := longRun().Sample
+	now.Seconds, now.PerSecond, now.Published, now.Final, now.Worker = 1800, 499.7, 901_000, 900_000, now.Rest
+	const line = " 50 %  30m  900,000 done  500/s  p50 51.2ms, p95 123ms, p99 1.23s  1,000 in progress  worker 1234.6 MB,"
+	for range 2 {
+		s.sample(now)
+	}
+	assert.Contains(t, out.String(), "\n\x1b[?7l"+line)
+	assert.Contains(t, out.String(), "\n\x1b[A\x1b[?7l"+line)
 
-var moves = strings.NewReplacer("\r", "", "\x1b[K", "", "\x1b[6A", "")
+	out.Reset()
+	s.live = false
+	for range 10 {
+		s.sample(now)
+		now.Seconds++
+	}
+	assert.Equal(t, 2, strings.Count(out.String(), "  900,000 done"), out.String())
+}
 
 func holdWidth(t *testing.T, text string) {
 	t.Helper()
-	for line := range strings.Lines(moves.Replace(colours.ReplaceAllString(text, ""))) {
+	for line := range strings.Lines(colours.ReplaceAllString(text, "")) {
 		assert.LessOrEqual(t, utf8.RuneCountInString(strings.TrimRight(line, "\n")), 80, line)
 	}
 }
@@ -113,10 +113,13 @@ func TestFigures(t *testing.T) {
 	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 1_234_567: "1,234,567"} {
 		assert.Equal(t, want, thousands(n))
 	}
+	for n, want := range map[float64]string{0: "0", 0.5: "0.5", 9.99: "10", 10: "10", 1234.5: "1,235"} {
+		assert.Equal(t, want, aSecond(n))
+	}
 	for d, want := range map[time.Duration]string{
 		0: "0s", 1234567 * time.Nanosecond: "1.2ms", 123456 * time.Microsecond: "123ms", 1234 * time.Millisecond: "1.23s",
 	} {
-		assert.Equal(t, want, brief(d))
+		assert.Equal(t, want, span(d).String())
 	}
 }
 

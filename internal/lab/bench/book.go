@@ -1,31 +1,27 @@
 package bench
 
 import (
-	"encoding/json"
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// Book knows of each job of a run whether it was published, how it ended and whether the
-// emulator accepted it. It is safe for concurrent use.
+// Book knows of each job of a run whether it was published, how it ended, how long that
+// took, and whether the emulator accepted it. It is safe for concurrent use.
 type Book struct {
 	Requests
 
-	mu    sync.Mutex
-	jobs  []jobState        // a byte for each
-	open  map[int]time.Time // when each job was published that is not final
-	final int
-	audit Audit
-
-	published int
+	mu        sync.Mutex
+	jobs      []jobState        // a byte for each
+	open      map[int]time.Time // when each job was published that is not final
 	statuses  map[passcode.Status]int
-	total     histogram
-	recent    histogram
+	latencies []time.Duration // of the final jobs, in the order of their ends
+	audit     Audit
 }
 
 // jobState is what is known of one job.
@@ -59,7 +55,6 @@ func (b *Book) add(i int, state jobState) bool {
 func (b *Book) Publishing(i int, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.published++
 	b.add(i, jobPublished)
 	b.open[i] = at
 }
@@ -71,7 +66,6 @@ func (b *Book) NotPublished(i int) {
 	if _, open := b.open[i]; open {
 		delete(b.open, i)
 		b.jobs[i] &^= jobPublished
-		b.published--
 	}
 }
 
@@ -85,18 +79,16 @@ func (b *Book) Ended(i int, status passcode.Status, at time.Time) bool {
 		return false
 	}
 	delete(b.open, i)
-	b.add(i, jobFinal)
-	b.final++
-	b.statuses[status]++
+	state := jobFinal
 	switch status {
 	case passcode.StatusSent, passcode.StatusDelivered, passcode.StatusUndelivered:
-		b.add(i, jobSent)
+		state |= jobSent
 	case passcode.StatusUnknown:
-		b.add(i, jobUnknown)
+		state |= jobUnknown
 	}
-	latency := at.Sub(published)
-	b.total.add(latency)
-	b.recent.add(latency)
+	b.add(i, state)
+	b.statuses[status]++
+	b.latencies = append(b.latencies, at.Sub(published))
 	return true
 }
 
@@ -122,21 +114,16 @@ type Progress struct {
 	Latency   Latency                 `json:"latency_seconds"`
 }
 
-// Progress is how far the run has come, with the latencies since it was last asked for.
-func (b *Book) Progress() Progress {
-	p := b.Total()
+// Progress is how far the run has come, with the latencies of those jobs that became
+// final after so many others.
+func (b *Book) Progress(after int) Progress {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	p.Latency = b.recent.latency()
-	b.recent = histogram{}
+	final := len(b.latencies)
+	p := Progress{Published: len(b.open) + final, Final: final, Statuses: maps.Clone(b.statuses)}
+	recent := slices.Clone(b.latencies[after:])
+	b.mu.Unlock()
+	p.Latency = latency(recent)
 	return p
-}
-
-// Total is how far the run has come, with all latencies.
-func (b *Book) Total() Progress {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return Progress{Published: b.published, Final: b.final, Statuses: maps.Clone(b.statuses), Latency: b.total.latency()}
 }
 
 // Audit compares what the emulator accepted with the book.
@@ -183,64 +170,52 @@ func (b *Book) Audit() Audit {
 }
 
 // Clean reports whether every job is final, and everything sent exactly once.
-func (a Audit) Clean() bool {
-	return a.Doubled+a.Lost+a.NotAccepted+a.Denied+a.Strange == 0
-}
-
-// Buckets reach from 10 µs, which is less than any job takes, to days. Each ends at
-// resolution times the end of the one before: percentiles are at most 2 % too high.
-const (
-	firstBucket = 10 * time.Microsecond
-	resolution  = 1.02
-	buckets     = 1200
-)
-
-// histogram counts any number of latencies in a fixed space.
-type histogram struct {
-	counts [buckets]int64
-	count  int64
-	max    time.Duration
-}
-
-func (h *histogram) add(d time.Duration) {
-	i := 0
-	if d > firstBucket {
-		i = int(math.Ceil(math.Log(float64(d)/float64(firstBucket)) / math.Log(resolution)))
-	}
-	h.counts[min(i, buckets-1)]++
-	h.count++
-	h.max = max(h.max, d)
-}
-
-// quantile is the latency that a share q of all did not exceed; 0 if there were none.
-func (h *histogram) quantile(q float64) time.Duration {
-	rank := int64(math.Ceil(q * float64(h.count)))
-	var seen int64
-	for i, n := range h.counts {
-		seen += n
-		if n > 0 && seen >= rank {
-			bound := time.Duration(float64(firstBucket) * math.Pow(resolution, float64(i)))
-			return min(bound, h.max)
-		}
-	}
-	return 0
-}
+func (a Audit) Clean() bool { return a == Audit{Accepted: a.Accepted} }
 
 // Latency is how long jobs took from the moment at which they should have been published
 // to the arrival of their final result.
-type Latency struct{ P50, P95, P99, Max time.Duration }
-
-// MarshalJSON writes seconds, to a tenth of a millisecond.
-func (l Latency) MarshalJSON() ([]byte, error) {
-	seconds := func(d time.Duration) float64 { return rounded(d.Seconds(), 1e4) }
-	return json.Marshal(struct {
-		P50 float64 `json:"p50"`
-		P95 float64 `json:"p95"`
-		P99 float64 `json:"p99"`
-		Max float64 `json:"max"`
-	}{seconds(l.P50), seconds(l.P95), seconds(l.P99), seconds(l.Max)})
+type Latency struct {
+	P50 span `json:"p50"`
+	P95 span `json:"p95"`
+	P99 span `json:"p99"`
+	Max span `json:"max"`
 }
 
-func (h *histogram) latency() Latency {
-	return Latency{P50: h.quantile(.50), P95: h.quantile(.95), P99: h.quantile(.99), Max: h.max}
+// latency is that of jobs that took so long, which it sorts; 0 if there are none.
+func latency(took []time.Duration) Latency {
+	if len(took) == 0 {
+		return Latency{}
+	}
+	slices.Sort(took)
+	// A share of all jobs did not take longer than this.
+	quantile := func(share float64) span {
+		return span(took[int(math.Ceil(share*float64(len(took))))-1])
+	}
+	return Latency{P50: quantile(.50), P95: quantile(.95), P99: quantile(.99), Max: quantile(1)}
+}
+
+// String is the percentiles for people.
+func (l Latency) String() string {
+	return "p50 " + l.P50.String() + ", p95 " + l.P95.String() + ", p99 " + l.P99.String()
+}
+
+// span is how long something took.
+type span time.Duration
+
+// MarshalJSON writes seconds, to a tenth of a millisecond.
+func (s span) MarshalJSON() ([]byte, error) {
+	rounded := time.Duration(s).Round(100 * time.Microsecond)
+	return strconv.AppendFloat(nil, rounded.Seconds(), 'f', -1, 64), nil
+}
+
+// String has three digits.
+func (s span) String() string {
+	switch d := time.Duration(s); {
+	case d < 100*time.Millisecond:
+		return d.Round(100 * time.Microsecond).String()
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	default:
+		return d.Round(10 * time.Millisecond).String()
+	}
 }

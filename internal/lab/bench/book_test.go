@@ -29,13 +29,13 @@ func TestBookFollowsEachJob(t *testing.T) {
 	assert.True(t, b.Ended(2, passcode.StatusExpired, after(3*time.Second)))
 	assert.Equal(t, []int{1}, b.Open())
 
-	p := b.Progress()
+	p := b.Progress(0)
 	assert.Equal(t, 3, p.Published)
 	assert.Equal(t, 2, p.Final)
 	assert.Equal(t, map[passcode.Status]int{passcode.StatusSent: 1, passcode.StatusExpired: 1}, p.Statuses)
-	assert.Equal(t, 2*time.Second, p.Latency.Max)
-	assert.Zero(t, b.Progress().Latency, "what was told is not told again")
-	assert.Equal(t, 2*time.Second, b.Total().Latency.Max)
+	assert.Equal(t, span(2*time.Second), p.Latency.Max)
+	assert.Equal(t, span(time.Second), b.Progress(1).Latency.Max, "of the second alone")
+	assert.Zero(t, b.Progress(2).Latency)
 }
 
 func TestAudit(t *testing.T) {
@@ -80,25 +80,15 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-// TestQuantiles are right to within two percent, whatever the latencies are.
-func TestQuantiles(t *testing.T) {
+// TestPercentiles are exact, whatever the latencies are.
+func TestPercentiles(t *testing.T) {
 	t.Parallel()
-	var h histogram
-	assert.Zero(t, h.latency())
-	for i := 1; i <= 10_000; i++ {
-		h.add(time.Duration(i) * time.Millisecond)
+	assert.Zero(t, latency(nil))
+	assert.Equal(t, Latency{7, 7, 7, 7}, latency([]time.Duration{7}))
+	assert.Equal(t, Latency{2, 3, 3, 3}, latency([]time.Duration{3, 1, 2}))
+	var took []time.Duration
+	for i := range 10_000 {
+		took = append(took, time.Duration(10_000-i))
 	}
-	for q, want := range map[float64]time.Duration{.5: 5 * time.Second, .95: 9500 * time.Millisecond, .99: 9900 * time.Millisecond} {
-		assert.InEpsilon(t, want.Seconds(), h.quantile(q).Seconds(), .02)
-		assert.GreaterOrEqual(t, h.quantile(q), want)
-	}
-	assert.Equal(t, 10*time.Second, h.quantile(1), "never more than the greatest")
-	assert.Equal(t, 10*time.Second, h.max)
-
-	h = histogram{}
-	h.add(0)
-	h.add(-time.Second)
-	h.add(1000 * time.Hour)
-	assert.Equal(t, 1000*time.Hour, h.max)
-	assert.Equal(t, int64(3), h.count)
+	assert.Equal(t, Latency{5000, 9500, 9900, 10_000}, latency(took))
 }

@@ -75,12 +75,8 @@ func (d *Drive) Run(ctx context.Context) error {
 		})
 	}
 	running.Wait()
-	select {
-	case err := <-failed:
-		return err
-	default:
-		return nil
-	}
+	close(failed)
+	return <-failed // nil if there is none
 }
 
 // next waits until another job is to be published, and returns its index and when that

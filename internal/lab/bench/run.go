@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,9 +24,10 @@ import (
 )
 
 const (
-	// auditEvery is how often what the emulator accepted is read, a few thousand messages
-	// each time, so that the emulator need not keep it.
-	auditEvery   = 5 * time.Second
+	// auditEvery is after how many samples what the emulator accepted is read, a few
+	// thousand messages each time, so that the emulator need not keep it.
+	auditEvery   = 5
+	auditWithin  = 5 * time.Second
 	soon         = 20 * time.Millisecond // how often to see whether a run is over
 	warmUpMost   = 10_000                // jobs
 	warmUpWithin = 2 * time.Minute
@@ -43,14 +45,11 @@ type run struct {
 	workers []*system.Worker
 	screen  *screen
 
-	book        *Book
-	began       time.Time
-	trend       Trend
-	audited     int       // how many messages of the emulator were read
-	readAt      time.Time // and when
-	first, last Sample
-	nextLook    time.Duration // after the run began
-	moved       time.Time     // when a job last became final, or none was in progress
+	book    *Book
+	began   time.Time
+	samples []Sample  // one a second; the first is from before the run
+	audited int       // how many messages of the emulator were read
+	moved   time.Time // when a job last became final, or none was in progress
 }
 
 // measure runs the load and shows the result.
@@ -61,10 +60,9 @@ func (r *run) measure() error {
 		return command.Stopped(r.e.Stop, err)
 	}
 	r.began = time.Now()
-	r.moved, r.readAt, r.nextLook = r.began, r.began, time.Second
+	r.moved = r.began
 	r.book = NewBook(newRequests(r.began))
-	r.trend.After = min(earlyJobs, r.b.jobs()/10)
-	r.first.Worker, r.first.Emulator, r.first.Rest = r.usage(r.e.Stop)
+	r.samples = []Sample{r.usage(r.e.Stop)}
 	drive, unsubscribe, err := r.drive(Load{
 		Jobs: r.b.jobs(), For: r.b.For, Rate: float64(r.b.Rate), Window: window * r.Settings.Worker.Concurrency * r.b.Workers,
 	}, r.book)
@@ -76,14 +74,11 @@ func (r *run) measure() error {
 	go func() { published <- drive.Run(r.e.Stop) }()
 	failure := r.watch(published)
 	r.drain()
-	if failure == nil {
-		failure = r.Ended()
-	}
+	failure = cmp.Or(failure, r.Ended())
 	unsubscribe()
 	r.lookUp(r.e.Force)
-	last := r.sample(r.e.Force, r.book.Total(), Sample{})
 	err = r.readAccepted(r.e.Force)
-	summary := summarise(r.first, last, &r.trend, r.book.Audit())
+	summary := summarise(r.samples, min(earlyJobs, r.b.jobs()/10), r.book.Progress(0), r.book.Audit())
 	if err == nil {
 		err = r.screen.summary(summary)
 	}
@@ -182,13 +177,16 @@ func (r *run) wait(ctx context.Context, done func() bool) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		if r.book != nil && time.Since(r.began) >= r.nextLook {
-			r.look()
-		}
 		if err := r.Ended(); err != nil {
 			return err
 		}
-		if r.book != nil && time.Since(r.moved) > stillAfter {
+		if r.book == nil { // the warm-up is not measured
+			continue
+		}
+		if time.Since(r.began).Truncate(time.Second) > r.last().Elapsed() {
+			r.look()
+		}
+		if time.Since(r.moved) > stillAfter {
 			return fmt.Errorf("no job became final for %s", stillAfter)
 		}
 	}
@@ -209,46 +207,38 @@ func (r *run) watch(published <-chan error) error {
 		}
 		return failure != nil || over && (r.book.Settled() || r.e.Stop.Err() != nil)
 	})
-	if failure != nil {
-		return failure
-	}
-	return err
+	return cmp.Or(failure, err)
 }
 
-// look takes a sample.
+func (r *run) last() Sample { return r.samples[len(r.samples)-1] }
+
+// look takes a sample. Workers that are too busy to answer are taken to use as much as
+// before.
 func (r *run) look() {
 	ctx, cancel := context.WithTimeout(r.e.Force, time.Second)
 	defer cancel()
-	r.nextLook = time.Since(r.began).Truncate(time.Second) + time.Second
-	s := r.sample(ctx, r.book.Progress(), r.last)
-	if s.Final > r.last.Final || s.Final == s.Published {
+	before, now := r.last(), r.usage(ctx)
+	now.Type, now.Seconds = "sample", time.Since(r.began).Round(time.Millisecond).Seconds()
+	now.Progress = r.book.Progress(before.Final)
+	now.PerSecond = pace(before, now)
+	if now.Worker == (Usage{}) {
+		now.Worker = before.Worker
+	}
+	if now.Final > before.Final || now.Final == now.Published {
 		r.moved = time.Now()
 	}
-	r.screen.sample(s, r.last)
-	r.last = s
-	if time.Since(r.readAt) >= auditEvery {
-		reading, cancel := context.WithTimeout(r.e.Force, auditEvery)
+	r.samples = append(r.samples, now)
+	r.screen.sample(now)
+	if len(r.samples)%auditEvery == 0 {
+		reading, cancel := context.WithTimeout(r.e.Force, auditWithin)
 		defer cancel()
 		_ = r.readAccepted(reading) // what is not read now is read the next time
-		r.readAt = time.Now()
 	}
-}
-
-// sample is the state of the run. A worker that is too busy to answer is taken to use as
-// much as before.
-func (r *run) sample(ctx context.Context, p Progress, before Sample) Sample {
-	s := newSample(time.Since(r.began), p, before)
-	s.Worker, s.Emulator, s.Rest = r.usage(ctx)
-	r.trend.Add(s)
-	if s.Worker == (Usage{}) {
-		s.Worker = r.last.Worker
-	}
-	return s
 }
 
 // usage asks every worker for its /metrics, and the operating system for the others. If
 // one doesn't answer, nothing is known of the workers.
-func (r *run) usage(ctx context.Context) (workers, emulator, rest Usage) {
+func (r *run) usage(ctx context.Context) Sample {
 	usages := make([]Usage, len(r.workers))
 	for i, w := range r.workers {
 		err := system.Call(ctx, http.MethodGet, "http://"+w.HTTP+"/metrics", "", func(body io.Reader) (err error) {
@@ -260,7 +250,7 @@ func (r *run) usage(ctx context.Context) (workers, emulator, rest Usage) {
 			break
 		}
 	}
-	return each(usages, sum), processUsage(r.Emulator.PID()), processUsage(os.Getpid())
+	return Sample{Worker: each(usages, sum), Emulator: processUsage(r.Emulator.PID()), Rest: processUsage(os.Getpid())}
 }
 
 // readAccepted reads what the emulator accepted since it was last read.

@@ -29,64 +29,17 @@ type Sample struct {
 // Elapsed is the time since the run began.
 func (s Sample) Elapsed() time.Duration { return time.Duration(s.Seconds * float64(time.Second)) }
 
-// newSample is a sample of what was done since another one.
-func newSample(elapsed time.Duration, p Progress, before Sample) Sample {
-	s := Sample{Type: "sample", Seconds: elapsed.Round(time.Millisecond).Seconds(), Progress: p}
-	if took := s.Seconds - before.Seconds; took > 0 {
-		s.PerSecond = rounded(float64(s.Final-before.Final)/took, 10)
+// pace is how many jobs a second became final between two samples.
+func pace(before, now Sample) float64 {
+	took := now.Seconds - before.Seconds
+	if took <= 0 {
+		return 0
 	}
-	return s
+	return rounded(float64(now.Final-before.Final)/took, 10)
 }
 
 // rounded leaves out the digits that say nothing: parts of a unit are kept.
 func rounded(f, parts float64) float64 { return math.Round(f*parts) / parts }
-
-// settled is of how many samples, one a second, a figure of memory is the median: a
-// single one may come right before or right after a garbage collection.
-const settled = 30
-
-// Trend compares the usage of the workers early in a run with that at its end. Its size
-// does not depend on how long the run is.
-type Trend struct {
-	After int // final jobs before the first comparison
-
-	early, late []Usage
-	most        Usage
-	since       int // samples since early was complete
-}
-
-// Add takes the samples in their order.
-func (t *Trend) Add(s Sample) {
-	if s.Worker == (Usage{}) {
-		return
-	}
-	switch {
-	case len(t.early) == settled:
-		t.since++
-	case s.Final >= t.After:
-		t.early = append(t.early, s.Worker)
-	}
-	if len(t.late) == settled {
-		t.late = slices.Delete(t.late, 0, 1)
-	}
-	t.late = append(t.late, s.Worker)
-	t.most = each([]Usage{t.most, s.Worker}, slices.Max)
-}
-
-// Memory is what was used so far.
-func (t *Trend) Memory() Memory {
-	m := Memory{After: t.After, Late: each(t.late, median), Most: t.most}
-	if t.since >= settled {
-		early := each(t.early, median)
-		m.Early = &early
-	}
-	return m
-}
-
-func median(values []int64) int64 {
-	slices.Sort(values)
-	return values[len(values)/2]
-}
 
 // Summary is what came of a run.
 type Summary struct {
@@ -94,6 +47,31 @@ type Summary struct {
 	Memory Memory `json:"worker"`
 	CPU    CPU    `json:"cpu_seconds_per_job"`
 	Audit  Audit  `json:"audit"`
+}
+
+// CPU is the time of one core that each part took for a job, in seconds.
+type CPU struct {
+	Worker   float64 `json:"worker"`
+	Emulator float64 `json:"emulator"`
+	Rest     float64 `json:"broker_and_bench"`
+}
+
+// summarise sums up a run. Its first sample is from before it began; after so many jobs
+// memory is first measured.
+func summarise(samples []Sample, after int, total Progress, audit Audit) Summary {
+	first, last := samples[0], samples[len(samples)-1]
+	last.Type, last.Progress = "summary", total
+	last.PerSecond = pace(first, last)
+	perJob := func(first, last Usage) float64 {
+		if took := last.CPU - first.CPU; audit.Accepted > 0 && took > 0 {
+			return rounded(took.Seconds()/float64(audit.Accepted), 1e7)
+		}
+		return 0
+	}
+	return Summary{
+		Sample: last, Memory: memory(samples[1:], after), Audit: audit,
+		CPU: CPU{perJob(first.Worker, last.Worker), perJob(first.Emulator, last.Emulator), perJob(first.Rest, last.Rest)},
+	}
 }
 
 // Memory is what the workers together used, early in the run, at its end, and at most.
@@ -106,24 +84,27 @@ type Memory struct {
 	Most  Usage  `json:"most"`
 }
 
-// CPU is the time of one core that each part took for a job, in seconds.
-type CPU struct {
-	Worker   float64 `json:"worker"`
-	Emulator float64 `json:"emulator"`
-	Rest     float64 `json:"broker_and_bench"`
-}
+// settled is of how many samples, one a second, a figure of memory is the median: a
+// single one may come right before or right after a garbage collection.
+const settled = 30
 
-// summarise sums up what lies between the first and the last sample.
-func summarise(first, last Sample, trend *Trend, audit Audit) Summary {
-	last.Type = "summary"
-	perJob := func(first, last Usage) float64 {
-		if total := (last.CPU - first.CPU); audit.Accepted > 0 && total > 0 {
-			return rounded(total.Seconds()/float64(audit.Accepted), 1e7)
+// memory compares the workers after so many jobs with themselves at the end.
+func memory(samples []Sample, after int) Memory {
+	usages := make([]Usage, len(samples))
+	begin := 0
+	for i, s := range samples {
+		usages[i] = s.Worker
+		if s.Final < after {
+			begin = i + 1
 		}
-		return 0
 	}
-	cpu := CPU{perJob(first.Worker, last.Worker), perJob(first.Emulator, last.Emulator), perJob(first.Rest, last.Rest)}
-	return Summary{Sample: last, Audit: audit, Memory: trend.Memory(), CPU: cpu}
+	m := Memory{After: after, Most: each(usages, slices.Max)}
+	if begin+2*settled <= len(usages) {
+		early := each(usages[begin:begin+settled], median)
+		m.Early = &early
+	}
+	m.Late = each(usages[max(len(usages)-settled, 0):], median)
+	return m
 }
 
 // Usage is what one process uses; 0 is unknown.
@@ -165,6 +146,11 @@ func sum(values []int64) (total int64) {
 		total += v
 	}
 	return total
+}
+
+func median(values []int64) int64 {
+	slices.Sort(values)
+	return values[len(values)/2]
 }
 
 // parseMetrics reads a worker's usage from its /metrics.

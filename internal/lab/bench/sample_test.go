@@ -3,6 +3,7 @@ package bench
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,41 +12,36 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTrendComparesEarlyWithLate(t *testing.T) {
+func TestMemoryComparesEarlyWithLate(t *testing.T) {
 	t.Parallel()
-	trend := Trend{After: 100}
+	var samples []Sample
 	add := func(final, resident int) {
 		s := Sample{Worker: Usage{Resident: int64(resident), Goroutines: 7}}
 		s.Final = final
-		trend.Add(s)
+		samples = append(samples, s)
 	}
 	for i := range 100 { // before the first comparison
 		add(i, 1)
 	}
 	for i := range settled {
 		add(100+i, 50+i%3) // 50, 51, 52
-		assert.Nil(t, trend.Memory().Early)
+		assert.Nil(t, memory(samples, 100).Early)
 	}
-	for range 10_000 {
+	for range 1000 {
 		add(1000, 60)
 	}
 	add(1000, 99) // one that is high by chance
 	assert.Equal(t, Memory{
 		After: 100, Early: &Usage{Resident: 51, Goroutines: 7}, Late: Usage{Resident: 60, Goroutines: 7}, Most: Usage{Resident: 99, Goroutines: 7},
-	}, trend.Memory())
-	assert.Len(t, trend.late, settled)
+	}, memory(samples, 100))
 }
 
-func TestTrendOfAShortRun(t *testing.T) {
+func TestMemoryOfAShortRun(t *testing.T) {
 	t.Parallel()
-	var trend Trend
-	assert.Zero(t, trend.Memory())
-	for range 2*settled - 1 {
-		trend.Add(Sample{Worker: Usage{Resident: 5}})
-	}
-	assert.Nil(t, trend.Memory().Early, "early and late would be partly the same samples")
-	trend.Add(Sample{Worker: Usage{Resident: 5}})
-	assert.NotNil(t, trend.Memory().Early)
+	assert.Zero(t, memory(nil, 0))
+	samples := slices.Repeat([]Sample{{Worker: Usage{Resident: 5}}}, 2*settled)
+	assert.Nil(t, memory(samples[1:], 0).Early, "early and late would be partly the same samples")
+	assert.NotNil(t, memory(samples, 0).Early)
 }
 
 func TestParseMetrics(t *testing.T) {
@@ -89,15 +85,15 @@ func TestProcessUsage(t *testing.T) {
 func TestSummarise(t *testing.T) {
 	t.Parallel()
 	first := Sample{Worker: Usage{CPU: time.Second}, Rest: Usage{CPU: 3 * time.Second}}
-	last := newSample(10*time.Second, Progress{Published: 10_000, Final: 9_999, Latency: Latency{P50: 123456789}}, Sample{})
-	last.Worker, last.Rest = Usage{CPU: 5 * time.Second}, Usage{CPU: 4 * time.Second}
-	s := summarise(first, last, &Trend{After: 5}, Audit{Accepted: 10_000})
+	last := Sample{Type: "sample", Seconds: 10, Progress: Progress{Published: 10_000, Final: 9_999, Latency: Latency{P50: 123456789}}}
+	last.Worker, last.Rest, last.PerSecond = Usage{CPU: 5 * time.Second}, Usage{CPU: 4 * time.Second}, pace(first, last)
+	s := summarise([]Sample{first, last}, 5, last.Progress, Audit{Accepted: 10_000})
 	assert.InDelta(t, 999.9, s.PerSecond, 1e-9)
 	assert.InDelta(t, .0004, s.CPU.Worker, 1e-9)
 	assert.InDelta(t, .0001, s.CPU.Rest, 1e-9)
 	assert.Zero(t, s.CPU.Emulator, "not told")
 	assert.Nil(t, s.Memory.Early)
-	assert.Zero(t, newSample(0, Progress{}, Sample{}).PerSecond)
+	assert.Zero(t, pace(Sample{}, Sample{}))
 
 	text, err := json.Marshal(s)
 	require.NoError(t, err)
