@@ -21,6 +21,14 @@ type Cmd struct {
 	Jobs int  `default:"2000" help:"How many jobs the last part sends at once."`
 }
 
+// stay tells how to use what goes on serving.
+const stay = `
+Still serving. Try, in another terminal:
+  nats -s %s sub 'passcode.result.>'
+  nats -s %s pub passcode.send '{"request_id":"a1","phone":"+85268326366","code":"004213"}'
+  curl %s/_/sent
+Ctrl-C ends it.`
+
 // stage is what the demo plays on.
 type stage struct {
 	*system.System
@@ -36,7 +44,7 @@ func (d *Cmd) Run(e *command.Env) (err error) {
 	if d.Jobs < 1 || d.Jobs > 100_000 {
 		return command.Usagef("worker demo: --jobs must be 1 to 100000")
 	}
-	st := &stage{screen: newScreen(e.Stdout)}
+	st := &stage{screen: &screen{Screen: show.NewScreen(e.Stdout)}}
 	if st.log, err = os.CreateTemp("", "passcode-demo-*.log"); err != nil {
 		return err
 	}
@@ -70,27 +78,28 @@ func (d *Cmd) Run(e *command.Env) (err error) {
 		return err
 	}
 
-	st.screen.intro(st)
+	st.screen.Line("%s", st.screen.Paint(show.Bold, "passcode-worker demo"))
+	st.screen.Line("NATS at %s · emulated Aliyun at %s", st.NATS, st.Admin.URL)
 	failed := 0
+	note := func(err error) {
+		if err != nil {
+			failed++
+			st.screen.Line("  %s %v", st.screen.Paint(show.Red, "✗"), err)
+		}
+	}
 	for _, s := range scenes(d.Jobs) {
 		if e.Stop.Err() != nil {
 			return errors.New("demo stopped")
 		}
-		if err := st.play(e.Stop, s); err != nil {
-			failed++
-			st.screen.failure(err)
-		}
+		note(st.play(e.Stop, s))
 	}
-	if err := st.summary(e.Stop); err != nil {
-		failed++
-		st.screen.failure(err)
-	}
+	note(st.summary(e.Stop))
 	if failed > 0 {
 		kept = true
 		return fmt.Errorf("%d parts of the demo did not end as they should; the workers' log is in %s", failed, st.log.Name())
 	}
 	if d.Stay {
-		st.screen.stay(st)
+		st.screen.Line(stay, st.NATS, st.NATS, st.Admin.URL)
 		<-e.Stop.Done()
 	}
 	return nil

@@ -37,57 +37,33 @@ func TestLeaksIn(t *testing.T) {
 	}
 }
 
-// TestScreenWithoutTerminal: plain lines, no escape codes.
-func TestScreenWithoutTerminal(t *testing.T) {
+// TestScreen: a line for each state, in colour only where it is a terminal.
+func TestScreen(t *testing.T) {
 	t.Parallel()
-	var out bytes.Buffer
-	s := newScreen(&out)
-	s.begin(scene{path: "retried", story: "twice"})
-	now := time.Now()
-	s.state(passcode.Result{
-		Error: &passcode.Error{Code: "Throttling.User"}, UpdatedAt: now, NextAttemptAt: now.Add(300 * time.Millisecond),
-	}.In(passcode.StatusRetrying))
-	s.state(passcode.Result{Attempts: 2}.In(passcode.StatusSending))
-	s.state(passcode.Result{Attempts: 2, Recovered: true}.In(passcode.StatusSent))
-	for i := range 4 {
-		s.progress(i+1, 4)
+	play := func(terminal bool) string {
+		var out bytes.Buffer
+		s := &screen{Screen: &show.Screen{W: &out, Terminal: terminal}}
+		s.begin(scene{path: "retried", story: "twice"})
+		now := time.Now()
+		s.state(passcode.Result{
+			Error: &passcode.Error{Code: "Throttling.User"}, UpdatedAt: now, NextAttemptAt: now.Add(300 * time.Millisecond),
+		}.In(passcode.StatusRetrying))
+		s.state(passcode.Result{Attempts: 2}.In(passcode.StatusSending))
+		s.state(passcode.Result{Error: &passcode.Error{Code: "x", Message: strings.Repeat("word ", 40)}}.In(passcode.StatusRejected))
+		s.state(passcode.Result{Attempts: 2, Recovered: true}.In(passcode.StatusSent))
+		require.NoError(t, s.table([]row{{"retried", passcode.Result{Attempts: 2}.In(passcode.StatusSent), "well"}}))
+		return out.String()
 	}
-	s.end()
-	s.table([]row{{"retried", passcode.Result{RequestID: strings.Repeat("r", 30), Attempts: 2}.In(passcode.StatusSent), "well"}})
-	text := out.String()
-	assert.NotContains(t, text, "\x1b")
+	text := play(false)
 	for _, want := range []string{
-		"retrying (Throttling.User, again in 300ms)", "sending (attempt 2)", "sent (recovered by look-up)", "4 of 4 sent", "PATH", "well",
+		"retrying (Throttling.User, again in 300ms)\n", "sending (attempt 2)\n", "sent (recovered by look-up)\n", "PATH", "  well\n",
 	} {
 		assert.Contains(t, text, want)
 	}
-}
-
-var colours = regexp.MustCompile("\x1b\\[[0-9]+m")
-
-// TestScreenOnATerminal: the states of a request stand on one line, as far as
-// they fit.
-func TestScreenOnATerminal(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	s := &screen{Screen: &show.Screen{W: &out, Terminal: true}}
-	s.begin(scene{path: "sent", story: "one"})
-	s.state(passcode.Result{}.In(passcode.StatusSending))
-	s.note("killed")
-	s.state(passcode.Result{BizID: "B^0"}.In(passcode.StatusSent))
-	s.end()
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	require.Len(t, lines, 2)
-	assert.Contains(t, lines[1], "→")
-	assert.Contains(t, lines[1], "\x1b[32msent")
-
-	out.Reset()
-	s.begin(scene{path: "long", story: "many states"})
-	for range 9 {
-		s.state(passcode.Result{Error: &passcode.Error{Code: "Throttling.User"}}.In(passcode.StatusRetrying))
-	}
-	s.state(passcode.Result{Error: &passcode.Error{Code: "x", Message: strings.Repeat("word ", 40)}}.In(passcode.StatusRejected))
-	for line := range strings.Lines(colours.ReplaceAllString(out.String(), "")) {
+	for line := range strings.Lines(text) {
 		assert.LessOrEqual(t, utf8.RuneCountInString(strings.TrimRight(line, "\n")), show.Width, line)
 	}
+	coloured := play(true)
+	assert.Contains(t, coloured, "\x1b[32msent")
+	assert.Equal(t, text, regexp.MustCompile("\x1b\\[[0-9]+m").ReplaceAllString(coloured, ""))
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/passcode-worker/passcode-worker/internal/cli/show"
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
@@ -21,48 +22,43 @@ const demoCode = "w0kz7q"
 
 // scene is one path that a job can take.
 type scene struct {
-	path   string // its name in the table
-	story  string
-	id     string
-	phone  string        // without the leading +86
-	raw    string        // in place of a well-formed job
-	fault  string        // of the emulator, for the scene's phone
-	expire time.Duration // the job's time to live; 0: the worker's default
-	// during is called with each state of the request.
-	during func(ctx context.Context, st *stage, r passcode.Result) error
-	// play replaces publishing one job and waiting for its result.
-	play func(ctx context.Context, st *stage, s scene) error
-	want passcode.Status
-	with string // what else the final result must have; has checks it
-	has  func(r passcode.Result) bool
+	path     string // its name in the table
+	story    string
+	id       string
+	phone    string        // without the leading +86
+	jobs     int           // how many times the job is published; 0: once
+	burst    bool          // each job is a request of its own, to a phone of its own
+	raw      string        // in place of a well-formed job
+	fault    string        // of the emulator, for the scene's phone
+	expire   time.Duration // the job's time to live; 0: the worker's default
+	kill     bool          // the worker, while it waits for Aliyun's answer
+	want     passcode.Status
+	attempts int    // 0: any number
+	shows    string // what else the final result must say
 }
 
 func scenes(burst int) []scene {
-	killed := false
+	const sent = passcode.StatusSent
 	return []scene{
 		{
 			path: "sent", story: "a job becomes one SMS and one result",
-			id: "demo-sent", phone: "13800138001", want: passcode.StatusSent,
+			id: "demo-sent", phone: "13800138001", want: sent,
 		},
 		{
 			path: "duplicate", story: "the same job three times more: no second SMS",
-			id: "demo-sent", phone: "13800138001", play: playDuplicate, want: passcode.StatusSent,
-			with: "duplicate", has: func(r passcode.Result) bool { return r.Duplicate },
+			id: "demo-sent", phone: "13800138001", jobs: 3, want: sent, shows: "duplicate",
 		},
 		{
 			path: "rate limited", story: "another passcode for that phone within a minute",
-			id: "demo-limited", phone: "13800138001", want: passcode.StatusRateLimited,
-			with: "retry_after_seconds", has: func(r passcode.Result) bool { return r.RetryAfterSeconds > 0 && r.RetryAfterSeconds <= 60 },
+			id: "demo-limited", phone: "13800138001", want: passcode.StatusRateLimited, shows: "retry after",
 		},
 		{
 			path: "retried, then sent", story: "Aliyun throttles twice: growing waits",
-			id: "demo-retried", phone: "13800138002", fault: "code=Throttling.User,count=2", want: passcode.StatusSent,
-			with: "3 attempts", has: func(r passcode.Result) bool { return r.Attempts == 3 },
+			id: "demo-retried", phone: "13800138002", fault: "code=Throttling.User,count=2", want: sent, attempts: 3,
 		},
 		{
 			path: "in doubt, then settled", story: "Aliyun accepts, the connection breaks",
-			id: "demo-doubt", phone: "13800138003", fault: "accept_drop,count=1", want: passcode.StatusSent,
-			with: "recovered, 1 attempt", has: func(r passcode.Result) bool { return r.Recovered && r.Attempts == 1 },
+			id: "demo-doubt", phone: "13800138003", fault: "accept_drop,count=1", want: sent, attempts: 1, shows: "recovered",
 		},
 		{
 			path: "rejected", story: "two numbers in one job",
@@ -79,27 +75,12 @@ func scenes(burst int) []scene {
 		},
 		{
 			path: "killed, then settled", story: "kill -9 in mid-call: the next worker asks Aliyun first",
-			id: "demo-killed", phone: "13800138008", fault: "latency=800ms,count=1", want: passcode.StatusSent,
-			during: func(ctx context.Context, st *stage, r passcode.Result) error {
-				if killed || r.Status != passcode.StatusSending {
-					return nil
-				}
-				killed = true
-				if err := st.untilAccepted(ctx, "demo-killed"); err != nil {
-					return err
-				}
-				st.Kill(st.worker)
-				st.screen.note("kill -9; another worker starts")
-				var err error
-				st.worker, err = st.StartWorker(ctx)
-				return err
-			},
-			with: "recovered, 1 attempt", has: func(r passcode.Result) bool { return r.Recovered && r.Attempts == 1 },
+			id: "demo-killed", phone: "13800138008", fault: "latency=800ms,count=1", kill: true,
+			want: sent, attempts: 1, shows: "recovered",
 		},
 		{
-			path:  fmt.Sprintf("%d at once", burst),
-			story: "as many phones, one worker",
-			id:    "demo-burst", play: playBurst(burst), want: passcode.StatusSent,
+			path: fmt.Sprintf("%d at once", burst), story: "as many phones, one worker",
+			id: "demo-burst", jobs: burst, burst: true, want: sent,
 		},
 	}
 }
@@ -108,13 +89,13 @@ func scenes(burst int) []scene {
 type row struct {
 	path   string
 	result passcode.Result
-	extra  string
+	detail string
 }
 
 // patience bounds how long one scene may take.
 const patience = 45 * time.Second
 
-// play plays one scene.
+// play plays one scene and checks its end.
 func (st *stage) play(ctx context.Context, s scene) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no final result within %s", patience))
 	defer cancel()
@@ -124,40 +105,54 @@ func (st *stage) play(ctx context.Context, s scene) error {
 			return err
 		}
 	}
-	if s.play != nil {
-		return s.play(ctx, st, s)
+	began, jobs := time.Now(), max(s.jobs, 1)
+	for i := range jobs {
+		if err := st.publish(ctx, s, i); err != nil {
+			return err
+		}
 	}
-	if err := st.publish(ctx, s); err != nil {
-		return err
+	progress := &show.Progress{}
+	if s.burst {
+		progress = show.NewProgress(st.screen.W, jobs)
 	}
-	for {
+	for final, killed := 0, false; ; {
 		r, err := st.next(ctx, s.id)
 		if err != nil {
 			return err
 		}
-		st.screen.state(r)
-		if s.during != nil {
-			if err := s.during(ctx, st, r); err != nil {
+		if !s.burst {
+			st.screen.state(r)
+		}
+		if s.kill && !killed && r.Status == passcode.StatusSending {
+			killed = true
+			if err := st.replaceWorker(ctx, s.id); err != nil {
 				return err
 			}
 		}
-		if r.Final {
-			return st.end(s, r, "")
+		if !r.Final {
+			continue
 		}
+		final++
+		progress.Add()
+		what := detail(r)
+		switch {
+		case r.Status != s.want:
+			err = fmt.Errorf("%s: ended as %s instead of %s", s.path, r.Status, s.want)
+		case s.attempts != 0 && r.Attempts != s.attempts:
+			err = fmt.Errorf("%s: took %d attempts instead of %d", s.path, r.Attempts, s.attempts)
+		case !strings.Contains(what, s.shows):
+			err = fmt.Errorf("%s: the result lacks: %s", s.path, s.shows)
+		case final < jobs:
+			continue
+		}
+		if s.burst {
+			what = fmt.Sprintf("%.0f a second", float64(final)/time.Since(began).Seconds())
+			progress.Clear()
+			st.screen.step(r.Status, what)
+		}
+		st.rows = append(st.rows, row{s.path, r, what})
+		return err
 	}
-}
-
-// end notes a scene's final result and checks it.
-func (st *stage) end(s scene, r passcode.Result, extra string) error {
-	st.screen.end()
-	st.rows = append(st.rows, row{s.path, r, extra})
-	switch {
-	case r.Status != s.want:
-		return fmt.Errorf("%s: ended as %s instead of %s", s.path, r.Status, s.want)
-	case s.has != nil && !s.has(r):
-		return fmt.Errorf("%s: the result lacks: %s", s.path, s.with)
-	}
-	return nil
 }
 
 // next waits for the next state of the requests whose ids begin so.
@@ -176,9 +171,11 @@ func (st *stage) next(ctx context.Context, id string) (r passcode.Result, err er
 	}
 }
 
-func (s scene) job() ([]byte, error) {
-	if s.raw != "" {
-		return []byte(s.raw), nil
+// publish publishes a scene's job without a message id, so that the worker finds the
+// duplicates, not the stream. i tells the jobs of a burst apart.
+func (st *stage) publish(ctx context.Context, s scene, i int) error {
+	if s.burst {
+		s.id, s.phone = fmt.Sprintf("%s-%d", s.id, i), fmt.Sprintf("139%08d", i)
 	}
 	job := passcode.Job{
 		RequestID: s.id, UsageType: "SignIn",
@@ -187,93 +184,27 @@ func (s scene) job() ([]byte, error) {
 	if s.expire != 0 {
 		job.ExpiresAt = time.Now().Add(s.expire)
 	}
-	return job.Encode()
-}
-
-// publish publishes a scene's job without a message id, so that the worker finds the
-// duplicates, not the stream.
-func (st *stage) publish(ctx context.Context, s scene) error {
-	data, err := s.job()
-	if err != nil {
-		return err
+	data := []byte(s.raw)
+	if s.raw == "" {
+		var err error
+		if data, err = job.Encode(); err != nil {
+			return err
+		}
 	}
-	_, err = st.JS.Publish(ctx, st.Settings.Jobs.Subject, data)
+	_, err := st.JS.Publish(ctx, st.Settings.Jobs.Subject, data)
 	return err
 }
 
-// playDuplicate publishes the job three times more.
-func playDuplicate(ctx context.Context, st *stage, s scene) error {
-	var last passcode.Result
-	for range 3 {
-		err := st.publish(ctx, s)
-		if err == nil {
-			last, err = st.next(ctx, s.id)
-		}
+// replaceWorker kills the worker as soon as Aliyun has accepted the request's message,
+// and starts another.
+func (st *stage) replaceWorker(ctx context.Context, id string) error {
+	for {
+		accepted, err := st.accepted(ctx)
 		if err != nil {
 			return err
 		}
-		st.screen.state(last)
-	}
-	accepted, err := st.accepted(ctx)
-	if err != nil {
-		return err
-	}
-	if n := accepted[s.id]; n != 1 {
-		return fmt.Errorf("%d messages for one request", n)
-	}
-	return st.end(s, last, "1 SMS for 4 jobs")
-}
-
-// playBurst publishes many jobs at once and waits for all of their results.
-func playBurst(n int) func(context.Context, *stage, scene) error {
-	return func(ctx context.Context, st *stage, s scene) error {
-		began := time.Now()
-		for i := range n {
-			one := scene{id: fmt.Sprintf("%s-%d", s.id, i), phone: fmt.Sprintf("139%08d", i)}
-			data, err := one.job()
-			if err != nil {
-				return err
-			}
-			if _, err := st.JS.PublishAsync(st.Settings.Jobs.Subject, data); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-st.JS.PublishAsyncComplete():
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		for sent := 0; ; {
-			r, err := st.next(ctx, s.id)
-			switch {
-			case err != nil:
-				return err
-			case !r.Final:
-				continue
-			case r.Status != passcode.StatusSent:
-				return st.end(s, r, "")
-			}
-			sent++
-			st.screen.progress(sent, n)
-			if sent == n {
-				return st.end(s, r, fmt.Sprintf("%.0f a second", float64(n)/time.Since(began).Seconds()))
-			}
-		}
-	}
-}
-
-// accepted counts the messages that Aliyun accepted for each request.
-func (st *stage) accepted(ctx context.Context) (map[string]int, error) {
-	counts := map[string]int{}
-	err := st.Admin.Each(ctx, 0, func(sent emulator.Sent) { counts[sent.OutID]++ })
-	return counts, err
-}
-
-// untilAccepted waits until Aliyun has accepted the request's message.
-func (st *stage) untilAccepted(ctx context.Context, id string) error {
-	for {
-		if accepted, err := st.accepted(ctx); accepted[id] > 0 || err != nil {
-			return err
+		if accepted[id] > 0 {
+			break
 		}
 		select {
 		case <-time.After(5 * time.Millisecond):
@@ -281,6 +212,18 @@ func (st *stage) untilAccepted(ctx context.Context, id string) error {
 			return context.Cause(ctx)
 		}
 	}
+	st.Kill(st.worker)
+	st.screen.step("killed", "another worker starts")
+	var err error
+	st.worker, err = st.StartWorker(ctx)
+	return err
+}
+
+// accepted counts the messages that Aliyun accepted for each request.
+func (st *stage) accepted(ctx context.Context) (map[string]int, error) {
+	counts := map[string]int{}
+	err := st.Admin.Each(ctx, 0, func(sent emulator.Sent) { counts[sent.OutID]++ })
+	return counts, err
 }
 
 // wholeNumber finds a phone number of the demo that is not masked. A letter or a digit may
@@ -311,8 +254,11 @@ func (st *stage) summary(ctx context.Context) error {
 		return err
 	}
 	leaks := leaksIn(log)
-	st.screen.table(st.rows)
-	st.screen.totals(len(accepted), twice, bytes.Count(log, []byte("\n")), leaks)
+	if err := st.screen.table(st.rows); err != nil {
+		return err
+	}
+	st.screen.Line("\n%d requests sent by Aliyun, %d of them twice.", len(accepted), twice)
+	st.screen.Line("%d lines of worker log, %d passcodes or whole numbers in them.", bytes.Count(log, []byte("\n")), leaks)
 	switch {
 	case twice > 0:
 		return fmt.Errorf("%d requests were sent more than once", twice)
