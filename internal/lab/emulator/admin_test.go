@@ -76,8 +76,11 @@ func TestAdminStats(t *testing.T) {
 
 func TestAdminReset(t *testing.T) {
 	t.Parallel()
-	e, _ := newTest(t, Options{Limits: true, MaxQPS: 1, Faults: []string{"latency=1ns"}})
+	e, _ := newTest(t, Options{
+		Limits: true, MaxQPS: 1, Faults: []string{"latency=1ns"}, ReportURL: "http://127.0.0.1:1/", ReportWaits: []time.Duration{time.Hour},
+	})
 	mustSend(t, e)
+	require.Eventually(t, func() bool { return e.Stats().Reports.Failed == 1 }, 5*time.Second, time.Millisecond)
 	assert.Equal(t, http.StatusNoContent, admin(e, http.MethodPost, "/_/reset", "").Code)
 	assert.Empty(t, e.Sent())
 	assert.Equal(t, Stats{Requests: map[string]int64{}, Answers: map[string]int64{}}, e.Stats())

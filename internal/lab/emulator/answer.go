@@ -19,9 +19,8 @@ import (
 
 // answer is what becomes of a request.
 type answer struct {
-	label    string     // for the counters: the code, or a fault's kind
-	accepted int        // how many messages were accepted
-	fault    fault.Kind // empty: it met none
+	label string     // for the counters: the code, or a fault's kind
+	fault fault.Kind // empty: it met none
 
 	status      int
 	contentType string
@@ -42,31 +41,29 @@ const (
 // members are those of an answer's JSON object.
 type members map[string]any
 
-// served is the answer to a request that was served, with what a fault makes of it.
-func (e *Emulator) served(c *gateway.Call, f *fault.Fault, m members) answer {
-	a := e.answer(requestID(), http.StatusOK, codeOK, codeOK, m)
-	if f != nil {
-		a = e.spoil(a, f, c.Host)
+// answer is the answer to a request that was served or refused, with what a fault makes
+// of it. The gateway's refusals have two more members than the service's.
+func (e *Emulator) answer(host string, m members, f *fault.Fault, refused *gateway.Refusal) answer {
+	if f != nil && f.Kind == fault.KindCode {
+		refused = gateway.Refuse(f.Code)
+		refused.Status, refused.Message = cmp.Or(f.Status, refused.Status), cmp.Or(f.Message, refused.Message)
 	}
-	return a
-}
-
-// refused is the answer to a request that was refused. The gateway's answers have two
-// more members than the service's.
-func (e *Emulator) refused(host string, r *gateway.Refusal) answer {
-	id, m := requestID(), members{}
-	if r.Status != http.StatusOK {
+	id, status, code, message := requestID(), http.StatusOK, codeOK, codeOK
+	if refused != nil {
+		m, status, code, message = members{}, refused.Status, refused.Code, refused.Message
+	}
+	if status != http.StatusOK {
 		m["HostId"] = host
-		m["Recommend"] = "https://api.aliyun.com/troubleshoot?q=" + url.QueryEscape(r.Code) + "&product=Dysmsapi&requestId=" + id
+		m["Recommend"] = "https://api.aliyun.com/troubleshoot?q=" + url.QueryEscape(code) + "&product=Dysmsapi&requestId=" + id
 	}
-	return e.answer(id, r.Status, r.Code, r.Message, m)
-}
-
-func (e *Emulator) answer(id string, status int, code, message string, m members) answer {
 	m["Code"], m["Message"], m["RequestId"] = code, message, id
-	return answer{
+	a := answer{
 		label: code, status: status, contentType: typeJSON, requestID: id, body: encode(m), latency: e.opts.Latency,
 	}
+	if f != nil {
+		a.spoil(f)
+	}
+	return a
 }
 
 // requestID returns an id in the form of a UUID in capitals: version 4 of RFC 9562.
@@ -87,30 +84,25 @@ func encode(v any) []byte {
 }
 
 // spoil makes of the right answer what a fault makes of it.
-func (e *Emulator) spoil(a answer, f *fault.Fault, host string) answer {
-	a.label = string(f.Kind)
+func (a *answer) spoil(f *fault.Fault) {
+	label := string(f.Kind)
 	if f.Accept {
-		a.label = "accept_" + a.label
+		label = "accept_" + label
 	}
 	switch f.Kind {
-	case fault.KindCode:
-		r := gateway.Refuse(f.Code)
-		r.Status, r.Message = cmp.Or(f.Status, r.Status), cmp.Or(f.Message, r.Message)
-		a = e.refused(host, r)
 	case fault.KindHTML502:
 		a.status, a.contentType, a.body = http.StatusBadGateway, typeHTML, []byte(page502)
 	case fault.KindEmpty:
 		a.body = nil
 	case fault.KindGarbage:
 		a.body = []byte(`{"Message":"OK","RequestId":"`)
-	case fault.KindLatency, fault.KindLag, fault.KindUndelivered:
-		a.label = codeOK // the answer is the right one
+	case fault.KindCode, fault.KindLatency, fault.KindLag, fault.KindUndelivered:
+		label = a.label // the code that is answered
 	default: // how it is delivered
 	}
-	a.fault = f.Kind
+	a.label, a.fault = label, f.Kind
 	a.duration = cmp.Or(f.Duration, slowDuration)
 	a.latency = cmp.Or(f.Latency, a.latency)
-	return a
 }
 
 const page502 = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n" +

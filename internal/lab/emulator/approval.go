@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/fault"
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
 )
 
@@ -26,15 +27,12 @@ func audited(approved bool) (status int, reason string) {
 }
 
 // approval serves a query for one signature or template.
-func (e *Emulator) approval(param string, tell func(name string) members) func(*gateway.Call) answer {
-	return func(c *gateway.Call) answer {
-		if refused := missing(c, param); refused != nil {
-			return e.refused(c.Host, refused)
-		}
-		m := tell(c.Params[param])
-		m[param], m["CreateDate"] = c.Params[param], auditDate
-		return e.served(c, e.faultFor(c.Action), m)
-	}
+func (e *Emulator) approval(param string, tell func(name string) members) action {
+	return action{[]string{param}, func(c *gateway.Call) (members, *fault.Fault, *gateway.Refusal) {
+		m := tell(c.Params.Get(param))
+		m[param], m["CreateDate"] = c.Params.Get(param), auditDate
+		return m, e.faultFor(c.Action), nil
+	}}
 }
 
 func (e *Emulator) querySmsSign(name string) members {
@@ -71,12 +69,12 @@ func (e *Emulator) getSmsTemplate(code string) members {
 }
 
 // list serves a page of what is approved, which is nothing where anything is.
-func (e *Emulator) list(rows string, names []string, row func(name string) members) func(*gateway.Call) answer {
-	return func(c *gateway.Call) answer {
-		page, _ := strconv.Atoi(cmp.Or(c.Params["PageIndex"], "1")) // 0 for what is no number
-		size, _ := strconv.Atoi(cmp.Or(c.Params["PageSize"], "10"))
+func (e *Emulator) list(rows string, names []string, row func(name string) members) action {
+	return action{nil, func(c *gateway.Call) (members, *fault.Fault, *gateway.Refusal) {
+		page, _ := strconv.Atoi(cmp.Or(c.Params.Get("PageIndex"), "1")) // 0 for what is no number
+		size, _ := strconv.Atoi(cmp.Or(c.Params.Get("PageSize"), "10"))
 		if page < 1 || size < 1 || size > maxPageSize {
-			return e.refused(c.Host, gateway.Refuse(codeInvalid))
+			return nil, nil, gateway.Refuse(codeInvalid)
 		}
 		listed := []members{}
 		for i, name := range names {
@@ -88,25 +86,24 @@ func (e *Emulator) list(rows string, names []string, row func(name string) membe
 			m["Reason"] = members{"RejectDate": "", "RejectInfo": "", "RejectSubInfo": ""}
 			listed = append(listed, m)
 		}
-		return e.served(c, e.faultFor(c.Action), members{
-			"TotalCount": len(names), "CurrentPage": page, "PageSize": size, rows: listed,
-		})
-	}
+		m := members{"TotalCount": len(names), "CurrentPage": page, "PageSize": size, rows: listed}
+		return m, e.faultFor(c.Action), nil
+	}}
 }
 
-func (e *Emulator) signList() func(*gateway.Call) answer {
+func (e *Emulator) signList() action {
 	return e.list("SmsSignList", e.opts.SignNames, func(name string) members {
 		return members{"SignName": name, "BusinessType": "验证码类型"}
 	})
 }
 
-func (e *Emulator) templateList() func(*gateway.Call) answer {
+func (e *Emulator) templateList() action {
 	codes := slices.Sorted(maps.Keys(e.templates))
 	return e.list("SmsTemplateList", codes, func(code string) members {
 		t := e.templates[code]
 		return members{
 			"TemplateCode": code, "TemplateName": templateName, "TemplateContent": t.text(),
-			"OuterTemplateType": t.kind, "TemplateType": listTypes[t.kind],
+			"OuterTemplateType": t.kind, "TemplateType": listedKinds[t.kind],
 		}
 	})
 }
@@ -146,22 +143,15 @@ func readFilings(specs []string) ([]filing, error) {
 	return filings, nil
 }
 
-// templateTypes are the values of QuerySmsTemplate's TemplateType, under the names of
-// --template.
-var templateTypes = map[string]int{
-	"verification":  typeVerification,
-	"notification":  1,
-	"promotion":     2,
-	"international": typeInternational, // for numbers outside mainland China
-}
-
-// listTypes are the same types as QuerySmsTemplateList numbers them.
-var listTypes = map[int]int{typeVerification: 2, 1: 0, 2: 1, typeInternational: 6}
-
-const (
-	typeVerification  = 0
-	typeInternational = 3
+// kinds are the kinds of templates in --template, each at the place that is its
+// TemplateType; listedKinds are the same as QuerySmsTemplateList numbers them.
+var (
+	kinds       = []string{"verification", "notification", "promotion", "international"}
+	listedKinds = []int{2, 0, 1, 6}
 )
+
+// kindInternational is for numbers outside mainland China.
+const kindInternational = 3
 
 // template is what is known of a template that is approved.
 type template struct {
@@ -174,9 +164,7 @@ type template struct {
 func readTemplate(spec string) (t template, err error) {
 	names, kind, given := strings.Cut(spec, "=")
 	if given {
-		var known bool
-		if t.kind, known = templateTypes[kind]; !known {
-			kinds := slices.Sorted(maps.Keys(templateTypes))
+		if t.kind = slices.Index(kinds, kind); t.kind < 0 {
 			return t, errors.New("the kind behind = must be one of " + strings.Join(kinds, ", "))
 		}
 	}

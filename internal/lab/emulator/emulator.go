@@ -30,7 +30,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -69,8 +68,6 @@ type Options struct {
 	LookupLag       time.Duration `name:"lookup-lag" help:"How long look-ups don't find a message." placeholder:"2s"`
 	ReportURL       string        `name:"report-url" help:"Where delivery reports are pushed."`
 
-	// DeliveryLag is how long a message waits for the carrier's report.
-	DeliveryLag time.Duration `kong:"-"`
 	// ReportWaits are the waits before a failed push is repeated; nil: like the service.
 	ReportWaits []time.Duration `kong:"-"`
 	// Now is the clock of signatures, limits, messages and the Date header; nil:
@@ -86,9 +83,8 @@ type Emulator struct {
 	templates map[string]template // by code
 	filings   []filing
 	gateway   *gateway.Gateway
-	service   map[string]func(*gateway.Call) answer // by action
+	service   map[string]action
 	admin     http.Handler
-	pusher    *pusher // nil without a report URL
 
 	// closing ends what waits. working counts requests, none after closing; mu guards it.
 	closing context.Context
@@ -97,9 +93,10 @@ type Emulator struct {
 
 	mu     sync.Mutex // guards what follows
 	store  *store
-	limits *limits
+	limits limits
 	faults fault.Set
 	qps    qps
+	pusher *pusher // nil without a report URL
 	stats  Stats
 }
 
@@ -122,9 +119,11 @@ func New(opts Options) (*Emulator, error) {
 		opts:      opts,
 		templates: map[string]template{},
 		gateway:   gateway.New(opts.AccessKeyID, opts.AccessKeySecret, opts.Now),
-		store:     newStore(opts.Now(), opts.Keep),
-		limits:    newLimits(),
-		stats:     newStats(),
+		limits:    limits{},
+		// No emulator gives out a BizId of an earlier emulator: they follow the clock, in
+		// units of ten nanoseconds.
+		store: newStore(opts.Now().UnixNano()/10, opts.Keep),
+		stats: newStats(),
 	}
 	var err error
 	if e.filings, err = readFilings(opts.Filings); err != nil {
@@ -144,10 +143,31 @@ func New(opts Options) (*Emulator, error) {
 		}
 		e.faults = append(e.faults, f)
 	}
-	e.service = map[string]func(*gateway.Call) answer{
-		gateway.ActionSendSms:              e.sendSms,
-		gateway.ActionSendBatchSms:         e.sendBatchSms,
-		gateway.ActionQuerySendDetails:     e.querySendDetails,
+	e.service = e.actions()
+	e.admin = e.adminRoutes()
+	e.closing, e.close = context.WithCancel(context.Background())
+	e.startPusher()
+	return e, nil
+}
+
+func (e *Emulator) startPusher() {
+	if e.opts.ReportURL != "" {
+		e.pusher = newPusher(e.closing, httpPost(e.opts.ReportURL), e.opts.ReportWaits, e.opts.Logger)
+	}
+}
+
+// action is how one action is served: the parameters that it needs, and what it answers,
+// with the fault that it met, or why it refuses.
+type action struct {
+	needs []string
+	serve func(*gateway.Call) (members, *fault.Fault, *gateway.Refusal)
+}
+
+func (e *Emulator) actions() map[string]action {
+	return map[string]action{
+		gateway.ActionSendSms:              {[]string{"PhoneNumbers", "SignName", "TemplateCode"}, e.sendSms},
+		gateway.ActionSendBatchSms:         {[]string{"PhoneNumberJson", "SignNameJson", "TemplateCode"}, e.sendBatchSms},
+		gateway.ActionQuerySendDetails:     {[]string{"PhoneNumber", "SendDate", "PageSize", "CurrentPage"}, e.querySendDetails},
 		gateway.ActionQuerySmsSign:         e.approval("SignName", e.querySmsSign),
 		gateway.ActionQuerySmsTemplate:     e.approval("TemplateCode", e.querySmsTemplate),
 		gateway.ActionGetSmsSign:           e.approval("SignName", e.getSmsSign),
@@ -155,12 +175,6 @@ func New(opts Options) (*Emulator, error) {
 		gateway.ActionQuerySmsSignList:     e.signList(),
 		gateway.ActionQuerySmsTemplateList: e.templateList(),
 	}
-	e.admin = e.adminRoutes()
-	e.closing, e.close = context.WithCancel(context.Background())
-	if opts.ReportURL != "" {
-		e.pusher = newPusher(httpPost(opts.ReportURL), opts.ReportWaits, opts.Logger)
-	}
-	return e, nil
 }
 
 // ServeHTTP serves the API on "/" and the administration on "/_/".
@@ -170,17 +184,20 @@ func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !e.enter() {
-		e.deliver(w, r, e.refused(r.Host, gateway.Refuse(gateway.CodeUnavailable)))
+		e.deliver(w, r, e.answer(r.Host, nil, nil, gateway.Refuse(gateway.CodeUnavailable)))
 		return
 	}
 	defer e.leave()
-	var a answer
+	var m members
+	var f *fault.Fault
 	c, refused := e.gateway.Admit(r)
 	if refused == nil {
-		a = e.service[c.Action](c)
-	} else {
-		a = e.refused(c.Host, refused)
+		served := e.service[c.Action]
+		if refused = gateway.Missing(c.Params.Get, served.needs...); refused == nil {
+			m, f, refused = served.serve(c)
+		}
 	}
+	a := e.answer(c.Host, m, f, refused)
 	e.answered(c.Action, a)
 	e.opts.Logger.LogAttrs(r.Context(), slog.LevelDebug, "request answered",
 		slog.String("action", c.Action), slog.String("answer", a.label), slog.String("request_id", a.requestID))
@@ -213,10 +230,11 @@ func (e *Emulator) leave() {
 func (e *Emulator) Close() {
 	e.mu.Lock()
 	e.close()
+	pusher := e.pusher // a reset replaces it
 	e.mu.Unlock()
 	e.working.Wait()
-	if e.pusher != nil {
-		e.pusher.close()
+	if pusher != nil {
+		pusher.close()
 	}
 }
 
@@ -237,24 +255,25 @@ func (e *Emulator) SetFaults(body []byte) error {
 func (e *Emulator) faultFor(action string, numbers ...number.Number) *fault.Fault {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.faults.Pick(action, numbers, false, rand.Float64)
+	return e.faults.Pick(action, numbers, false)
 }
 
 // Reset drops everything: messages, limits, nonces, counters, faults and the
 // reports that wait to be pushed.
 func (e *Emulator) Reset() {
 	e.mu.Lock()
-	e.store.reset()
-	e.limits = newLimits()
+	defer e.mu.Unlock()
+	e.store = newStore(e.store.lastBiz, e.opts.Keep)
+	e.limits = limits{}
 	e.faults = nil
 	e.qps = qps{}
 	inFlight := e.stats.InFlight
 	e.stats = newStats()
 	e.stats.InFlight, e.stats.MaxInFlight = inFlight, inFlight
-	e.mu.Unlock()
 	e.gateway.Reset()
 	if e.pusher != nil {
-		e.pusher.reset()
+		e.pusher.close()
+		e.startPusher()
 	}
 }
 

@@ -3,7 +3,6 @@ package emulator
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -43,21 +42,19 @@ var nonceCounter atomic.Int64
 
 // signed returns a request with the older signature, in a form.
 func signed(e *Emulator, action string, params map[string]string) *http.Request {
-	all := maps.Clone(params)
-	if all == nil {
-		all = map[string]string{}
+	form := url.Values{}
+	for name, value := range params {
+		form.Set(name, value)
 	}
-	maps.Copy(all, map[string]string{
+	for name, value := range map[string]string{
 		"Action": action, "Version": gateway.Version, "AccessKeyId": e.opts.AccessKeyID,
 		"SignatureMethod": "HMAC-SHA1", "SignatureVersion": "1.0",
 		"SignatureNonce": fmt.Sprint("nonce-", nonceCounter.Add(1)),
 		"Timestamp":      e.opts.Now().UTC().Format(time.RFC3339),
-	})
-	all["Signature"] = gateway.SignRPC(e.opts.AccessKeySecret, http.MethodPost, all)
-	form := url.Values{}
-	for name, value := range all {
+	} {
 		form.Set(name, value)
 	}
+	form.Set("Signature", gateway.SignRPC(e.opts.AccessKeySecret, http.MethodPost, form))
 	r := httptest.NewRequest(http.MethodPost, "http://dysmsapi.test/", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	return r
@@ -105,6 +102,13 @@ type reply struct {
 
 	SignStatus, TemplateStatus, TemplateType any
 	TemplateContent                          string
+}
+
+// detail is one row of QuerySendDetails as a client reads it.
+type detail struct {
+	PhoneNum, ErrCode, TemplateCode, Content, SendDate, ReceiveDate string
+	OutID                                                           string `json:"OutId"`
+	SendStatus                                                      int
 }
 
 func serve(t *testing.T, e *Emulator, r *http.Request) reply {

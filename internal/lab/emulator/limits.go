@@ -1,88 +1,63 @@
 package emulator
 
 import (
-	"cmp"
+	"slices"
 	"time"
 )
 
-// window is one of the service's limits: at most permits messages within span,
-// sliding. The messages are the service's own, to the letter.
-type window struct {
-	span    time.Duration
-	permits int
-	message string
-}
-
 const day = 24 * time.Hour
 
-var (
-	// pairWindows hold for one signature and one phone.
-	pairWindows = []window{
-		{time.Minute, 1, "触发分钟级流控Permits:1"},
-		{time.Hour, 5, "触发小时级流控Permits:5"},
-		{day, 10, "触发天级流控Permits:10"},
-	}
-	// phoneWindows hold for one phone over all signatures.
-	phoneWindows = []window{{day, 40, "触发号码天级流控Permits:40"}}
-)
-
-// times are when messages were accepted, oldest first, in Unix nanoseconds.
-type times []int64
-
-// exceeded returns the message of the first window that is full.
-func (t times) exceeded(windows []window, now int64) string {
-	for _, w := range windows {
-		if len(t) >= w.permits && t[len(t)-w.permits] > now-int64(w.span) {
-			return w.message
-		}
-	}
-	return ""
+// windows are the service's limits for one phone: at most permits messages within span,
+// sliding, of one signature or of all. The messages are the service's own, to the letter.
+var windows = []struct {
+	span     time.Duration
+	permits  int
+	allSigns bool
+	message  string
+}{
+	{time.Minute, 1, false, "触发分钟级流控Permits:1"},
+	{time.Hour, 5, false, "触发小时级流控Permits:5"},
+	{day, 10, false, "触发天级流控Permits:10"},
+	{day, 40, true, "触发号码天级流控Permits:40"},
 }
 
-// with appends a time and drops what no window reaches back to.
-func (t times) with(at int64, most int) times {
-	if len(t) > most {
-		t = append(times(nil), t[len(t)-most:]...)
-	}
-	return append(t, at)
+// counted is a message that counts in the windows.
+type counted struct {
+	sign string
+	at   time.Time
 }
 
-// pair is a signature and a phone's key.
-type pair struct{ sign, phone string }
-
-// limits enforces the windows. It is guarded by the emulator's lock.
-type limits struct {
-	pairs  map[pair]times
-	phones map[string]times
-}
-
-func newLimits() *limits {
-	return &limits{pairs: map[pair]times{}, phones: map[string]times{}}
-}
+// limits enforces the windows: by phone, the messages that they reach back to, oldest
+// first. The last window bounds their number. The emulator's lock guards it.
+type limits map[string][]counted
 
 // take counts one message to each recipient. If a window is full it counts none and
 // returns the window's message.
-func (l *limits) take(to []recipient, now time.Time) string {
-	at := now.UnixNano()
+func (l limits) take(to []recipient, now time.Time) string {
 	for i, r := range to {
-		p := pair{r.sign, r.number.Key}
-		message := cmp.Or(l.pairs[p].exceeded(pairWindows, at), l.phones[p.phone].exceeded(phoneWindows, at))
-		if message != "" {
-			l.undo(to[:i])
-			return message
+		before := slices.DeleteFunc(l[r.number.Key], func(c counted) bool { return now.Sub(c.at) >= day })
+		for _, w := range windows {
+			n := 0
+			for _, c := range before {
+				if now.Sub(c.at) < w.span && (w.allSigns || c.sign == r.sign) {
+					n++
+				}
+			}
+			if n >= w.permits {
+				l[r.number.Key] = before
+				l.undo(to[:i])
+				return w.message
+			}
 		}
-		l.pairs[p] = l.pairs[p].with(at, 10)
-		l.phones[p.phone] = l.phones[p.phone].with(at, 40)
+		l[r.number.Key] = append(before, counted{r.sign, now})
 	}
 	return ""
 }
 
 // undo undoes take for messages that were not accepted after all. The lock must have
-// been held since take, so that the last times are theirs.
-func (l *limits) undo(to []recipient) {
+// been held since take, so that the last ones are theirs.
+func (l limits) undo(to []recipient) {
 	for _, r := range to {
-		p := pair{r.sign, r.number.Key}
-		l.pairs[p] = l.pairs[p][:len(l.pairs[p])-1]
-		l.phones[p.phone] = l.phones[p.phone][:len(l.phones[p.phone])-1]
+		l[r.number.Key] = l[r.number.Key][:len(l[r.number.Key])-1]
 	}
 }

@@ -27,7 +27,7 @@ func limitedBy(t *testing.T, e *Emulator, changes ...string) string {
 	if got.Code == "OK" {
 		return ""
 	}
-	require.Equal(t, codeLimited, got.Code)
+	require.Equal(t, "isv.BUSINESS_LIMIT_CONTROL", got.Code)
 	require.Equal(t, 200, got.Status)
 	require.Empty(t, got.BizID)
 	return got.Message
@@ -98,7 +98,7 @@ func TestLimitsOff(t *testing.T) {
 		mustSend(t, e)
 	}
 	assert.Len(t, e.Sent(), 50)
-	assert.Empty(t, e.limits.pairs, "nothing is kept for limits that are off")
+	assert.Empty(t, e.limits, "nothing is kept for limits that are off")
 }
 
 // TestUnacceptedMessagesDoNotCount: what a fault leaves unaccepted takes no
@@ -106,7 +106,7 @@ func TestLimitsOff(t *testing.T) {
 func TestUnacceptedMessagesDoNotCount(t *testing.T) {
 	t.Parallel()
 	e, _ := newTest(t, Options{Limits: true, Faults: []string{"code=isp.SYSTEM_ERROR,count=2", "accept_code=InternalError"}})
-	for _, want := range []string{"isp.SYSTEM_ERROR", "isp.SYSTEM_ERROR", "InternalError", codeLimited, codeLimited} {
+	for _, want := range []string{"isp.SYSTEM_ERROR", "isp.SYSTEM_ERROR", "InternalError", "isv.BUSINESS_LIMIT_CONTROL", "isv.BUSINESS_LIMIT_CONTROL"} {
 		assert.Equal(t, want, do(t, e, gateway.ActionSendSms, sending()).Code)
 	}
 	assert.Len(t, e.Sent(), 1)
@@ -131,7 +131,7 @@ func TestLimitsAgainstModel(t *testing.T) {
 			}
 			return n
 		}
-		l := newLimits()
+		l := limits{}
 		now := testStart
 		for range rapid.IntRange(1, 120).Draw(t, "steps") {
 			now = now.Add(rapid.SampledFrom([]time.Duration{
@@ -163,7 +163,7 @@ func TestLimitsAgainstModel(t *testing.T) {
 				continue
 			}
 			accepted = append(accepted, event{sign, phone, now})
-			if n := len(l.phones[phone]); n > 41 {
+			if n := len(l[phone]); n > 40 {
 				t.Fatalf("%d entries for a phone", n)
 			}
 		}

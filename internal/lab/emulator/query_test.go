@@ -2,7 +2,6 @@ package emulator
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -25,7 +24,7 @@ func TestQuerySendDetails(t *testing.T) {
 	require.Equal(t, "OK", got.Code)
 	assert.Equal(t, 1, got.TotalCount)
 	assert.Equal(t, []detail{{
-		PhoneNum: "13812345678", SendStatus: sendDone, ErrCode: "DELIVERED", TemplateCode: "SMS_1",
+		PhoneNum: "13812345678", SendStatus: 3, ErrCode: "DELIVERED", TemplateCode: "SMS_1",
 		Content: "【阿里云】您的验证码为123456,请勿泄露于他人!", SendDate: "2026-11-22 12:30:00",
 		ReceiveDate: "2026-11-22 12:30:00", OutID: "req-1",
 	}}, got.SmsSendDetailDTOs.SmsSendDetailDTO)
@@ -117,26 +116,14 @@ func TestLookupDayIsTheServices(t *testing.T) {
 	assert.Equal(t, []int{0, 1, 2}, []int{count("20261121"), count("20261122"), count("20261123")})
 }
 
-func TestLookupLagAndDeliveryLag(t *testing.T) {
+func TestLookupLag(t *testing.T) {
 	t.Parallel()
-	e, c := newTest(t, Options{LookupLag: 10 * time.Second, DeliveryLag: time.Minute})
+	e, c := newTest(t, Options{LookupLag: 10 * time.Second})
 	mustSend(t, e)
-	state := func() string {
-		got := do(t, e, gateway.ActionQuerySendDetails, looking())
-		for _, row := range got.SmsSendDetailDTOs.SmsSendDetailDTO {
-			return fmt.Sprint(row.SendStatus, row.ErrCode, " ", row.ReceiveDate)
-		}
-		return "none"
-	}
-	assert.Equal(t, "none", state())
 	c.Move(10*time.Second - 1)
-	assert.Equal(t, "none", state())
+	assert.Zero(t, do(t, e, gateway.ActionQuerySendDetails, looking()).TotalCount)
 	c.Move(1)
-	assert.Equal(t, "1 ", state())
-	c.Move(50*time.Second - 1)
-	assert.Equal(t, "1 ", state())
-	c.Move(1)
-	assert.Equal(t, "3DELIVERED 2026-11-22 12:31:00", state())
+	assert.Equal(t, 1, do(t, e, gateway.ActionQuerySendDetails, looking()).TotalCount)
 }
 
 // TestApprovals asks in the older and in the newer way, which answers texts for a
@@ -161,7 +148,7 @@ func TestApprovals(t *testing.T) {
 		}
 		got := do(t, row.e, gateway.ActionQuerySmsTemplate, template)
 		assert.InDelta(t, row.status, got.TemplateStatus, 0)
-		assert.InDelta(t, typeVerification, got.TemplateType, 0)
+		assert.InDelta(t, 0, got.TemplateType, 0)
 		got = do(t, row.e, gateway.ActionGetSmsTemplate, template)
 		assert.Equal(t, strconv.Itoa(row.status), got.TemplateStatus)
 		assert.Equal(t, "0", got.TemplateType)
@@ -265,7 +252,7 @@ func TestWrongTemplatesAreRefused(t *testing.T) {
 		"=notification":           "must be CODE",
 		"SMS_1:":                  "must be CODE",
 		"SMS_1::code":             "must be CODE",
-		"SMS_1=":                  "must be one of international, notification, promotion, verification",
+		"SMS_1=":                  "must be one of verification, notification, promotion, international",
 		"SMS_1=dance":             "must be one of",
 		"SMS_1=notification:code": "must be one of",
 	} {

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sort"
 	"sync"
 	"time"
 )
@@ -25,28 +24,17 @@ const (
 )
 
 // report is one element of a push, as the service writes it.
-type report struct {
-	PhoneNumber string `json:"phone_number"`
-	SendTime    string `json:"send_time"`
-	ReportTime  string `json:"report_time"`
-	Success     bool   `json:"success"`
-	ErrCode     string `json:"err_code"`
-	ErrMsg      string `json:"err_msg"`
-	SmsSize     string `json:"sms_size"`
-	BizID       string `json:"biz_id"`
-	OutID       string `json:"out_id"`
-}
-
-func (m *message) report() report {
+func (m *message) report() members {
 	success, code, meaning := m.outcome()
-	return report{
-		PhoneNumber: m.number.Key, SendTime: serviceTime(m.at), ReportTime: serviceTime(m.reported),
-		Success: success, ErrCode: code, ErrMsg: meaning, SmsSize: "1", BizID: m.bizID, OutID: m.outID,
+	at := serviceTime(m.at)
+	return members{
+		"phone_number": m.number.Key, "send_time": at, "report_time": at, "success": success, "err_code": code,
+		"err_msg": meaning, "sms_size": "1", "biz_id": m.bizID, "out_id": m.outID,
 	}
 }
 
 // post pushes reports once. Its error holds neither the secret URL nor a report.
-type post func(ctx context.Context, reports []report) error
+type post func(ctx context.Context, reports []members) error
 
 // pusher pushes each delivery report until it is answered or given up. It makes one
 // push at a time; reports that are due meanwhile gather into the next.
@@ -58,39 +46,31 @@ type pusher struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	work   sync.WaitGroup
-	wake   chan struct{} // holds one word: something is waiting
+	wake   chan struct{} // holds one word: something is due
 
-	mu      sync.Mutex
-	waiting []dueReport // by time
-	resets  int
-	counts  ReportStats
+	mu     sync.Mutex
+	due    []dueReport
+	counts ReportStats
 }
 
-// dueReport is a message's report that waits for its next push.
+// dueReport is a message's report that is to be pushed.
 type dueReport struct {
-	due     time.Time
 	message *message
 	pushes  int // that failed
 }
 
-func newPusher(post post, waits []time.Duration, log *slog.Logger) *pusher {
+func newPusher(ctx context.Context, post post, waits []time.Duration, log *slog.Logger) *pusher {
 	p := &pusher{post: post, waits: waits, log: log, wake: make(chan struct{}, 1)}
-	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.ctx, p.cancel = context.WithCancel(ctx)
 	p.work.Go(p.run)
 	return p
 }
 
-// push lets a message's report be pushed after a while.
-func (p *pusher) push(m *message, after time.Duration) {
+// push lets a report be pushed.
+func (p *pusher) push(r dueReport) {
 	p.mu.Lock()
-	p.add(dueReport{due: time.Now().Add(after), message: m})
+	p.due = append(p.due, r)
 	p.mu.Unlock()
-}
-
-// add queues a report. The caller holds the lock.
-func (p *pusher) add(r dueReport) {
-	i := sort.Search(len(p.waiting), func(i int) bool { return p.waiting[i].due.After(r.due) })
-	p.waiting = slices.Insert(p.waiting, i, r)
 	select {
 	case p.wake <- struct{}{}:
 	default: // it is awake already
@@ -100,17 +80,20 @@ func (p *pusher) add(r dueReport) {
 // run pushes what is due until the pusher is closed.
 func (p *pusher) run() {
 	for {
-		batch, resets, wait := p.takeDue(time.Now())
-		if batch == nil {
+		p.mu.Lock()
+		n := min(maxReportBatch, len(p.due))
+		batch := slices.Clone(p.due[:n])
+		p.due = p.due[n:]
+		p.mu.Unlock()
+		if n == 0 {
 			select {
 			case <-p.wake:
-			case <-wait:
 			case <-p.ctx.Done():
 				return
 			}
 			continue
 		}
-		reports := make([]report, len(batch))
+		reports := make([]members, n)
 		for i, r := range batch {
 			reports[i] = r.message.report()
 		}
@@ -118,36 +101,14 @@ func (p *pusher) run() {
 		if p.ctx.Err() != nil {
 			return
 		}
-		p.settle(batch, resets, err)
+		p.settle(batch, err)
 	}
 }
 
-// takeDue takes the reports that are due, or tells when the first will be.
-func (p *pusher) takeDue(now time.Time) (batch []dueReport, resets int, wait <-chan time.Time) {
+// settle counts a push, and lets failed reports be pushed again unless they are given up.
+func (p *pusher) settle(batch []dueReport, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := 0
-	for n < min(maxReportBatch, len(p.waiting)) && !p.waiting[n].due.After(now) {
-		n++
-	}
-	switch {
-	case n > 0:
-		batch = slices.Clone(p.waiting[:n])
-		p.waiting = p.waiting[n:]
-	case len(p.waiting) > 0:
-		wait = time.After(p.waiting[0].due.Sub(now))
-	}
-	return batch, p.resets, wait
-}
-
-// settle counts a push, and queues failed reports again unless they are given up.
-// Reports that a reset dropped don't count.
-func (p *pusher) settle(batch []dueReport, resets int, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if resets != p.resets {
-		return
-	}
 	if err == nil {
 		p.counts.Delivered += int64(len(batch))
 		return
@@ -159,9 +120,7 @@ func (p *pusher) settle(batch []dueReport, resets int, err error) {
 			givenUp++
 			continue
 		}
-		r.due = time.Now().Add(p.waits[r.pushes])
-		r.pushes++
-		p.add(r)
+		time.AfterFunc(p.waits[r.pushes], func() { p.push(dueReport{r.message, r.pushes + 1}) })
 	}
 	p.counts.GivenUp += int64(givenUp)
 	p.log.Warn("delivery reports not taken", "reports", len(batch), "given_up", givenUp, "error", err)
@@ -173,15 +132,7 @@ func (p *pusher) stats() ReportStats {
 	return p.counts
 }
 
-// reset drops what waits, and what is in progress once it fails.
-func (p *pusher) reset() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.waiting, p.counts = nil, ReportStats{}
-	p.resets++
-}
-
-// close ends every push and waits for it.
+// close ends every push and waits for it. What waits is dropped.
 func (p *pusher) close() {
 	p.cancel()
 	p.work.Wait()
@@ -195,7 +146,7 @@ func httpPost(address string) post {
 		Transport:     &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return func(ctx context.Context, reports []report) error {
+	return func(ctx context.Context, reports []members) error {
 		ctx, cancel := context.WithTimeoutCause(ctx, reportTimeout, errors.New("no answer within 700 ms"))
 		defer cancel()
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(encode(reports)))

@@ -27,7 +27,7 @@ var errTaken = errors.New("not taken")
 type postbox struct {
 	mu     sync.Mutex
 	began  time.Time
-	pushes [][]report
+	pushes [][]members
 	at     []time.Duration
 	answer func(push int) error
 }
@@ -36,7 +36,7 @@ func newPostbox(answer func(push int) error) *postbox {
 	return &postbox{began: time.Now(), answer: answer}
 }
 
-func (p *postbox) post(_ context.Context, reports []report) error {
+func (p *postbox) post(_ context.Context, reports []members) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.pushes = append(p.pushes, reports)
@@ -50,7 +50,7 @@ func (p *postbox) times() []time.Duration {
 	return slices.Clone(p.at)
 }
 
-func (p *postbox) all() (reports []report) {
+func (p *postbox) all() (reports []members) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, push := range p.pushes {
@@ -66,8 +66,9 @@ var (
 	serviceWaits = []time.Duration{time.Minute, 5 * time.Minute, 10 * time.Minute}
 )
 
-func testMessage(outID string) *message {
-	return &message{number: number.Number{Received: "8613812345678", Key: "13812345678"}, outID: outID, bizID: "1^0", at: testStart, reported: testStart.Add(time.Second)}
+func testReport(outID string) dueReport {
+	n := number.Number{Received: "8613812345678", Key: "13812345678"}
+	return dueReport{message: &message{number: n, outID: outID, bizID: "1^0", at: testStart}}
 }
 
 func TestReportsAreRepeatedLikeTheServiceDoes(t *testing.T) {
@@ -90,8 +91,8 @@ func TestReportsAreRepeatedLikeTheServiceDoes(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				box := newPostbox(row.answer)
-				p := newPusher(box.post, serviceWaits, slog.New(slog.DiscardHandler))
-				p.push(testMessage("a"), 0)
+				p := newPusher(t.Context(), box.post, serviceWaits, slog.New(slog.DiscardHandler))
+				p.push(testReport("a"))
 				elapse(time.Hour)
 				assert.Equal(t, row.at, box.times())
 				assert.Equal(t, row.counts, p.stats())
@@ -101,40 +102,26 @@ func TestReportsAreRepeatedLikeTheServiceDoes(t *testing.T) {
 	}
 }
 
-func TestReportsWaitForTheCarrier(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		box := newPostbox(always)
-		p := newPusher(box.post, serviceWaits, slog.New(slog.DiscardHandler))
-		defer p.close()
-		p.push(testMessage("a"), time.Minute)
-		elapse(30 * time.Second)
-		p.push(testMessage("b"), time.Minute)
-		elapse(time.Hour)
-		assert.Equal(t, []time.Duration{time.Minute, 90 * time.Second}, box.times())
-	})
-}
-
 func TestReportsGatherInBatches(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		box := newPostbox(always)
-		slow := func(ctx context.Context, reports []report) error {
+		slow := func(ctx context.Context, reports []members) error {
 			elapse(time.Second)
 			return box.post(ctx, reports)
 		}
-		p := newPusher(slow, serviceWaits, slog.New(slog.DiscardHandler))
+		p := newPusher(t.Context(), slow, serviceWaits, slog.New(slog.DiscardHandler))
 		defer p.close()
 		const n = 1000
 		for i := range n {
-			p.push(testMessage(strconv.Itoa(i)), 0)
+			p.push(testReport(strconv.Itoa(i)))
 		}
 		elapse(time.Minute)
 		reports := box.all()
 		require.Len(t, reports, n)
 		seen := map[string]bool{}
 		for _, r := range reports {
-			seen[r.OutID] = true
+			seen[r["out_id"].(string)] = true
 		}
 		assert.Len(t, seen, n, "each once")
 		assert.LessOrEqual(t, len(box.times()), n/maxReportBatch+1)
@@ -147,55 +134,41 @@ func TestOneFailingBatchHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		box := newPostbox(never)
-		p := newPusher(box.post, serviceWaits, slog.New(slog.DiscardHandler))
+		p := newPusher(t.Context(), box.post, serviceWaits, slog.New(slog.DiscardHandler))
 		defer p.close()
 		for range 10 {
-			p.push(testMessage("a"), 0)
+			p.push(testReport("a"))
 			synctest.Wait()
 		}
 		assert.Len(t, box.times(), 10)
 	})
 }
 
-func TestResetDropsReports(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		box := newPostbox(never)
-		p := newPusher(box.post, serviceWaits, slog.New(slog.DiscardHandler))
-		defer p.close()
-		p.push(testMessage("fails, and waits to be repeated"), 0)
-		synctest.Wait()
-		p.push(testMessage("waits for the carrier"), time.Minute)
-		p.reset()
-		elapse(time.Hour)
-		assert.Len(t, box.times(), 1)
-		assert.Equal(t, ReportStats{}, p.stats())
-		p.push(testMessage("after it"), 0)
-		elapse(time.Hour)
-		assert.Equal(t, ReportStats{Failed: 4, GivenUp: 1}, p.stats())
-	})
-}
-
 // TestCloseEndsPushing whether reports wait, are being pushed, or are waiting to
-// be repeated.
+// be repeated. None is pushed later.
 func TestCloseEndsPushing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		hang := func(ctx context.Context, _ []report) error {
+		began, pushes := time.Now(), 0
+		hang := func(ctx context.Context, _ []members) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}
-		for _, post := range []post{hang, newPostbox(never).post} {
-			p := newPusher(post, serviceWaits, slog.New(slog.DiscardHandler))
+		fail := func(context.Context, []members) error { return errTaken }
+		for _, post := range []post{hang, fail} {
+			p := newPusher(t.Context(), func(ctx context.Context, reports []members) error {
+				pushes++
+				return post(ctx, reports)
+			}, serviceWaits, slog.New(slog.DiscardHandler))
 			for range 3 {
-				p.push(testMessage("now"), 0)
+				p.push(testReport("now"))
 				synctest.Wait()
 			}
-			p.push(testMessage("later"), time.Hour)
 			p.close()
 		}
 		assert.Zero(t, time.Since(began))
+		elapse(time.Hour)
+		assert.Equal(t, 1+3, pushes)
 	})
 }
 
@@ -232,11 +205,11 @@ func TestReportOnTheWire(t *testing.T) {
 
 	mustSend(t, e, "PhoneNumbers", "85268326366")
 	answers <- `{"code":0}`
-	var reports []report
+	var reports []members
 	require.NoError(t, json.Unmarshal([]byte((<-got).body), &reports))
 	require.Len(t, reports, 1)
-	assert.False(t, reports[0].Success)
-	assert.Equal(t, "MOBILE_NOT_ON_SERVICE", reports[0].ErrCode)
+	assert.Equal(t, false, reports[0]["success"])
+	assert.Equal(t, "MOBILE_NOT_ON_SERVICE", reports[0]["err_code"])
 	require.Eventually(t, func() bool { return e.Stats().Reports.Delivered == 2 }, 5*time.Second, time.Millisecond)
 	assert.Equal(t, int64(1), e.Stats().Reports.Failed)
 }

@@ -67,7 +67,7 @@ func TestSDKSendsAndLooksUp(t *testing.T) {
 	require.Len(t, found.Body.SmsSendDetailDTOs.SmsSendDetailDTO, 1)
 	row := found.Body.SmsSendDetailDTOs.SmsSendDetailDTO[0]
 	assert.Equal(t, "req-1", tea.StringValue(row.OutId))
-	assert.Equal(t, int64(sendDone), tea.Int64Value(row.SendStatus))
+	assert.Equal(t, int64(3), tea.Int64Value(row.SendStatus))
 	assert.Equal(t, "13812345678", tea.StringValue(row.PhoneNum))
 	assert.Contains(t, tea.StringValue(row.Content), "0042")
 }

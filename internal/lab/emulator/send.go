@@ -3,7 +3,6 @@ package emulator
 import (
 	"cmp"
 	"encoding/json"
-	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,19 +12,12 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/number"
 )
 
-// Codes of the service's refusals.
+// Codes of the service's refusals for more than one reason.
 const (
-	codeLimited         = "isv.BUSINESS_LIMIT_CONTROL"
-	codeNumberIllegal   = "isv.MOBILE_NUMBER_ILLEGAL"
-	codeTooManyNumbers  = "isv.MOBILE_COUNT_OVER_LIMIT"
-	codeSignUnknown     = "isv.SMS_SIGNATURE_ILLEGAL"
-	codeTemplateUnknown = "isv.SMS_TEMPLATE_ILLEGAL"
-	codeParamNotJSON    = "isv.INVALID_JSON_PARAM"
-	codeParamMissing    = "isv.TEMPLATE_MISSING_PARAMETERS"
-	codeParamIllegal    = "isv.TEMPLATE_PARAMS_ILLEGAL"
-	codeInvalid         = "isv.INVALID_PARAMETERS"
-	codeOnlyAbroad      = "isv.DOMESTIC_NUMBER_NOT_SUPPORTED"
-	codeThrottled       = "Throttling.User"
+	codeNumberIllegal = "isv.MOBILE_NUMBER_ILLEGAL"
+	codeParamNotJSON  = "isv.INVALID_JSON_PARAM"
+	codeParamMissing  = "isv.TEMPLATE_MISSING_PARAMETERS"
+	codeInvalid       = "isv.INVALID_PARAMETERS"
 )
 
 const (
@@ -46,111 +38,80 @@ type recipient struct {
 	param  string // JSON
 }
 
+// newRecipient leaves the number empty where it breaks a rule.
+func newRecipient(phone, sign, param string) recipient {
+	n, _ := number.Parse(phone)
+	return recipient{n, sign, param}
+}
+
 // sendSms sends one text to one number or several, with commas between.
-func (e *Emulator) sendSms(c *gateway.Call) answer {
-	phones := strings.Split(c.Params["PhoneNumbers"], ",")
-	if refused := missing(c, "PhoneNumbers", "SignName", "TemplateCode"); refused != nil {
-		return e.refused(c.Host, refused)
+func (e *Emulator) sendSms(c *gateway.Call) (members, *fault.Fault, *gateway.Refusal) {
+	var to []recipient
+	for phone := range strings.SplitSeq(c.Params.Get("PhoneNumbers"), ",") {
+		to = append(to, newRecipient(phone, c.Params.Get("SignName"), c.Params.Get("TemplateParam")))
 	}
-	signs := slices.Repeat([]string{c.Params["SignName"]}, len(phones))
-	params := slices.Repeat([]string{c.Params["TemplateParam"]}, len(phones))
-	return e.send(c, phones, signs, params, maxNumbers)
+	return e.send(c, to, maxNumbers)
 }
 
 // sendBatchSms sends one text to each number, each with its own signature and
 // variables.
-func (e *Emulator) sendBatchSms(c *gateway.Call) answer {
-	if refused := missing(c, "PhoneNumberJson", "SignNameJson", "TemplateCode"); refused != nil {
-		return e.refused(c.Host, refused)
-	}
+func (e *Emulator) sendBatchSms(c *gateway.Call) (members, *fault.Fault, *gateway.Refusal) {
 	var phones, signs []string
 	var params []json.RawMessage
 	for name, into := range map[string]any{
 		"PhoneNumberJson": &phones, "SignNameJson": &signs, "TemplateParamJson": &params,
 	} {
-		if text := c.Params[name]; text != "" && json.Unmarshal([]byte(text), into) != nil {
-			return e.refused(c.Host, gateway.Refuse(codeParamNotJSON))
+		if text := c.Params.Get(name); text != "" && json.Unmarshal([]byte(text), into) != nil {
+			return nil, nil, gateway.Refuse(codeParamNotJSON)
 		}
 	}
 	if params == nil {
 		params = make([]json.RawMessage, len(phones))
 	}
 	if len(phones) == 0 || len(signs) != len(phones) || len(params) != len(phones) {
-		return e.refused(c.Host, gateway.Refuse(codeInvalid))
-	}
-	texts := make([]string, len(params))
-	for i := range params {
-		texts[i] = string(params[i])
-	}
-	return e.send(c, phones, signs, texts, maxBatch)
-}
-
-// missing refuses a call that lacks one of the parameters.
-func missing(c *gateway.Call, names ...string) *gateway.Refusal {
-	for _, name := range names {
-		if c.Params[name] == "" {
-			return gateway.Missing(name)
-		}
-	}
-	return nil
-}
-
-// send sends to each phone, with the signature and the variables in its place.
-func (e *Emulator) send(c *gateway.Call, phones, signs, params []string, most int) answer {
-	to, refused := e.check(c.Params["TemplateCode"], phones, signs, params, most)
-	if refused != nil {
-		return e.refused(c.Host, refused)
-	}
-	bizID, f, refused := e.submit(c, to)
-	if refused != nil {
-		return e.refused(c.Host, refused)
-	}
-	a := e.served(c, f, members{"BizId": bizID})
-	if bizID != "" {
-		a.accepted = len(to)
-	}
-	return a
-}
-
-// check checks the parameters in the order in which the service does.
-func (e *Emulator) check(code string, phones, signs, params []string, most int) ([]recipient, *gateway.Refusal) {
-	if len(phones) > most {
-		return nil, gateway.Refuse(codeTooManyNumbers)
+		return nil, nil, gateway.Refuse(codeInvalid)
 	}
 	to := make([]recipient, len(phones))
-	for i, phone := range phones {
-		n, ok := number.Parse(phone)
-		if !ok {
-			return nil, gateway.Refuse(codeNumberIllegal)
-		}
-		to[i] = recipient{n, signs[i], params[i]}
+	for i := range to {
+		to[i] = newRecipient(phones[i], signs[i], string(params[i]))
 	}
+	return e.send(c, to, maxBatch)
+}
+
+// send checks the parameters in the order in which the service does, and sends.
+func (e *Emulator) send(c *gateway.Call, to []recipient, most int) (members, *fault.Fault, *gateway.Refusal) {
+	if len(to) > most {
+		return nil, nil, gateway.Refuse("isv.MOBILE_COUNT_OVER_LIMIT")
+	}
+	if slices.ContainsFunc(to, func(r recipient) bool { return r.number.Key == "" }) {
+		return nil, nil, gateway.Refuse(codeNumberIllegal)
+	}
+	code := c.Params.Get("TemplateCode")
 	t := e.templates[code]
 	for _, r := range to {
 		switch {
 		case !e.signApproved(r.sign):
-			return nil, gateway.Refuse(codeSignUnknown)
+			return nil, nil, gateway.Refuse("isv.SMS_SIGNATURE_ILLEGAL")
 		case !e.templateApproved(code):
-			return nil, gateway.Refuse(codeTemplateUnknown)
-		case t.kind == typeInternational && r.number.IsMainland():
-			return nil, gateway.Refuse(codeOnlyAbroad)
+			return nil, nil, gateway.Refuse("isv.SMS_TEMPLATE_ILLEGAL")
+		case t.kind == kindInternational && r.number.IsMainland():
+			return nil, nil, gateway.Refuse("isv.DOMESTIC_NUMBER_NOT_SUPPORTED")
 		}
 		if refused := checkParam(r.param, t); refused != nil {
-			return nil, refused
+			return nil, nil, refused
 		}
 	}
-	return to, nil
+	return e.submit(c, to)
 }
 
 // submit applies throttling, limits and faults, and accepts the messages in the same
-// step: from then on they exist, whatever their sender gets to see. The BizId is empty
-// if they are not accepted.
-func (e *Emulator) submit(c *gateway.Call, to []recipient) (bizID string, f *fault.Fault, refused *gateway.Refusal) {
+// step: from then on they exist, whatever their sender gets to see.
+func (e *Emulator) submit(c *gateway.Call, to []recipient) (members, *fault.Fault, *gateway.Refusal) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.opts.Now()
 	if e.qps.exceeds(e.opts.MaxQPS, now) {
-		return "", nil, gateway.Refuse(codeThrottled)
+		return nil, nil, gateway.Refuse("Throttling.User")
 	}
 	var limited string
 	if e.opts.Limits {
@@ -160,17 +121,17 @@ func (e *Emulator) submit(c *gateway.Call, to []recipient) (bizID string, f *fau
 	for i, r := range to {
 		numbers[i] = r.number
 	}
-	f = e.faults.Pick(c.Action, numbers, limited != "", rand.Float64)
+	f := e.faults.Pick(c.Action, numbers, limited != "")
 	switch {
 	case f != nil && !f.Accepts():
 		if e.opts.Limits && limited == "" {
 			e.limits.undo(to)
 		}
-		return "", f, nil
+		return members{}, f, nil
 	case limited != "":
-		refused = gateway.Refuse(codeLimited)
+		refused := gateway.Refuse("isv.BUSINESS_LIMIT_CONTROL")
 		refused.Message = limited
-		return "", nil, refused
+		return nil, nil, refused
 	}
 	lag, reportErr := e.opts.LookupLag, ""
 	if f != nil {
@@ -179,18 +140,19 @@ func (e *Emulator) submit(c *gateway.Call, to []recipient) (bizID string, f *fau
 			reportErr = cmp.Or(f.Err, undeliverable)
 		}
 	}
-	bizID = e.store.nextBizID()
+	bizID := e.store.nextBizID()
 	for _, r := range to {
 		m := &message{
-			number: r.number, outID: c.Params["OutId"], bizID: bizID, template: c.Params["TemplateCode"], sign: r.sign, param: r.param,
-			at: now, visible: now.Add(lag), reported: now.Add(e.opts.DeliveryLag), reportErr: reportErr,
+			number: r.number, outID: c.Params.Get("OutId"), bizID: bizID, template: c.Params.Get("TemplateCode"),
+			sign: r.sign, param: r.param, at: now, visible: now.Add(lag), reportErr: reportErr,
 		}
 		e.store.add(m)
 		if e.pusher != nil {
-			e.pusher.push(m, e.opts.DeliveryLag)
+			e.pusher.push(dueReport{message: m})
 		}
 	}
-	return bizID, f, nil
+	e.stats.Accepted += int64(len(to))
+	return members{"BizId": bizID}, f, nil
 }
 
 func (e *Emulator) signApproved(name string) bool {
@@ -218,7 +180,7 @@ func checkParam(param string, t template) *gateway.Refusal {
 			return gateway.Refuse(codeParamNotJSON)
 		}
 		if name == codeVariable && !isPasscode(text) || t.variables != nil && !slices.Contains(t.variables, name) {
-			return gateway.Refuse(codeParamIllegal)
+			return gateway.Refuse("isv.TEMPLATE_PARAMS_ILLEGAL")
 		}
 	}
 	for _, name := range t.required() {

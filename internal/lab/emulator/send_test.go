@@ -35,7 +35,7 @@ func TestSendSmsChecksParameters(t *testing.T) {
 		{"one wrong number of two", []string{"PhoneNumbers", "13812345678,1381234567"}, codeNumberIllegal, 200},
 		{
 			"more than 1,000 numbers",
-			[]string{"PhoneNumbers", "13812345678" + strings.Repeat(",13812345678", 1000)}, codeTooManyNumbers, 200,
+			[]string{"PhoneNumbers", "13812345678" + strings.Repeat(",13812345678", 1000)}, "isv.MOBILE_COUNT_OVER_LIMIT", 200,
 		},
 		{"no variables", []string{"TemplateParam", "-"}, codeParamMissing, 200},
 		{"not the code", []string{"TemplateParam", `{"product":"x"}`}, codeParamMissing, 200},
@@ -44,10 +44,10 @@ func TestSendSmsChecksParameters(t *testing.T) {
 		{"null", []string{"TemplateParam", `null`}, codeParamNotJSON, 200},
 		{"a number for a string", []string{"TemplateParam", `{"code":1234}`}, codeParamNotJSON, 200},
 		{"null for a string", []string{"TemplateParam", `{"code":"1234","x":null}`}, codeParamNotJSON, 200},
-		{"3 characters", []string{"TemplateParam", `{"code":"123"}`}, codeParamIllegal, 200},
-		{"7 characters", []string{"TemplateParam", `{"code":"1234567"}`}, codeParamIllegal, 200},
-		{"other characters", []string{"TemplateParam", `{"code":"12-34"}`}, codeParamIllegal, 200},
-		{"digits that are not ASCII", []string{"TemplateParam", `{"code":"１２"}`}, codeParamIllegal, 200},
+		{"3 characters", []string{"TemplateParam", `{"code":"123"}`}, "isv.TEMPLATE_PARAMS_ILLEGAL", 200},
+		{"7 characters", []string{"TemplateParam", `{"code":"1234567"}`}, "isv.TEMPLATE_PARAMS_ILLEGAL", 200},
+		{"other characters", []string{"TemplateParam", `{"code":"12-34"}`}, "isv.TEMPLATE_PARAMS_ILLEGAL", 200},
+		{"digits that are not ASCII", []string{"TemplateParam", `{"code":"１２"}`}, "isv.TEMPLATE_PARAMS_ILLEGAL", 200},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -59,7 +59,7 @@ func TestSendSmsChecksParameters(t *testing.T) {
 			assert.Equal(t, row.code == "OK", len(e.Sent()) == 1)
 			assert.Equal(t, row.status == 200, got.HostID == "", "only the gateway names a host")
 			assert.Equal(t, row.status != 200, strings.Contains(got.Recommend, "requestId="+got.RequestID))
-			if row.code == codeParamIllegal {
+			if row.code == "isv.TEMPLATE_PARAMS_ILLEGAL" {
 				assert.Equal(t, "Params must be [a-zA-Z0-9] for verification sms", got.Message)
 			}
 		})
@@ -75,14 +75,14 @@ func TestApprovedSignaturesAndTemplates(t *testing.T) {
 	for _, row := range []struct{ sign, template, param, code string }{
 		{"阿里云", "SMS_1", `{"code":"1234"}`, "OK"},
 		{"Shop", "SMS_1", `{"code":"1234","any":"x"}`, "OK"},
-		{"shop", "SMS_1", `{"code":"1234"}`, codeSignUnknown},
-		{"Shop", "SMS_4", `{"code":"1234"}`, codeTemplateUnknown},
+		{"shop", "SMS_1", `{"code":"1234"}`, "isv.SMS_SIGNATURE_ILLEGAL"},
+		{"Shop", "SMS_4", `{"code":"1234"}`, "isv.SMS_TEMPLATE_ILLEGAL"},
 		{"Shop", "SMS_2", `{"code":"1234"}`, "OK"},
-		{"Shop", "SMS_2", `{"code":"1234","uiLocales":"zh-CN en"}`, codeParamIllegal},
+		{"Shop", "SMS_2", `{"code":"1234","uiLocales":"zh-CN en"}`, "isv.TEMPLATE_PARAMS_ILLEGAL"},
 		{"Shop", "SMS_3", `{"code":"1234","product":"My App"}`, "OK"},
 		{"Shop", "SMS_3", `{"code":"1234"}`, codeParamMissing},
 		{"Shop", "SMS_5", `{"code":"1234"}`, "OK"}, // the service doesn't ask what a text is for
-		{"Shop", "SMS_6", `{"code":"1234"}`, codeOnlyAbroad},
+		{"Shop", "SMS_6", `{"code":"1234"}`, "isv.DOMESTIC_NUMBER_NOT_SUPPORTED"},
 	} {
 		e, _ := newTest(t, opts)
 		got := do(t, e, gateway.ActionSendSms, sending("SignName", row.sign, "TemplateCode", row.template, "TemplateParam", row.param))
@@ -125,7 +125,8 @@ func TestBizIDsDifferBetweenRuns(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for run := range 10 {
-		s := newStore(testStart.Add(time.Duration(run)*time.Millisecond), 0)
+		now := testStart.Add(time.Duration(run) * time.Millisecond)
+		s := mustNew(t, Options{Now: func() time.Time { return now }}).store
 		for range 1000 {
 			id := s.nextBizID()
 			require.False(t, seen[id])
@@ -158,11 +159,11 @@ func TestSendBatchSms(t *testing.T) {
 		{[]string{"SignNameJson", `["阿里云"]`}, codeInvalid},
 		{[]string{"TemplateParamJson", `[{"code":"1234"}]`}, codeInvalid},
 		{[]string{"TemplateParamJson", `[{"code":"1234"},{"code":5678}]`}, codeParamNotJSON},
-		{[]string{"TemplateParamJson", `[{"code":"1234"},{"code":"5"}]`}, codeParamIllegal},
+		{[]string{"TemplateParamJson", `[{"code":"1234"},{"code":"5"}]`}, "isv.TEMPLATE_PARAMS_ILLEGAL"},
 		{[]string{"PhoneNumberJson", `["13812345678","138"]`}, codeNumberIllegal},
 		{[]string{
 			"PhoneNumberJson", many(`"13812345678"`), "SignNameJson", many(`"a"`), "TemplateParamJson", many(`{"code":"1234"}`),
-		}, codeTooManyNumbers},
+		}, "isv.MOBILE_COUNT_OVER_LIMIT"},
 	} {
 		e, _ := newTest(t, Options{})
 		got := do(t, e, gateway.ActionSendBatchSms, batch(row.changes...))
@@ -180,7 +181,7 @@ func TestSendBatchSms(t *testing.T) {
 	e, _ := newTest(t, Options{
 		SignNames: []string{"阿里云"}, Faults: []string{"accept_drop,action=SendBatchSms,phone=85268326366"},
 	})
-	assert.Equal(t, codeSignUnknown, do(t, e, gateway.ActionSendBatchSms, batch()).Code, "each signature is checked")
+	assert.Equal(t, "isv.SMS_SIGNATURE_ILLEGAL", do(t, e, gateway.ActionSendBatchSms, batch()).Code, "each signature is checked")
 	assert.Panics(t, func() { do(t, e, gateway.ActionSendBatchSms, batch("SignNameJson", `["阿里云","阿里云"]`)) }, "it is dropped")
 	assert.Len(t, e.Sent(), 2)
 }

@@ -34,7 +34,6 @@ type message struct {
 	param     string // the JSON that was received, smaller than a map
 	at        time.Time
 	visible   time.Time // to look-ups
-	reported  time.Time // by the carrier
 	reportErr string    // the carrier's code where it could not deliver
 }
 
@@ -75,17 +74,9 @@ type store struct {
 	lastBiz int64
 }
 
-// newStore begins its BizIds at the clock, in units of ten nanoseconds, so that no
-// emulator gives out one of an earlier emulator.
-func newStore(now time.Time, keep time.Duration) *store {
-	s := &store{lastBiz: now.UnixNano() / 10, keep: keep}
-	s.reset()
-	return s
-}
-
-func (s *store) reset() {
-	s.all, s.dropped, s.swept = nil, 0, time.Time{}
-	s.byPhone = map[string][]*message{}
+// newStore gives out BizIds that follow one.
+func newStore(lastBiz int64, keep time.Duration) *store {
+	return &store{lastBiz: lastBiz, keep: keep, byPhone: map[string][]*message{}}
 }
 
 // nextBizID returns an id in the service's form.

@@ -36,9 +36,6 @@ const (
 	KindUndelivered Kind = "undelivered"
 )
 
-// throttle is short for a code.
-const throttle, throttleCode = "throttle", "Throttling.User"
-
 // refusing are the kinds that leave the message unaccepted, unless accept_ stands before
 // them; harmless are the others.
 var (
@@ -94,22 +91,22 @@ func Parse(spec string) (*Fault, error) {
 		return nil, errKind // an empty line is the one thing that it doesn't read
 	}
 	kind, value, hasValue := strings.Cut(strings.TrimSpace(items[0]), "=")
-	f := &Fault{Spec: spec, Kind: KindCode, Code: throttleCode, action: gateway.ActionSendSms}
-	if kind != throttle {
-		name, accept := strings.CutPrefix(kind, "accept_")
-		f.Kind, f.Accept, f.Code = Kind(name), accept, ""
+	items = items[1:]
+	if kind == "throttle" && !hasValue {
+		kind, value, hasValue = "code", "Throttling.User", true
 	}
-	if !slices.Contains(refusing, f.Kind) && (f.Accept || !slices.Contains(harmless, f.Kind)) {
+	name, accept := strings.CutPrefix(kind, "accept_")
+	f := &Fault{Spec: spec, Kind: Kind(name), Accept: accept, action: gateway.ActionSendSms}
+	if !slices.Contains(refusing, f.Kind) && (accept || !slices.Contains(harmless, f.Kind)) {
 		return nil, errKind
 	}
-	items = items[1:]
 	if hasValue {
-		if !slices.Contains([]Kind{KindCode, KindLatency, KindLag}, f.Kind) || kind == throttle {
+		if !slices.Contains([]Kind{KindCode, KindLatency, KindLag}, f.Kind) {
 			return nil, fmt.Errorf("fault: the kind %s takes no value; its options follow after a comma", kind)
 		}
-		items = append(items, string(f.Kind)+"="+value)
+		items = append(items, name+"="+value)
 	}
-	seen := map[string]bool{"code": f.Code != ""}
+	seen := map[string]bool{}
 	for _, item := range items {
 		key, value, ok := strings.Cut(strings.TrimSpace(item), "=")
 		if !ok {
@@ -136,7 +133,7 @@ func (f *Fault) set(key, value string) error {
 	switch key {
 	case "action":
 		f.action = value
-		ok, rule = slices.Contains(gateway.Actions(), value), "must be one of "+strings.Join(gateway.Actions(), ", ")
+		ok, rule = slices.Contains(gateway.Actions, value), "must be one of "+strings.Join(gateway.Actions, ", ")
 	case "code", "err":
 		into := map[string]*string{"code": &f.Code, "err": &f.Err}[key]
 		*into = value

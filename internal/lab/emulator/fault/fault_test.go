@@ -54,7 +54,7 @@ func TestFaultErrorsNameTheRule(t *testing.T) {
 		"accept_slow":                          "the kind must be one of",
 		"accept_throttle":                      "the kind must be one of",
 		"drop=" + secret:                       "takes no value",
-		"throttle=" + secret:                   "takes no value",
+		"throttle=" + secret:                   "the kind must be one of",
 		"drop," + secret:                       "must be written key=value",
 		"drop,":                                "must be written key=value",
 		"drop," + secret + "=1":                "the options are",
@@ -116,7 +116,7 @@ func TestHelpIsComplete(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []Kind{
 		KindCode, KindHTML502, KindEmpty, KindGarbage, KindHang, KindDrop, KindReset, KindSlow, KindLatency, KindLag,
-		KindUndelivered, throttle,
+		KindUndelivered, "throttle",
 	} {
 		assert.Regexp(t, `(?m)^  `+string(kind)+`[ =]`, Help)
 		assert.Contains(t, errKind.Error(), string(kind))
@@ -126,7 +126,7 @@ func TestHelpIsComplete(t *testing.T) {
 	for option := range strings.SplitSeq(strings.ReplaceAll(options, " and ", ", "), ", ") {
 		assert.Regexp(t, `(?m)^  `+option+`=`, Help)
 	}
-	for _, action := range gateway.Actions() {
+	for _, action := range gateway.Actions {
 		assert.Contains(t, Help, action)
 	}
 	_, examples, ok := strings.Cut(Help, "Examples:\n")

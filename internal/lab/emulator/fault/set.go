@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -20,16 +21,15 @@ const maxFaults = 1000
 type Set []*Fault
 
 // Pick returns the first fault that meets a request to these numbers, and counts it as
-// fired. If the limits refuse the message, no fault that accepts it fires. dice gives a
-// number from 0 up to 1.
-func (s Set) Pick(action string, numbers []number.Number, limited bool, dice func() float64) *Fault {
+// fired. If the limits refuse the message, no fault that accepts it fires.
+func (s Set) Pick(action string, numbers []number.Number, limited bool) *Fault {
 	for _, f := range s {
 		switch {
 		case f.gone(),
 			action != f.action,
 			limited && f.Accepts(),
 			f.phone != "" && !slices.ContainsFunc(numbers, func(n number.Number) bool { return n.Key == f.phone }),
-			f.share > 0 && dice() >= f.share:
+			f.share > 0 && rand.Float64() >= f.share:
 			continue
 		}
 		f.fired++

@@ -7,20 +7,13 @@ import (
 	"strings"
 )
 
-// Codes of the gateway's own refusals.
+// Codes of refusals for more than one reason.
 const (
 	CodeUnavailable      = "ServiceUnavailable"
-	codeActionUnknown    = "InvalidAction.NotFound"
-	codeVersionInvalid   = "InvalidVersion"
 	codeHTTPMethod       = "UnsupportedHTTPMethod"
 	codeParameterInvalid = "InvalidParameter"
 	codeKeyUnknown       = "InvalidAccessKeyId.NotFound"
-	codeTimeFormat       = "InvalidTimeStamp.Format"
-	codeTimeExpired      = "InvalidTimeStamp.Expired"
-	codeNonceUsed        = "SignatureNonceUsed"
-	codeSignatureWrong   = "SignatureDoesNotMatch"
 	codeSignatureBroken  = "IncompleteSignature"
-	codeSignatureMethod  = "InvalidSignatureMethod"
 )
 
 // messages are from the service's answers and its page of error codes: a code, a tab and
@@ -41,8 +34,15 @@ func Refuse(code string) *Refusal {
 	return &Refusal{Status: statusOf(code), Code: code, Message: messageOf(code)}
 }
 
-// Missing refuses a request that lacks a parameter.
-func Missing(name string) *Refusal { return Refuse("Missing" + name) }
+// Missing refuses a request that lacks one of the values.
+func Missing(get func(name string) string, names ...string) *Refusal {
+	for _, name := range names {
+		if get(name) == "" {
+			return Refuse("Missing" + name)
+		}
+	}
+	return nil
+}
 
 // messageOf is the message that Aliyun sends with a code, or the code if none is known.
 func messageOf(code string) string {

@@ -3,8 +3,8 @@
 package gateway
 
 import (
+	"cmp"
 	"io"
-	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -27,12 +27,10 @@ const (
 	ActionGetSmsTemplate       = "GetSmsTemplate"
 )
 
-// Actions lists the actions.
-func Actions() []string {
-	return []string{
-		ActionSendSms, ActionSendBatchSms, ActionQuerySendDetails, ActionQuerySmsSign, ActionQuerySmsTemplate,
-		ActionQuerySmsSignList, ActionQuerySmsTemplateList, ActionGetSmsSign, ActionGetSmsTemplate,
-	}
+// Actions are the actions.
+var Actions = []string{
+	ActionSendSms, ActionSendBatchSms, ActionQuerySendDetails, ActionQuerySmsSign, ActionQuerySmsTemplate,
+	ActionQuerySmsSignList, ActionQuerySmsTemplateList, ActionGetSmsSign, ActionGetSmsTemplate,
 }
 
 // Version is the one version of the API that is served.
@@ -54,7 +52,11 @@ func New(keyID, keySecret string, now func() time.Time) *Gateway {
 }
 
 // Reset lets every nonce be used again.
-func (g *Gateway) Reset() { g.nonces.reset() }
+func (g *Gateway) Reset() {
+	g.nonces.mu.Lock()
+	defer g.nonces.mu.Unlock()
+	clear(g.nonces.used)
+}
 
 // Admit reads a request and checks that it may be served. Where it refuses, the
 // call holds what could be read.
@@ -67,7 +69,7 @@ func (g *Gateway) Admit(r *http.Request) (*Call, *Refusal) {
 	if refused == nil {
 		refused = g.authenticate(c)
 	}
-	if format := c.Params["Format"]; refused == nil && format != "" && !strings.EqualFold(format, "JSON") {
+	if format := c.Params.Get("Format"); refused == nil && format != "" && !strings.EqualFold(format, "JSON") {
 		refused = Refuse(codeParameterInvalid)
 		refused.Message = "The emulator answers in JSON alone: leave Format out or set it to JSON."
 	}
@@ -78,30 +80,28 @@ func (g *Gateway) Admit(r *http.Request) (*Call, *Refusal) {
 type Call struct {
 	Action string // empty where it is not served
 	Host   string
-	Params map[string]string // those of the URL and of a form
+	Params url.Values // those of the URL and of a form, each name once
 
 	method string
 	header http.Header
 	body   []byte
-	query  map[string]string // those of the URL alone
+	query  url.Values // those of the URL alone
 }
 
 func (c *Call) read(r *http.Request) *Refusal {
 	if r.Method != http.MethodPost && r.Method != http.MethodGet {
 		return Refuse(codeHTTPMethod)
 	}
-	var err error
-	c.body, err = io.ReadAll(io.LimitReader(r.Body, maxBodyBytes+1))
-	c.query = map[string]string{}
-	if err != nil || len(c.body) > maxBodyBytes || !parsePairs(r.URL.RawQuery, c.query) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBodyBytes+1))
+	var ok bool
+	if c.query, ok = parse(r.URL.RawQuery); !ok || err != nil || len(body) > maxBodyBytes {
 		return Refuse(codeParameterInvalid)
 	}
-	c.Params = c.query
+	c.body, c.Params = body, c.query
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err == nil && mediaType == "application/x-www-form-urlencoded" && len(c.body) > 0 {
-		c.Params = maps.Clone(c.query)
+	if err == nil && mediaType == "application/x-www-form-urlencoded" {
 		// A name in both places is refused: it would be open which one counts.
-		if !parsePairs(string(c.body), c.Params) {
+		if c.Params, ok = parse(r.URL.RawQuery + "&" + string(body)); !ok {
 			return Refuse(codeParameterInvalid)
 		}
 	}
@@ -112,19 +112,19 @@ func (c *Call) read(r *http.Request) *Refusal {
 // client may name action and version in a header, in a parameter or in both. Two that
 // differ are refused, because the older signature does not cover headers.
 func (c *Call) route(path string) *Refusal {
-	action, same := agreed(c.header.Get("X-Acs-Action"), c.Params["Action"])
+	action, same := agreed(c.header.Get("X-Acs-Action"), c.Params.Get("Action"))
 	if action == "" {
-		return Missing("Action")
+		return Refuse("MissingAction")
 	}
-	if !same || !slices.Contains(Actions(), action) || path != "/" {
-		return Refuse(codeActionUnknown)
+	if !same || !slices.Contains(Actions, action) || path != "/" {
+		return Refuse("InvalidAction.NotFound")
 	}
-	version, same := agreed(c.header.Get("X-Acs-Version"), c.Params["Version"])
+	version, same := agreed(c.header.Get("X-Acs-Version"), c.Params.Get("Version"))
 	if version == "" {
-		return Missing("Version")
+		return Refuse("MissingVersion")
 	}
 	if !same || version != Version {
-		return Refuse(codeVersionInvalid)
+		return Refuse("InvalidVersion")
 	}
 	c.Action = action
 	return nil
@@ -133,22 +133,18 @@ func (c *Call) route(path string) *Refusal {
 // agreed returns the one of two values that is given, and false where both are
 // given and differ.
 func agreed(header, param string) (string, bool) {
-	if header == "" {
-		return param, true
-	}
-	return header, param == "" || param == header
+	value := cmp.Or(header, param)
+	return value, value == cmp.Or(param, header)
 }
 
-// parsePairs adds the parameters of a query or form to a map. It reports false
-// for a wrong escape, a name given twice, and text that is not UTF-8.
-func parsePairs(raw string, into map[string]string) bool {
-	pairs, err := url.ParseQuery(raw)
-	for name, values := range pairs {
-		_, twice := into[name]
-		if twice || len(values) > 1 || !utf8.ValidString(name) || !utf8.ValidString(values[0]) {
-			return false
+// parse reads the parameters of a query or form. It reports false for a wrong escape, a
+// name given twice, and text that is not UTF-8.
+func parse(raw string) (url.Values, bool) {
+	params, err := url.ParseQuery(raw)
+	for name, values := range params {
+		if len(values) > 1 || !utf8.ValidString(name) || !utf8.ValidString(values[0]) {
+			return nil, false
 		}
-		into[name] = values[0]
 	}
-	return err == nil
+	return params, err == nil
 }

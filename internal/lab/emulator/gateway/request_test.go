@@ -39,21 +39,22 @@ func sending() map[string]string {
 
 // signed returns a request with the older signature, in a form. Changes after
 // signing make it wrong.
-func signed(params map[string]string, after func(map[string]string)) *http.Request {
+func signed(params map[string]string, after func(url.Values)) *http.Request {
 	all := map[string]string{
 		"Action": ActionSendSms, "Version": Version, "AccessKeyId": testKey,
 		"SignatureMethod": "HMAC-SHA1", "SignatureVersion": "1.0",
 		"SignatureNonce": fmt.Sprint("nonce-", nonceCounter.Add(1)), "Timestamp": testStart.Format(timestampForm),
 	}
 	maps.Copy(all, params)
-	maps.DeleteFunc(all, func(_, value string) bool { return value == "-" })
-	all["Signature"] = SignRPC(testSecret, http.MethodPost, all)
-	if after != nil {
-		after(all)
-	}
 	form := url.Values{}
 	for name, value := range all {
-		form.Set(name, value)
+		if value != "-" {
+			form.Set(name, value)
+		}
+	}
+	form.Set("Signature", SignRPC(testSecret, http.MethodPost, form))
+	if after != nil {
+		after(form)
 	}
 	r := httptest.NewRequest(http.MethodPost, "http://dysmsapi.test/", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -75,12 +76,12 @@ func TestRouting(t *testing.T) {
 	}{
 		{"action in both places", "SendSms", header("X-Acs-Action", "SendSms"), "OK", 200},
 		{"version in both places", "SendSms", header("X-Acs-Version", Version), "OK", 200},
-		{"an action that is not served", "SendCardSms", nil, codeActionUnknown, 404},
-		{"the action in other letters", "sendsms", nil, codeActionUnknown, 404},
-		{"two actions", "SendSms", header("X-Acs-Action", "QuerySendDetails"), codeActionUnknown, 404},
-		{"two versions", "SendSms", header("X-Acs-Version", "2016-01-01"), codeVersionInvalid, 400},
+		{"an action that is not served", "SendCardSms", nil, "InvalidAction.NotFound", 404},
+		{"the action in other letters", "sendsms", nil, "InvalidAction.NotFound", 404},
+		{"two actions", "SendSms", header("X-Acs-Action", "QuerySendDetails"), "InvalidAction.NotFound", 404},
+		{"two versions", "SendSms", header("X-Acs-Version", "2016-01-01"), "InvalidVersion", 400},
 		{"somebody else's authorization", "SendSms", header("Authorization", "Basic eDp5"), "OK", 200},
-		{"another path", "SendSms", func(r *http.Request) { r.URL.Path = "/sms" }, codeActionUnknown, 404},
+		{"another path", "SendSms", func(r *http.Request) { r.URL.Path = "/sms" }, "InvalidAction.NotFound", 404},
 		{"another method", "SendSms", func(r *http.Request) { r.Method = http.MethodPut }, codeHTTPMethod, 403},
 		{"a form that does not say so", "SendSms", header("Content-Type", "text/plain"), "MissingAction", 400},
 		{"one name twice", "SendSms", query("OutId=req-1"), codeParameterInvalid, 400},
@@ -100,7 +101,7 @@ func TestRouting(t *testing.T) {
 			if row.code == "OK" {
 				require.Nil(t, refused)
 				assert.Equal(t, row.action, c.Action)
-				assert.Equal(t, "req-1", c.Params["OutId"])
+				assert.Equal(t, "req-1", c.Params.Get("OutId"))
 				return
 			}
 			require.NotNil(t, refused)
@@ -108,7 +109,7 @@ func TestRouting(t *testing.T) {
 			assert.Equal(t, row.status, refused.Status)
 		})
 	}
-	for _, action := range Actions() {
+	for _, action := range Actions {
 		assert.Equal(t, "OK", admit(newTest(), signed(map[string]string{"Action": action}, nil)))
 	}
 }
@@ -117,7 +118,7 @@ func TestActionAndVersionAreNeeded(t *testing.T) {
 	t.Parallel()
 	for query, want := range map[string]string{
 		"": "MissingAction", "Action=SendSms": "MissingVersion",
-		"Action=SendSms&Version=2017": codeVersionInvalid, "Action=SendSms&Version=" + Version: "MissingAccessKeyId",
+		"Action=SendSms&Version=2017": "InvalidVersion", "Action=SendSms&Version=" + Version: "MissingAccessKeyId",
 	} {
 		assert.Equal(t, want, admit(newTest(), httptest.NewRequest(http.MethodGet, "http://dysmsapi.test/?"+query, nil)), query)
 	}

@@ -38,7 +38,7 @@ type signature struct {
 func (g *Gateway) authenticate(c *Call) *Refusal {
 	read := c.signatureRPC
 	// A header for somebody else, such as a proxy, does not hide the older signature.
-	if c.header.Get("Authorization") != "" && c.Params["Signature"] == "" {
+	if c.header.Get("Authorization") != "" && c.Params.Get("Signature") == "" {
 		read = c.signatureACS3
 	}
 	sig, refused := read()
@@ -51,16 +51,16 @@ func (g *Gateway) authenticate(c *Call) *Refusal {
 	case sig.keyID != g.keyID:
 		return Refuse(codeKeyUnknown)
 	case err != nil:
-		return Refuse(codeTimeFormat)
+		return Refuse("InvalidTimeStamp.Format")
 	case now.Sub(at).Abs() > clockWindow:
-		return Refuse(codeTimeExpired)
+		return Refuse("InvalidTimeStamp.Expired")
 	// The texts are compared: base64 and hex have several for the same bytes.
 	case !hmac.Equal([]byte(sig.given), []byte(sig.sign(g.keySecret, sig.text))):
-		refused = Refuse(codeSignatureWrong)
+		refused = Refuse("SignatureDoesNotMatch")
 		refused.Message += " server string to sign is:" + sig.text // phone and passcode included, as the service does
 		return refused
 	case !g.nonces.use(sig.nonce, at.Add(clockWindow), now):
-		return Refuse(codeNonceUsed)
+		return Refuse("SignatureNonceUsed")
 	}
 	return nil
 }
@@ -73,10 +73,8 @@ func (c *Call) signatureACS3() (signature, *Refusal) {
 	if !ok || !ok1 || !ok2 {
 		return signature{}, Refuse(codeSignatureBroken)
 	}
-	for _, name := range []string{"x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"} {
-		if c.header.Get(name) == "" {
-			return signature{}, Missing(name)
-		}
+	if refused := Missing(c.header.Get, "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"); refused != nil {
+		return signature{}, refused
 	}
 	signed := strings.Split(list, ";")
 	if !c.signsEnough(signed) {
@@ -134,32 +132,31 @@ func signACS3(secret, text string) string {
 // signatureRPC reads the older signature, which stands among the parameters.
 // SignatureMethod may be left out.
 func (c *Call) signatureRPC() (signature, *Refusal) {
-	for _, name := range []string{"AccessKeyId", "Signature", "SignatureVersion", "SignatureNonce", "Timestamp"} {
-		if c.Params[name] == "" {
-			return signature{}, Missing(name)
-		}
+	refused := Missing(c.Params.Get, "AccessKeyId", "Signature", "SignatureVersion", "SignatureNonce", "Timestamp")
+	if refused != nil {
+		return signature{}, refused
 	}
-	if method := c.Params["SignatureMethod"]; method != "" && method != "HMAC-SHA1" {
-		return signature{}, Refuse(codeSignatureMethod)
+	if method := c.Params.Get("SignatureMethod"); method != "" && method != "HMAC-SHA1" {
+		return signature{}, Refuse("InvalidSignatureMethod")
 	}
-	if c.Params["SignatureVersion"] != "1.0" {
+	if c.Params.Get("SignatureVersion") != "1.0" {
 		return signature{}, Refuse(codeSignatureBroken)
 	}
 	return signature{
-		keyID: c.Params["AccessKeyId"], nonce: c.Params["SignatureNonce"], at: c.Params["Timestamp"],
-		given: c.Params["Signature"], text: stringRPC(c.method, c.Params), sign: signText,
+		keyID: c.Params.Get("AccessKeyId"), nonce: c.Params.Get("SignatureNonce"), at: c.Params.Get("Timestamp"),
+		given: c.Params.Get("Signature"), text: stringRPC(c.method, c.Params), sign: signText,
 	}, nil
 }
 
 // SignRPC signs parameters in the older way. One that is named Signature is left out.
-func SignRPC(secret, method string, params map[string]string) string {
+func SignRPC(secret, method string, params url.Values) string {
 	return signText(secret, stringRPC(method, params))
 }
 
-func stringRPC(method string, params map[string]string) string {
+func stringRPC(method string, params url.Values) string {
 	unsigned := maps.Clone(params)
-	delete(unsigned, "Signature")
-	return method + "&%2F&" + escape(canonicalQuery(unsigned))
+	unsigned.Del("Signature")
+	return method + "&%2F&" + spaced(url.QueryEscape(canonicalQuery(unsigned)))
 }
 
 func signText(secret, text string) string {
@@ -169,17 +166,11 @@ func signText(secret, text string) string {
 }
 
 // canonicalQuery is the parameters, sorted by name and escaped after RFC 3986.
-func canonicalQuery(params map[string]string) string {
-	var pairs []string
-	for _, name := range slices.Sorted(maps.Keys(params)) {
-		pairs = append(pairs, escape(name)+"="+escape(params[name]))
-	}
-	return strings.Join(pairs, "&")
-}
+func canonicalQuery(params url.Values) string { return spaced(params.Encode()) }
 
-// escape escapes everything but RFC 3986's unreserved characters.
-// url.QueryEscape differs from that only for the space: it escapes "*" and keeps "~".
-func escape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
+// spaced makes an escape of net/url one of RFC 3986, from which it differs only for the
+// space: it escapes "*" and keeps "~".
+func spaced(escaped string) string { return strings.ReplaceAll(escaped, "+", "%20") }
 
 // nonces remembers used nonces until their requests' times leave the clock window:
 // from then on a replay fails by its time alone. It keeps a 64-bit hash of each:
@@ -195,12 +186,6 @@ type nonces struct {
 
 func newNonces() *nonces {
 	return &nonces{seed: maphash.MakeSeed(), used: map[int64]map[uint64]struct{}{}}
-}
-
-func (n *nonces) reset() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	clear(n.used)
 }
 
 // use reports whether a nonce is new, and remembers it until expiry has passed.
