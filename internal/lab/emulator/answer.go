@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -34,8 +35,6 @@ const (
 	codeOK   = "OK"
 	typeJSON = "application/json;charset=utf-8"
 	typeHTML = "text/html;charset=utf-8"
-
-	slowDuration = 5 * time.Second // of a fault that names none
 )
 
 // members are those of an answer's JSON object.
@@ -100,9 +99,11 @@ func (a *answer) spoil(f *fault.Fault) {
 		label = a.label // the code that is answered
 	default: // how it is delivered
 	}
-	a.label, a.fault = label, f.Kind
-	a.duration = cmp.Or(f.Duration, slowDuration)
+	a.label, a.fault, a.duration = label, f.Kind, cmp.Or(f.Duration, 5*time.Second)
 	a.latency = cmp.Or(f.Latency, a.latency)
+	if f.Kind == fault.KindHang {
+		a.latency = math.MaxInt64
+	}
 }
 
 const page502 = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n" +
@@ -114,16 +115,8 @@ func (e *Emulator) deliver(w http.ResponseWriter, r *http.Request, a answer) {
 	// Clients read from it the clock by which signatures are checked.
 	w.Header().Set("Date", e.opts.Now().UTC().Format(http.TimeFormat))
 	switch a.fault {
-	case fault.KindHang:
-		select {
-		case <-r.Context().Done():
-		case <-e.closing.Done():
-		}
-		abort(w, false) // to return would send an empty 200
-	case fault.KindDrop:
-		abort(w, false)
-	case fault.KindReset:
-		abort(w, true)
+	case fault.KindHang, fault.KindDrop, fault.KindReset: // to return would send an empty 200
+		abort(w, a.fault == fault.KindReset)
 	default:
 		e.write(w, r, a)
 	}

@@ -13,59 +13,46 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/gateway"
 )
 
-const (
-	auditDate    = "2017-05-25 00:00:00" // of every approval
-	templateName = "验证码"
-)
-
-// audited is what became of an application: a status and its reason.
-func audited(approved bool) (status int, reason string) {
-	if approved {
-		return 1, "无审批备注"
-	}
-	return 2, "审核不通过"
-}
+const auditDate = "2017-05-25 00:00:00" // of every approval
 
 // approval serves a query for one signature or template.
-func (e *Emulator) approval(param string, tell func(name string) members) action {
+func (e *Emulator) approval(
+	param string, approved func(name string) bool, tell func(name string, status int) members,
+) action {
 	return action{[]string{param}, func(c *gateway.Call) (members, *fault.Fault, *gateway.Refusal) {
-		m := tell(c.Params.Get(param))
-		m[param], m["CreateDate"] = c.Params.Get(param), auditDate
+		name, status, reason := c.Params.Get(param), 1, "无审批备注"
+		if !approved(name) {
+			status, reason = 2, "审核不通过"
+		}
+		m := tell(name, status)
+		m[param], m["CreateDate"] = name, auditDate
+		if strings.HasPrefix(c.Action, "Get") {
+			m["AuditInfo"] = members{"AuditDate": auditDate, "RejectInfo": reason}
+		} else {
+			m["Reason"] = reason
+		}
 		return m, e.faultFor(c.Action), nil
 	}}
 }
 
-func (e *Emulator) querySmsSign(name string) members {
-	status, reason := audited(e.signApproved(name))
-	return members{"SignStatus": status, "Reason": reason}
-}
+func (e *Emulator) querySmsSign(_ string, status int) members { return members{"SignStatus": status} }
 
 // getSmsSign also tells what the carriers have on file.
-func (e *Emulator) getSmsSign(name string) members {
-	status, reason := audited(e.signApproved(name))
-	return members{
-		"SignStatus": status, "AuditInfo": members{"AuditDate": auditDate, "RejectInfo": reason},
-		"SignIspRegisterDetailList": e.filings,
-	}
+func (e *Emulator) getSmsSign(_ string, status int) members {
+	return members{"SignStatus": status, "SignIspRegisterDetailList": e.filings}
 }
 
-func (e *Emulator) querySmsTemplate(code string) members {
-	status, reason := audited(e.templateApproved(code))
-	t := e.templates[code]
-	return members{
-		"TemplateName": templateName, "TemplateContent": t.text(), "TemplateType": t.kind, "TemplateStatus": status,
-		"Reason": reason,
-	}
+func (e *Emulator) querySmsTemplate(code string, status int) members {
+	m := e.templates[code].members()
+	m["TemplateType"], m["TemplateStatus"] = e.templates[code].kind, status
+	return m
 }
 
 // getSmsTemplate has texts where querySmsTemplate has numbers, as the service does.
-func (e *Emulator) getSmsTemplate(code string) members {
-	status, reason := audited(e.templateApproved(code))
-	t := e.templates[code]
-	return members{
-		"TemplateName": templateName, "TemplateContent": t.text(), "TemplateType": strconv.Itoa(t.kind),
-		"TemplateStatus": strconv.Itoa(status), "AuditInfo": members{"AuditDate": auditDate, "RejectInfo": reason},
-	}
+func (e *Emulator) getSmsTemplate(code string, status int) members {
+	m := e.templates[code].members()
+	m["TemplateType"], m["TemplateStatus"] = strconv.Itoa(e.templates[code].kind), strconv.Itoa(status)
+	return m
 }
 
 // list serves a page of what is approved, which is nothing where anything is.
@@ -100,33 +87,22 @@ func (e *Emulator) signList() action {
 func (e *Emulator) templateList() action {
 	codes := slices.Sorted(maps.Keys(e.templates))
 	return e.list("SmsTemplateList", codes, func(code string) members {
-		t := e.templates[code]
-		return members{
-			"TemplateCode": code, "TemplateName": templateName, "TemplateContent": t.text(),
-			"OuterTemplateType": t.kind, "TemplateType": listedKinds[t.kind],
-		}
+		m, kind := e.templates[code].members(), e.templates[code].kind
+		m["TemplateCode"], m["OuterTemplateType"], m["TemplateType"] = code, kind, listedKinds[kind]
+		return m
 	})
 }
-
-// filing is what a carrier has on file about a signature.
-type filing struct {
-	OperatorCode          string
-	OperatorCompleteTime  string
-	RegisterStatus        int
-	RegisterStatusReasons []filingReason
-}
-
-type filingReason struct{ ReasonCode string }
 
 // isFiling reads CARRIER=STATUS:REASON. The statuses are: 3 filed, 1 filed and
 // awaiting verification, 2 lapsed, 0 failed, -1 in progress, -2 not filed.
 var isFiling = regexp.MustCompile(`^(mobile|unicom|telecom)=(-2|-1|0|1|2|3)(?::([A-Z_]{1,64}))?$`)
 
-func readFilings(specs []string) ([]filing, error) {
-	filings := []filing{
-		{"mobile", auditDate, 3, []filingReason{}},
-		{"unicom", auditDate, 3, []filingReason{}},
-		{"telecom", auditDate, 3, []filingReason{}},
+// readFilings returns what each carrier has on file about every signature.
+func readFilings(specs []string) (filings []members, err error) {
+	for _, carrier := range []string{"mobile", "unicom", "telecom"} {
+		filings = append(filings, members{
+			"OperatorCode": carrier, "OperatorCompleteTime": auditDate, "RegisterStatus": 3, "RegisterStatusReasons": []members{},
+		})
 	}
 	for _, spec := range specs {
 		parts := isFiling.FindStringSubmatch(spec)
@@ -134,10 +110,10 @@ func readFilings(specs []string) ([]filing, error) {
 			return nil, errors.New("must be CARRIER=STATUS or CARRIER=STATUS:REASON, the carrier mobile, unicom or telecom, " +
 				"the status 3, 2, 1, 0, -1 or -2")
 		}
-		i := slices.IndexFunc(filings, func(f filing) bool { return f.OperatorCode == parts[1] })
-		filings[i].RegisterStatus, _ = strconv.Atoi(parts[2])
+		i := slices.IndexFunc(filings, func(f members) bool { return f["OperatorCode"] == parts[1] })
+		filings[i]["RegisterStatus"], _ = strconv.Atoi(parts[2])
 		if parts[3] != "" {
-			filings[i].RegisterStatusReasons = []filingReason{{parts[3]}}
+			filings[i]["RegisterStatusReasons"] = []members{{"ReasonCode": parts[3]}}
 		}
 	}
 	return filings, nil
@@ -187,11 +163,13 @@ func (t template) required() []string {
 	return t.variables
 }
 
-// text is the template as QuerySmsTemplate shows it.
-func (t template) text() string {
+// members are those that every answer about a template has.
+func (t template) members() members {
 	var variables strings.Builder
 	for _, name := range t.required() {
 		variables.WriteString("${" + name + "}")
 	}
-	return "您的验证码为" + variables.String() + ",请勿泄露于他人!"
+	return members{
+		"TemplateName": "验证码", "TemplateContent": "您的验证码为" + variables.String() + ",请勿泄露于他人!",
+	}
 }

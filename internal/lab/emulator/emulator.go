@@ -81,7 +81,7 @@ type Options struct {
 type Emulator struct {
 	opts      Options
 	templates map[string]template // by code
-	filings   []filing
+	filings   []members
 	gateway   *gateway.Gateway
 	service   map[string]action
 	admin     http.Handler
@@ -95,7 +95,8 @@ type Emulator struct {
 	store  *store
 	limits limits
 	faults fault.Set
-	qps    qps
+	second int64 // of the clock, in which sends were counted
+	sends  int
 	pusher *pusher // nil without a report URL
 	stats  Stats
 }
@@ -168,10 +169,10 @@ func (e *Emulator) actions() map[string]action {
 		gateway.ActionSendSms:              {[]string{"PhoneNumbers", "SignName", "TemplateCode"}, e.sendSms},
 		gateway.ActionSendBatchSms:         {[]string{"PhoneNumberJson", "SignNameJson", "TemplateCode"}, e.sendBatchSms},
 		gateway.ActionQuerySendDetails:     {[]string{"PhoneNumber", "SendDate", "PageSize", "CurrentPage"}, e.querySendDetails},
-		gateway.ActionQuerySmsSign:         e.approval("SignName", e.querySmsSign),
-		gateway.ActionQuerySmsTemplate:     e.approval("TemplateCode", e.querySmsTemplate),
-		gateway.ActionGetSmsSign:           e.approval("SignName", e.getSmsSign),
-		gateway.ActionGetSmsTemplate:       e.approval("TemplateCode", e.getSmsTemplate),
+		gateway.ActionQuerySmsSign:         e.approval("SignName", e.signApproved, e.querySmsSign),
+		gateway.ActionQuerySmsTemplate:     e.approval("TemplateCode", e.templateApproved, e.querySmsTemplate),
+		gateway.ActionGetSmsSign:           e.approval("SignName", e.signApproved, e.getSmsSign),
+		gateway.ActionGetSmsTemplate:       e.approval("TemplateCode", e.templateApproved, e.getSmsTemplate),
 		gateway.ActionQuerySmsSignList:     e.signList(),
 		gateway.ActionQuerySmsTemplateList: e.templateList(),
 	}
@@ -266,7 +267,7 @@ func (e *Emulator) Reset() {
 	e.store = newStore(e.store.lastBiz, e.opts.Keep)
 	e.limits = limits{}
 	e.faults = nil
-	e.qps = qps{}
+	e.sends = 0
 	inFlight := e.stats.InFlight
 	e.stats = newStats()
 	e.stats.InFlight, e.stats.MaxInFlight = inFlight, inFlight
@@ -293,19 +294,4 @@ func (e *Emulator) Sent() []Sent {
 		sent[i] = m.sent()
 	}
 	return sent
-}
-
-// qps counts the sends of one second of the clock.
-type qps struct {
-	second int64
-	count  int
-}
-
-// exceeds counts one request and reports whether it is one too many.
-func (q *qps) exceeds(most int, now time.Time) bool {
-	if second := now.Unix(); second != q.second {
-		*q = qps{second: second}
-	}
-	q.count++
-	return most > 0 && q.count > most
 }

@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -209,13 +210,11 @@ func TestFilings(t *testing.T) {
 	e, _ := newTest(t, Options{Filings: []string{"unicom=-2:UNBINDING_QUA", "telecom=1"}})
 	w := httptest.NewRecorder()
 	e.ServeHTTP(w, signed(e, gateway.ActionGetSmsSign, map[string]string{"SignName": "阿里云"}))
-	var got struct{ SignIspRegisterDetailList []filing }
+	var got struct{ SignIspRegisterDetailList json.RawMessage }
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got))
-	assert.Equal(t, []filing{
-		{"mobile", auditDate, 3, []filingReason{}},
-		{"unicom", auditDate, -2, []filingReason{{"UNBINDING_QUA"}}},
-		{"telecom", auditDate, 1, []filingReason{}},
-	}, got.SignIspRegisterDetailList)
+	detail := `{"OperatorCode":%q,"OperatorCompleteTime":"2017-05-25 00:00:00","RegisterStatus":%d,"RegisterStatusReasons":%s}`
+	assert.JSONEq(t, fmt.Sprintf("["+detail+","+detail+","+detail+"]", "mobile", 3, "[]",
+		"unicom", -2, `[{"ReasonCode":"UNBINDING_QUA"}]`, "telecom", 1, "[]"), string(got.SignIspRegisterDetailList))
 	for _, spec := range []string{"", "unicom", "unicom=4", "unicom=-3", "other=3", "unicom=0:", "unicom=0:a b"} {
 		_, err := New(Options{Filings: []string{spec}})
 		require.ErrorContains(t, err, "filing: must be CARRIER=STATUS", spec)

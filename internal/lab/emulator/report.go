@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -156,11 +155,7 @@ func httpPost(address string) post {
 		req.Header.Set("Content-Type", "application/json;charset=utf-8")
 		resp, err := client.Do(req)
 		if err != nil {
-			var withURL *url.Error
-			if errors.As(err, &withURL) {
-				err = withURL.Err
-			}
-			return cmp.Or(context.Cause(ctx), err)
+			return cmp.Or(context.Cause(ctx), errors.Unwrap(err)) // what wraps it has the URL
 		}
 		defer func() { _ = resp.Body.Close() }() // it was only read
 		var answer struct {

@@ -110,7 +110,10 @@ func (e *Emulator) submit(c *gateway.Call, to []recipient) (members, *fault.Faul
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.opts.Now()
-	if e.qps.exceeds(e.opts.MaxQPS, now) {
+	if second := now.Unix(); second != e.second {
+		e.second, e.sends = second, 0
+	}
+	if e.sends++; e.opts.MaxQPS > 0 && e.sends > e.opts.MaxQPS {
 		return nil, nil, gateway.Refuse("Throttling.User")
 	}
 	var limited string
@@ -170,16 +173,15 @@ func checkParam(param string, t template) *gateway.Refusal {
 	if param == "" {
 		return gateway.Refuse(codeParamMissing)
 	}
-	var values map[string]any
+	var values map[string]*string
 	if err := json.Unmarshal([]byte(param), &values); err != nil || values == nil {
 		return gateway.Refuse(codeParamNotJSON)
 	}
 	for name, value := range values {
-		text, ok := value.(string)
-		if !ok {
+		switch {
+		case value == nil:
 			return gateway.Refuse(codeParamNotJSON)
-		}
-		if name == codeVariable && !isPasscode(text) || t.variables != nil && !slices.Contains(t.variables, name) {
+		case name == codeVariable && !isPasscode(*value), t.variables != nil && !slices.Contains(t.variables, name):
 			return gateway.Refuse("isv.TEMPLATE_PARAMS_ILLEGAL")
 		}
 	}

@@ -59,16 +59,20 @@ func (s Set) List() []Listed {
 // Decode reads the body of POST /_/faults: JSON, or one SPEC a line. Its error
 // names the line or element and the rule.
 func Decode(body []byte) (Set, error) {
-	specs, where, err := split(bytes.TrimSpace(body))
+	elements, where, err := split(bytes.TrimSpace(body))
 	if err != nil {
 		return nil, err
 	}
 	var set Set
-	for i, spec := range specs {
-		if strings.TrimSpace(spec) == "" && where == "line" {
+	for i, element := range elements {
+		if element == "" && where == "line" {
 			continue
 		}
-		f, err := Parse(spec)
+		var f *Fault
+		spec, err := specOf(element)
+		if err == nil {
+			f, err = Parse(spec)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s %d: %w", where, i+1, err)
 		}
@@ -80,30 +84,26 @@ func Decode(body []byte) (Set, error) {
 	return set, nil
 }
 
-// split returns the SPECs of a body, and what each of them is there.
-func split(body []byte) (specs []string, where string, err error) {
-	if !json.Valid(body) {
-		if bytes.HasPrefix(body, []byte("[")) || bytes.HasPrefix(body, []byte("{")) {
-			return nil, "", errors.New("must be one JSON value, or text with one SPEC a line")
+// split returns the elements of a body, and what each of them is there.
+func split(body []byte) (elements []any, where string, err error) {
+	if json.Valid(body) {
+		var value any
+		decoder := json.NewDecoder(bytes.NewReader(body))
+		decoder.UseNumber() // so that a number keeps its text
+		_ = decoder.Decode(&value)
+		elements, isArray := value.([]any)
+		if !isArray {
+			elements = []any{value}
 		}
-		return strings.Split(string(body), "\n"), "line", nil
+		return elements, "fault", nil
 	}
-	var value any
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.UseNumber() // so that a number keeps its text
-	_ = decoder.Decode(&value)
-	elements, ok := value.([]any)
-	if !ok {
-		elements = []any{value}
+	if bytes.HasPrefix(body, []byte("[")) || bytes.HasPrefix(body, []byte("{")) {
+		return nil, "", errors.New("must be one JSON value, or text with one SPEC a line")
 	}
-	for i, element := range elements {
-		spec, err := specOf(element)
-		if err != nil {
-			return nil, "", fmt.Errorf("fault %d: %w", i+1, err)
-		}
-		specs = append(specs, spec)
+	for line := range strings.SplitSeq(string(body), "\n") {
+		elements = append(elements, strings.TrimSpace(line))
 	}
-	return specs, "fault", nil
+	return elements, "line", nil
 }
 
 // specOf returns the SPEC of a JSON value: a text, or an object of its items.

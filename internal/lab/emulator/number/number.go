@@ -23,17 +23,16 @@ func Parse(s string) (Number, bool) {
 		return Number{}, false
 	}
 	digits, china := strings.CutPrefix(digits, "86")
+	n := Number{Received: received, Key: digits}
 	// No area code of North America begins with 0 or 1.
-	if china && !isMainland(digits) || digits[0] == '1' && (len(digits) != 11 || digits[1] < '2') {
+	if china && !n.IsMainland() || digits[0] == '1' && (len(digits) != 11 || digits[1] < '2') {
 		return Number{}, false
 	}
-	return Number{Received: received, Key: digits}, true
+	return n, true
 }
 
 // IsMainland reports whether the number is a mobile number of mainland China. Like the
 // service it takes a North American number that begins with 13 to 19 for one.
-func (n Number) IsMainland() bool { return isMainland(n.Key) }
-
-func isMainland(digits string) bool {
-	return len(digits) == 11 && digits[0] == '1' && digits[1] >= '3'
+func (n Number) IsMainland() bool {
+	return len(n.Key) == 11 && n.Key[0] == '1' && n.Key[1] >= '3'
 }
