@@ -20,6 +20,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/ratelimit"
 	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/internal/telemetry"
+	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 // prepare waits for the broker and has everything there that the worker needs.
@@ -89,13 +90,16 @@ func (a *App) build(ctx context.Context) error {
 		Prefetch: prefetch(cfg), Repair: a.repair, Logger: a.log,
 	})
 	c := consumer.New(consumer.Options{
-		Source: source, Jobs: source,
-		Ledger: records, Limiter: limiter, Sender: sender, Outage: sender.OutageBreaker, Account: breaker,
-		DeadLetters: &deadletter.Store{
-			JS: a.link.JS, Stream: cfg.DeadLetters.Stream, Subject: cfg.DeadLetters.Subject, Worker: a.worker, Now: time.Now,
+		Source: source, Ledger: records, Limiter: limiter, Sender: sender, Outage: sender.OutageBreaker, Account: breaker,
+		Waits:      source.Waits,
+		ParsePhone: phone.Parser{Strict: cfg.Aliyun.StrictPhoneRegionNumberCheck}.Parse,
+		Announce: func(subject string, result passcode.Result) error {
+			return jobs.Announce(a.link.NC, subject, result)
 		},
-		Numbers:   phone.Parser{Strict: cfg.Aliyun.StrictPhoneRegionNumberCheck},
-		Announcer: jobs.NewAnnouncer(a.link.NC), Metrics: a.metrics, Logger: a.log,
+		WriteDeadLetter: (&deadletter.Store{
+			JS: a.link.JS, Stream: cfg.DeadLetters.Stream, Subject: cfg.DeadLetters.Subject, Worker: a.worker, Now: time.Now,
+		}).Write,
+		Metrics: a.metrics, Logger: a.log,
 		Policy: consumer.Policy{
 			PasscodeTTL: cfg.Worker.PasscodeTTL, MaxAttempts: cfg.Retry.MaxAttempts, MaxInterruptions: cfg.Worker.MaxInterruptions,
 			Backoff: consumer.Backoff(cfg.Retry.InitialInterval, cfg.Retry.Multiplier,
@@ -108,7 +112,7 @@ func (a *App) build(ctx context.Context) error {
 		MayReplyTo:  func(subject string) bool { return covered(cfg.Results.ReplySubjects, subject) },
 		Concurrency: cfg.Worker.Concurrency, AckWait: cfg.Worker.AckWait, CallFence: cfg.Aliyun.Timeout,
 		ShutdownTimeout: cfg.Worker.ShutdownTimeout, Now: func() time.Time { return time.Now().UTC() },
-	})
+	}, consumer.EffectsInOrder)
 	a.parts.Store(&parts{account: breaker, outage: sender.OutageBreaker, source: source, consumer: c})
 	a.background("watch for undeliverable jobs", jobs.NewWatch(a.link.JS, c, jobs.WatchOptions{
 		Stream: cfg.Jobs.Stream, Consumer: cfg.Jobs.Consumer, Subject: cfg.Jobs.Subject,

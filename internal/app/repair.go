@@ -44,7 +44,7 @@ func (a *App) tell(item broker.Item) {
 	case item.State == broker.StateCreated && (before == "" || before == broker.StateMissing):
 		log.Info("created")
 	case item.State == broker.StateCreated: // also twice in a row
-		log.Error("somebody deleted it, and what was in it is lost; made again")
+		log.Error("somebody deleted it, and what was in it is lost; recreated")
 	case !changed:
 	case item.State == broker.StateDiffers:
 		log.Warn("not as the settings want it; left as it is", "differences", fmt.Sprint(item.Differences))

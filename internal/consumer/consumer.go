@@ -16,23 +16,29 @@ import (
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 // Options are what a Consumer needs.
 type Options struct {
-	Source      Source
-	Jobs        Jobs
-	Ledger      Ledger
-	Limiter     Limiter
-	Sender      Sender
-	DeadLetters DeadLetters
-	Account     AccountBreaker
-	Outage      OutageBreaker
-	Numbers     Numbers
-	Announcer   Announcer
-	Metrics     Metrics
-	Logger      *slog.Logger
-	Policy      Policy
+	Source  Source
+	Ledger  Ledger
+	Limiter Limiter
+	Sender  Sender
+	Account AccountBreaker
+	Outage  OutageBreaker
+	Metrics Metrics
+	Logger  *slog.Logger
+	Policy  Policy
+
+	// Waits reports whether the job of that sequence is in the stream and is one of the request.
+	Waits func(ctx context.Context, seq uint64, requestID string) (bool, error)
+	// ParsePhone returns the canonical E.164 number of what a producer wrote, or an *passcode.InvalidError.
+	ParsePhone func(passcode.Phone) (passcode.Phone, error)
+	// Announce publishes a result that the server doesn't: on a job's own reply subject, or once more.
+	Announce func(subject string, result passcode.Result) error
+	// WriteDeadLetter stores a job that an operator must look at; once, however often it is called.
+	WriteDeadLetter func(context.Context, domain.DeadLetter) error
 
 	Worker          string                    // identifies this process in records
 	ResultSubject   string                    // below which results are announced
@@ -45,10 +51,22 @@ type Options struct {
 }
 
 // Consumer handles jobs. Create it with New and run it with Run.
-type Consumer struct{ *Handler }
+type Consumer struct {
+	Options
+	effects  []Effect
+	leases   leases
+	standing standing
+	// alone is held for the suspect whose call is in progress; see suspect.
+	alone sync.Mutex
+}
 
-// New returns a Consumer.
-func New(o Options) *Consumer { return &Consumer{NewHandler(o, EffectsInOrder)} }
+// New returns a Consumer that carries decisions out in the order of the effects: EffectsInOrder.
+func New(o Options, effects []Effect) *Consumer {
+	return &Consumer{
+		Options: o, effects: effects,
+		leases: leases{held: map[uint64]*lease{}}, standing: standing{of: map[string]failing{}},
+	}
+}
 
 // ErrForced means that the worker left with jobs still in flight. They come again when their leases run out.
 var ErrForced = errors.New("left with jobs still in flight")
@@ -59,7 +77,7 @@ func (c *Consumer) Run(ctx, force context.Context) error {
 	// Handlers outlive ctx: what has begun is finished.
 	work, leave := context.WithCancelCause(context.WithoutCancel(ctx))
 	var keeper sync.WaitGroup
-	keeper.Go(func() { c.leases.run(work) })
+	keeper.Go(func() { c.renewLeases(work) })
 	defer keeper.Wait()
 	defer leave(nil)
 
@@ -111,7 +129,7 @@ func (c *Consumer) dispatch(work, stopping context.Context) error {
 			return err
 		}
 		if stopping.Err() != nil {
-			c.requeue(work, c.newTask(d), errStopping)
+			c.newTask(d).follow(work, failed{errStopping})
 			continue
 		}
 		handlers.Go(func() {

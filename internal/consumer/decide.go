@@ -19,14 +19,14 @@ const (
 	nak                     // the job is to come again after a delay
 )
 
-// announcement is whom a worker tells by itself of a record.
+// announcement is what a worker announces of a record that it doesn't write, to everybody once more. One that it
+// writes is announced by the server.
 type announcement int
 
 const (
-	announceNothing   announcement = iota
-	announceReply                  // the job's own reply subject; the server tells all others
-	announceAgain                  // everybody once more
-	announceDuplicate              // everybody once more, as a duplicate
+	announceNothing announcement = iota
+	announceAgain
+	announceDuplicate // as a duplicate's result
 )
 
 // decision is what becomes of a job. executor.carryOut carries it out.
@@ -49,11 +49,10 @@ type decision struct {
 	holds       bool          // the job waits for the end of an outage, and uses its permit up
 
 	// What is counted and logged.
-	delivery      string // a kind of delivery
-	undeliverable string // the code of an undeliverable job
-	level         slog.Level
-	note          string
-	why           error
+	delivery string // a kind of delivery
+	level    slog.Level
+	note     string
+	why      error
 }
 
 // Codes of our own that decide makes and reads again.
@@ -81,13 +80,18 @@ func (p Policy) decide(rec passcode.Result, e event, now time.Time) decision {
 	next := rec
 	next.UpdatedAt, next.NextAttemptAt = now, time.Time{}
 	switch e := e.(type) {
-	case arrived:
-		return decision{next: stageDecode}
+	case decoded:
+		return p.unlessExpired(rec, next, stageOutage, now)
 	case refused:
 		next.Error = failure("invalid_job", passcode.ClassInvalid, e.why.Error())
 		d := refuse(next.In(passcode.StatusRejected), passcode.ReasonInvalid)
 		d.delivery, d.note = "invalid", "job refused"
 		return d
+	case undelivered:
+		if left := rec.ExpiresAt.Add(overdue).Sub(now); e.why.Suspected && left > 0 {
+			return requeue(left)
+		}
+		return decision{next: stageRead, goal: goalEnd}
 	case panicked:
 		if e.claimed {
 			// The record says sending, so the next delivery counts it as an interruption.
@@ -95,44 +99,35 @@ func (p Policy) decide(rec passcode.Result, e event, now time.Time) decision {
 		}
 		next.Error = failure("panic", passcode.ClassPoison, "the job made its handler panic")
 		return refuse(next.In(passcode.StatusDeadLettered), passcode.ReasonPoison)
-	case unusable:
-		next.Error = failure("record_corrupt", passcode.ClassPoison, "the request's record can't be read or written")
-		return decision{letter: passcode.ReasonPoison, record: next.In(passcode.StatusDeadLettered), disposition: term}
 	case failed:
-		return requeueAfter(e.why)
-
-	case undelivered:
-		if left := rec.ExpiresAt.Add(overdue).Sub(now); e.suspected && left > 0 {
-			return requeue(left)
+		if !unusable(e.why) {
+			return requeueAfter(e.why)
 		}
-		return decision{next: stageRead, goal: goalEnd}
-	case expired:
-		first := p.expire(next).record
-		if rec.Replays > 0 {
-			// The replay may open a request that was perhaps sent. Until that is known, its record
-			// must not say that it ended unsent.
-			first = next.In(passcode.StatusSending)
-			first.AttemptedAt = now
-			first = afterPreviousReplay(rec, first)
+		// The job would come back for ever.
+		next.Error = failure("record_corrupt", passcode.ClassPoison, "the request's record can't be read or written")
+		return decision{
+			letter: passcode.ReasonPoison, record: next.In(passcode.StatusDeadLettered), disposition: term,
+			level: slog.LevelError, note: "the request's record can't be used", why: e.why,
 		}
-		return decision{record: first, next: stageClaim, goal: goalExpire}
+	case probed:
+		return p.unlessExpired(rec, next, stageAccount, now)
 	case silent:
 		return decision{next: stageRead, goal: goalHold}
-	case paused:
+	case barred:
 		return requeue(heldFor(rec, min(e.wait, maxPauseWait)))
 
 	case judged:
 		d := p.judge(rec, next, e, now)
-		if e.goal == goalHold && !d.holds {
+		switch {
+		case e.goal == goalRefuse:
+			// The worker that wrote the record may have died before it replied.
+			return decision{announce: d.announce, disposition: term}
+		case e.goal == goalHold && !d.holds:
 			d.delivery = deliveries[e.state]
 		}
 		return d
 	case dated:
 		return p.sendUnlessLost(rec, e.since, now)
-	case doubted:
-		return p.lookUpWhenDue(rec, now)
-	case crowded:
-		return requeue(time.Duration((1 + spread(rec.RequestID)/2) * float64(requeueDelay)))
 	case ownerFound:
 		if e.waits {
 			return dropped
@@ -141,15 +136,6 @@ func (p Policy) decide(rec passcode.Result, e event, now time.Time) decision {
 	case tookOver:
 		return requeue(requeueDelay)
 
-	case denied:
-		return p.deny(next, e.Reservation)
-	case unreserved:
-		// Nothing was sent, so the attempt is not counted. If that can't be written either, the next
-		// delivery treats it as doubtful.
-		next.Attempts--
-		next.Error = failure("broker", passcode.ClassTransient, "the phone's limits could not be read")
-		next.NextAttemptAt = now.Add(requeueDelay)
-		return settled(decision{record: next.In(passcode.StatusRetrying), certain: true, disposition: nak, delay: requeueDelay})
 	case called:
 		return p.settle(next, e.Outcome, e.until, now)
 	case answered:
@@ -159,6 +145,22 @@ func (p Policy) decide(rec passcode.Result, e event, now time.Time) decision {
 	default:
 		panic(fmt.Sprintf("no decision on %T", e))
 	}
+}
+
+// unlessExpired has a job go on, unless its code has expired.
+func (p Policy) unlessExpired(rec, next passcode.Result, to stage, now time.Time) decision {
+	if now.Before(rec.ExpiresAt) {
+		return decision{next: to}
+	}
+	first := p.expire(next).record
+	if rec.Replays > 0 {
+		// The replay may open a request that was perhaps sent. Until that is known, its record
+		// must not say that it ended unsent.
+		first = next.In(passcode.StatusSending)
+		first.AttemptedAt = now
+		first = afterPreviousReplay(rec, first)
+	}
+	return decision{record: first, next: stageClaim, goal: goalExpire}
 }
 
 // judge decides by who owns the request. next is rec as it changes now.
@@ -171,17 +173,11 @@ func (p Policy) judge(rec, next passcode.Result, e judged, now time.Time) decisi
 		d.alone = d.next != stageEnd && suspect(rec)
 		return d
 	case domain.ClaimDuplicate:
-		d := decision{announce: announceDuplicate, note: "duplicate of a finished request"}
-		if e.goal == goalRefuse {
-			d.disposition = term
-		}
-		return d
+		return decision{announce: announceDuplicate, note: "duplicate of a finished request"}
 	default:
 		// The owner of the request ends and announces it. If the owner is gone from the stream, nobody would,
 		// so this job takes over.
 		switch {
-		case e.goal == goalRefuse:
-			return decision{disposition: term}
 		case !e.samePhone: // look-ups would ask about another number than the owner's
 			return dropped
 		case e.sameSequence: // so this job stands in its owner's place
@@ -206,12 +202,10 @@ var deliveries = [...]string{
 // judgeOwn decides on a job whose request is new, or was opened by it again.
 func (p Policy) judgeOwn(rec, next passcode.Result, e judged, now time.Time) decision {
 	switch e.goal {
-	case goalRefuse:
-		return decision{record: rec, disposition: term}
 	case goalEnd:
 		d := p.endUndeliverable(next, *e.why, now)
 		refusal := refuse(d.record, d.letter)
-		refusal.undeliverable, refusal.level, refusal.note = d.undeliverable, d.level, d.note
+		refusal.level, refusal.note = d.level, d.note
 		return refusal
 	case goalHold:
 		return hold(rec, e.hold, time.Time{}, now)
@@ -246,10 +240,10 @@ func (p Policy) sendUnlessLost(rec passcode.Result, since, now time.Time) decisi
 		// Any attempt was begun before since.
 		next.Attempts, next.AttemptedAt, next.UpdatedAt = 0, earlier(since, now), now
 		next.Error = failure(codeLost, passcode.ClassInDoubt, "the request's earlier record is gone from the broker")
-		return decision{
-			record: next, next: stageDoubt,
-			level: slog.LevelWarn, note: "the job came before and its record is gone; Aliyun is asked before it is sent",
-		}
+		d := p.lookUpWhenDue(next, now)
+		d.store, d.record = true, next
+		d.level, d.note = slog.LevelWarn, "the job came before and its record is gone; Aliyun is asked before it is sent"
+		return d
 	case rec.Status == passcode.StatusInDoubt:
 		return p.lookUpWhenDue(rec, now)
 	default:
@@ -260,11 +254,8 @@ func (p Policy) sendUnlessLost(rec passcode.Result, since, now time.Time) decisi
 // judgeResumed decides on a job that owns its request and was delivered before.
 func (p Policy) judgeResumed(rec, next passcode.Result, e judged, now time.Time) decision {
 	switch {
-	case e.goal == goalRefuse:
-		// The worker that wrote the record may have died before it replied.
-		return decision{announce: announceAgain, disposition: term}
 	case rec.Final: // only the announcement or the ack was lost
-		d := decision{record: rec, announce: announceAgain}
+		d := decision{announce: announceAgain}
 		if rec.Status.Replayable() {
 			d.disposition = term
 		}
@@ -310,12 +301,6 @@ func refuse(rec passcode.Result, reason passcode.Reason) decision {
 	if rec.RequestID == "" {
 		d.next, d.disposition = stageEnd, term
 	}
-	return d
-}
-
-// settled completes a decision that stores a record.
-func settled(d decision) decision {
-	d.store, d.announce = true, announceReply
 	return d
 }
 

@@ -14,15 +14,15 @@ import (
 // decode reads the job and checks the rules that need settings.
 func (t *task) decode(context.Context, decision) (event, error) {
 	t.replays = replaysOf(t.Header(domain.HeaderReplay))
-	t.attempted = attemptedOf(t.replays, t.Header(domain.HeaderAttemptedAt), t.h.Now())
+	t.attempted = attemptedOf(t.replays, t.Header(domain.HeaderAttemptedAt), t.c.Now())
 
 	job, err := passcode.Decode(t.Body())
 	problems := problemsOf(err)
 	if !job.Phone.IsZero() {
-		t.phone, err = t.h.Numbers.Parse(job.Phone)
+		t.phone, err = t.c.ParsePhone(job.Phone)
 		problems = append(problems, problemsOf(err)...)
 	}
-	if job.ReplyTo != "" && !t.h.MayReplyTo(job.ReplyTo) {
+	if job.ReplyTo != "" && !t.c.MayReplyTo(job.ReplyTo) {
 		problems = append(problems, passcode.Problem{Field: "reply_to", Rule: "must match one of results.reply_subjects"})
 		job.ReplyTo = "" // nothing may be published there
 	}
@@ -31,25 +31,29 @@ func (t *task) decode(context.Context, decision) (event, error) {
 	if job.RequestID != "" {
 		t.log = t.log.With("request_id", job.RequestID)
 	}
-	if trace := traceID(t.Header(headerTraceParent)); trace != "" {
+	if trace := traceID(t.Header("traceparent")); trace != "" {
 		t.log = t.log.With("trace_id", trace)
 	}
-	if len(problems) > 0 {
+	switch {
+	case len(problems) > 0:
 		return refused{&passcode.InvalidError{Problems: problems}}, nil
+	case t.why != nil:
+		return undelivered{t.why}, nil
+	default:
+		return decoded{}, nil
 	}
-	return passed{}, nil
 }
 
 // firstRecord is the request's record before anything has happened.
 func (t *task) firstRecord() passcode.Result {
 	rec := passcode.Result{
 		RequestID: t.job.RequestID, Phone: t.phone.Masked(), UsageType: t.job.UsageType, Metadata: t.job.Metadata,
-		QueuedAt: t.origin.QueuedAt.UTC(), UpdatedAt: t.h.Now(), ExpiresAt: t.job.ExpiresAt,
-		StreamSeq: t.origin.Seq, Replays: t.replays, Worker: t.h.Worker,
+		QueuedAt: t.origin.QueuedAt.UTC(), UpdatedAt: t.c.Now(), ExpiresAt: t.job.ExpiresAt,
+		StreamSeq: t.origin.Seq, Replays: t.replays, Worker: t.c.Worker,
 		AttemptedAt: t.attempted, // it stays if a replay makes no attempt of its own
 	}
 	if rec.ExpiresAt.IsZero() {
-		rec.ExpiresAt = rec.QueuedAt.Add(t.h.Policy.PasscodeTTL)
+		rec.ExpiresAt = rec.QueuedAt.Add(t.c.Policy.PasscodeTTL)
 	}
 	if rec.Metadata == nil {
 		rec.Metadata = map[string]string{}

@@ -323,7 +323,7 @@ func TestUndeliverableHere(t *testing.T) {
 	t.Parallel()
 	w := newJob(t, answerOK)
 	w.as(func(c *Consumer, d *worldDelivery) {
-		release, ok := c.leases.hold(d)
+		release, ok := c.hold(d)
 		require.True(t, ok)
 		defer release()
 		c.Undeliverable(w.ctx, d, ranOut)

@@ -22,17 +22,16 @@ const (
 type event any
 
 type (
-	arrived  struct{}                             // the job is in hand
-	passed   struct{}                             // nothing happened, and the job goes on to the next stage
-	refused  struct{ why *passcode.InvalidError } // the job breaks the rules
-	panicked struct{ claimed bool }               // our own code did, on this job
-	unusable struct{}                             // the request's record can be neither read nor written
-	failed   struct{ why error }                  // an operation did, so the job can't go on here and now
+	passed   struct{}               // nothing happened, and the job goes on to the next stage
+	failed   struct{ why error }    // an operation did, so the job can't go on here and now
+	panicked struct{ claimed bool } // our own code did, on this job
 
-	undelivered struct{ suspected bool }     // the server no longer delivers the job
-	expired     struct{}                     // the code has expired
-	silent      struct{}                     // Aliyun answers nothing
-	paused      struct{ wait time.Duration } // the account is closed
+	decoded     struct{}                             // the job can be handled
+	refused     struct{ why *passcode.InvalidError } // it breaks the rules
+	undelivered struct{ why *domain.Undeliverable }  // the server no longer delivers it
+	probed      struct{}                             // Aliyun answers again; asking it took time
+	silent      struct{}                             // Aliyun answers nothing
+	barred      struct{ wait time.Duration }         // the account is closed, or another suspect's call is in progress
 
 	// judged: the request's record was claimed, or read.
 	judged struct {
@@ -44,13 +43,9 @@ type (
 		why                     *domain.Undeliverable // with goalEnd
 	}
 	dated      struct{ since time.Time } // no record is missing that was written after that time
-	doubted    struct{}                  // the record says that the request is in doubt
-	crowded    struct{}                  // another suspect's call is in progress; see suspect
 	ownerFound struct{ waits bool }      // whether the job that owns the request is in the stream
 	tookOver   struct{}                  // the job owns the request now
 
-	denied     struct{ domain.Reservation } // our own limit refused the request
-	unreserved struct{}                     // the phone's limits could not be read
 	// called: a call to Aliyun ended. If the account is closed, until is when the next may be made.
 	called struct {
 		domain.Outcome

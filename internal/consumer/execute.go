@@ -6,17 +6,18 @@ import (
 	"log/slog"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
-	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 // executor carries decisions on a job out.
 type executor struct{ *task }
 
-// Effect is one of the things that carrying a decision out does to the world.
+// Effect is one of the things that carrying a decision out does to the world: an operation on the broker, done
+// if the decision asks for it.
 type Effect struct {
-	Name string
-	do   func(t executor, ctx context.Context, d decision) error
+	Name, on string
+	wanted func(d decision) bool
+	do     func(t executor, ctx context.Context, d decision) error
 }
 
 // errMovedOn ends the work on a request that another worker has moved on: the message is that worker's too.
@@ -33,12 +34,12 @@ var errMovedOn = errors.New("another worker moved the request on")
 // Each can be done twice, so if a worker dies between two of them, the job's next delivery does the rest.
 // TestModelFindsSwappedWrites shows what goes wrong if two of them change places.
 var EffectsInOrder = []Effect{
-	{"dead letter", (executor).writeDeadLetter},
-	{"close phone", (executor).closePhone},
-	{"release", (executor).release},
-	{"record", (executor).record},
-	{"announce", (executor).announce},
-	{"disposition", (executor).dispose},
+	{"dead letter", letters, func(d decision) bool { return d.letter != "" }, executor.writeDeadLetter},
+	{"close phone", limits, func(d decision) bool { return d.closeFor > 0 }, executor.closePhone},
+	{"release", limits, func(d decision) bool { return d.release }, executor.release},
+	{"record", records, func(d decision) bool { return d.store }, executor.record},
+	{"announce", nothing, func(d decision) bool { return d.store || d.announce != announceNothing }, executor.announce},
+	{"disposition", nothing, func(d decision) bool { return d.next == stageEnd }, executor.dispose},
 }
 
 func (t executor) carryOut(ctx context.Context, d decision) error {
@@ -51,10 +52,7 @@ func (t executor) carryOut(ctx context.Context, d decision) error {
 		t.permit.release() // no call is made with it, and a look-up may take long
 	}
 	if d.delivery != "" {
-		t.h.Metrics.Delivery(d.delivery)
-	}
-	if d.undeliverable != "" {
-		t.h.Metrics.Undeliverable(d.undeliverable)
+		t.c.Metrics.Delivery(d.delivery)
 	}
 	switch {
 	case d.note == "":
@@ -66,10 +64,17 @@ func (t executor) carryOut(ctx context.Context, d decision) error {
 	if d.goal != goalSend {
 		t.goal = d.goal
 	}
-	for _, e := range t.h.effects {
-		if err := e.do(t, ctx, d); errors.Is(err, errMovedOn) {
-			return nil
-		} else if err != nil {
+	for _, e := range t.c.effects {
+		if !e.wanted(d) {
+			continue
+		}
+		var err error
+		if e.on == nothing {
+			err = e.do(t, ctx, d)
+		} else {
+			err = t.c.retry(ctx, e.Name, e.on, func(ctx context.Context) error { return e.do(t, ctx, d) })
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -77,48 +82,35 @@ func (t executor) carryOut(ctx context.Context, d decision) error {
 }
 
 func (t executor) writeDeadLetter(ctx context.Context, d decision) error {
-	if d.letter == "" {
-		return nil
-	}
-	letter := domain.DeadLetter{
+	err := t.c.WriteDeadLetter(ctx, domain.DeadLetter{
 		Reason: d.letter, RequestID: t.rec.RequestID, Replays: t.replays, Origin: t.origin, Body: t.Body(),
 		ErrorCode: d.record.Error.Code, ErrorMessage: d.record.Error.Message,
 		Attempts: d.record.Attempts, AttemptedAt: d.record.AttemptedAt,
-		TraceParent: t.Header(headerTraceParent), TraceState: t.Header(headerTraceState),
+		TraceParent: t.Header("traceparent"), TraceState: t.Header("tracestate"),
+	})
+	if err != nil {
+		return err
 	}
-	err := t.h.retry(ctx, opDeadLetter, func(ctx context.Context) error { return t.h.DeadLetters.Write(ctx, letter) })
-	if err == nil {
-		t.h.Metrics.DeadLetter(d.letter)
+	t.c.Metrics.DeadLetter(d.letter)
+	if t.why != nil {
+		t.c.Metrics.Undeliverable(undeliverableError(*t.why).Code)
 	}
-	return err
+	return nil
 }
 
 // closePhone closes the phone in our limiter, because Aliyun did.
 func (t executor) closePhone(ctx context.Context, d decision) error {
-	if d.closeFor <= 0 {
-		return nil
-	}
-	return t.h.retry(ctx, opClosePhone, func(ctx context.Context) error {
-		return t.h.Limiter.CloseFor(ctx, t.phone, d.closeFor)
-	})
+	return t.c.Limiter.CloseFor(ctx, t.phone, d.closeFor)
 }
 
 // release comes before the record, when another worker may have moved the request on. The revision, on
 // which the decision rests, keeps it from releasing the reservation of a later attempt.
-func (t executor) release(ctx context.Context, d decision) error {
-	if !d.release {
-		return nil
-	}
-	return t.h.retry(ctx, opRelease, func(ctx context.Context) error {
-		return t.h.Limiter.Release(ctx, t.phone, t.rec.RequestID, t.revision)
-	})
+func (t executor) release(ctx context.Context, _ decision) error {
+	return t.c.Limiter.Release(ctx, t.phone, t.rec.RequestID, t.revision)
 }
 
 func (t executor) record(ctx context.Context, d decision) error {
-	if !d.store {
-		return nil
-	}
-	d.record.Worker = t.h.Worker
+	d.record.Worker = t.c.Worker
 	err := t.store(ctx, d)
 	if err == nil {
 		t.tell(d)
@@ -133,16 +125,10 @@ const maxRebases = 3
 func (t executor) store(ctx context.Context, d decision) error {
 	mine := t.rec
 	for range maxRebases {
-		err := t.h.retry(ctx, opRecord, func(ctx context.Context) error { return t.update(ctx, d.record) })
-		if !errors.Is(err, domain.ErrConflict) {
+		if err := t.update(ctx, d.record); !errors.Is(err, domain.ErrConflict) {
 			return err
 		}
-		var stored passcode.Result
-		var revision uint64
-		err = t.h.retry(ctx, opRecord, func(ctx context.Context) (err error) {
-			stored, revision, err = t.h.Ledger.Get(ctx, d.record.RequestID)
-			return err
-		})
+		stored, revision, err := t.c.Ledger.Get(ctx, d.record.RequestID)
 		switch {
 		case errors.Is(err, domain.ErrNotFound):
 			return t.storeLost(ctx, d)
@@ -158,11 +144,7 @@ func (t executor) store(ctx context.Context, d decision) error {
 
 // storeLost writes a record that is gone from the broker. Without it the job would be taken for a new one.
 func (t executor) storeLost(ctx context.Context, d decision) error {
-	var claim domain.Claim
-	err := t.h.retry(ctx, opRecord, func(ctx context.Context) (err error) {
-		claim, err = t.h.Ledger.Claim(ctx, d.record)
-		return err
-	})
+	claim, err := t.c.Ledger.Claim(ctx, d.record)
 	if err != nil {
 		return err
 	}
@@ -181,18 +163,12 @@ func (t executor) movedOn(stored passcode.Result) error {
 
 // announce publishes what the server doesn't: a result on the job's own reply subject, or a stored one once more.
 func (t executor) announce(_ context.Context, d decision) error {
-	rec := t.rec
-	switch d.announce {
-	case announceNothing:
-		return nil
-	case announceReply:
-		t.reply(d.record)
-		return nil
-	case announceDuplicate:
-		rec.Duplicate = true
-	}
-	if err := t.h.Announcer.Announce(t.h.ResultSubject+"."+rec.RequestID, rec); err != nil {
-		return t.h.trouble(opAnnounce, err)
+	rec := t.outcome(d)
+	if d.announce != announceNothing {
+		rec.Duplicate = d.announce == announceDuplicate
+		if err := t.c.Announce(t.c.ResultSubject+"."+rec.RequestID, rec); err != nil {
+			return t.c.ended("announce", nothing, err)
+		}
 	}
 	t.reply(rec)
 	return nil
@@ -204,17 +180,14 @@ func (t *task) reply(rec passcode.Result) {
 	if t.job.ReplyTo == "" {
 		return
 	}
-	if err := t.h.Announcer.Announce(t.job.ReplyTo, rec); err != nil {
-		_ = t.h.trouble(opReply, err)
+	if err := t.c.Announce(t.job.ReplyTo, rec); err != nil {
+		_ = t.c.ended("reply", nothing, err)
 		t.log.Warn("result not published on the job's reply subject", "error", err)
 	}
 }
 
-// dispose acks, naks or terms the message, unless the job goes on.
+// dispose acks, naks or terms the message.
 func (t executor) dispose(_ context.Context, d decision) error {
-	if d.next != stageEnd {
-		return nil
-	}
 	switch d.disposition {
 	case nak:
 		return t.Nak(d.delay)
@@ -242,9 +215,9 @@ func (t executor) outcome(d decision) passcode.Result {
 // tell counts and logs a change of a request's state.
 func (t executor) tell(d decision) {
 	rec := d.record
-	t.h.Metrics.Status(rec.Status)
+	t.c.Metrics.Status(rec.Status)
 	if rec.Status == passcode.StatusSent {
-		t.h.Metrics.Sent(rec.UpdatedAt.Sub(rec.QueuedAt))
+		t.c.Metrics.Sent(rec.UpdatedAt.Sub(rec.QueuedAt))
 	}
 	level, text := slog.LevelInfo, "request "+string(rec.Status)
 	if d.letter == passcode.ReasonConfig { // one such job means that every job of its kind fails
@@ -255,7 +228,7 @@ func (t executor) tell(d decision) {
 
 func (t executor) attributes(rec passcode.Result) []any {
 	attrs := []any{"status", rec.Status, "phone", rec.Phone, "usage_type", rec.UsageType, "attempts", rec.Attempts}
-	if rec.Worker != t.h.Worker { // the log names ours in each line
+	if rec.Worker != t.c.Worker { // the log names ours in each line
 		attrs = append(attrs, "other_worker", rec.Worker)
 	}
 	if rec.BizID != "" {
@@ -268,22 +241,4 @@ func (t executor) attributes(rec passcode.Result) []any {
 		attrs = append(attrs, "next_attempt_at", rec.NextAttemptAt)
 	}
 	return attrs
-}
-
-// retry repeats a broker operation until it succeeds, has a final answer, or ctx ends.
-func (h *Handler) retry(ctx context.Context, op operation, f func(context.Context) error) error {
-	warned := false
-	ctx, cancel := retry.Settle.Context(ctx, func(err error) {
-		_ = h.trouble(op, err)
-		if !warned { // once for each job and operation, not for each try
-			h.Logger.Warn("broker operation failed; trying again", "operation", op.name, "error", err)
-			warned = true
-		}
-	})
-	defer cancel()
-	err := f(ctx)
-	if err == nil {
-		h.standing.worked(op)
-	}
-	return err
 }

@@ -41,11 +41,9 @@ func (d *worldDelivery) Term(reason string) error {
 	return d.w.effect("term", func() { d.m.done, d.m.termed = true, reason })
 }
 
-type worldJobs struct{ w *world }
-
-func (j worldJobs) Waits(_ context.Context, seq uint64, id string) (waits bool, err error) {
-	err = j.w.effect("find owner", func() {
-		m, ok := j.w.jobs[seq]
+func (w *world) waits(_ context.Context, seq uint64, id string) (waits bool, err error) {
+	err = w.effect("find owner", func() {
+		m, ok := w.jobs[seq]
 		waits = ok && !m.done && strings.Contains(string(m.body), fmt.Sprintf("%q", id))
 	})
 	return waits, err
@@ -199,29 +197,23 @@ func (a worldAccount) Inconclusive(context.Context) error {
 	return nil
 }
 
-type worldAnnouncer struct{ w *world }
-
-func (a worldAnnouncer) Announce(subject string, r passcode.Result) error {
-	return a.w.effect("announce", func() { a.w.announced[subject] = append(a.w.announced[subject], r) })
+func (w *world) announce(subject string, r passcode.Result) error {
+	return w.effect("announce", func() { w.announced[subject] = append(w.announced[subject], r) })
 }
 
-type worldDead struct{ w *world }
-
-func (d worldDead) Write(ctx context.Context, letter domain.DeadLetter) error {
-	return d.w.retried(ctx, "dead letter", func() {
+func (w *world) writeDeadLetter(ctx context.Context, letter domain.DeadLetter) error {
+	return w.retried(ctx, "dead letter", func() {
 		same := func(l domain.DeadLetter) bool {
 			return l.Origin.Seq == letter.Origin.Seq && l.Replays == letter.Replays && l.Reason == letter.Reason
 		}
-		if !slices.ContainsFunc(d.w.dead, same) { // the stream drops repeats
-			d.w.dead = append(d.w.dead, letter)
+		if !slices.ContainsFunc(w.dead, same) { // the stream drops repeats
+			w.dead = append(w.dead, letter)
 		}
 	})
 }
 
-// worldNumbers takes the one number of these tests and refuses every other.
-type worldNumbers struct{}
-
-func (worldNumbers) Parse(p passcode.Phone) (passcode.Phone, error) {
+// parsePhone takes the one number of these tests and refuses every other.
+func parsePhone(p passcode.Phone) (passcode.Phone, error) {
 	if strings.TrimPrefix(p.Reveal(), "+86") == "panic" {
 		panic("a bug")
 	}

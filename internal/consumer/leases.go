@@ -2,22 +2,17 @@ package consumer
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
-// leases renews the lease of every job that is being handled. Otherwise the server would deliver it to another
-// worker during a slow call.
+// leases are those of the jobs that are being handled, by stream sequence. Each is renewed, because otherwise the
+// server would deliver the job to another worker during a slow call.
 type leases struct {
-	interval time.Duration
-	now      func() time.Time
-	log      *slog.Logger
-
 	mu   sync.Mutex
-	held map[uint64]*lease // by stream sequence
+	held map[uint64]*lease
 }
 
 type lease struct {
@@ -25,21 +20,16 @@ type lease struct {
 	renewed  time.Time
 }
 
-func newLeases(ackWait time.Duration, now func() time.Time, log *slog.Logger) *leases {
-	// One renewal may get lost.
-	return &leases{interval: ackWait / 3, now: now, log: log, held: map[uint64]*lease{}}
-}
-
 // hold keeps the delivery's lease alive until release is called. It returns false if this worker is handling the
 // job already. Its lease may have run out because the broker could not be reached.
-func (l *leases) hold(d domain.Delivery) (release func(), ok bool) {
-	seq := d.Origin().Seq
+func (c *Consumer) hold(d domain.Delivery) (release func(), ok bool) {
+	l, seq := &c.leases, d.Origin().Seq
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, ok := l.held[seq]; ok {
 		return nil, false
 	}
-	l.held[seq] = &lease{delivery: d, renewed: l.now()}
+	l.held[seq] = &lease{delivery: d, renewed: c.Now()}
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -47,35 +37,35 @@ func (l *leases) hold(d domain.Delivery) (release func(), ok bool) {
 	}, true
 }
 
-// run renews leases until ctx ends.
-func (l *leases) run(ctx context.Context) {
+// renewLeases renews them until ctx ends.
+func (c *Consumer) renewLeases(ctx context.Context) {
+	interval := c.AckWait / 3 // one renewal may get lost
 	// Looking four times an interval keeps each renewal close to its time.
-	ticker := time.NewTicker(max(l.interval/4, time.Millisecond))
+	ticker := time.NewTicker(max(interval/4, time.Millisecond))
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			l.renew()
+		}
+		for _, d := range c.leases.due(c.Now(), interval) {
+			if err := d.Extend(); err != nil {
+				c.Logger.Debug("lease not renewed", "stream_seq", d.Origin().Seq, "error", err)
+			}
 		}
 	}
 }
 
-func (l *leases) renew() {
-	now := l.now()
+// due returns the jobs whose leases are to be renewed now.
+func (l *leases) due(now time.Time, interval time.Duration) (due []domain.Delivery) {
 	l.mu.Lock()
-	var due []domain.Delivery
+	defer l.mu.Unlock()
 	for _, held := range l.held {
-		if now.Sub(held.renewed) >= l.interval {
+		if now.Sub(held.renewed) >= interval {
 			due = append(due, held.delivery)
 			held.renewed = now
 		}
 	}
-	l.mu.Unlock()
-	for _, d := range due {
-		if err := d.Extend(); err != nil {
-			l.log.Debug("lease not renewed", "stream_seq", d.Origin().Seq, "error", err)
-		}
-	}
+	return due
 }

@@ -17,12 +17,6 @@ type Source interface {
 	Drain()
 }
 
-// Jobs looks into the stream of jobs.
-type Jobs interface {
-	// Waits reports whether the job of that sequence is in the stream and is one of the request.
-	Waits(ctx context.Context, seq uint64, requestID string) (bool, error)
-}
-
 // Ledger keeps one record for each request.
 type Ledger interface {
 	// Claim stores first unless the request is already known; see domain.Claim.
@@ -57,12 +51,6 @@ type Sender interface {
 	Lookup(ctx context.Context, phone passcode.Phone, requestID string, since time.Time) (domain.Finding, error)
 }
 
-// DeadLetters keeps the jobs that an operator must look at.
-type DeadLetters interface {
-	// Write stores the letter; once, however often the same is written.
-	Write(ctx context.Context, letter domain.DeadLetter) error
-}
-
 // AccountBreaker stops all replicas while nothing can be sent for the account.
 type AccountBreaker interface {
 	// Admit says whether a call may be made now. The first one after a pause is a probe.
@@ -83,18 +71,6 @@ type OutageBreaker interface {
 	Asked(requestID string, err error) domain.Admission
 	// NotCalled says that no call was made for a request that was admitted as probe.
 	NotCalled(requestID string)
-}
-
-// Numbers reads a phone number as a producer wrote it.
-type Numbers interface {
-	// Parse returns the canonical E.164 number or an *passcode.InvalidError.
-	Parse(phone passcode.Phone) (passcode.Phone, error)
-}
-
-// Announcer publishes the results that the server doesn't: on a job's own reply subject, and once more for a
-// duplicate.
-type Announcer interface {
-	Announce(subject string, result passcode.Result) error
 }
 
 // Metrics counts what happens. Its methods return at once.

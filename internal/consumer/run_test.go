@@ -141,7 +141,7 @@ func start(t *testing.T, force context.Context, sender Sender, jobs ...*queued) 
 	o.Source, o.Sender, o.Concurrency = newQueue(jobs...), sender, 8
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- New(o).Run(ctx, force) }()
+	go func() { done <- New(o, EffectsInOrder).Run(ctx, force) }()
 	return time.Now(), func() error {
 		cancel()
 		return <-done

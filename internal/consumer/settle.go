@@ -38,9 +38,13 @@ func showsAccountWorks(out domain.Outcome) bool {
 
 // settle decides after a call to Aliyun. rec is the record during the call: sending, with the attempt counted.
 func (p Policy) settle(rec passcode.Result, out domain.Outcome, until, now time.Time) decision {
-	rec.ProviderRequestID = out.ProviderRequestID
 	rec.Error = failure(out.Code, out.Class, out.Message)
-	d := settled(decision{certain: true})
+	if out.NotMade {
+		rec.Attempts-- // trouble and limits of ours cost the job no attempt
+	} else {
+		rec.ProviderRequestID = out.ProviderRequestID
+	}
+	d := decision{store: true, certain: true}
 
 	switch out.Class {
 	case passcode.ClassOK:
@@ -49,14 +53,14 @@ func (p Policy) settle(rec passcode.Result, out domain.Outcome, until, now time.
 		d.record = rec.In(passcode.StatusSent)
 
 	case passcode.ClassTransient, passcode.ClassThrottled:
-		if out.NotMade {
-			rec.Attempts-- // trouble of ours costs the job no attempt
-		}
 		return p.tryAgain(d, rec, now)
 
 	case passcode.ClassPhoneLimited:
 		rec.RetryAfterSeconds = seconds(out.Window)
-		d.release, d.closeFor = true, out.Window
+		d.release = true // also of an earlier attempt's reservation
+		if !out.NotMade {
+			d.closeFor = out.Window
+		}
 		d.record = rec.In(passcode.StatusRateLimited)
 
 	case passcode.ClassRecipient:
@@ -99,16 +103,20 @@ func (p Policy) tryAgain(d decision, rec passcode.Result, now time.Time) decisio
 	return d
 }
 
-// deny decides after our own limit refused the request. The attempt that the claim counted was not made.
-func (p Policy) deny(rec passcode.Result, res domain.Reservation) decision {
-	rec.Attempts--
-	rec.RetryAfterSeconds = seconds(res.RetryAfter)
-	rec.Error = failure("phone_limit", passcode.ClassPhoneLimited, "the limit "+res.Rule+" of this phone is used up")
+// denied is the outcome of a call that our own limit refused.
+func denied(res domain.Reservation) domain.Outcome {
+	message := "the limit " + res.Rule + " of this phone is used up"
 	if res.Rule == domain.RuleClosed {
-		rec.Error.Message = "Aliyun closed this phone for a while"
+		message = "Aliyun closed this phone for a while"
 	}
-	// An earlier attempt of the same request may hold a reservation.
-	return settled(decision{record: rec.In(passcode.StatusRateLimited), release: true, certain: true})
+	return domain.Outcome{
+		NotMade: true, Class: passcode.ClassPhoneLimited, Code: "phone_limit", Message: message, Window: res.RetryAfter,
+	}
+}
+
+// unreserved is the outcome of a call that was not made for lack of an answer from the limiter.
+var unreserved = domain.Outcome{
+	NotMade: true, Class: passcode.ClassTransient, Code: "broker", Message: "the phone's limits could not be read",
 }
 
 // expire decides when a code expired with nothing in doubt. The last attempt's error stays: it says why the code
@@ -117,7 +125,7 @@ func (p Policy) expire(rec passcode.Result) decision {
 	if rec.Error == nil {
 		rec.Error = failure("expired", passcode.ClassExpired, "the passcode expired before it could be sent")
 	}
-	return settled(decision{record: rec.In(passcode.StatusExpired), release: true, certain: true})
+	return decision{store: true, record: rec.In(passcode.StatusExpired), release: true, certain: true}
 }
 
 // interrupted reports whether a redelivered job's record shows that a worker went away during an attempt or a
@@ -131,7 +139,7 @@ func interrupted(rec passcode.Result) bool {
 func (p Policy) settleInterrupted(rec passcode.Result, now time.Time) decision {
 	rec.LookupBeganAt = time.Time{}
 	rec.Interruptions++
-	d := settled(decision{level: slog.LevelWarn, note: "a worker went away while it held this job"})
+	d := decision{store: true, level: slog.LevelWarn, note: "a worker went away while it held this job"}
 	if rec.Interruptions >= p.MaxInterruptions {
 		rec.Error = failure(codeInterrupted, passcode.ClassPoison, fmt.Sprintf("%d workers went away while they held this job", rec.Interruptions))
 		d.letter, d.record, d.disposition = passcode.ReasonPoison, rec.In(passcode.StatusDeadLettered), term
@@ -165,12 +173,12 @@ func (p Policy) settleFinding(rec passcode.Result, found domain.Finding, now tim
 	case domain.Accepted:
 		rec.Error = nil
 		rec.Recovered = true
-		return settled(decision{record: rec.In(passcode.StatusSent), certain: true})
+		return decision{store: true, record: rec.In(passcode.StatusSent), certain: true}
 	case domain.Undelivered:
 		rec.Recovered = true
 		rec.Error = failure(cmp.Or(found.ErrorCode, "undelivered"), passcode.ClassRecipient,
 			"Aliyun accepted the message and the carrier could not deliver it")
-		return settled(decision{record: rec.In(passcode.StatusUndelivered), certain: true})
+		return decision{store: true, record: rec.In(passcode.StatusUndelivered), certain: true}
 	}
 
 	// One look-up stands for all whose time has come.
@@ -180,11 +188,11 @@ func (p Policy) settleFinding(rec passcode.Result, found domain.Finding, now tim
 		rec.Lookups++
 	}
 	if rec.Lookups < len(p.Lookups) {
-		return settled(decision{record: rec, disposition: nak, delay: p.untilLookup(rec, now)})
+		return decision{store: true, record: rec, disposition: nak, delay: p.untilLookup(rec, now)}
 	}
 	if interrupted := rec.Error != nil && rec.Error.Code == codeInterrupted; interrupted && sinceAttempt < p.CallBound {
 		// The worker that made the attempt may be frozen, and its call may still go out.
-		return settled(decision{record: rec, disposition: nak, delay: p.CallBound - max(sinceAttempt, 0)})
+		return decision{store: true, record: rec, disposition: nak, delay: p.CallBound - max(sinceAttempt, 0)}
 	}
 	// Without an attempt of its own the doubt is about the previous replay, and an operator asked for this one.
 	// After a lost record, though, nobody asked.
@@ -195,7 +203,7 @@ func (p Policy) settleFinding(rec passcode.Result, found domain.Finding, now tim
 	}
 	// Like a transient failure whose wait is over already.
 	rec.NextAttemptAt = now
-	return settled(decision{record: rec.In(passcode.StatusRetrying), disposition: nak})
+	return decision{store: true, record: rec.In(passcode.StatusRetrying), disposition: nak}
 }
 
 // settleNoAnswer decides after a failed look-up. It counts for none of the planned ones, and is made again until
@@ -211,7 +219,7 @@ func (p Policy) settleNoAnswer(rec passcode.Result, now time.Time) decision {
 	}
 	// The delay grows with the time since the attempt.
 	delay := p.Backoff(rec.RequestID, 1+int(now.Sub(rec.AttemptedAt)/(5*time.Second)))
-	return settled(decision{record: rec, disposition: nak, delay: delay})
+	return decision{store: true, record: rec, disposition: nak, delay: delay}
 }
 
 // giveUpDoubt ends a doubtful request. Its reservation stays, because the message may have been sent.
@@ -219,7 +227,7 @@ func (p Policy) giveUpDoubt(rec passcode.Result) decision {
 	if rec.Error == nil {
 		rec.Error = failure("not_found", passcode.ClassInDoubt, "no look-up found the message")
 	}
-	return settled(decision{letter: passcode.ReasonUnknown, record: rec.In(passcode.StatusUnknown), disposition: term})
+	return decision{store: true, letter: passcode.ReasonUnknown, record: rec.In(passcode.StatusUnknown), disposition: term}
 }
 
 // untilLookup is how long until the record's next planned look-up. It is bounded, in case the clock of the
@@ -248,10 +256,10 @@ func (p Policy) endUndeliverable(rec passcode.Result, why domain.Undeliverable, 
 	surelyNotSent := rec.Status == passcode.StatusRetrying
 	rec.LookupBeganAt = time.Time{}
 	rec.Error = undeliverableError(why)
-	return settled(decision{
-		letter: passcode.ReasonPoison, record: rec.In(passcode.StatusDeadLettered), release: surelyNotSent, disposition: term,
-		undeliverable: rec.Error.Code, level: slog.LevelError, note: "the server no longer delivers a job: it becomes a dead letter",
-	})
+	return decision{
+		store: true, letter: passcode.ReasonPoison, record: rec.In(passcode.StatusDeadLettered), release: surelyNotSent, disposition: term,
+		level: slog.LevelError, note: "the server no longer delivers a job: it becomes a dead letter",
+	}
 }
 
 // undeliverableError says why a job was given up, and how to fix it.

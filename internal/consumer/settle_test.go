@@ -301,7 +301,7 @@ func TestALookupThatEndedIsNoInterruption(t *testing.T) {
 func TestSettleDeniedAndExpired(t *testing.T) {
 	t.Parallel()
 	p := testPolicy()
-	d := p.decide(sending(1), denied{domain.Reservation{Rule: "3/1h", RetryAfter: 59*time.Minute + time.Millisecond}}, noon)
+	d := p.decide(sending(1), called{Outcome: denied(domain.Reservation{Rule: "3/1h", RetryAfter: 59*time.Minute + time.Millisecond})}, noon)
 	assert.Empty(t, cmp.Diff(summary{
 		Status: passcode.StatusRateLimited, Disposition: ack, Release: true, Attempts: 0,
 		Class: passcode.ClassPhoneLimited, RetryAfter: 3541, Certain: true,

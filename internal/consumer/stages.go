@@ -16,15 +16,11 @@ type stage int
 const (
 	stageEnd stage = iota
 	stageDecode
-	stageUndeliverable
-	stageExpiry
 	stageOutage
-	stageExpiryAgain
 	stageAccount
 	stageClaim
 	stageRead
 	stageRecordsAge
-	stageDoubt
 	stageFindOwner
 	stageTakeOver
 	stageCount
@@ -38,18 +34,14 @@ const (
 // decision names the stage at which the job goes on, or ends it.
 var stages = [...]func(*task, context.Context, decision) (event, error){
 	// Every job passes these. Nothing is written for it before its claim.
-	stageDecode:        (*task).decode,        // a job that breaks the rules is refused
-	stageUndeliverable: (*task).undeliverable, // one that the server no longer delivers is ended
-	stageExpiry:        (*task).expiry,        // one whose code has expired ends
-	stageOutage:        (*task).outage,        // while Aliyun answers nothing, jobs wait
-	stageExpiryAgain:   (*task).expiry,        // Aliyun may have been asked, which takes time
-	stageAccount:       (*task).account,       // while the account is closed, jobs wait
-	stageClaim:         (*task).claim,         // the request's record is created or found
+	stageDecode:  (*task).decode,  // a job that breaks the rules, or whose code has expired, ends
+	stageOutage:  (*task).outage,  // while Aliyun answers nothing, jobs wait
+	stageAccount: (*task).account, // while the account is closed, jobs wait
+	stageClaim:   (*task).claim,   // the request's record is created or found
 
 	// What the claim, or the record, leads to.
 	stageRead:       (*task).read,       // instead of a claim, if nothing may be sent
 	stageRecordsAge: (*task).recordsAge, // may the record of a redelivered job be lost?
-	stageDoubt:      (*task).doubt,      // if so, it is in doubt
 	stageFindOwner:  (*task).findOwner,  // is the job that owns the request still there?
 	stageTakeOver:   (*task).takeOver,   // if not, this one takes over
 
@@ -65,7 +57,7 @@ var stages = [...]func(*task, context.Context, decision) (event, error){
 // task is one job on its way through the stages.
 type task struct {
 	domain.Delivery
-	h        *Handler
+	c        *Consumer
 	permit   *permit
 	stopping context.Context // ends when the worker begins to stop
 
@@ -80,54 +72,43 @@ type task struct {
 	attempted time.Time             // when the previous replay's last attempt began; zero: there was none
 
 	rec      passcode.Result // the request's record; before the claim, the job's first one
-	revision uint64
-	claimed  bool // the request's record is known to be there
-	alone    bool // no other suspect may make a call meanwhile
+	revision uint64          // of that record; 0: it isn't known to be stored
+	alone    bool            // no other suspect may make a call meanwhile
 	// begun is rec.AttemptedAt with the monotonic clock's reading, which a stored record loses. called is when
 	// the call began.
 	begun, called time.Time
 }
 
-func (t *task) undeliverable(context.Context, decision) (event, error) {
-	if t.why != nil {
-		return undelivered{suspected: t.why.Suspected}, nil
-	}
-	return passed{}, nil
-}
-
-func (t *task) expiry(context.Context, decision) (event, error) {
-	if !t.h.Now().Before(t.rec.ExpiresAt) {
-		return expired{}, nil
-	}
-	return passed{}, nil
-}
-
 // outage asks the outage breaker. A probe begins with a look-up: while Aliyun is silent, a send would leave
 // the request in doubt, and a look-up leaves nothing. Its finding is not used here.
 func (t *task) outage(ctx context.Context, _ decision) (event, error) {
-	may := t.h.Outage.Admit(t.rec.RequestID)
+	may := t.c.Outage.Admit(t.rec.RequestID)
 	if may.Probe {
 		t.permit.probes = t.rec.RequestID
-		_, err := t.h.Sender.Lookup(ctx, t.phone, t.rec.RequestID, t.h.Now())
-		may = t.h.Outage.Asked(t.rec.RequestID, err)
+		_, err := t.c.Sender.Lookup(ctx, t.phone, t.rec.RequestID, t.c.Now())
+		may = t.c.Outage.Asked(t.rec.RequestID, err)
 	}
-	if !may.Allowed {
+	switch {
+	case !may.Allowed:
 		t.hold = may.Wait
 		return silent{}, nil
+	case may.Probe:
+		return probed{}, nil
+	default:
+		return passed{}, nil
 	}
-	return passed{}, nil
 }
 
 // account comes before the claim, so that a job that has to wait is requeued at no cost.
 func (t *task) account(context.Context, decision) (event, error) {
-	admission, err := t.h.Account.Admit(t.stopping)
+	admission, err := t.c.Account.Admit(t.stopping)
 	switch {
 	case err != nil && t.stopping.Err() != nil:
 		return nil, errStopping
 	case err != nil:
-		return nil, t.h.trouble(opAdmit, err)
+		return nil, t.c.ended("admit", nothing, err)
 	case !admission.Allowed:
-		return paused{admission.Wait}, nil
+		return barred{admission.Wait}, nil
 	}
 	t.permit.accountProbe = admission.Probe
 	return passed{}, nil
@@ -136,17 +117,17 @@ func (t *task) account(context.Context, decision) (event, error) {
 func (t *task) claim(ctx context.Context, d decision) (event, error) {
 	first := d.record
 	if t.goal == goalSend {
-		t.begun = t.h.Now()
+		t.begun = t.c.Now()
 		first = t.rec.In(passcode.StatusSending)
 		first.Attempts, first.AttemptedAt, first.UpdatedAt = 1, t.begun, t.begun
 		first = afterPreviousReplay(t.rec, first)
 	}
-	claim, err := t.h.Ledger.Claim(ctx, first)
-	if err = t.h.ended(opClaim, err); err != nil {
+	claim, err := t.c.Ledger.Claim(ctx, first)
+	if err = t.c.ended("claim", records, err); err != nil {
 		return nil, err
 	}
-	t.rec, t.revision, t.claimed = claim.Record, claim.Revision, true
-	t.h.Metrics.Delivery(deliveries[claim.State])
+	t.rec, t.revision = claim.Record, claim.Revision
+	t.c.Metrics.Delivery(deliveries[claim.State])
 	if claim.State.Own() {
 		t.stored()
 	}
@@ -155,24 +136,24 @@ func (t *task) claim(ctx context.Context, d decision) (event, error) {
 
 // stored counts a record that was just stored, which the server announces by itself.
 func (t *task) stored() {
-	t.h.Metrics.Status(t.rec.Status)
+	t.c.Metrics.Status(t.rec.Status)
 	t.reply(t.rec)
 }
 
 // read takes a job as far as it comes without a claim.
 func (t *task) read(ctx context.Context, _ decision) (event, error) {
-	rec, revision, err := t.h.Ledger.Get(ctx, t.rec.RequestID)
+	rec, revision, err := t.c.Ledger.Get(ctx, t.rec.RequestID)
 	switch {
 	case errors.Is(err, domain.ErrNotFound):
 		return t.judged(domain.ClaimWon), nil
 	case err != nil && t.goal == goalHold:
-		return nil, t.h.trouble(opAdmit, err)
+		return nil, t.c.ended("admit", nothing, err)
 	case err != nil:
-		return nil, t.h.trouble(opUndeliverable, err)
+		return nil, t.c.ended("abandoned", records, err)
 	}
 	state := domain.Judge(t.rec, rec)
 	if !state.Own() {
-		t.rec, t.revision, t.claimed = rec, revision, true
+		t.rec, t.revision = rec, revision
 	}
 	return t.judged(state), nil
 }
@@ -186,21 +167,16 @@ func (t *task) judged(state domain.ClaimState) event {
 
 func (t *task) recordsAge(ctx context.Context, _ decision) (event, error) {
 	var since time.Time
-	err := t.h.retry(ctx, opRecover, func(ctx context.Context) (err error) {
-		since, err = t.h.Ledger.Since(ctx)
+	err := t.c.retry(ctx, "recover", records, func(ctx context.Context) (err error) {
+		since, err = t.c.Ledger.Since(ctx)
 		return err
 	})
 	return dated{since}, err
 }
 
-// doubt records that Aliyun is asked about an attempt that the claim, which says sending, doesn't count.
-func (t *task) doubt(ctx context.Context, d decision) (event, error) {
-	return doubted{}, t.move(ctx, opRecover, d.record)
-}
-
 func (t *task) findOwner(ctx context.Context, _ decision) (event, error) {
-	waits, err := t.h.Jobs.Waits(ctx, t.rec.StreamSeq, t.rec.RequestID)
-	return ownerFound{waits}, t.h.ended(opFindOwner, err)
+	waits, err := t.c.Waits(ctx, t.rec.StreamSeq, t.rec.RequestID)
+	return ownerFound{waits}, t.c.ended("find owner", jobs, err)
 }
 
 // takeOver makes the job the owner of the record, which otherwise stays as it is. The job's next delivery is
@@ -211,19 +187,19 @@ func (t *task) findOwner(ctx context.Context, _ decision) (event, error) {
 func (t *task) takeOver(ctx context.Context, _ decision) (event, error) {
 	rec := t.rec
 	rec.StreamSeq, rec.Replays = t.origin.Seq, t.replays
-	rec.UpdatedAt = t.h.Now()
-	return tookOver{}, t.move(ctx, opRecover, rec)
+	rec.UpdatedAt = t.c.Now()
+	return tookOver{}, t.move(ctx, "recover", rec)
 }
 
 // move makes rec the job's record. It retries for long, because the job's next delivery can't tell a write of
 // unknown result from a worker that went away.
-func (t *task) move(ctx context.Context, op operation, rec passcode.Result) error {
-	rec.Worker = t.h.Worker
-	return t.h.retry(ctx, op, func(ctx context.Context) error { return t.update(ctx, rec) })
+func (t *task) move(ctx context.Context, name string, rec passcode.Result) error {
+	rec.Worker = t.c.Worker
+	return t.c.retry(ctx, name, records, func(ctx context.Context) error { return t.update(ctx, rec) })
 }
 
 func (t *task) update(ctx context.Context, rec passcode.Result) error {
-	revision, err := t.h.Ledger.Update(ctx, rec, t.revision)
+	revision, err := t.c.Ledger.Update(ctx, rec, t.revision)
 	if err == nil {
 		t.rec, t.revision = rec, revision
 	}
@@ -231,12 +207,12 @@ func (t *task) update(ctx context.Context, rec passcode.Result) error {
 }
 
 func (t *task) count(ctx context.Context, _ decision) (event, error) {
-	t.begun = t.h.Now()
+	t.begun = t.c.Now()
 	rec := t.rec.In(passcode.StatusSending)
 	rec.Attempts++
 	rec.AttemptedAt, rec.UpdatedAt, rec.NextAttemptAt = t.begun, t.begun, time.Time{}
-	rec.Lookups, rec.Worker, rec.Error = 0, t.h.Worker, nil
-	if err := t.h.ended(opCount, t.update(ctx, rec)); err != nil {
+	rec.Lookups, rec.Worker, rec.Error = 0, t.c.Worker, nil
+	if err := t.c.ended("count attempt", records, t.update(ctx, rec)); err != nil {
 		return nil, err
 	}
 	t.stored()
@@ -244,14 +220,14 @@ func (t *task) count(ctx context.Context, _ decision) (event, error) {
 }
 
 func (t *task) reserve(ctx context.Context, _ decision) (event, error) {
-	t.called = t.h.Now()
-	res, err := t.h.Limiter.Reserve(ctx, t.phone, t.rec.RequestID, t.revision)
+	t.called = t.c.Now()
+	res, err := t.c.Limiter.Reserve(ctx, t.phone, t.rec.RequestID, t.revision)
 	switch {
-	case t.h.ended(opReserve, err) != nil:
-		return unreserved{}, nil //nolint:nilerr // the event tells
+	case t.c.ended("reserve", limits, err) != nil:
+		return called{Outcome: unreserved}, nil //nolint:nilerr // the outcome tells
 	case !res.Allowed:
-		t.h.Metrics.Denied(res.Rule)
-		return denied{res}, nil
+		t.c.Metrics.Denied(res.Rule)
+		return called{Outcome: denied(res)}, nil
 	default:
 		return passed{}, nil
 	}
@@ -261,30 +237,30 @@ func (t *task) send(ctx context.Context, _ decision) (event, error) {
 	t.permit.used = true
 	// Past the fence another worker may ask what became of this attempt, so it must not be made any more.
 	// A worker that was frozen here and wakes late finds the fence closed.
-	out := t.h.Sender.Send(ctx, domain.Message{
+	out := t.c.Sender.Send(ctx, domain.Message{
 		RequestID: t.rec.RequestID, Phone: t.phone,
 		Code: t.job.Code, UsageType: t.job.UsageType, Params: t.job.Params,
-	}, t.begun.Add(t.h.CallFence))
-	t.h.Metrics.Attempt(out.Class, t.h.Now().Sub(t.called))
+	}, t.begun.Add(t.c.CallFence))
+	t.c.Metrics.Attempt(out.Class, t.c.Now().Sub(t.called))
 	return called{out, t.permit.observe(ctx, out)}, nil
 }
 
 func (t *task) lookUp(ctx context.Context, _ decision) (event, error) {
 	// Recorded first, so that a job whose look-ups take workers down becomes poison too.
 	rec := t.rec
-	rec.UpdatedAt = t.h.Now()
+	rec.UpdatedAt = t.c.Now()
 	rec.LookupBeganAt = rec.UpdatedAt
-	if err := t.move(ctx, opLookUp, rec); err != nil {
+	if err := t.move(ctx, "look up", rec); err != nil {
 		return nil, err
 	}
 	t.reply(t.rec)
-	found, err := t.h.Sender.Lookup(ctx, t.phone, t.rec.RequestID, t.firstAttempt())
+	found, err := t.c.Sender.Lookup(ctx, t.phone, t.rec.RequestID, t.firstAttempt())
 	if err != nil {
-		t.h.Metrics.Lookup("failed")
+		t.c.Metrics.Lookup("failed")
 		t.log.Warn("look-up failed; it will be made again", "error", err)
 		return unanswered{}, nil
 	}
-	t.h.Metrics.Lookup(findings[found.State])
+	t.c.Metrics.Lookup(findings[found.State])
 	return answered{found}, nil
 }
 

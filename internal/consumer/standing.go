@@ -1,62 +1,34 @@
 package consumer
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
-// thing is what jobs need in the broker.
-type thing string
-
+// What the operations on the broker work on.
 const (
-	nothing thing = "" // its trouble holds up no job
-	records thing = "the records"
-	limits  thing = "the limits"
-	letters thing = "the dead letters"
-	jobs    thing = "the jobs"
+	nothing = "" // its trouble holds up no job
+	letters = "the dead letters"
+	jobs    = "the jobs"
+	limits  = "the limits"
+	records = "the records"
 )
 
-// operation is one on the broker, by its name in the metrics, and what it works on.
-type operation struct {
-	name string
-	on   thing
-}
-
-var (
-	opAdmit         = operation{"admit", nothing}
-	opAccount       = operation{"gate", nothing}
-	opAnnounce      = operation{"announce", nothing}
-	opReply         = operation{"reply", nothing}
-	opClaim         = operation{"claim", records}
-	opCount         = operation{"count attempt", records}
-	opLookUp        = operation{"look up", records}
-	opRecord        = operation{"record", records}
-	opUndeliverable = operation{"abandoned", records}
-	opRecover       = operation{"recover", records}
-	opReserve       = operation{"reserve", limits}
-	opClosePhone    = operation{"close phone", limits}
-	opRelease       = operation{"release", limits}
-	opDeadLetter    = operation{"dead letter", letters}
-	opFindOwner     = operation{"find owner", jobs}
-)
-
-// standing knows since when each thing has failed and not worked again. While it does no job comes to its end,
-// and the worker's readiness says so.
+// standing knows since when each thing in the broker has failed and not worked again. While it does no job comes
+// to its end, and the worker's readiness says so.
 type standing struct {
-	now func() time.Time
-	mu  sync.Mutex
-	of  map[thing]failing
+	mu sync.Mutex
+	of map[string]failing
 }
 
 type failing struct {
 	since, last time.Time
-	operation   operation
 	err         error
 }
 
@@ -65,42 +37,68 @@ const (
 	forgetAfter = time.Minute     // without a failure, it is over: a job that failed comes again sooner
 )
 
-// failed takes note of an operation that failed because of the broker.
-func (s *standing) failed(op operation, err error) {
-	if op.on == nothing || errors.Is(err, domain.ErrConflict) || errors.Is(err, domain.ErrCorrupt) || errors.Is(err, domain.ErrUnstorable) {
-		return
+// ended takes note of how an operation ended, and names it in the error.
+func (c *Consumer) ended(name, on string, err error) error {
+	if err != nil {
+		c.Metrics.Trouble(name)
+		err = fmt.Errorf("%s: %w", name, err)
 	}
-	now := s.now()
+	if on == nothing || errors.Is(err, domain.ErrConflict) || unusable(err) {
+		return err // that is no trouble of the broker
+	}
+	s := &c.standing
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f, ok := s.of[op.on]
-	if !ok {
-		f.since = now
+	if err == nil {
+		delete(s.of, on)
+		return nil
 	}
-	f.last, f.operation, f.err = now, op, err
-	s.of[op.on] = f
+	f, known := s.of[on]
+	f.last, f.err = c.Now(), err
+	if !known {
+		f.since = f.last
+	}
+	s.of[on] = f
+	return err
 }
 
-func (s *standing) worked(op operation) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.of, op.on)
+// unusable reports an error that comes back with each try, because of what the record is.
+func unusable(err error) bool {
+	return errors.Is(err, domain.ErrCorrupt) || errors.Is(err, domain.ErrUnstorable)
 }
 
-// Standing says what in the broker has failed for a while, in a fixed order. Each wraps the last failure.
-func (h *Handler) Standing() []error {
-	s, now := h.standing, h.Now()
+// retry repeats a broker operation until it succeeds, has a final answer, or ctx ends.
+func (c *Consumer) retry(ctx context.Context, name, on string, f func(context.Context) error) error {
+	warned := false
+	ctx, cancel := retry.Settle.Context(ctx, func(err error) {
+		_ = c.ended(name, on, err)
+		if !warned { // once for each job and operation, not for each try
+			c.Logger.Warn("broker operation failed; trying again", "operation", name, "error", err)
+			warned = true
+		}
+	})
+	defer cancel()
+	err := f(ctx)
+	if err == nil {
+		return c.ended(name, on, nil)
+	}
+	return err
+}
+
+// Standing says what in the broker has failed for a while. Each wraps the last failure.
+func (c *Consumer) Standing() (all []error) {
+	s, now := &c.standing, c.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []error
-	for thing, f := range s.of {
+	for _, on := range []string{letters, jobs, limits, records} {
+		f, known := s.of[on]
 		switch {
+		case !known:
 		case now.Sub(f.last) > forgetAfter:
-			delete(s.of, thing)
+			delete(s.of, on)
 		case now.Sub(f.since) >= standsAfter:
-			all = append(all, fmt.Errorf("%s fail since %s (%s: %w)", thing, f.since.Format(time.RFC3339), f.operation.name, f.err))
+			all = append(all, fmt.Errorf("%s fail since %s (%w)", on, f.since.Format(time.RFC3339), f.err))
 		}
 	}
-	slices.SortFunc(all, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return all
 }

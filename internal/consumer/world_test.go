@@ -230,15 +230,15 @@ func (w *world) consumer() *Consumer {
 	o := w.options()
 	o.Policy, o.Logger = policy, slog.New(slog.NewTextHandler(&w.log, nil))
 	o.Now = func() time.Time { return w.now }
-	return New(o)
+	return New(o, EffectsInOrder)
 }
 
 func (w *world) options() Options {
 	return Options{
-		Jobs: worldJobs{w}, Ledger: worldLedger{w}, Limiter: worldLimiter{w}, Sender: worldSender{w},
-		DeadLetters: worldDead{w}, Account: w.accounts, Outage: w.outage, Numbers: worldNumbers{},
-		Announcer: worldAnnouncer{w}, Metrics: telemetry.NewMetrics(nil),
-		Logger: slog.New(slog.DiscardHandler), Policy: testPolicy(), Worker: "w1",
+		Ledger: worldLedger{w}, Limiter: worldLimiter{w}, Sender: worldSender{w}, Account: w.accounts, Outage: w.outage,
+		Waits: w.waits, ParsePhone: parsePhone, Announce: w.announce, WriteDeadLetter: w.writeDeadLetter,
+		Metrics: telemetry.NewMetrics(nil),
+		Logger:  slog.New(slog.DiscardHandler), Policy: testPolicy(), Worker: "w1",
 		ResultSubject: "passcode.result",
 		MayReplyTo: func(s string) bool {
 			return strings.HasPrefix(s, "_INBOX.") || strings.HasPrefix(s, "passcode.result.")

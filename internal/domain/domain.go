@@ -27,7 +27,8 @@ type Outcome struct {
 	Message           string // for people, with numbers and the passcode masked
 	BizID             string // with class ok
 	ProviderRequestID string
-	// NotMade: our side made no call, because the claim had run out or the worker was leaving. Class is transient.
+	// NotMade: our side made no call. With class transient the claim had run out, the worker was leaving or the broker
+	// did not answer; with phone_limited a limit of ours refused.
 	NotMade bool
 	Window  time.Duration // for how long Aliyun closes the phone, with class phone_limited
 }

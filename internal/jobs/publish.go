@@ -39,19 +39,14 @@ func full(err error) bool {
 // storeFailed is JSStreamStoreFailedF of nats-server's server/errors.json.
 const storeFailed jetstream.ErrorCode = 10077
 
-// Announcer publishes results on plain subjects.
-type Announcer struct{ nc *nats.Conn }
-
-// NewAnnouncer returns an announcer on the connection.
-func NewAnnouncer(nc *nats.Conn) *Announcer { return &Announcer{nc: nc} }
-
-// Announce publishes the result. An ack sent afterwards on the same connection reaches the server after it.
-func (a *Announcer) Announce(subject string, result passcode.Result) error {
+// Announce publishes the result on a plain subject. An ack sent afterwards on the same connection reaches the server
+// after it.
+func Announce(nc *nats.Conn, subject string, result passcode.Result) error {
 	data, err := json.Marshal(result)
 	if err != nil {
 		return fmt.Errorf("encode result: %w", err)
 	}
-	if err := a.nc.Publish(subject, data); err != nil {
+	if err := nc.Publish(subject, data); err != nil {
 		return fmt.Errorf("publish result: %w", err)
 	}
 	return nil

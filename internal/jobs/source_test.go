@@ -253,7 +253,7 @@ func TestAnnounce(t *testing.T) {
 	sub, err := nc.SubscribeSync("answers.>")
 	require.NoError(t, err)
 	want := passcode.Result{RequestID: "r1", Metadata: map[string]string{"k": "v"}}.In(passcode.StatusSent)
-	require.NoError(t, jobs.NewAnnouncer(nc).Announce("answers.x", want))
+	require.NoError(t, jobs.Announce(nc, "answers.x", want))
 	msg, err := sub.NextMsg(5 * time.Second)
 	require.NoError(t, err)
 	var got passcode.Result
@@ -261,7 +261,7 @@ func TestAnnounce(t *testing.T) {
 	assert.Equal(t, want, got)
 
 	nc.Close()
-	require.Error(t, jobs.NewAnnouncer(nc).Announce("answers.x", want))
+	require.Error(t, jobs.Announce(nc, "answers.x", want))
 }
 
 // TestWaits: a job is known by its place and its request.

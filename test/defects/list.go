@@ -21,25 +21,25 @@ func All() []Defect {
 	return []Defect{
 		{
 			Name: "ack before record", File: "internal/consumer/execute.go",
-			Old: `	{"record", (executor).record},
-	{"announce", (executor).announce},
-	{"disposition", (executor).dispose},
+			Old: `	{"record", records, func(d decision) bool { return d.store }, executor.record},
+	{"announce", nothing, func(d decision) bool { return d.store || d.announce != announceNothing }, executor.announce},
+	{"disposition", nothing, func(d decision) bool { return d.next == stageEnd }, executor.dispose},
 `,
-			New: `	{"disposition", (executor).dispose},
-	{"record", (executor).record},
-	{"announce", (executor).announce},
+			New: `	{"disposition", nothing, func(d decision) bool { return d.next == stageEnd }, executor.dispose},
+	{"record", records, func(d decision) bool { return d.store }, executor.record},
+	{"announce", nothing, func(d decision) bool { return d.store || d.announce != announceNothing }, executor.announce},
 `,
 			Breaks:   "nothing is lost",
 			CaughtBy: []Test{oneJob, dying, {consumer, "TestOrderOfEffects"}},
 		},
 		{
 			Name: "claim after send", File: "internal/consumer/stages.go",
-			Old: `	claim, err := t.h.Ledger.Claim(ctx, first)
-	if err = t.h.ended(opClaim, err); err != nil {
+			Old: `	claim, err := t.c.Ledger.Claim(ctx, first)
+	if err = t.c.ended("claim", records, err); err != nil {
 		return nil, err
 	}
-	t.rec, t.revision, t.claimed = claim.Record, claim.Revision, true
-	t.h.Metrics.Delivery(deliveries[claim.State])
+	t.rec, t.revision = claim.Record, claim.Revision
+	t.c.Metrics.Delivery(deliveries[claim.State])
 	if claim.State.Own() {
 		t.stored()
 	}
@@ -48,17 +48,17 @@ func All() []Defect {
 `,
 			New: `	var sent event = passed{}
 	if t.goal == goalSend {
-		if _, err := t.h.Limiter.Reserve(ctx, t.phone, t.rec.RequestID, 1); err != nil {
+		if _, err := t.c.Limiter.Reserve(ctx, t.phone, t.rec.RequestID, 1); err != nil {
 			return nil, err
 		}
 		sent, _ = t.send(ctx, d)
 	}
-	claim, err := t.h.Ledger.Claim(ctx, first)
-	if err = t.h.ended(opClaim, err); err != nil {
+	claim, err := t.c.Ledger.Claim(ctx, first)
+	if err = t.c.ended("claim", records, err); err != nil {
 		return nil, err
 	}
-	t.rec, t.revision, t.claimed = claim.Record, claim.Revision, true
-	t.h.Metrics.Delivery(deliveries[claim.State])
+	t.rec, t.revision = claim.Record, claim.Revision
+	t.c.Metrics.Delivery(deliveries[claim.State])
 	if claim.State.Own() {
 		t.stored()
 	}
@@ -89,8 +89,8 @@ func All() []Defect {
 		},
 		{
 			Name: "a repeated job is sent", File: "internal/consumer/decide.go",
-			Old:      `		d := decision{announce: announceDuplicate, note: "duplicate of a finished request"}`,
-			New:      `		d := decision{next: stageCount}`,
+			Old:      `		return decision{announce: announceDuplicate, note: "duplicate of a finished request"}`,
+			New:      `		return decision{next: stageCount}`,
 			Breaks:   "nothing is sent twice",
 			CaughtBy: []Test{{model, "TestModel/a_repeated_job"}, {consumer, "TestDuplicates"}},
 			Also:     []Test{{e2e, "TestRepeatedJob"}},
@@ -156,7 +156,7 @@ func All() []Defect {
 		},
 		{
 			Name: "look-up skipped", File: "internal/consumer/stages.go",
-			Old:      `	found, err := t.h.Sender.Lookup(ctx, t.phone, t.rec.RequestID, t.firstAttempt())`,
+			Old:      `	found, err := t.c.Sender.Lookup(ctx, t.phone, t.rec.RequestID, t.firstAttempt())`,
 			New:      `	found, err := domain.Finding{}, error(nil)`,
 			Breaks:   "nothing is sent twice",
 			CaughtBy: []Test{oneJob, dying, {consumer, "TestPoison"}},
@@ -164,7 +164,7 @@ func All() []Defect {
 		},
 		{
 			Name: "no fence around a call", File: "internal/consumer/stages.go",
-			Old:      `	}, t.begun.Add(t.h.CallFence))`,
+			Old:      `	}, t.begun.Add(t.c.CallFence))`,
 			New:      `	}, t.begun.Add(24*time.Hour))`,
 			Breaks:   "nothing is sent twice",
 			CaughtBy: []Test{oneJob},
@@ -214,24 +214,24 @@ func All() []Defect {
 		},
 		{
 			Name: "dead letter after record", File: "internal/consumer/execute.go",
-			Old: `	{"dead letter", (executor).writeDeadLetter},
-	{"close phone", (executor).closePhone},
-	{"release", (executor).release},
-	{"record", (executor).record},
+			Old: `	{"dead letter", letters, func(d decision) bool { return d.letter != "" }, executor.writeDeadLetter},
+	{"close phone", limits, func(d decision) bool { return d.closeFor > 0 }, executor.closePhone},
+	{"release", limits, func(d decision) bool { return d.release }, executor.release},
+	{"record", records, func(d decision) bool { return d.store }, executor.record},
 `,
-			New: `	{"close phone", (executor).closePhone},
-	{"release", (executor).release},
-	{"record", (executor).record},
-	{"dead letter", (executor).writeDeadLetter},
+			New: `	{"close phone", limits, func(d decision) bool { return d.closeFor > 0 }, executor.closePhone},
+	{"release", limits, func(d decision) bool { return d.release }, executor.release},
+	{"record", records, func(d decision) bool { return d.store }, executor.record},
+	{"dead letter", letters, func(d decision) bool { return d.letter != "" }, executor.writeDeadLetter},
 `,
 			Breaks:   "what needs an operator has a dead letter",
 			CaughtBy: []Test{{model, "TestModel/a_request_that_is_refused"}, dying},
 		},
 		{
 			Name: "result not announced again", File: "internal/consumer/execute.go",
-			Old: `	if err := t.h.Announcer.Announce(t.h.ResultSubject+"."+rec.RequestID, rec); err != nil {
-		return t.h.trouble(opAnnounce, err)
-	}
+			Old: `		if err := t.c.Announce(t.c.ResultSubject+"."+rec.RequestID, rec); err != nil {
+			return t.c.ended("announce", nothing, err)
+		}
 `,
 			Breaks:   "what is recorded is announced",
 			CaughtBy: []Test{{consumer, "TestFinalAndDeliveredAgain"}},

@@ -38,7 +38,7 @@ func (s *troubled) wentOn(name string, ids []string) {
 	s.once(ids...)
 }
 
-// TestDeletedUnderTheWorker: with nats.provision each thing is made again, and what
+// TestDeletedUnderTheWorker: with nats.provision each thing is recreated, and what
 // was lost is told; jobs of before and after come to their end.
 func TestDeletedUnderTheWorker(t *testing.T) {
 	t.Parallel()
@@ -52,7 +52,7 @@ func TestDeletedUnderTheWorker(t *testing.T) {
 			s.wentOn("before", s.goodAndBad("before", 1, 0))
 			require.NoError(t, s.js.DeleteStream(s.ctx(), stream))
 			s.wentOn("after", s.goodAndBad("after", 40, 10))
-			s.w.WaitFor(`somebody deleted it, and what was in it is lost; made again`, bound)
+			s.w.WaitFor(`somebody deleted it, and what was in it is lost; recreated`, bound)
 			assert.Contains(t, s.w.Output(), fmt.Sprintf(`"name":%q`, name))
 			s.quiet()
 		})

@@ -34,7 +34,7 @@ func TestStorageLost(t *testing.T) {
 	s.named("broker: not connected")
 	<-time.After(5 * time.Second) // longer than worker.ack_wait
 	s.broker.Restart()
-	s.w.WaitFor("somebody deleted it, and what was in it is lost; made again", bound)
+	s.w.WaitFor("somebody deleted it, and what was in it is lost; recreated", bound)
 	s.wentOn("after", s.goodAndBad("after", 20, 10))
 	s.noneTwice()
 	s.allSent(ids...) // what the worker knew is written down

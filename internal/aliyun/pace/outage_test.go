@@ -116,7 +116,7 @@ func newOutage(t *testing.T, f fate) *outage {
 		c := consumer.New(consumer.Options{
 			Source: source{o.jobs, make(chan struct{})}, Ledger: o.records, Limiter: limiter,
 			Sender: outageSender{breaker, o}, Outage: breaker, Account: accountBreaker,
-			DeadLetters: nobody{}, Announcer: nobody{}, Numbers: nobody{},
+			WriteDeadLetter: nobody{}.Write, Announce: nobody{}.Announce, ParsePhone: nobody{}.Parse,
 			Metrics: telemetry.NewMetrics(nil), Logger: slog.New(slog.DiscardHandler),
 			Policy: consumer.Policy{ // of the default settings
 				PasscodeTTL: ttl, MaxAttempts: 6, MaxInterruptions: 5,
@@ -126,7 +126,7 @@ func newOutage(t *testing.T, f fate) *outage {
 			},
 			Worker: fmt.Sprintf("w%d", i), ResultSubject: "passcode.result", Concurrency: 256,
 			AckWait: 30 * time.Second, CallFence: callTimeout, ShutdownTimeout: 30 * time.Second, Now: time.Now,
-		})
+		}, consumer.EffectsInOrder)
 		running.Go(func() { assert.NoError(t, accountBreaker.Run(ctx)) })
 		running.Go(func() { assert.NoError(t, c.Run(ctx, context.Background())) })
 	}

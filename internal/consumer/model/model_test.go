@@ -15,7 +15,7 @@ import (
 // This is a model checker: it visits every state that two workers and one request
 // can get into, however their steps interleave, with at most so many mishaps.
 //
-// Real is all that decides: the whole consumer.Handler, run up to its next operation on the world
+// Real is all that decides: the whole consumer.Consumer, run up to its next operation on the world
 // (worker_test.go); the ledger's judgement of a claim (domain.Judge, ledger.Reopen); the limiter's judgement
 // and its document (ratelimit.Limiter); what an operator's replay decides (deadletter.Decide).
 //
@@ -67,18 +67,18 @@ func ordinary(change func(s *settings)) settings {
 
 func searches() []search {
 	return []search{
-		{name: "one job", atLeast: 220_000, settings: ordinary(func(s *settings) {
+		{name: "one job", atLeast: 206_000, settings: ordinary(func(s *settings) {
 			s.policy.Lookups = []time.Duration{5 * time.Second, 15 * time.Second}
 		})},
-		{name: "an attempt that is refused for now", atLeast: 230_000, settings: ordinary(func(s *settings) {
+		{name: "an attempt that is refused for now", atLeast: 222_000, settings: ordinary(func(s *settings) {
 			s.answers = []uint8{outcomeOK, outcomeTransient}
 		})},
-		{name: "a request that is refused", atLeast: 45_000, settings: refused(nil)},
-		{name: "a refusal that a worker learns late", atLeast: 54_000, settings: ordinary(func(s *settings) {
+		{name: "a request that is refused", atLeast: 44_000, settings: refused(nil)},
+		{name: "a refusal that a worker learns late", atLeast: 52_000, settings: ordinary(func(s *settings) {
 			s.answers = []uint8{outcomeOK, outcomeConfig}
 			s.deathsOnly, s.transit, s.lag = true, 0, 0
 		})},
-		{name: "an account that is closed for a while", atLeast: 145_000, settings: ordinary(func(s *settings) {
+		{name: "an account that is closed for a while", atLeast: 141_000, settings: ordinary(func(s *settings) {
 			s.answers = []uint8{outcomeOK, outcomeAccount}
 			s.left.accounts = 1
 			s.policy.MaxAttempts = 1
@@ -86,23 +86,23 @@ func searches() []search {
 		{name: "a repeated job", atLeast: 120_000, settings: ordinary(func(s *settings) {
 			s.left.duplicates, s.policy.MaxAttempts, s.deathsOnly, s.transit, s.lag = 1, 1, true, 0, 0
 		})},
-		{name: "a repeated job whose first is gone", atLeast: 220_000, settings: ordinary(func(s *settings) {
+		{name: "a repeated job whose first is gone", atLeast: 212_000, settings: ordinary(func(s *settings) {
 			s.left.purges, s.policy.MaxAttempts, s.deathsOnly, s.transit, s.lag = 1, 1, true, 0, 0
 			s.answers = []uint8{outcomeOK, outcomeTransient}
 		})},
-		{name: "another request of the phone", atLeast: 109_000, settings: ordinary(func(s *settings) { s.left.others = 1 })},
-		{name: "a code that soon expires", atLeast: 57_000, settings: ordinary(func(s *settings) {
+		{name: "another request of the phone", atLeast: 103_000, settings: ordinary(func(s *settings) { s.left.others = 1 })},
+		{name: "a code that soon expires", atLeast: 56_000, settings: ordinary(func(s *settings) {
 			s.expires = 10
 			s.answers = []uint8{outcomeOK, outcomeTransient}
 		})},
-		{name: "without resending", atLeast: 32_000, settings: ordinary(func(s *settings) { s.policy.Resend = false })},
-		{name: "hasty look-ups", atLeast: 64_000, settings: ordinary(func(s *settings) {
+		{name: "without resending", atLeast: 30_000, settings: ordinary(func(s *settings) { s.policy.Resend = false })},
+		{name: "hasty look-ups", atLeast: 59_000, settings: ordinary(func(s *settings) {
 			s.policy.Lookups = []time.Duration{time.Second, 2 * time.Second}
 			s.transit, s.lag = 0, 0
 		})},
-		{name: "a worker whose clock is ahead", atLeast: 175_000, settings: skewed(5, 20*time.Second)},
-		{name: "a worker whose clock is behind", atLeast: 200_000, settings: skewed(-5, 20*time.Second)},
-		{name: "poison at once", atLeast: 130_000, settings: ordinary(func(s *settings) {
+		{name: "a worker whose clock is ahead", atLeast: 164_000, settings: skewed(5, 20*time.Second)},
+		{name: "a worker whose clock is behind", atLeast: 186_000, settings: skewed(-5, 20*time.Second)},
+		{name: "poison at once", atLeast: 127_000, settings: ordinary(func(s *settings) {
 			s.policy.MaxInterruptions, s.policy.MaxAttempts = 1, 1
 			s.left.replays, s.deathsOnly, s.transit, s.lag = 1, true, 0, 0
 		})},
@@ -111,12 +111,12 @@ func searches() []search {
 			s.policy.MaxAttempts = 1
 			s.left.replays, s.deathsOnly, s.transit, s.lag = 1, true, 0, 0
 		})},
-		{name: "a replay of an unknown", atLeast: 138_000, settings: ordinary(func(s *settings) {
+		{name: "a replay of an unknown", atLeast: 135_000, settings: ordinary(func(s *settings) {
 			s.policy.Resend = false
 			s.left.replays, s.deathsOnly, s.transit, s.lag = 1, true, 0, 0
 			s.ttl = 60
 		})},
-		{name: "a late replay of an unknown that Aliyun took", atLeast: 82_000, settings: ordinary(func(s *settings) {
+		{name: "a late replay of an unknown that Aliyun took", atLeast: 76_000, settings: ordinary(func(s *settings) {
 			s.left.replays, s.deathsOnly, s.transit, s.lag = 1, true, 0, 0
 			s.expires, s.blindUntil, s.ttl = 10, 60, 60
 		})},

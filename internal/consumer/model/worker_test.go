@@ -29,7 +29,7 @@ func (m *model) next(at int32) op {
 	ctx, cancel := context.WithCancel(retry.WithTimer(context.Background(), instant))
 	defer cancel()
 	s.stop = cancel
-	m.handler(s).Handle(ctx, ctx, s, func() {})
+	m.consumer(s).Handle(ctx, ctx, s, func() {})
 	m.runs++
 	known := &m.tree.nodes[at]
 	known.next, known.looks, known.known = s.asked, s.looks, true
@@ -42,9 +42,10 @@ func (m *model) looks(at int32) uint8 {
 	return m.tree.nodes[at].looks
 }
 
-func (m *model) handler(s *script) *consumer.Handler {
-	return consumer.NewHandler(consumer.Options{
-		Jobs: s, Ledger: s, Limiter: s, Sender: s, DeadLetters: s, Account: s, Outage: noOutage{}, Numbers: s, Announcer: s,
+func (m *model) consumer(s *script) *consumer.Consumer {
+	return consumer.New(consumer.Options{
+		Ledger: s, Limiter: s, Sender: s, Account: s, Outage: noOutage{},
+		Waits: s.Waits, ParsePhone: s.Parse, Announce: s.Announce, WriteDeadLetter: s.Write,
 		Metrics: m.metrics, Logger: m.log, Policy: m.policy,
 		Worker: "w" + strconv.Itoa(int(s.job.worker)+1), ResultSubject: "passcode.result",
 		MayReplyTo: func(string) bool { return true }, Concurrency: 1, AckWait: leaseTicks * time.Second,
