@@ -16,8 +16,8 @@ type executor struct{ *task }
 // if the decision asks for it.
 type Effect struct {
 	Name, on string
-	wanted func(d decision) bool
-	do     func(t executor, ctx context.Context, d decision) error
+	wanted   func(d decision) bool
+	do       func(t executor, ctx context.Context, d decision) error
 }
 
 // errMovedOn ends the work on a request that another worker has moved on: the message is that worker's too.
