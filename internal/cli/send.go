@@ -80,8 +80,12 @@ func (s *sendCmd) await(ctx context.Context, e *command.Env, job passcode.Job) (
 	// Listening first: the result may be faster than the broker's acknowledgement.
 	results := make(chan *nats.Msg, 64)
 	subject := e.Cfg.Results.Subject + "." + job.RequestID
-	if err := e.Subscribe(ctx, subject, results); err != nil {
-		return passcode.Result{}, err
+	_, err := e.NC.ChanSubscribe(subject, results)
+	if err == nil {
+		err = e.NC.FlushWithContext(ctx)
+	}
+	if err != nil {
+		return passcode.Result{}, fmt.Errorf("subscribe to %s: %w", subject, err)
 	}
 	dropped, err := jobs.Publish(ctx, e.JS, e.Cfg.Jobs.Subject, job)
 	switch {

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/passcode-worker/passcode-worker/internal/retry"
+	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 // Reading takes at most this much into memory at a time.
@@ -188,4 +190,40 @@ func (b *Browser) Remove(ctx context.Context, seq uint64) error {
 		return fmt.Errorf("remove dead letter %d: %w", seq, err)
 	}
 	return nil
+}
+
+// Filter picks dead letters. What is empty picks all; what is given must all hold.
+type Filter struct {
+	IDs          []string // request ids, or "seq-N" for jobs whose id could not be read
+	Reasons      []passcode.Reason
+	ErrorCodes   []string  // matched exactly
+	Since, Until time.Time // of death; Until itself is outside
+}
+
+// Empty reports whether the filter picks every dead letter.
+func (f Filter) Empty() bool {
+	return len(f.IDs) == 0 && len(f.Reasons) == 0 && len(f.ErrorCodes) == 0 && f.Since.IsZero() && f.Until.IsZero()
+}
+
+// Match reports whether the filter picks the dead letter.
+func (f Filter) Match(s Stored) bool {
+	return among(f.IDs, s.ID) && among(f.Reasons, s.Reason) && among(f.ErrorCodes, s.ErrorCode) &&
+		(f.Since.IsZero() || !s.DeadAt.Before(f.Since)) && (f.Until.IsZero() || s.DeadAt.Before(f.Until))
+}
+
+func among[T comparable](wanted []T, value T) bool {
+	return len(wanted) == 0 || slices.Contains(wanted, value)
+}
+
+// pattern is the narrowest single subject pattern with which the server leaves
+// out what the filter does not pick.
+func (f Filter) pattern(prefix string) string {
+	switch {
+	case len(f.IDs) == 1:
+		return prefix + ".*." + f.IDs[0]
+	case len(f.Reasons) == 1:
+		return prefix + "." + string(f.Reasons[0]) + ".*"
+	default:
+		return prefix + ".>" // also what somebody else put there
+	}
 }

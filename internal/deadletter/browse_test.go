@@ -53,7 +53,7 @@ func ids(t *testing.T, letters iter.Seq2[deadletter.Stored, error]) []string {
 	var ids []string
 	for s, err := range letters {
 		require.NoError(t, err)
-		ids = append(ids, s.ID())
+		ids = append(ids, s.ID)
 	}
 	return ids
 }
@@ -133,7 +133,7 @@ func TestBrowsingLeavesOutWhatComesMeanwhile(t *testing.T) {
 		var seen []string
 		for s, err := range direction(browse(t, js), t.Context(), deadletter.Filter{}) {
 			require.NoError(t, err)
-			seen = append(seen, s.ID())
+			seen = append(seen, s.ID)
 			put(t, store, 100+len(seen), nil)
 			require.Less(t, len(seen), 50, "it would never end")
 		}
@@ -199,15 +199,15 @@ func TestBrowsingShowsWhatIsNoDeadLetter(t *testing.T) {
 	for s, err := range b.OldestFirst(t.Context(), deadletter.Filter{}) {
 		require.NoError(t, err)
 		require.ErrorIs(t, s.Err, deadletter.ErrCorrupt)
-		assert.False(t, s.DiedAt().IsZero())
+		assert.False(t, s.DeadAt.IsZero())
 		n++
 	}
 	assert.Equal(t, 3, n)
 	s, err := b.Get(t.Context(), 1)
 	require.NoError(t, err)
-	assert.Equal(t, passcode.ReasonConfig, s.Reason())
-	assert.Equal(t, "x", s.ID())
-	assert.Empty(t, s.RequestID())
+	assert.Equal(t, passcode.ReasonConfig, s.Reason)
+	assert.Equal(t, "x", s.ID)
+	assert.Empty(t, s.Request())
 }
 
 // TestBrowsingOutlivesTheBroker: the list goes on where it was.

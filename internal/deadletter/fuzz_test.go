@@ -42,13 +42,13 @@ func FuzzStored(f *testing.F) {
 		}
 		body = []byte(fill.Replace(string(body)))
 		s := newStored("d", &jetstream.RawStreamMsg{Subject: subject, Sequence: 9, Time: now, Header: parsed, Data: body})
-		for _, shown := range []string{s.ID(), string(s.Reason()), s.Entry.ErrorCode, s.Entry.ErrorMessage, s.Entry.Worker, s.Entry.Origin.Subject} {
+		for _, shown := range []string{s.ID, string(s.Reason), s.ErrorCode, s.ErrorMessage, s.Worker, s.Origin.Subject} {
 			require.False(t, strings.ContainsFunc(shown, unicode.IsControl), "it would be printed: %q", shown)
 		}
 		if s.Err != nil {
 			require.ErrorIs(t, s.Err, ErrCorrupt)
 		}
-		_, err = json.Marshal([]time.Time{s.Entry.DeadAt, s.Entry.AttemptedAt, s.Entry.Origin.QueuedAt})
+		_, err = json.Marshal([]time.Time{s.DeadAt, s.AttemptedAt, s.Origin.QueuedAt})
 		require.NoError(t, err, "lists can't show it")
 
 		var record *passcode.Result
@@ -68,7 +68,7 @@ func FuzzStored(f *testing.F) {
 		case Already: // it is removed, unread
 			require.NoError(t, s.Err)
 			require.NotNil(t, record)
-			require.Greater(t, record.Replays, s.Entry.Replays, "the record is of a later replay than the dead letter")
+			require.Greater(t, record.Replays, s.Replays, "the record is of a later replay than the dead letter")
 		case Replayed:
 			checkReplay(t, s, record, plan, now)
 		case Gone, Failed:
@@ -82,10 +82,10 @@ func FuzzStored(f *testing.F) {
 // checkReplay: what is published is the very job, alive, under its own name.
 func checkReplay(t *testing.T, s Stored, record *passcode.Result, plan Plan, now time.Time) {
 	t.Helper()
-	require.False(t, s.Entry.Truncated)
+	require.False(t, s.Truncated)
 	require.True(t, record == nil || record.Status.Replayable())
 	require.Positive(t, plan.Number)
-	require.Equal(t, s.Entry.Replays+1, plan.Number)
+	require.Equal(t, s.Replays+1, plan.Number)
 	require.True(t, plan.ExpiresAt.After(now))
 	published, err := passcode.Decode(plan.Body)
 	require.NoError(t, err)
@@ -94,8 +94,8 @@ func checkReplay(t *testing.T, s Stored, record *passcode.Result, plan Plan, now
 	require.Equal(t, was.Phone, published.Phone)
 	require.Equal(t, was.Code, published.Code)
 	require.Equal(t, was.RequestID, published.RequestID)
-	require.True(t, passcode.ValidRequestID(s.RequestID()))
-	require.Equal(t, published.RequestID, s.RequestID())
+	require.True(t, passcode.ValidRequestID(s.Request()))
+	require.Equal(t, published.RequestID, s.Request())
 }
 
 // FuzzParse: whatever the headers of a stored message, reading neither panics

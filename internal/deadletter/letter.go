@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/text"
@@ -81,7 +83,10 @@ func (h header) value() string {
 	case *string:
 		return text.Line(*field, h.limit)
 	case *time.Time:
-		return timestamp(*field)
+		if field.IsZero() {
+			return ""
+		}
+		return field.UTC().Format(time.RFC3339Nano)
 	case *int:
 		return strconv.Itoa(*field)
 	default:
@@ -165,9 +170,43 @@ func (e Entry) setCarried(h nats.Header) {
 	}
 }
 
-func timestamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
+// Stored is one message of the dead-letter stream.
+type Stored struct {
+	Entry        // of what is no dead letter only the reason that its subject claims, and when it came
+	Seq   uint64 // its sequence in the stream, which names this very message
+	ID    string // the request id, or "seq-N" where none could be read
+	Err   error  // [ErrCorrupt] where the message is no dead letter
+}
+
+func newStored(prefix string, msg *jetstream.RawStreamMsg) Stored {
+	// Whoever may publish here chooses the subject, and it is shown on terminals.
+	own := strings.TrimPrefix(text.Line(msg.Subject, maxNameBytes), prefix+".")
+	reason, id, _ := strings.Cut(own, ".")
+	s := Stored{Seq: msg.Sequence, ID: id}
+	if s.Entry, s.Err = Parse(msg.Header, msg.Data); s.Err != nil {
+		s.Reason = passcode.Reason(reason)
 	}
-	return t.UTC().Format(time.RFC3339Nano)
+	if s.DeadAt.IsZero() {
+		s.DeadAt = msg.Time
+	}
+	return s
+}
+
+// Request is the request's id, of the headers or else of the job; empty where there
+// is none.
+func (s Stored) Request() string {
+	job, _ := s.Job() // what can be read of it
+	return cmp.Or(s.RequestID, job.RequestID)
+}
+
+// Job reads the job as [passcode.Decode] does.
+func (s Stored) Job() (passcode.Job, error) { return passcode.Decode(s.Body) }
+
+// ExpiresAt is when the job's passcode stops being worth sending: as the job says, or
+// ttl (worker.passcode_ttl) after it was stored. It is zero where neither is known.
+func (s Stored) ExpiresAt(job passcode.Job, ttl time.Duration) time.Time {
+	if job.ExpiresAt.IsZero() && !s.Origin.QueuedAt.IsZero() {
+		return s.Origin.QueuedAt.Add(ttl)
+	}
+	return job.ExpiresAt
 }

@@ -56,7 +56,7 @@ type Life struct {
 // [passcode.Status.Replayable] one, is opened again.
 func Decide(s Stored, record *passcode.Result, now time.Time, life Life) Plan {
 	plan := decide(s, record, now, life)
-	plan.Asks = plan.Action == Replayed && !s.Entry.AttemptedAt.IsZero()
+	plan.Asks = plan.Action == Replayed && !s.AttemptedAt.IsZero()
 	if record != nil {
 		plan.Stands = record.Status
 		plan.Asks = plan.Action == Replayed && domain.MayBeSent(*record)
@@ -68,19 +68,19 @@ func decide(s Stored, record *passcode.Result, now time.Time, life Life) Plan {
 	if s.Err != nil {
 		return refuse(CauseCorrupt, s.Err.Error())
 	}
-	number := s.Entry.Replays + 1
+	number := s.Replays + 1
 	if record != nil && record.Replays >= number {
 		// Only a replay of this dead letter, or of a later one, makes such a record.
 		return Plan{Action: Already, Why: fmt.Sprintf("replay %d was taken up before; the request is %s", record.Replays, record.Status)}
 	}
-	if s.Entry.Truncated {
+	if s.Truncated {
 		return refuse(CauseTruncated, "only the beginning of the job fitted into the dead letter")
 	}
 	job, err := s.Job()
 	switch {
 	case err != nil: // it quotes nothing of the job
 		return refuse(CauseInvalid, err.Error())
-	case s.Entry.RequestID != "" && job.RequestID != s.Entry.RequestID:
+	case s.RequestID != "" && job.RequestID != s.RequestID:
 		return refuse(CauseCorrupt, "the dead letter's request id is not its job's")
 	case record != nil && !record.Final:
 		return refuse(CauseInProgress, fmt.Sprintf("the request is %s: a worker has it", record.Status))
@@ -100,7 +100,7 @@ func revive(s Stored, job passcode.Job, number int, now time.Time, life Life) Pl
 	if !expires.After(now) {
 		return refuse(CauseExpired, "the passcode has expired; --ttl gives it a new life")
 	}
-	plan := Plan{Action: Replayed, Number: number, Body: s.Entry.Body, ExpiresAt: expires}
+	plan := Plan{Action: Replayed, Number: number, Body: s.Body, ExpiresAt: expires}
 	if expires.Equal(job.ExpiresAt) {
 		return plan // its very bytes
 	}

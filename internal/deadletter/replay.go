@@ -56,7 +56,7 @@ func (r *Replayer) Plan(ctx context.Context, s Stored) (Plan, error) {
 
 // record returns how the request stands, nil where there is no record.
 func (r *Replayer) record(ctx context.Context, s Stored) (*passcode.Result, error) {
-	id := s.RequestID()
+	id := s.Request()
 	if id == "" {
 		return nil, nil
 	}
@@ -67,30 +67,40 @@ func (r *Replayer) record(ctx context.Context, s Stored) (*passcode.Result, erro
 	return &record, err
 }
 
+// Step is what a replay made of one dead letter, or would make of it.
+type Step struct {
+	ID     string          `json:"id"`
+	Seq    uint64          `json:"seq"`
+	Reason passcode.Reason `json:"reason"`
+	Plan
+	Request string `json:"-"` // the request's id
+	Err     error  `json:"-"` // of the broker, with Failed
+}
+
 // Replay replays the dead letter of one sequence. permit is called right before the
 // job is published, to keep a pace. Up to then the end of stopping ends it; what has
 // begun goes on, unless work ends as well.
-func (r *Replayer) Replay(work, stopping context.Context, seq uint64, permit func(context.Context) error) (s Stored, plan Plan, err error) {
-	s, err = r.Browser.Get(stopping, seq)
+func (r *Replayer) Replay(work, stopping context.Context, seq uint64, permit func(context.Context) error) Step {
+	s, err := r.Browser.Get(stopping, seq)
 	if errors.Is(err, ErrGone) {
-		return s, gone, nil
+		return Step{Seq: seq, Plan: gone}
 	}
+	var plan Plan
 	if err == nil {
 		plan, err = r.Plan(stopping, s)
 	}
-	if r.DryRun {
-		return s, plan, err
-	}
-	if err == nil && plan.Action == Replayed {
-		if err := permit(stopping); err != nil {
-			return s, Plan{}, err
+	if err == nil && plan.Action == Replayed && !r.DryRun {
+		if err = permit(stopping); err == nil {
+			plan, err = r.publish(work, s, plan)
 		}
-		plan, err = r.publish(work, s, plan)
 	}
-	if err == nil && (plan.Action == Replayed || plan.Action == Already) {
+	if err == nil && (plan.Action == Replayed || plan.Action == Already) && !r.DryRun {
 		err = r.Browser.Remove(work, seq)
 	}
-	return s, plan, err
+	if err != nil {
+		plan.Action, plan.Cause, plan.Why = Failed, "broker", err.Error()
+	}
+	return Step{ID: s.ID, Seq: seq, Reason: s.Reason, Plan: plan, Request: s.Request(), Err: err}
 }
 
 var gone = Plan{Action: Gone, Why: "another replay or a discard took it away meanwhile"}
@@ -99,9 +109,9 @@ var gone = Plan{Action: Gone, Why: "another replay or a discard took it away mea
 func (r *Replayer) publish(ctx context.Context, s Stored, plan Plan) (Plan, error) {
 	number := strconv.Itoa(plan.Number)
 	msg := &nats.Msg{Subject: r.Subject, Data: plan.Body, Header: nats.Header{}}
-	s.Entry.setCarried(msg.Header)
+	s.setCarried(msg.Header)
 	msg.Header.Set(domain.HeaderReplay, number)
-	msg.Header.Set(jetstream.MsgIDHeader, s.RequestID()+"-replay-"+number)
+	msg.Header.Set(jetstream.MsgIDHeader, s.Request()+"-replay-"+number)
 	msg.Header.Set(jetstream.ExpectedStreamHeader, r.Stream)
 	duplicate, inDoubt := false, false
 	err := retry.Do(ctx, func(ctx context.Context) error {

@@ -104,9 +104,9 @@ func atOnce(context.Context) error { return nil }
 
 func (c *clinic) replay(t *testing.T, seq uint64) deadletter.Plan {
 	t.Helper()
-	_, plan, err := c.replayer().Replay(t.Context(), t.Context(), seq, atOnce)
-	require.NoError(t, err)
-	return plan
+	step := c.replayer().Replay(t.Context(), t.Context(), seq, atOnce)
+	require.NoError(t, step.Err)
+	return step.Plan
 }
 
 func TestReplayPublishesTheJobAndRemovesTheDeadLetter(t *testing.T) {
@@ -159,13 +159,13 @@ func TestReplayCutOffIsFinishedByTheNext(t *testing.T) {
 			_, err := c.js.Publish(t.Context(), "passcode.send", []byte("the job"), jetstream.WithMsgID("r1-replay-1"))
 			require.NoError(t, err)
 			test.before(c.records)
-			_, plan, err := c.replayer().Replay(t.Context(), t.Context(), 1, func(context.Context) error {
+			step := c.replayer().Replay(t.Context(), t.Context(), 1, func(context.Context) error {
 				test.between(c.records)
 				return nil
 			})
-			require.NoError(t, err)
-			assert.Equal(t, test.action, plan.Action)
-			assert.Equal(t, test.cause, plan.Cause)
+			require.NoError(t, step.Err)
+			assert.Equal(t, test.action, step.Action)
+			assert.Equal(t, test.cause, step.Cause)
 			assert.Len(t, c.dead(t), test.dead)
 			assert.EqualValues(t, 1, c.queued(t), "published once")
 		})
@@ -203,9 +203,9 @@ func TestTwoReplaysAtOnceSendOnce(t *testing.T) {
 		wg.Go(func() {
 			r := c.replayer()
 			for seq := uint64(1); seq <= n; seq++ {
-				_, plan, err := r.Replay(t.Context(), t.Context(), seq, atOnce)
-				assert.NoError(t, err)
-				actions[k][plan.Action]++
+				step := r.Replay(t.Context(), t.Context(), seq, atOnce)
+				assert.NoError(t, step.Err)
+				actions[k][step.Action]++
 			}
 		})
 	}
@@ -233,25 +233,26 @@ func TestReplayThatCannotBePublishedKeepsTheDeadLetter(t *testing.T) {
 	require.NoError(t, err)
 	hasty, cancel := retry.Policy{Total: 2 * time.Second, First: 100 * time.Millisecond, Longest: time.Second}.Context(t.Context(), nil)
 	defer cancel()
-	_, _, err = full.replayer().Replay(hasty, hasty, 1, atOnce)
-	require.ErrorContains(t, err, "maximum messages exceeded")
+	step := full.replayer().Replay(hasty, hasty, 1, atOnce)
+	require.ErrorContains(t, step.Err, "maximum messages exceeded")
+	assert.Equal(t, deadletter.Failed, step.Action)
 	assert.Len(t, full.dead(t), 1)
 
 	stopped := open(t, nil)
 	stopped.die(t, 1)
 	stopping, stop := context.WithCancel(t.Context())
-	_, _, err = stopped.replayer().Replay(t.Context(), stopping, 1, func(ctx context.Context) error {
+	step = stopped.replayer().Replay(t.Context(), stopping, 1, func(ctx context.Context) error {
 		stop()
 		return ctx.Err()
 	})
-	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, step.Err, context.Canceled)
 	assert.Len(t, stopped.dead(t), 1)
 	assert.Zero(t, stopped.queued(t))
 
 	elsewhere := open(t, func(c *jetstream.StreamConfig) { c.Name = "OTHER" })
 	elsewhere.die(t, 1)
-	_, _, err = elsewhere.replayer().Replay(t.Context(), t.Context(), 1, atOnce)
-	require.Error(t, err, "another stream took the subject")
+	step = elsewhere.replayer().Replay(t.Context(), t.Context(), 1, atOnce)
+	require.Error(t, step.Err, "another stream took the subject")
 	assert.Len(t, elsewhere.dead(t), 1)
 }
 
@@ -262,9 +263,9 @@ func TestWhatHasBegunIsFinished(t *testing.T) {
 	c := open(t, nil)
 	c.die(t, 1)
 	stopping, stop := context.WithCancel(t.Context())
-	_, plan, err := c.replayer().Replay(t.Context(), stopping, 1, func(context.Context) error { stop(); return nil })
-	require.NoError(t, err)
-	assert.Equal(t, deadletter.Replayed, plan.Action)
+	step := c.replayer().Replay(t.Context(), stopping, 1, func(context.Context) error { stop(); return nil })
+	require.NoError(t, step.Err)
+	assert.Equal(t, deadletter.Replayed, step.Action)
 	assert.Empty(t, c.dead(t))
 }
 

@@ -11,7 +11,6 @@ import (
 	"os/user"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/passcode-worker/passcode-worker/internal/app"
@@ -100,18 +99,6 @@ func (e *Env) Connect() (err error) {
 	ctx, cancel := context.WithTimeoutCause(e.Stop, Patience, fmt.Errorf("not connected to %s within %s", e.Cfg.NATS.URL, Patience))
 	defer cancel()
 	return broker.WaitConnected(ctx, e.NC)
-}
-
-// Subscribe has the messages on a subject sent to a channel, from now on.
-func (e *Env) Subscribe(ctx context.Context, subject string, heard chan *nats.Msg) error {
-	_, err := e.NC.ChanSubscribe(subject, heard)
-	if err == nil {
-		err = e.NC.FlushWithContext(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("subscribe to %s: %w", subject, err)
-	}
-	return nil
 }
 
 // NeverRun words the error of a command that finds nothing to work on; name is the

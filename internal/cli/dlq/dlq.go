@@ -120,7 +120,7 @@ func (s *session) sequences() (all []uint64, byReason map[passcode.Reason]int, e
 			return nil, nil, command.Stopped(s.Stop, err)
 		}
 		all = append(all, letter.Seq)
-		byReason[letter.Reason()]++
+		byReason[letter.Reason]++
 	}
 	return all, byReason, nil
 }

@@ -45,12 +45,12 @@ func TestReplaysKeepThePace(t *testing.T) {
 				began := time.Now()
 				var permits []time.Time
 				failure := paced(t.Context(), test.pace, seqs(test.n),
-					func(ctx context.Context, _ uint64, permit permit) replayStep {
+					func(ctx context.Context, _ uint64, permit permit) deadletter.Step {
 						<-time.After(time.Duration(rand.Int64N(int64(test.effort) + 1))) // as long as the broker's answer takes
 						err := permit(ctx)
-						return replayStep{Plan: deadletter.Plan{Action: deadletter.Replayed, ExpiresAt: time.Now()}, err: err}
+						return deadletter.Step{Plan: deadletter.Plan{Action: deadletter.Replayed, ExpiresAt: time.Now()}, Err: err}
 					},
-					func(one replayStep) error { permits = append(permits, one.ExpiresAt); return one.err })
+					func(one deadletter.Step) error { permits = append(permits, one.ExpiresAt); return one.Err })
 				require.NoError(t, failure)
 				require.Len(t, permits, test.n)
 				planned := time.Duration(float64(test.n) / float64(test.pace) * float64(time.Second))
@@ -70,9 +70,9 @@ func TestRefusalsTakeNoPermit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		n := 0
-		require.NoError(t, paced(t.Context(), 1, seqs(1000), func(context.Context, uint64, permit) replayStep {
-			return replayStep{Plan: deadletter.Plan{Action: deadletter.Refused}}
-		}, func(replayStep) error { n++; return nil }))
+		require.NoError(t, paced(t.Context(), 1, seqs(1000), func(context.Context, uint64, permit) deadletter.Step {
+			return deadletter.Step{Plan: deadletter.Plan{Action: deadletter.Refused}}
+		}, func(deadletter.Step) error { n++; return nil }))
 		assert.Equal(t, 1000, n)
 		assert.Zero(t, time.Since(began))
 	})
@@ -84,11 +84,11 @@ func TestPacedStoppedWhileReading(t *testing.T) {
 	t.Parallel()
 	stop, cancel := context.WithCancelCause(t.Context())
 	interrupted := errors.New("interrupt signal received")
-	require.NoError(t, paced(stop, 1, seqs(1000), func(ctx context.Context, _ uint64, _ permit) replayStep {
+	require.NoError(t, paced(stop, 1, seqs(1000), func(ctx context.Context, _ uint64, _ permit) deadletter.Step {
 		cancel(interrupted)
-		return replayStep{err: fmt.Errorf("read dead letter 1: %w", context.Cause(ctx))}
-	}, func(step replayStep) error {
-		assert.Fail(t, "nothing was begun", step.err)
+		return deadletter.Step{Err: fmt.Errorf("read dead letter 1: %w", context.Cause(ctx))}
+	}, func(step deadletter.Step) error {
+		assert.Fail(t, "nothing was begun", step.Err)
 		return nil
 	}))
 }
@@ -99,15 +99,15 @@ func TestAReplayThatIsStoppedTellsOfWhatWasBegun(t *testing.T) {
 		stop, cancel := context.WithCancel(t.Context())
 		var begun atomic.Int64
 		told := 0
-		require.NoError(t, paced(stop, 100, seqs(1000), func(ctx context.Context, _ uint64, permit permit) replayStep {
+		require.NoError(t, paced(stop, 100, seqs(1000), func(ctx context.Context, _ uint64, permit permit) deadletter.Step {
 			if err := permit(ctx); err != nil {
-				return replayStep{err: err}
+				return deadletter.Step{Err: err}
 			}
 			if begun.Add(1) == 50 {
 				cancel()
 			}
-			return replayStep{Plan: deadletter.Plan{Action: deadletter.Replayed}}
-		}, func(one replayStep) error { told++; return one.err }))
+			return deadletter.Step{Plan: deadletter.Plan{Action: deadletter.Replayed}}
+		}, func(one deadletter.Step) error { told++; return one.Err }))
 		assert.Less(t, begun.Load(), int64(100))
 		assert.EqualValues(t, begun.Load(), told)
 	})
@@ -117,13 +117,13 @@ func TestTheFirstFailureEndsAReplay(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("the broker is away")
 	tried := 0
-	err := paced(t.Context(), 1, seqs(1000), func(_ context.Context, seq uint64, _ permit) replayStep {
+	err := paced(t.Context(), 1, seqs(1000), func(_ context.Context, seq uint64, _ permit) deadletter.Step {
 		tried++
 		if seq == 3 {
-			return replayStep{Plan: deadletter.Plan{Action: deadletter.Failed}, err: broken}
+			return deadletter.Step{Plan: deadletter.Plan{Action: deadletter.Failed}, Err: broken}
 		}
-		return replayStep{Plan: deadletter.Plan{Action: deadletter.Refused}}
-	}, func(replayStep) error { return nil })
+		return deadletter.Step{Plan: deadletter.Plan{Action: deadletter.Refused}}
+	}, func(deadletter.Step) error { return nil })
 	require.ErrorIs(t, err, broken)
 	assert.Less(t, tried, 10)
 }

@@ -32,11 +32,7 @@ func (c *exportCmd) Run(e *command.Env) error {
 		if err != nil {
 			return command.Stopped(e.Stop, err)
 		}
-		one := s.letter(stored)
-		list.Add(struct {
-			letter
-			jobView
-		}{one, viewJob(one.job, stored, c.Reveal)})
+		list.Add(s.whole(stored, c.Reveal))
 		n++
 	}
 	if err := list.Flush(); err != nil {

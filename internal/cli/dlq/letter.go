@@ -39,29 +39,59 @@ type letter struct {
 	TraceParent  string          `json:"traceparent,omitempty"`
 	BodySize     int             `json:"body_size"`
 	Truncated    bool            `json:"truncated,omitempty"`
-	// Corrupt says what is wrong with a message that is no dead letter.
-	Corrupt string `json:"corrupt,omitempty"`
+	Corrupt      string          `json:"corrupt,omitempty"` // what is wrong with a message that is no dead letter
+
+	// What "show" adds: how the request stands, and what a replay would do.
+	RequestNow passcode.Status   `json:"request_now,omitempty"`
+	Replay     deadletter.Action `json:"replay,omitempty"`
+	Cause      string            `json:"replay_cause,omitempty"`
+	Why        string            `json:"replay_why,omitempty"`
+	Asks       bool              `json:"replay_asks_first,omitempty"` // Aliyun, before it is sent
+
+	// What "show" and "export" add: what the job says besides phone and passcode. The
+	// values of params may hold the passcode too, as those of members that nobody
+	// knows may; only the whole body shows them, where it is revealed.
+	ReplyTo  string            `json:"reply_to,omitempty"`
+	ClientIP string            `json:"client_ip,omitempty"`
+	Metadata map[string]string `json:"metadata,omitempty"`
+	Params   []string          `json:"params,omitempty"` // their names
+	Body     string            `json:"body,omitempty"`
+	Base64   []byte            `json:"body_base64,omitempty"` // the body where it is not UTF-8
 
 	job passcode.Job
 }
 
+// letter is what "list" shows of a dead letter.
 func (d *session) letter(s deadletter.Stored) letter {
 	job, _ := s.Job() // what can be read of it
 	l := letter{
-		Seq: s.Seq, ID: s.ID(), RequestID: s.Entry.RequestID, Reason: s.Reason(),
-		ErrorCode: s.Entry.ErrorCode, ErrorMessage: telemetry.Scrub(s.Entry.ErrorMessage),
-		Phone: d.masked(job.Phone), UsageType: job.UsageType,
-		Attempts: s.Entry.Attempts, Replays: s.Entry.Replays,
-		QueuedAt: s.Entry.Origin.QueuedAt, AttemptedAt: s.Entry.AttemptedAt, DeadAt: s.DiedAt().UTC(),
+		Seq: s.Seq, ID: s.ID, RequestID: s.RequestID, Reason: s.Reason,
+		ErrorCode: s.ErrorCode, ErrorMessage: telemetry.Scrub(s.ErrorMessage),
+		Phone: d.masked(job.Phone), UsageType: job.UsageType, Attempts: s.Attempts, Replays: s.Replays,
+		QueuedAt: s.Origin.QueuedAt, AttemptedAt: s.AttemptedAt, DeadAt: s.DeadAt.UTC(),
 		ExpiresAt:    s.ExpiresAt(job, d.Cfg.Worker.PasscodeTTL),
-		OriginStream: s.Entry.Origin.Stream, OriginSeq: s.Entry.Origin.Seq, Subject: s.Entry.Origin.Subject,
-		Worker: s.Entry.Worker, TraceParent: s.Entry.TraceParent,
-		BodySize: s.Entry.BodySize, Truncated: s.Entry.Truncated,
+		OriginStream: s.Origin.Stream, OriginSeq: s.Origin.Seq, Subject: s.Origin.Subject,
+		Worker: s.Worker, TraceParent: s.TraceParent, BodySize: s.BodySize, Truncated: s.Truncated,
 		job: job,
 	}
 	l.Expired = !l.ExpiresAt.IsZero() && !l.ExpiresAt.After(d.now)
 	if s.Err != nil {
 		l.Corrupt = s.Err.Error()
+	}
+	return l
+}
+
+// whole is a dead letter with its job.
+func (d *session) whole(s deadletter.Stored, revealed bool) letter {
+	l := d.letter(s)
+	l.ReplyTo, l.ClientIP, l.Metadata = l.job.ReplyTo, l.job.ClientIP, l.job.Metadata
+	l.Params = slices.Sorted(maps.Keys(l.job.Params))
+	switch {
+	case !revealed:
+	case utf8.Valid(s.Body):
+		l.Body = string(s.Body)
+	default:
+		l.Base64 = s.Body
 	}
 	return l
 }
@@ -95,32 +125,4 @@ func (l letter) code() string {
 		return "(not a dead letter)"
 	}
 	return cmp.Or(l.ErrorCode, "-")
-}
-
-// jobView is what a job says besides phone and passcode. The values of params may
-// hold the passcode too, as those of members that nobody knows may; only the
-// whole body shows them.
-type jobView struct {
-	ReplyTo  string            `json:"reply_to,omitempty"`
-	ClientIP string            `json:"client_ip,omitempty"`
-	Metadata map[string]string `json:"metadata,omitempty"`
-	Params   []string          `json:"params,omitempty"` // their names
-	// Body is the job itself, where it is revealed; Base64 where it is not UTF-8.
-	Body   string `json:"body,omitempty"`
-	Base64 []byte `json:"body_base64,omitempty"`
-}
-
-func viewJob(job passcode.Job, s deadletter.Stored, revealed bool) jobView {
-	v := jobView{
-		ReplyTo: job.ReplyTo, ClientIP: job.ClientIP, Metadata: job.Metadata,
-		Params: slices.Sorted(maps.Keys(job.Params)),
-	}
-	switch {
-	case !revealed:
-	case utf8.Valid(s.Entry.Body):
-		v.Body = string(s.Entry.Body)
-	default:
-		v.Base64 = s.Entry.Body
-	}
-	return v
 }

@@ -119,9 +119,9 @@ func (c *listCmd) summarise(s *session) error {
 		if err != nil {
 			return command.Stopped(s.Stop, err)
 		}
-		t := byReason[stored.Reason()]
+		t := byReason[stored.Reason]
 		if t == nil {
-			t = &tally{Reason: stored.Reason(), ErrorCodes: map[string]int{}}
+			t = &tally{Reason: stored.Reason, ErrorCodes: map[string]int{}}
 			byReason[t.Reason] = t
 		}
 		t.add(s.letter(stored))

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
 
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/deadletter"
-	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 const (
@@ -66,22 +67,10 @@ func (r *replayCmd) Run(e *command.Env) error {
 	if len(picked) == 0 {
 		return s.nonePicked()
 	}
-	report := newReplayReport(e, r, len(picked))
-	var followed *follower
-	if r.Follow {
-		if followed, err = follow(s, replayer.Records, report); err != nil {
-			return err
-		}
-	}
-	began := time.Now()
-	failure := paced(e.Stop, r.Rate, picked, func(stopping context.Context, seq uint64, permit permit) replayStep {
-		return step(stopping, e, replayer, seq, permit)
-	}, func(one replayStep) error {
-		if followed != nil && one.Action == deadletter.Replayed {
-			followed.expect(one.request, one.Number)
-		}
-		return report.add(one)
-	})
+	report, began := newReplayReport(e, r, len(picked)), time.Now()
+	failure := paced(e.Stop, r.Rate, picked, func(stopping context.Context, seq uint64, permit permit) deadletter.Step {
+		return replayer.Replay(e.Force, stopping, seq, permit)
+	}, report.add)
 	ended := report.end(time.Since(began))
 	if failure != nil && e.Stop.Err() == nil {
 		e.Note("worker: %v", failure)
@@ -90,37 +79,18 @@ func (r *replayCmd) Run(e *command.Env) error {
 	case failure != nil || e.Stop.Err() != nil:
 		e.Note("stopped: %d of %d done; run it again to go on", report.done, len(picked))
 		return command.ErrSaid
-	case followed == nil:
+	case !r.Follow:
 		return ended
 	}
-	return errors.Join(ended, followed.wait(r.Wait))
+	return errors.Join(ended, report.follow(replayer.Records, r.Wait))
 }
 
 // permit waits until a job may be published.
 type permit func(context.Context) error
 
-// replayStep is what became, or would become, of one dead letter.
-type replayStep struct {
-	ID     string          `json:"id"`
-	Seq    uint64          `json:"seq"`
-	Reason passcode.Reason `json:"reason"`
-	deadletter.Plan
-	request string
-	err     error
-}
-
-// step replays one dead letter, or plans it in a dry run.
-func step(stopping context.Context, e *command.Env, replayer *deadletter.Replayer, seq uint64, permit permit) replayStep {
-	s, plan, err := replayer.Replay(e.Force, stopping, seq, permit)
-	if err != nil {
-		plan.Action, plan.Cause, plan.Why = deadletter.Failed, "broker", err.Error()
-	}
-	return replayStep{ID: s.ID(), Seq: seq, Reason: s.Reason(), Plan: plan, request: s.RequestID(), err: err}
-}
-
 // paced does one step for each sequence. Those that ask for a permit keep the pace.
 func paced(stop context.Context, pace command.Pace, picked []uint64,
-	do func(stopping context.Context, seq uint64, permit permit) replayStep, tell func(replayStep) error,
+	do func(stopping context.Context, seq uint64, permit permit) deadletter.Step, tell func(deadletter.Step) error,
 ) error {
 	stopping, cancel := context.WithCancel(stop)
 	defer cancel()
@@ -129,17 +99,17 @@ func paced(stop context.Context, pace command.Pace, picked []uint64,
 	workers := min(max(int(float64(pace)/replaysEach), 1), maxReplayers)
 
 	var failure error
-	for one := range inOrder(stopping, workers, picked, func(seq uint64) replayStep {
+	for one := range inOrder(stopping, workers, picked, func(seq uint64) deadletter.Step {
 		return do(stopping, seq, limiter.Wait)
 	}) {
-		if one.err != nil && stopping.Err() != nil && (errors.Is(one.err, context.Canceled) || errors.Is(one.err, context.Cause(stopping))) {
+		if stopping.Err() != nil && (errors.Is(one.Err, context.Canceled) || errors.Is(one.Err, context.Cause(stopping))) {
 			continue // nothing was begun; the cause names the signal, and is no context.Canceled
 		}
 		if err := tell(one); err != nil {
 			return err
 		}
-		if one.err != nil && failure == nil {
-			failure = one.err
+		if one.Err != nil && failure == nil {
+			failure = one.Err
 			cancel()
 		}
 	}
@@ -151,32 +121,20 @@ func paced(stop context.Context, pace command.Pace, picked []uint64,
 // are still given.
 func inOrder[T, R any](stop context.Context, atOnce int, values []T, do func(T) R) iter.Seq[R] {
 	return func(yield func(R) bool) {
-		ctx, cancel := context.WithCancel(stop)
-		pending := make(chan chan R, atOnce-1) // one more is being waited for
-		go func() {                            // ends with pending, which is read to its end below
-			defer close(pending)
-			for _, value := range values {
-				one := make(chan R, 1)
-				if ctx.Err() != nil {
-					return
-				}
-				select {
-				case pending <- one:
-					go func() { one <- do(value) }()
-				case <-ctx.Done():
-					return
-				}
-			}
-		}()
-		defer func() {
-			cancel()
-			for one := range pending {
-				<-one
-			}
-		}()
-		for one := range pending {
-			if !yield(<-one) {
+		for some := range slices.Chunk(values, atOnce) {
+			if stop.Err() != nil {
 				return
+			}
+			results := make([]R, len(some))
+			var wg sync.WaitGroup
+			for i, value := range some {
+				wg.Go(func() { results[i] = do(value) })
+			}
+			wg.Wait()
+			for _, result := range results {
+				if !yield(result) {
+					return
+				}
 			}
 		}
 	}

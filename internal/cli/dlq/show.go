@@ -22,19 +22,6 @@ type showCmd struct {
 	JSON   bool   `name:"json" help:"One JSON object a line."`
 }
 
-// shownLetter is a dead letter with its job.
-type shownLetter struct {
-	letter
-	// RequestNow is how the request stands, empty where there is no record of it.
-	RequestNow passcode.Status   `json:"request_now,omitempty"`
-	Replay     deadletter.Action `json:"replay"`
-	Cause      string            `json:"replay_cause,omitempty"`
-	Why        string            `json:"replay_why,omitempty"`
-	// Asks: Aliyun is asked before the replay is sent.
-	Asks bool `json:"replay_asks_first,omitempty"`
-	jobView
-}
-
 func (c *showCmd) Run(e *command.Env) error {
 	s, err := open(e, filterFlags{ID: []string{c.ID}}.filter)
 	if err != nil {
@@ -44,7 +31,7 @@ func (c *showCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	var found []shownLetter
+	var found []letter
 	for stored, err := range s.letters.NewestFirst(e.Stop, s.filter) {
 		if err != nil {
 			return command.Stopped(e.Stop, err)
@@ -53,8 +40,8 @@ func (c *showCmd) Run(e *command.Env) error {
 		if err != nil {
 			return err
 		}
-		one := shownLetter{letter: s.letter(stored), RequestNow: plan.Stands, Replay: plan.Action, Cause: plan.Cause, Why: plan.Why, Asks: plan.Asks}
-		one.jobView = viewJob(one.job, stored, c.Reveal)
+		one := s.whole(stored, c.Reveal)
+		one.RequestNow, one.Replay, one.Cause, one.Why, one.Asks = plan.Stands, plan.Action, plan.Cause, plan.Why, plan.Asks
 		found = append(found, one)
 	}
 	if len(found) == 0 {
@@ -90,7 +77,7 @@ func (s *session) reveal(yes bool, what string) error {
 	return nil
 }
 
-func (l *shownLetter) page(w io.Writer, now time.Time) {
+func (l letter) page(w io.Writer, now time.Time) {
 	page := show.Page{W: w, Names: 12, Now: now}
 	page.Line("request", "%s", l.ID)
 	page.Line("reason", "%s: %s", l.Reason, cmp.Or(meanings[l.Reason], "not a reason of this program"))
@@ -120,7 +107,7 @@ func (l *shownLetter) page(w io.Writer, now time.Time) {
 }
 
 // jobText is the job itself where it is revealed, otherwise its size.
-func (l *shownLetter) jobText() string {
+func (l letter) jobText() string {
 	switch {
 	case l.Body != "":
 		return l.Body
@@ -133,7 +120,7 @@ func (l *shownLetter) jobText() string {
 	}
 }
 
-func (l *shownLetter) replayText() string {
+func (l letter) replayText() string {
 	switch {
 	case l.Replay == deadletter.Replayed && l.Asks:
 		return "would have Aliyun asked, and send it where Aliyun knows nothing of it"
@@ -147,7 +134,7 @@ func (l *shownLetter) replayText() string {
 }
 
 // next is the command to go on with.
-func (l *shownLetter) next() string {
+func (l letter) next() string {
 	replay := "worker dlq replay --id " + l.ID
 	switch {
 	case l.Replay == deadletter.Refused && l.Cause == deadletter.CauseExpired:
