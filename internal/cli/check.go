@@ -48,7 +48,6 @@ One line a check:
 Exit status: 0 nothing failed, 1 something did (a wrong setting too), 2 the command line is wrong.`
 }
 
-// Run makes every check and prints each result as it comes.
 func (k *checkCmd) Run(e *command.Env) error {
 	cfg, err := e.Settings(true)
 	var problems *config.Errors

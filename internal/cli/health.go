@@ -25,7 +25,6 @@ type healthCmd struct {
 	PID  int  `name:"pid" placeholder:"PID" help:"Fail where another process than this one answers, such as a second worker with the same http.listen."`
 }
 
-// Run asks the worker that listens where the settings say.
 func (h *healthCmd) Run(e *command.Env) error {
 	cfg, err := e.Settings(false)
 	if err != nil {

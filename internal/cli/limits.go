@@ -18,7 +18,6 @@ type limitsCmd struct {
 	Reset limitsResetCmd `cmd:"" help:"Forget all that counts against a phone, Aliyun's closure included."`
 }
 
-// limitsPhone is the argument of the commands on one phone.
 type limitsPhone struct {
 	Phone string `arg:"" help:"The phone number, read as in a job: E.164 such as +85268326366, or national digits."`
 }
@@ -53,7 +52,6 @@ func (s *limitsShowCmd) Run(e *command.Env) error {
 	return showLimits(e, number, state, time.Now())
 }
 
-// showLimits prints a page for people.
 func showLimits(e *command.Env, number passcode.Phone, state ratelimit.State, now time.Time) error {
 	page := show.Page{W: e.Stdout, Names: 12}
 	page.Line("phone", "%s", number.Masked())

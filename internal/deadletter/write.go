@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -84,15 +85,24 @@ func (s *Store) stands(ctx context.Context, d domain.DeadLetter) (bool, error) {
 	if d.RequestID == "" {
 		return false, nil
 	}
-	stream, err := s.JS.Stream(ctx, s.Stream)
+	reason, err := Find(ctx, s.JS, s.Stream, s.Subject, d.RequestID)
+	return reason != "", err
+}
+
+// Find returns the reason of a dead letter of the request, empty where there is none.
+func Find(ctx context.Context, js jetstream.JetStream, name, prefix, requestID string) (reason string, err error) {
+	stream, err := js.Stream(ctx, name)
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.Subject+".*."+d.RequestID))
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(prefix+".*."+requestID))
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	return len(info.State.Subjects) > 0, nil
+	for subject := range info.State.Subjects {
+		reason = strings.TrimSuffix(strings.TrimPrefix(subject, prefix+"."), "."+requestID)
+	}
+	return reason, nil
 }
 
 // message is the dead letter as it is published, at most limit bytes of headers

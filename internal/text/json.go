@@ -25,14 +25,12 @@ func (e escaper) Write(p []byte) (int, error) {
 	}
 	var b bytes.Buffer
 	for _, r := range string(p) {
-		switch {
-		case !escaped(r):
+		if !escaped(r) {
 			b.WriteRune(r)
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) { // one above U+FFFF takes two
+			fmt.Fprintf(&b, `\u%04x`, unit)
 		}
 	}
 	_, err := e.w.Write(b.Bytes())

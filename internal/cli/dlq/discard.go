@@ -23,11 +23,8 @@ func (c *discardCmd) Run(e *command.Env) error {
 		return err
 	}
 	seqs, byReason, err := s.sequences()
-	if err != nil {
+	if err != nil || len(seqs) == 0 {
 		return err
-	}
-	if len(seqs) == 0 {
-		return s.nonePicked()
 	}
 	what := fmt.Sprintf("%s (%s)", show.CountOf(len(seqs), "dead letter"), counted(byReason, len(byReason)))
 	if err := e.Confirm(c.Yes, "Discard "+what+" for good?"); err != nil {

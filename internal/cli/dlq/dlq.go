@@ -55,7 +55,7 @@ func (f filterFlags) filter() (deadletter.Filter, error) {
 	}, nil
 }
 
-// choiceFlags are for commands that change what they pick: all takes an own flag.
+// choiceFlags are for commands that change what they pick: all takes a flag of its own.
 type choiceFlags struct {
 	filterFlags
 	All bool `help:"All dead letters."`
@@ -74,7 +74,6 @@ func (f choiceFlags) filter() (deadletter.Filter, error) {
 	return filter, nil
 }
 
-// session is what a command on dead letters works with.
 type session struct {
 	*command.Env
 	letters *deadletter.Browser
@@ -98,7 +97,6 @@ func open(e *command.Env, picks func() (deadletter.Filter, error)) (*session, er
 	return &session{Env: e, letters: letters, filter: filter, now: time.Now()}, err
 }
 
-// replayer returns what replays dead letters.
 func (s *session) replayer(ttl time.Duration, dryRun bool) (*deadletter.Replayer, error) {
 	records, err := ledger.Open(s.Stop, s.JS, s.Cfg.Results.Bucket)
 	if err != nil {
@@ -112,7 +110,8 @@ func (s *session) replayer(ttl time.Duration, dryRun bool) (*deadletter.Replayer
 }
 
 // sequences returns where the picked dead letters stand, oldest first: eight bytes
-// each, so that a million fit into memory.
+// each, so that a million fit into memory. Where there is none it says so, and fails if
+// a request was named.
 func (s *session) sequences() (all []uint64, byReason map[passcode.Reason]int, err error) {
 	byReason = map[passcode.Reason]int{}
 	for letter, err := range s.letters.OldestFirst(s.Stop, s.filter) {
@@ -122,16 +121,13 @@ func (s *session) sequences() (all []uint64, byReason map[passcode.Reason]int, e
 		all = append(all, letter.Seq)
 		byReason[letter.Reason]++
 	}
-	return all, byReason, nil
-}
-
-// nonePicked says that there is nothing to do, a failure if a request was named.
-func (s *session) nonePicked() error {
-	s.Note("no dead letters%s", s.picked())
-	if len(s.filter.IDs) > 0 {
-		return command.ErrSaid
+	if len(all) == 0 {
+		s.Note("no dead letters%s", s.picked())
+		if len(s.filter.IDs) > 0 {
+			err = command.ErrSaid
+		}
 	}
-	return nil
+	return all, byReason, err
 }
 
 // picked says that filters left something out.

@@ -61,11 +61,8 @@ func (r *replayCmd) Run(e *command.Env) error {
 	}
 	// What dies again meanwhile is not replayed again by the same run.
 	picked, _, err := s.sequences()
-	if err != nil {
+	if err != nil || len(picked) == 0 {
 		return err
-	}
-	if len(picked) == 0 {
-		return s.nonePicked()
 	}
 	report, began := newReplayReport(e, r, len(picked)), time.Now()
 	failure := paced(e.Stop, r.Rate, picked, func(stopping context.Context, seq uint64, permit permit) deadletter.Step {

@@ -133,7 +133,6 @@ func (l letter) replayText() string {
 	}
 }
 
-// next is the command to go on with.
 func (l letter) next() string {
 	replay := "worker dlq replay --id " + l.ID
 	switch {

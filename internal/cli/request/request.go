@@ -4,13 +4,13 @@ package request
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/cli/show"
+	"github.com/passcode-worker/passcode-worker/internal/deadletter"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/jobs"
 	"github.com/passcode-worker/passcode-worker/internal/ledger"
@@ -24,7 +24,6 @@ type Cmd struct {
 	History bool   `help:"With --json: every state that is kept, oldest first, one a line."`
 }
 
-// session is what the command works with.
 type session struct {
 	*command.Env
 	records *ledger.Ledger
@@ -86,7 +85,6 @@ func (s *session) history() (history []passcode.Result, lost bool, err error) {
 	return history, err == nil && !history[len(history)-1].Final, err
 }
 
-// page shows a request to people.
 func (s *session) page(history []passcode.Result, lost bool) error {
 	reason, err := s.deadReason()
 	if err != nil {
@@ -109,22 +107,11 @@ func (s *session) page(history []passcode.Result, lost bool) error {
 func (s *session) deadReason() (string, error) {
 	ctx, cancel := command.Bounded(s.Stop)
 	defer cancel()
-	prefix := s.Cfg.DeadLetters.Subject + "."
-	stream, err := s.JS.Stream(ctx, s.Cfg.DeadLetters.Stream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return "", nil
-	}
-	var info *jetstream.StreamInfo
-	if err == nil {
-		info, err = stream.Info(ctx, jetstream.WithSubjectFilter(prefix+"*."+s.id))
-	}
-	if err != nil {
+	reason, err := deadletter.Find(ctx, s.JS, s.Cfg.DeadLetters.Stream, s.Cfg.DeadLetters.Subject, s.id)
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return "", fmt.Errorf("look for dead letters: %w", err)
 	}
-	for subject := range info.State.Subjects {
-		return strings.TrimSuffix(strings.TrimPrefix(subject, prefix), "."+s.id), nil
-	}
-	return "", nil
+	return reason, nil
 }
 
 // whereIsIt tells what to look at where a request has no record.
