@@ -11,8 +11,6 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-
-	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 const (
@@ -29,13 +27,16 @@ func (r Right) Dispensable() bool {
 }
 
 // MissingPermissions returns those of the rights that the connection's user does
-// not have, as the server tells. Where it doesn't, each right is tried out with a
-// message that nothing comes of; requestID must be that of no request. An error is a
-// connection that broke meanwhile.
-func MissingPermissions(ctx context.Context, nc *nats.Conn, rights []Right, requestID string) ([]Right, error) {
+// not have, as the server tells. Of a user who may not ask, or not hear the answer, it
+// returns that right alone. An error is that the server tells nothing.
+func MissingPermissions(ctx context.Context, nc *nats.Conn, rights []Right) ([]Right, error) {
 	permissions, err := askRights(ctx, nc)
+	if direction, subject, denied := violation(nc.LastError()); err != nil && denied {
+		isOther := func(r Right) bool { return r.Direction != direction || r.Subject != asGranted(subject) }
+		return slices.DeleteFunc(slices.Clone(rights), isOther), nil
+	}
 	if err != nil {
-		return tryRights(ctx, nc, rights, requestID)
+		return nil, err
 	}
 	return slices.DeleteFunc(slices.Clone(rights), func(r Right) bool { return permits(permissions, r) }), nil
 }
@@ -86,65 +87,4 @@ func permits(p *server.Permissions, r Right) bool {
 		}
 	}
 	return allowed
-}
-
-// tryRights finds out by trying. The server reports a denial before it answers the
-// ping that follows.
-func tryRights(ctx context.Context, nc *nats.Conn, rights []Right, requestID string) ([]Right, error) {
-	result, err := json.Marshal(passcode.Result{
-		RequestID: requestID,
-		Error: &passcode.Error{
-			Code: "trial", Class: passcode.ClassInvalid, Message: "worker check tries whether it may write here; there is no such request",
-		},
-	}.In(passcode.StatusRejected))
-	if err != nil {
-		return nil, err
-	}
-	sample := strings.NewReplacer("*", requestID, ">", requestID) // nothing of ours uses such a subject
-	var missing []Right
-	for _, r := range rights {
-		subject := sample.Replace(r.Subject)
-		if err := try(ctx, nc, r.Direction, subject, result); err != nil {
-			return missing, err
-		}
-		if denied(nc.LastError(), subject) {
-			missing = append(missing, r)
-		}
-	}
-	return missing, nil
-}
-
-func try(ctx context.Context, nc *nats.Conn, d Direction, subject string, result []byte) error {
-	if d == Subscribe {
-		sub, err := nc.SubscribeSync(subject)
-		if err != nil {
-			return fmt.Errorf("try to subscribe to %s: %w", subject, err)
-		}
-		defer func() { _ = sub.Unsubscribe() }() // one that was denied is gone already
-	} else if err := nc.PublishMsg(harmless(subject, result)); err != nil {
-		return fmt.Errorf("try to publish to %s: %w", subject, err)
-	}
-	if err := nc.FlushWithContext(ctx); err != nil {
-		return fmt.Errorf("try the rights of the connection: %w", err)
-	}
-	return nil
-}
-
-// harmless is a message of which nothing comes. JetStream's own subjects refuse what
-// is neither JSON nor a word of theirs, and a stream a message that was meant for
-// another.
-func harmless(subject string, result []byte) *nats.Msg {
-	msg := nats.NewMsg(subject)
-	if strings.HasPrefix(subject, "$JS.") {
-		msg.Data = []byte("{")
-		return msg
-	}
-	msg.Header.Set(nats.ExpectedStreamHdr, "no-such-stream")
-	msg.Data = result
-	return msg
-}
-
-func denied(last error, subject string) bool {
-	_, violated, ok := violation(last)
-	return ok && violated == subject
 }

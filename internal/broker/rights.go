@@ -63,7 +63,7 @@ func WorkerRights(cfg config.Config) []Right {
 		rights = append(rights, publish(api("STREAM.INFO."+stream), "compare the stream with the settings, and watch over it"))
 	}
 	return distinct(append(rights,
-		publish("$SYS.REQ.USER.INFO", "ask the server for its own rights (worker check)"),
+		publish("$SYS.REQ.USER.INFO", "ask the server for its own rights; without it worker check sees no other that is missing"),
 		subscribe(WorkerInbox+".>", "receive jobs and every answer of the broker"),
 		subscribe("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES."+consumer, "hear of a job that the server no longer delivers"),
 		subscribe("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED."+consumer, "hear of a job that somebody has terminated"),

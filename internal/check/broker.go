@@ -95,7 +95,7 @@ func (r *run) rights(nc *nats.Conn) []broker.Right {
 	ctx, cancel := r.bounded()
 	defer cancel()
 	needed := broker.WorkerRights(r.Config)
-	missing, err := broker.MissingPermissions(ctx, nc, needed, r.UnusedID)
+	missing, err := broker.MissingPermissions(ctx, nc, needed)
 	if err != nil {
 		r.fail(checkRights, "", err.Error(), "run it again; the broker may have gone away meanwhile")
 		return nil

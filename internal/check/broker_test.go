@@ -132,12 +132,15 @@ func TestRights(t *testing.T) {
 			"warn stream PASSCODE_DEAD: not checked: see rights", "warn stream PASSCODE: not checked: see rights",
 			"warn consumer passcode-worker: not checked: see rights",
 		}},
+		{"may not ask", server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"$SYS.>"}}}, []string{
+			"warn rights publish $SYS.REQ.USER.INFO: not allowed, and not needed on every server: " +
+				"ask the server for its own rights; without it worker check sees no other that is missing",
+		}},
 		{"what not every server needs", server.Permissions{Publish: &server.SubjectPermission{Allow: indispensable()}}, []string{
 			"warn rights publish $JS.ACK.*.*.PASSCODE.passcode-worker.>: not allowed, and not needed on every server: " +
 				"the same where the server has js_ack_fc_v2 on (2.14 and later)",
 			"warn rights publish $JS.FC.*.*.KV_passcode-limits.>: not allowed, and not needed on every server: " +
 				"the same where the server has js_ack_fc_v2 on (2.14 and later)",
-			"warn rights publish $SYS.REQ.USER.INFO: not allowed, and not needed on every server: ask the server for its own rights (worker check)",
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -162,9 +165,10 @@ func TestRights(t *testing.T) {
 	}
 }
 
-// indispensable are the subjects to publish on that every server needs.
+// indispensable are the subjects to publish on that every server needs, and the question
+// for the rights.
 func indispensable() []string {
-	var list []string
+	list := []string{"$SYS.REQ.USER.INFO"}
 	cfg := config.Default()
 	cfg.Results.ReplySubjects = nil
 	for _, right := range broker.WorkerRights(cfg) {

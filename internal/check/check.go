@@ -69,7 +69,6 @@ type Plan struct {
 	Dial      func(context.Context) (*nats.Conn, error) // connects as a worker does
 	Aliyun    Aliyun                                    // uses Config's credentials; nil: see AliyunErr
 	AliyunErr error
-	UnusedID  string // a request id that nobody uses; see [broker.MissingPermissions]
 }
 
 // Run makes every check, in a fixed order, and reports each result as it comes. An

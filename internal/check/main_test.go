@@ -84,9 +84,8 @@ func plan() Plan {
 	cfg.Aliyun.Templates = []config.Template{{UsageType: "Generic", TemplateCode: config.TemplateCode{China: "SMS_1", Overseas: "SMS_2"}}}
 	return Plan{
 		Config: cfg, LimitsTTL: 25 * time.Hour,
-		Dial:     func(context.Context) (*nats.Conn, error) { return nil, errNoBroker },
-		Aliyun:   answers{},
-		UnusedID: "worker-check-1",
+		Dial:   func(context.Context) (*nats.Conn, error) { return nil, errNoBroker },
+		Aliyun: answers{},
 	}
 }
 

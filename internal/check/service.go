@@ -102,7 +102,7 @@ func (r *run) account() {
 	asked := questions
 	if len(questions) == 0 {
 		// Any answer shows whether the call was well signed.
-		asked = []*question{r.signQuestion(r.UnusedID)}
+		asked = []*question{r.signQuestion("worker-check")}
 	}
 	var first *answer.Failure
 	for _, q := range asked {

@@ -201,5 +201,5 @@ func TestNoNames(t *testing.T) {
 
 	p.Config.Aliyun.Templates, asked = nil, nil
 	assert.Equal(t, []string{signSkipped + "settings", templateSkipped + "settings"}, brief(found(t, p), ofAliyun...))
-	assert.Equal(t, []string{"worker-check-1"}, asked)
+	assert.Equal(t, []string{"worker-check"}, asked)
 }

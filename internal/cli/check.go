@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -60,8 +59,6 @@ func (k *checkCmd) Run(e *command.Env) error {
 	plan := check.Plan{
 		Config: cfg, Problems: problems, LimitsTTL: ratelimit.BucketTTL(cfg.Limits.Phone),
 		Dial: func(ctx context.Context) (*nats.Conn, error) { return dialOnce(ctx, cfg) },
-		// A request id that nobody has.
-		UnusedID: "worker-check-" + strings.ToLower(rand.Text()),
 	}
 	sender, err := askingSender(cfg, problems)
 	if err != nil {
