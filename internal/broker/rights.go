@@ -49,7 +49,7 @@ func WorkerRights(cfg config.Config) []Right {
 		publish(api("STREAM.MSG.GET."+requests), "read the records of requests from their leader"),
 		publish(bucketKeys(cfg.Limits.Bucket), "count what each phone was sent, and keep the state of the account"),
 		publish(api("STREAM.MSG.GET."+limits), "read those counts and that state from their leader"),
-		publish(api("CONSUMER.CREATE."+limits+".*."+bucketSubject(cfg.Limits.Bucket, accountKey)), "watch the state of the account"),
+		publish(api("CONSUMER.CREATE."+limits+".*."+bucketSubject(cfg.Limits.Bucket, "account")), "watch the state of the account"),
 		publish(api("CONSUMER.DELETE."+limits+".*"), "end that watch"),
 		publish("$JS.FC."+limits+".>", "keep that watch flowing"),
 		publish("$JS.FC.*.*."+limits+".>", "the same where the server has js_ack_fc_v2 on (2.14 and later)"),
@@ -84,9 +84,6 @@ func ProvisionRights(cfg config.Config) []Right {
 		publish(api("CONSUMER.INFO."+consumer), "see whether the consumer is there"),
 		publish(api("CONSUMER.CREATE."+consumer+"."+cfg.Jobs.Subject), "create the consumer")))
 }
-
-// accountKey is the key of the limits bucket that the account breaker watches.
-const accountKey = "account"
 
 func publish(subject, why string) Right   { return Right{Publish, subject, why} }
 func subscribe(subject, why string) Right { return Right{Subscribe, subject, why} }

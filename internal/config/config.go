@@ -4,7 +4,6 @@
 package config
 
 import (
-	"slices"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -170,16 +169,4 @@ func Default() Config {
 		}
 	}
 	return c
-}
-
-// Template returns the first template with the usage type, otherwise the first that
-// is Generic. It reports false where there is neither.
-func (a Aliyun) Template(usageType string) (Template, bool) {
-	for _, wanted := range []string{usageType, passcode.DefaultUsageType} {
-		i := slices.IndexFunc(a.Templates, func(t Template) bool { return t.UsageType == wanted })
-		if i >= 0 {
-			return a.Templates[i], true
-		}
-	}
-	return Template{}, false
 }

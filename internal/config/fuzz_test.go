@@ -2,6 +2,7 @@ package config
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,10 +82,10 @@ func FuzzConnector(f *testing.F) {
 			}
 			return
 		}
-		got, ok := cfg.Aliyun.Template(passcode.DefaultUsageType)
-		require.True(t, ok)
-		require.NotEmpty(t, got.TemplateCode.China)
-		require.NotEmpty(t, got.TemplateCode.Overseas)
+		i := slices.IndexFunc(cfg.Aliyun.Templates, func(t Template) bool { return t.UsageType == passcode.DefaultUsageType })
+		require.GreaterOrEqual(t, i, 0)
+		require.NotEmpty(t, cfg.Aliyun.Templates[i].TemplateCode.China)
+		require.NotEmpty(t, cfg.Aliyun.Templates[i].TemplateCode.Overseas)
 		require.False(t, cfg.Aliyun.AccessKeyID.IsZero() || cfg.Aliyun.AccessKeySecret.IsZero() || cfg.Aliyun.SignName == "")
 		require.NoError(t, Print(&strings.Builder{}, cfg))
 	})

@@ -175,18 +175,3 @@ func TestWarnings(t *testing.T) {
 		assert.NotContains(t, strings.Join(got.Warnings, "\n"), "s3cret")
 	}
 }
-
-func TestTemplate(t *testing.T) {
-	t.Parallel()
-	a := Aliyun{Templates: []Template{
-		{UsageType: "SignIn", SignName: "first"}, {UsageType: "SignIn", SignName: "second"}, {UsageType: "Generic", SignName: "generic"},
-	}}
-	for usageType, want := range map[string]string{"SignIn": "first", "signin": "generic", "Generic": "generic", "": "generic"} {
-		got, ok := a.Template(usageType)
-		assert.True(t, ok)
-		assert.Equal(t, want, got.SignName, "%q", usageType)
-	}
-	a.Templates = a.Templates[:2]
-	_, ok := a.Template("Other")
-	assert.False(t, ok)
-}

@@ -192,10 +192,12 @@ func (c *check) credentials() {
 // generic: there must be a template for every other usage type. One whose usage
 // type could not be read may be it, where the word stands in the list at all.
 func (c *check) generic() {
-	key, a := c.templatesKey(), c.cfg.Aliyun
-	noType := func(t Template) bool { return t.UsageType == "" }
-	meant := slices.ContainsFunc(a.Templates, noType) && holds(c.nodes[key], passcode.DefaultUsageType)
-	if _, ok := a.Template(passcode.DefaultUsageType); !ok && !meant && !c.unread(key) {
+	key := c.templatesKey()
+	has := func(usageType string) bool {
+		return slices.ContainsFunc(c.cfg.Aliyun.Templates, func(t Template) bool { return t.UsageType == usageType })
+	}
+	meant := has("") && holds(c.nodes[key], passcode.DefaultUsageType)
+	if !has(passcode.DefaultUsageType) && !meant && !c.unread(key) {
 		c.fail(key, "must hold one with usage_type Generic, which stands in for every other",
 			"add {usage_type: Generic, template_code: CODE}")
 	}
