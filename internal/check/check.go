@@ -81,7 +81,6 @@ func (p Plan) Run(ctx context.Context, report func(Result)) error {
 	return context.Cause(ctx)
 }
 
-// run is one run of a plan.
 type run struct {
 	Plan
 	ctx    context.Context
@@ -90,7 +89,6 @@ type run struct {
 	clockFailed bool // the clock was reported to be off
 }
 
-// bounded returns a context for one check.
 func (r *run) bounded() (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(r.ctx, patience, fmt.Errorf("it took longer than %s", patience))
 }

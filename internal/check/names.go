@@ -205,7 +205,6 @@ func explain(words map[answer.Reason]judgement, failure *answer.Failure, names .
 	return judgement{j.status, fill.Replace(j.detail) + " (" + failure.Error() + ")", fill.Replace(j.fix)}
 }
 
-// failureOf is why Aliyun did not answer.
 func failureOf(err error) *answer.Failure {
 	failure := &answer.Failure{Code: err.Error()}
 	errors.As(err, &failure)

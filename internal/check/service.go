@@ -69,7 +69,6 @@ func fixEndpoint(err error) string {
 
 const fixClock = "set the clock of this machine, and keep it by NTP"
 
-// clock compares the clocks.
 func (r *run) clock(p aliyun.Presence) {
 	if !p.Dated {
 		r.warn(checkClock, "", "can't be compared: the answer has no Date", "see that aliyun.endpoint is Aliyun's")

@@ -2,7 +2,6 @@ package check
 
 import "strings"
 
-// settings reports each problem and each warning of the settings.
 func (r *run) settings() {
 	if r.Problems != nil {
 		for _, p := range r.Problems.Problems {

@@ -15,13 +15,13 @@ type configPrintCmd struct{}
 
 // Run prints right settings, also if they lack what "worker run" needs.
 func (*configPrintCmd) Run(e *command.Env) error {
-	cfg, err := e.Settings(true)
-	var problems *config.Errors
-	if err != nil && (!errors.As(err, &problems) || !problems.OnlyToRun()) {
+	cfg, err := e.Settings(false)
+	if err != nil {
 		return err
 	}
 	for _, w := range cfg.Warnings {
 		e.Note("warning: %s", w)
 	}
-	return errors.Join(config.Print(e.Stdout, cfg), err)
+	_, errToRun := e.Settings(true)
+	return errors.Join(config.Print(e.Stdout, cfg), errToRun)
 }

@@ -292,14 +292,8 @@ func TestWhatOnlyRunNeeds(t *testing.T) {
 			continue
 		}
 		require.EqualError(t, err, want)
-		var problems *Errors
-		require.ErrorAs(t, err, &problems)
-		assert.True(t, problems.OnlyToRun())
-
 		src.Set = []string{"log.level=loud"}
 		_, err = Load(src)
-		require.ErrorAs(t, err, &problems)
-		assert.False(t, problems.OnlyToRun())
 		assert.ErrorContains(t, err, want, "a mistake hides nothing of it")
 	}
 }

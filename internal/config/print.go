@@ -53,7 +53,6 @@ func Print(w io.Writer, c Config) error {
 	return nil
 }
 
-// memberAt returns what stands under a path.
 func memberAt(n *yaml.Node, path string) *yaml.Node {
 	for name := range strings.SplitSeq(path, ".") {
 		i := 0

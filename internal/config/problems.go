@@ -18,8 +18,6 @@ type Problem struct {
 	Problem string // the rule that is broken
 	Fix     string
 	Source  string // where the value came from; empty for a default, or for a value that is missing
-	// ToRun marks what is missing only for "worker run"; other commands do without.
-	ToRun bool
 }
 
 // String returns the problem on one line, even where a file's name has several.
@@ -34,8 +32,8 @@ func (p Problem) String() string {
 	return text.Printable(line)
 }
 
-// Errors is everything that is wrong with the settings. [Load] and
-// [Config.Validate] return it; match with errors.As.
+// Errors is everything that is wrong with the settings. [Load] returns it; match with
+// errors.As.
 type Errors struct {
 	Problems []Problem
 
@@ -49,12 +47,6 @@ func (e *Errors) Error() string {
 		lines[i] = p.String()
 	}
 	return strings.Join(lines, "\n")
-}
-
-// OnlyToRun reports whether the settings are right as far as they go, and only
-// lack what "worker run" needs.
-func (e *Errors) OnlyToRun() bool {
-	return !slices.ContainsFunc(e.Problems, func(p Problem) bool { return !p.ToRun })
 }
 
 // Usable reports whether settings that belong together have the values that
@@ -90,7 +82,6 @@ func newFindings() *findings {
 	return &findings{nodes: map[string]*yaml.Node{}, sources: map[*yaml.Node]string{}}
 }
 
-// add notes a problem and where it is.
 func (f *findings) add(key, source, problem, fix string) {
 	f.problems = append(f.problems, Problem{Key: key, Problem: problem, Fix: fix, Source: source})
 }

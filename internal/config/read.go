@@ -102,7 +102,6 @@ func variables(environ []string) map[string]string {
 	return values
 }
 
-// layEnv lays PASSCODE_ variables.
 func (f *findings) layEnv(values map[string]string) {
 	var set []assignment
 	for _, name := range slices.Sorted(maps.Keys(values)) {
@@ -139,7 +138,6 @@ func isNull(n *yaml.Node) bool {
 	return n.Kind == 0 || n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
 }
 
-// parseJSON reads one JSON value.
 func parseJSON(data []byte) (value any, err error) {
 	if !utf8.Valid(data) || !json.Valid(data) {
 		return nil, errors.New("not JSON")

@@ -14,7 +14,6 @@ const EnvFile = "PASSCODE_CONFIG"
 
 const envPrefix = "PASSCODE_"
 
-// key is one setting.
 type key struct {
 	path     string
 	index    []int      // of the field in Config
@@ -64,16 +63,13 @@ func (s *schema) read(path string, section reflect.Type, index []int) {
 
 func (s *schema) isSection(path string) bool { return s.sections[path] != nil }
 
-// isSetting reports whether a path is that of a setting.
 func (s *schema) isSetting(path string) bool {
 	_, ok := s.lists[path]
 	return ok
 }
 
-// has reports whether a path is that of a setting or a section.
 func (s *schema) has(path string) bool { return s.isSetting(path) || s.isSection(path) }
 
-// field returns the setting's field.
 func (k key) field(c *Config) reflect.Value { return reflect.ValueOf(c).Elem().FieldByIndex(k.index) }
 
 // memberName is what a field is called where it is written; "-" for none.

@@ -174,8 +174,7 @@ func (c *check) running() {
 	}
 	c.generic()
 	for i := range c.problems[before:] {
-		p := &c.problems[before+i]
-		p.ToRun, p.Problem = true, p.Problem+" (worker run needs it)"
+		c.problems[before+i].Problem += " (worker run needs it)"
 	}
 }
 
