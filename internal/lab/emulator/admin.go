@@ -13,7 +13,6 @@ import (
 // maxFaultsBody bounds the body of POST /_/faults.
 const maxFaultsBody = 1 << 20
 
-// adminRoutes serves what the package's description lists.
 func (e *Emulator) adminRoutes() http.Handler {
 	routes := http.NewServeMux()
 	routes.HandleFunc("GET /_/sent", e.adminSent)
@@ -33,23 +32,20 @@ func (e *Emulator) adminRoutes() http.Handler {
 	return routes
 }
 
-// adminSent writes the accepted messages, one JSON object a line; with ?after=N those
-// after the first N. If some of those were dropped it fails, so that whoever counts
+// adminSent fails if some of the messages asked for were dropped, so that whoever counts
 // along notices.
 func (e *Emulator) adminSent(w http.ResponseWriter, r *http.Request) {
 	messages, dropped := e.messages()
-	if text := r.URL.Query().Get("after"); text != "" {
-		after, err := strconv.Atoi(text)
-		switch {
-		case err != nil || after < 0:
-			http.Error(w, "after must be how many messages to leave out", http.StatusBadRequest)
-			return
-		case after < dropped:
-			http.Error(w, "the first "+strconv.Itoa(dropped)+" messages were dropped", http.StatusGone)
-			return
-		}
-		messages = messages[min(after-dropped, len(messages)):]
+	after, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("after"), strconv.Itoa(dropped)))
+	switch {
+	case err != nil || after < 0:
+		http.Error(w, "after must be how many messages to leave out", http.StatusBadRequest)
+		return
+	case after < dropped:
+		http.Error(w, "the first "+strconv.Itoa(dropped)+" messages were dropped", http.StatusGone)
+		return
 	}
+	messages = messages[min(after-dropped, len(messages)):]
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	buffered := bufio.NewWriterSize(w, 64<<10)
 	for _, m := range messages {

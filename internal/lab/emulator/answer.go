@@ -82,7 +82,6 @@ func encode(v any) []byte {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-// spoil makes of the right answer what a fault makes of it.
 func (a *answer) spoil(f *fault.Fault) {
 	label := string(f.Kind)
 	if f.Accept {
@@ -109,7 +108,6 @@ func (a *answer) spoil(f *fault.Fault) {
 const page502 = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n" +
 	"<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>Tengine</center>\r\n</body>\r\n</html>\r\n"
 
-// deliver lets the client have the answer, in the way that the answer says.
 func (e *Emulator) deliver(w http.ResponseWriter, r *http.Request, a answer) {
 	e.pause(r.Context(), a.latency)
 	// Clients read from it the clock by which signatures are checked.

@@ -51,14 +51,13 @@ func (e *Emulator) querySendDetails(c *gateway.Call) (members, *fault.Fault, *ga
 
 // detail is one row of QuerySendDetails.
 func (m *message) detail() members {
-	success, code, _ := m.outcome()
 	status := 2 // failed; 1 would be waiting for the carrier
-	if success {
+	if m.carrier == delivered {
 		status = 3
 	}
 	at := serviceTime(m.at)
 	return members{
-		"PhoneNum": m.number.Key, "SendStatus": status, "ErrCode": code, "TemplateCode": m.template,
+		"PhoneNum": m.number.Key, "SendStatus": status, "ErrCode": m.carrier, "TemplateCode": m.template,
 		"Content": m.content(), "SendDate": at, "ReceiveDate": at, "OutId": m.outID,
 	}
 }

@@ -27,6 +27,7 @@
 package emulator
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -110,9 +111,7 @@ func New(opts Options) (*Emulator, error) {
 	if opts.Now == nil {
 		opts.Now = func() time.Time { return time.Now().Add(opts.ClockOffset) }
 	}
-	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.DiscardHandler)
-	}
+	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
 	if opts.ReportWaits == nil {
 		opts.ReportWaits = []time.Duration{time.Minute, 5 * time.Minute, 10 * time.Minute}
 	}
@@ -166,15 +165,15 @@ type action struct {
 
 func (e *Emulator) actions() map[string]action {
 	return map[string]action{
-		gateway.ActionSendSms:              {[]string{"PhoneNumbers", "SignName", "TemplateCode"}, e.sendSms},
-		gateway.ActionSendBatchSms:         {[]string{"PhoneNumberJson", "SignNameJson", "TemplateCode"}, e.sendBatchSms},
-		gateway.ActionQuerySendDetails:     {[]string{"PhoneNumber", "SendDate", "PageSize", "CurrentPage"}, e.querySendDetails},
-		gateway.ActionQuerySmsSign:         e.approval("SignName", e.signApproved, e.querySmsSign),
-		gateway.ActionQuerySmsTemplate:     e.approval("TemplateCode", e.templateApproved, e.querySmsTemplate),
-		gateway.ActionGetSmsSign:           e.approval("SignName", e.signApproved, e.getSmsSign),
-		gateway.ActionGetSmsTemplate:       e.approval("TemplateCode", e.templateApproved, e.getSmsTemplate),
-		gateway.ActionQuerySmsSignList:     e.signList(),
-		gateway.ActionQuerySmsTemplateList: e.templateList(),
+		gateway.ActionSendSms:          {[]string{"PhoneNumbers", "SignName", "TemplateCode"}, e.sendSms},
+		gateway.ActionSendBatchSms:     {[]string{"PhoneNumberJson", "SignNameJson", "TemplateCode"}, e.sendBatchSms},
+		gateway.ActionQuerySendDetails: {[]string{"PhoneNumber", "SendDate", "PageSize", "CurrentPage"}, e.querySendDetails},
+		"QuerySmsSign":                 e.approval("SignName", e.signApproved, e.querySmsSign),
+		"QuerySmsTemplate":             e.approval("TemplateCode", e.templateApproved, e.querySmsTemplate),
+		"GetSmsSign":                   e.approval("SignName", e.signApproved, e.getSmsSign),
+		"GetSmsTemplate":               e.approval("TemplateCode", e.templateApproved, e.getSmsTemplate),
+		"QuerySmsSignList":             e.signList(),
+		"QuerySmsTemplateList":         e.templateList(),
 	}
 }
 
@@ -198,7 +197,7 @@ func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			m, f, refused = served.serve(c)
 		}
 	}
-	a := e.answer(c.Host, m, f, refused)
+	a := e.answer(r.Host, m, f, refused)
 	e.answered(c.Action, a)
 	e.opts.Logger.LogAttrs(r.Context(), slog.LevelDebug, "request answered",
 		slog.String("action", c.Action), slog.String("answer", a.label), slog.String("request_id", a.requestID))
@@ -239,8 +238,7 @@ func (e *Emulator) Close() {
 	}
 }
 
-// SetFaults replaces the faults by those of a body of POST /_/faults, unless one of them
-// breaks a rule, which it returns.
+// SetFaults replaces the faults by those of a body of POST /_/faults.
 func (e *Emulator) SetFaults(body []byte) error {
 	set, err := fault.Decode(body)
 	if err != nil {

@@ -89,8 +89,8 @@ func TestFaultsByCountPhoneAndAction(t *testing.T) {
 	assert.Equal(t, "Throttling", look("13812345678"))
 	assert.Equal(t, "OK", look("13812345678"))
 	assert.Equal(t, "InternalError", look("85268326366"))
-	assert.Equal(t, "Forbidden", do(t, e, gateway.ActionQuerySmsSign, map[string]string{"SignName": "x"}).Code)
-	assert.Equal(t, "NoPermission", do(t, e, gateway.ActionQuerySmsTemplate, map[string]string{"TemplateCode": "x"}).Code)
+	assert.Equal(t, "Forbidden", do(t, e, "QuerySmsSign", map[string]string{"SignName": "x"}).Code)
+	assert.Equal(t, "NoPermission", do(t, e, "QuerySmsTemplate", map[string]string{"TemplateCode": "x"}).Code)
 }
 
 // TestFaultsLeaveBadRequestsAlone: a wrong signature or parameter is answered

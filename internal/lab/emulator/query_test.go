@@ -144,19 +144,19 @@ func TestApprovals(t *testing.T) {
 		{listed, "other", "other", 2},
 	} {
 		sign, template := map[string]string{"SignName": row.sign}, map[string]string{"TemplateCode": row.template}
-		for _, action := range []string{gateway.ActionQuerySmsSign, gateway.ActionGetSmsSign} {
+		for _, action := range []string{"QuerySmsSign", "GetSmsSign"} {
 			assert.InDelta(t, row.status, do(t, row.e, action, sign).SignStatus, 0)
 		}
-		got := do(t, row.e, gateway.ActionQuerySmsTemplate, template)
+		got := do(t, row.e, "QuerySmsTemplate", template)
 		assert.InDelta(t, row.status, got.TemplateStatus, 0)
 		assert.InDelta(t, 0, got.TemplateType, 0)
-		got = do(t, row.e, gateway.ActionGetSmsTemplate, template)
+		got = do(t, row.e, "GetSmsTemplate", template)
 		assert.Equal(t, strconv.Itoa(row.status), got.TemplateStatus)
 		assert.Equal(t, "0", got.TemplateType)
 	}
 	for action, want := range map[string]string{
-		gateway.ActionQuerySmsSign: "MissingSignName", gateway.ActionGetSmsSign: "MissingSignName",
-		gateway.ActionQuerySmsTemplate: "MissingTemplateCode", gateway.ActionGetSmsTemplate: "MissingTemplateCode",
+		"QuerySmsSign": "MissingSignName", "GetSmsSign": "MissingSignName",
+		"QuerySmsTemplate": "MissingTemplateCode", "GetSmsTemplate": "MissingTemplateCode",
 	} {
 		assert.Equal(t, want, do(t, open, action, nil).Code, action)
 	}
@@ -186,22 +186,22 @@ func TestLists(t *testing.T) {
 		}
 		return names, rows, got.TotalCount
 	}
-	first, _, total := ask(gateway.ActionQuerySmsSignList, "1")
+	first, _, total := ask("QuerySmsSignList", "1")
 	assert.Equal(t, []string{"阿里云", "Shop"}, first)
 	assert.Equal(t, 3, total)
-	second, _, _ := ask(gateway.ActionQuerySmsSignList, "2")
+	second, _, _ := ask("QuerySmsSignList", "2")
 	assert.Equal(t, []string{"Bank"}, second)
-	third, _, _ := ask(gateway.ActionQuerySmsSignList, "9223372036854775807")
+	third, _, _ := ask("QuerySmsSignList", "9223372036854775807")
 	assert.Empty(t, third)
 
-	codes, rows, total := ask(gateway.ActionQuerySmsTemplateList, "")
+	codes, rows, total := ask("QuerySmsTemplateList", "")
 	assert.Equal(t, []string{"SMS_1", "SMS_2"}, codes)
 	assert.Equal(t, 3, total)
 	assert.Equal(t, []int{0, 2, 1, 0}, []int{
 		rows[0].OuterTemplateType, rows[0].TemplateType, rows[1].OuterTemplateType, rows[1].TemplateType,
 	}, "the list numbers types in two ways")
 	for _, bad := range []map[string]string{{"PageIndex": "0"}, {"PageIndex": "x"}, {"PageSize": "51"}, {"PageSize": "-1"}} {
-		assert.Equal(t, codeInvalid, do(t, e, gateway.ActionQuerySmsSignList, bad).Code)
+		assert.Equal(t, codeInvalid, do(t, e, "QuerySmsSignList", bad).Code)
 	}
 }
 
@@ -209,7 +209,7 @@ func TestFilings(t *testing.T) {
 	t.Parallel()
 	e, _ := newTest(t, Options{Filings: []string{"unicom=-2:UNBINDING_QUA", "telecom=1"}})
 	w := httptest.NewRecorder()
-	e.ServeHTTP(w, signed(e, gateway.ActionGetSmsSign, map[string]string{"SignName": "阿里云"}))
+	e.ServeHTTP(w, signed(e, "GetSmsSign", map[string]string{"SignName": "阿里云"}))
 	var got struct{ SignIspRegisterDetailList json.RawMessage }
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got))
 	detail := `{"OperatorCode":%q,"OperatorCompleteTime":"2017-05-25 00:00:00","RegisterStatus":%d,"RegisterStatusReasons":%s}`
@@ -236,7 +236,7 @@ func TestTemplatesHaveAKindAndVariables(t *testing.T) {
 		"SMS_4": {3, "${n}"},
 		"SMS_5": {0, "${code}"},
 	} {
-		got := do(t, e, gateway.ActionQuerySmsTemplate, map[string]string{"TemplateCode": code})
+		got := do(t, e, "QuerySmsTemplate", map[string]string{"TemplateCode": code})
 		require.Equal(t, "OK", got.Code)
 		assert.InDelta(t, 1, got.TemplateStatus, 0, code)
 		assert.InDelta(t, want.kind, got.TemplateType, 0, code)
@@ -266,7 +266,7 @@ func TestWrongTemplatesAreRefused(t *testing.T) {
 func TestTheDateIsTheClocks(t *testing.T) {
 	t.Parallel()
 	e, c := newTest(t, Options{})
-	late := signed(e, gateway.ActionQuerySmsSign, map[string]string{"SignName": "x"})
+	late := signed(e, "QuerySmsSign", map[string]string{"SignName": "x"})
 	c.Move(20 * time.Minute)
 	for _, r := range []*http.Request{late, httptest.NewRequest(http.MethodGet, "http://dysmsapi.test/", nil)} {
 		w := httptest.NewRecorder()

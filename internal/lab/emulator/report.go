@@ -24,11 +24,13 @@ const (
 
 // report is one element of a push, as the service writes it.
 func (m *message) report() members {
-	success, code, meaning := m.outcome()
-	at := serviceTime(m.at)
+	at, meaning := serviceTime(m.at), "发送失败"
+	if m.carrier == delivered {
+		meaning = "用户接收成功"
+	}
 	return members{
-		"phone_number": m.number.Key, "send_time": at, "report_time": at, "success": success, "err_code": code,
-		"err_msg": meaning, "sms_size": "1", "biz_id": m.bizID, "out_id": m.outID,
+		"phone_number": m.number.Key, "send_time": at, "report_time": at,
+		"success": m.carrier == delivered, "err_code": m.carrier, "err_msg": meaning, "sms_size": "1", "biz_id": m.bizID, "out_id": m.outID,
 	}
 }
 
@@ -65,7 +67,6 @@ func newPusher(ctx context.Context, post post, waits []time.Duration, log *slog.
 	return p
 }
 
-// push lets a report be pushed.
 func (p *pusher) push(r dueReport) {
 	p.mu.Lock()
 	p.due = append(p.due, r)
@@ -137,7 +138,6 @@ func (p *pusher) close() {
 	p.work.Wait()
 }
 
-// httpPost pushes to a URL.
 func httpPost(address string) post {
 	client := &http.Client{
 		// The default transport would use a proxy of the environment. Connections are

@@ -24,8 +24,8 @@ const (
 	maxNumbers   = 1000   // of one SendSms
 	maxBatch     = 100    // of one SendBatchSms
 	codeVariable = "code" // of a verification template
-	// undeliverable is the carrier's code of a message that it can't deliver.
-	undeliverable = "MOBILE_NOT_ON_SERVICE"
+
+	delivered, undeliverable = "DELIVERED", "MOBILE_NOT_ON_SERVICE" // codes of the carrier
 )
 
 // isPasscode is Aliyun's rule for the variable of a verification template.
@@ -53,8 +53,7 @@ func (e *Emulator) sendSms(c *gateway.Call) (members, *fault.Fault, *gateway.Ref
 	return e.send(c, to, maxNumbers)
 }
 
-// sendBatchSms sends one text to each number, each with its own signature and
-// variables.
+// sendBatchSms sends to each number with its own signature and variables.
 func (e *Emulator) sendBatchSms(c *gateway.Call) (members, *fault.Fault, *gateway.Refusal) {
 	var phones, signs []string
 	var params []json.RawMessage
@@ -136,18 +135,18 @@ func (e *Emulator) submit(c *gateway.Call, to []recipient) (members, *fault.Faul
 		refused.Message = limited
 		return nil, nil, refused
 	}
-	lag, reportErr := e.opts.LookupLag, ""
+	lag, carrier := e.opts.LookupLag, delivered
 	if f != nil {
-		lag, reportErr = cmp.Or(f.Lag, lag), f.Err
 		if f.Kind == fault.KindUndelivered {
-			reportErr = cmp.Or(f.Err, undeliverable)
+			carrier = undeliverable
 		}
+		lag, carrier = cmp.Or(f.Lag, lag), cmp.Or(f.Err, carrier)
 	}
 	bizID := e.store.nextBizID()
 	for _, r := range to {
 		m := &message{
 			number: r.number, outID: c.Params.Get("OutId"), bizID: bizID, template: c.Params.Get("TemplateCode"),
-			sign: r.sign, param: r.param, at: now, visible: now.Add(lag), reportErr: reportErr,
+			sign: r.sign, param: r.param, at: now, visible: now.Add(lag), carrier: carrier,
 		}
 		e.store.add(m)
 		if e.pusher != nil {
@@ -167,8 +166,7 @@ func (e *Emulator) templateApproved(code string) bool {
 	return ok || len(e.templates) == 0
 }
 
-// checkParam checks a TemplateParam against the variables of its template,
-// where those are known.
+// checkParam checks a TemplateParam against its template's variables, where those are known.
 func checkParam(param string, t template) *gateway.Refusal {
 	if param == "" {
 		return gateway.Refuse(codeParamMissing)

@@ -26,15 +26,15 @@ type Sent struct {
 // message is one accepted message. It does not change once it is stored, so that it can
 // be read without the lock.
 type message struct {
-	number    number.Number
-	outID     string
-	bizID     string
-	template  string
-	sign      string
-	param     string // the JSON that was received, smaller than a map
-	at        time.Time
-	visible   time.Time // to look-ups
-	reportErr string    // the carrier's code where it could not deliver
+	number   number.Number
+	outID    string
+	bizID    string
+	template string
+	sign     string
+	param    string // the JSON that was received, smaller than a map
+	at       time.Time
+	visible  time.Time // to look-ups
+	carrier  string    // its code: delivered, or why not
 }
 
 func (m *message) params() (params map[string]string) {
@@ -53,14 +53,6 @@ func (m *message) sent() Sent {
 // content is the text of the SMS, passcode and all.
 func (m *message) content() string {
 	return "【" + m.sign + "】您的验证码为" + m.params()[codeVariable] + ",请勿泄露于他人!"
-}
-
-// outcome is the carrier's code and its meaning for people.
-func (m *message) outcome() (success bool, code, meaning string) {
-	if m.reportErr == "" {
-		return true, "DELIVERED", "用户接收成功"
-	}
-	return false, m.reportErr, "发送失败"
 }
 
 // store keeps the messages in the order of their acceptance. The emulator's lock guards

@@ -125,7 +125,6 @@ func Parse(spec string) (*Fault, error) {
 
 var isName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`).MatchString
 
-// set reads one option.
 func (f *Fault) set(key, value string) error {
 	var ok bool
 	var rule string
@@ -171,7 +170,6 @@ func (f *Fault) set(key, value string) error {
 	return nil
 }
 
-// checkTogether checks the options against the kind and the action.
 func (f *Fault) checkTogether() error {
 	sends := f.action == gateway.ActionSendSms || f.action == gateway.ActionSendBatchSms
 	for _, check := range []struct {

@@ -29,7 +29,7 @@ type Refusal struct {
 	Message string
 }
 
-// Refuse returns the refusal with a code's usual status and message.
+// Refuse returns the refusal with the status and message that Aliyun sends with a code.
 func Refuse(code string) *Refusal {
 	return &Refusal{Status: statusOf(code), Code: code, Message: messageOf(code)}
 }
@@ -44,7 +44,7 @@ func Missing(get func(name string) string, names ...string) *Refusal {
 	return nil
 }
 
-// messageOf is the message that Aliyun sends with a code, or the code if none is known.
+// messageOf is the code itself where no message is known.
 func messageOf(code string) string {
 	for line := range strings.Lines(messages) {
 		if message, ok := strings.CutPrefix(line, code+"\t"); ok {
@@ -57,8 +57,7 @@ func messageOf(code string) string {
 	return code
 }
 
-// statusOf is the HTTP status that Aliyun sends with a code: always 200 from the service,
-// others from the gateway.
+// statusOf is always 200 for a code of the service's, others for the gateway's.
 func statusOf(code string) int {
 	switch kind, _, _ := strings.Cut(code, "."); {
 	case slices.Contains([]string{"OK", "isv", "isp", "template_parameter_count_illegal"}, kind):

@@ -14,23 +14,17 @@ import (
 	"unicode/utf8"
 )
 
-// The actions that the emulator serves.
+// The actions that faults treat in ways of their own.
 const (
-	ActionSendSms              = "SendSms"
-	ActionSendBatchSms         = "SendBatchSms"
-	ActionQuerySendDetails     = "QuerySendDetails"
-	ActionQuerySmsSign         = "QuerySmsSign"
-	ActionQuerySmsTemplate     = "QuerySmsTemplate"
-	ActionQuerySmsSignList     = "QuerySmsSignList"
-	ActionQuerySmsTemplateList = "QuerySmsTemplateList"
-	ActionGetSmsSign           = "GetSmsSign"
-	ActionGetSmsTemplate       = "GetSmsTemplate"
+	ActionSendSms          = "SendSms"
+	ActionSendBatchSms     = "SendBatchSms"
+	ActionQuerySendDetails = "QuerySendDetails"
 )
 
-// Actions are the actions.
+// Actions are those that the emulator serves.
 var Actions = []string{
-	ActionSendSms, ActionSendBatchSms, ActionQuerySendDetails, ActionQuerySmsSign, ActionQuerySmsTemplate,
-	ActionQuerySmsSignList, ActionQuerySmsTemplateList, ActionGetSmsSign, ActionGetSmsTemplate,
+	ActionSendSms, ActionSendBatchSms, ActionQuerySendDetails, "QuerySmsSign", "QuerySmsTemplate",
+	"QuerySmsSignList", "QuerySmsTemplateList", "GetSmsSign", "GetSmsTemplate",
 }
 
 // Version is the one version of the API that is served.
@@ -58,13 +52,13 @@ func (g *Gateway) Reset() {
 	clear(g.nonces.used)
 }
 
-// Admit reads a request and checks that it may be served. Where it refuses, the
-// call holds what could be read.
+// Admit reads a request and checks that it may be served. A refused call holds what could
+// be read.
 func (g *Gateway) Admit(r *http.Request) (*Call, *Refusal) {
-	c := &Call{Host: r.Host, method: r.Method, header: r.Header}
-	refused := c.read(r)
+	c := &Call{request: r}
+	refused := c.read()
 	if refused == nil {
-		refused = c.route(r.URL.Path)
+		refused = c.route()
 	}
 	if refused == nil {
 		refused = g.authenticate(c)
@@ -78,17 +72,16 @@ func (g *Gateway) Admit(r *http.Request) (*Call, *Refusal) {
 
 // Call is one request as it was read.
 type Call struct {
-	Action string // empty where it is not served
-	Host   string
+	Action string     // empty where it is not served
 	Params url.Values // those of the URL and of a form, each name once
 
-	method string
-	header http.Header
-	body   []byte
-	query  url.Values // those of the URL alone
+	request *http.Request
+	body    []byte
+	query   url.Values // those of the URL alone
 }
 
-func (c *Call) read(r *http.Request) *Refusal {
+func (c *Call) read() *Refusal {
+	r := c.request
 	if r.Method != http.MethodPost && r.Method != http.MethodGet {
 		return Refuse(codeHTTPMethod)
 	}
@@ -111,15 +104,15 @@ func (c *Call) read(r *http.Request) *Refusal {
 // route finds the action, as the gateway does before it looks at the signature. A
 // client may name action and version in a header, in a parameter or in both. Two that
 // differ are refused, because the older signature does not cover headers.
-func (c *Call) route(path string) *Refusal {
-	action, same := agreed(c.header.Get("X-Acs-Action"), c.Params.Get("Action"))
+func (c *Call) route() *Refusal {
+	action, same := agreed(c.request.Header.Get("X-Acs-Action"), c.Params.Get("Action"))
 	if action == "" {
 		return Refuse("MissingAction")
 	}
-	if !same || !slices.Contains(Actions, action) || path != "/" {
+	if !same || !slices.Contains(Actions, action) || c.request.URL.Path != "/" {
 		return Refuse("InvalidAction.NotFound")
 	}
-	version, same := agreed(c.header.Get("X-Acs-Version"), c.Params.Get("Version"))
+	version, same := agreed(c.request.Header.Get("X-Acs-Version"), c.Params.Get("Version"))
 	if version == "" {
 		return Refuse("MissingVersion")
 	}

@@ -38,7 +38,7 @@ type signature struct {
 func (g *Gateway) authenticate(c *Call) *Refusal {
 	read := c.signatureRPC
 	// A header for somebody else, such as a proxy, does not hide the older signature.
-	if c.header.Get("Authorization") != "" && c.Params.Get("Signature") == "" {
+	if c.request.Header.Get("Authorization") != "" && c.Params.Get("Signature") == "" {
 		read = c.signatureACS3
 	}
 	sig, refused := read()
@@ -67,13 +67,13 @@ func (g *Gateway) authenticate(c *Call) *Refusal {
 
 // signatureACS3 reads the newer signature, which stands in headers.
 func (c *Call) signatureACS3() (signature, *Refusal) {
-	rest, ok := strings.CutPrefix(c.header.Get("Authorization"), algorithmACS3+" Credential=")
+	rest, ok := strings.CutPrefix(c.request.Header.Get("Authorization"), algorithmACS3+" Credential=")
 	keyID, rest, ok1 := strings.Cut(rest, ",SignedHeaders=")
 	list, given, ok2 := strings.Cut(rest, ",Signature=")
 	if !ok || !ok1 || !ok2 {
 		return signature{}, Refuse(codeSignatureBroken)
 	}
-	if refused := Missing(c.header.Get, "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"); refused != nil {
+	if refused := Missing(c.request.Header.Get, "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"); refused != nil {
 		return signature{}, refused
 	}
 	signed := strings.Split(list, ";")
@@ -81,11 +81,11 @@ func (c *Call) signatureACS3() (signature, *Refusal) {
 		return signature{}, Refuse(codeSignatureBroken)
 	}
 	// With temporary credentials the key's id stands in a header of its own, too.
-	if second := c.header.Get("X-Acs-Accesskey-Id"); second != "" && second != keyID {
+	if second := c.request.Header.Get("X-Acs-Accesskey-Id"); second != "" && second != keyID {
 		return signature{}, Refuse(codeKeyUnknown)
 	}
 	return signature{
-		keyID: keyID, nonce: c.header.Get("X-Acs-Signature-Nonce"), at: c.header.Get("X-Acs-Date"), given: given,
+		keyID: keyID, nonce: c.request.Header.Get("X-Acs-Signature-Nonce"), at: c.request.Header.Get("X-Acs-Date"), given: given,
 		text: c.canonicalRequest(signed), sign: signACS3,
 	}, nil
 }
@@ -94,7 +94,7 @@ func (c *Call) signatureACS3() (signature, *Refusal) {
 // A header that it doesn't cover could be changed on the way.
 func (c *Call) signsEnough(signed []string) bool {
 	covered := slices.Contains(signed, "host")
-	for name := range c.header {
+	for name := range c.request.Header {
 		name = strings.ToLower(name)
 		covered = covered && (!strings.HasPrefix(name, "x-acs-") || slices.Contains(signed, name))
 	}
@@ -103,15 +103,11 @@ func (c *Call) signsEnough(signed []string) bool {
 
 // canonicalRequest is the text that the newer signature covers.
 func (c *Call) canonicalRequest(signed []string) string {
-	lines := []string{c.method, "/", canonicalQuery(c.query)}
+	lines := []string{c.request.Method, "/", canonicalQuery(c.query)}
 	for _, name := range signed {
-		value := c.Host // net/http keeps it apart from the other headers
-		if name != "host" {
-			values := slices.Clone(c.header.Values(name))
-			for i := range values {
-				values[i] = strings.TrimSpace(values[i])
-			}
-			value = strings.Join(values, ",")
+		value := strings.TrimSpace(strings.Join(c.request.Header.Values(name), ","))
+		if name == "host" {
+			value = c.request.Host // net/http keeps it apart from the other headers
 		}
 		lines = append(lines, name+":"+value)
 	}
@@ -144,7 +140,7 @@ func (c *Call) signatureRPC() (signature, *Refusal) {
 	}
 	return signature{
 		keyID: c.Params.Get("AccessKeyId"), nonce: c.Params.Get("SignatureNonce"), at: c.Params.Get("Timestamp"),
-		given: c.Params.Get("Signature"), text: stringRPC(c.method, c.Params), sign: signText,
+		given: c.Params.Get("Signature"), text: stringRPC(c.request.Method, c.Params), sign: signText,
 	}, nil
 }
 

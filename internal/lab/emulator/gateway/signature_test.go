@@ -241,7 +241,7 @@ func signedACS3(query, extra map[string]string, unsigned ...string) *http.Reques
 	}
 	names := append(slices.Sorted(maps.Keys(headers)), "host")
 	names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(unsigned, name) })
-	c := &Call{Host: r.Host, method: r.Method, header: r.Header, query: values}
+	c := &Call{request: r, query: values}
 	r.Header.Set("Authorization", algorithmACS3+" Credential="+testKey+",SignedHeaders="+strings.Join(names, ";")+
 		",Signature="+signACS3(testSecret, c.canonicalRequest(names)))
 	return r
