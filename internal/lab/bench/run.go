@@ -72,9 +72,7 @@ func (r *run) measure() error {
 
 	published := make(chan error, 1)
 	go func() { published <- drive.Run(r.e.Stop) }()
-	failure := r.watch(published)
-	r.drain()
-	failure = cmp.Or(failure, r.Ended())
+	failure := cmp.Or(r.watch(published), r.Ended())
 	unsubscribe()
 	r.lookUp(r.e.Force)
 	err = r.readAccepted(r.e.Force)
@@ -193,10 +191,9 @@ func (r *run) wait(ctx context.Context, done func() bool) error {
 	return nil
 }
 
-// watch waits until everything is published and final, or the run is stopped. It returns
-// why the run broke off, if it did.
+// watch waits until everything is published and final. Where the run is stopped, it waits
+// a while for the jobs in progress. It returns why the run broke off, if it did.
 func (r *run) watch(published <-chan error) error {
-	defer r.look() // a run may be shorter than a second
 	var failure error
 	over := false
 	err := r.wait(r.e.Force, func() bool {
@@ -207,6 +204,13 @@ func (r *run) watch(published <-chan error) error {
 		}
 		return failure != nil || over && (r.book.Settled() || r.e.Stop.Err() != nil)
 	})
+	if !r.book.Settled() && r.Ended() == nil {
+		r.screen.draining()
+		ctx, cancel := context.WithTimeout(r.e.Force, drainWithin)
+		defer cancel()
+		_ = r.wait(ctx, r.book.Settled) // what is not final then, the summary tells
+	}
+	r.look() // the last one; a run may be shorter than a second
 	return cmp.Or(failure, err)
 }
 
@@ -259,18 +263,6 @@ func (r *run) readAccepted(ctx context.Context) error {
 		r.audited++
 		r.book.Accepted(s.OutID)
 	})
-}
-
-// drain waits for the jobs in progress, where the run was told to stop.
-func (r *run) drain() {
-	if r.book.Settled() || r.Ended() != nil {
-		return
-	}
-	r.screen.draining()
-	ctx, cancel := context.WithTimeout(r.e.Force, drainWithin)
-	defer cancel()
-	_ = r.wait(ctx, r.book.Settled) // what is not final then, the summary tells
-	r.look()
 }
 
 // lookUp reads the records of the jobs whose final result did not arrive: announcements

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,20 +32,38 @@ type Command struct {
 
 // Process is a program that was started. Its methods are safe for concurrent use.
 type Process struct {
-	cmd    *exec.Cmd
-	out    *output
-	stdout *stream
-	stderr *stream
-	done   chan struct{}
+	cmd            *exec.Cmd
+	stdout, stderr stream
+	keep           int
+	log            io.Writer
+	done           chan struct{}
+
+	mu      sync.Mutex
+	lines   []line // whole ones, of both streams
+	dropped int    // how many lines came before those
+	size    int
+	changed chan struct{} // closed and replaced at every change
+	ended   bool          // the output has
+}
+
+type line struct {
+	from *stream
+	text string
+}
+
+// stream is the end into which one of the process's streams is copied.
+type stream struct {
+	p    *Process
+	rest []byte // a line that has no end yet
 }
 
 // StartProcess starts a program.
 func StartProcess(c Command) (*Process, error) {
-	out := &output{changed: make(chan struct{}), keep: c.Keep, log: c.Log}
-	p := &Process{out: out, stdout: &stream{out: out}, stderr: &stream{out: out}, done: make(chan struct{})}
+	p := &Process{keep: c.Keep, log: c.Log, changed: make(chan struct{}), done: make(chan struct{})}
+	p.stdout.p, p.stderr.p = p, p
 	p.cmd = exec.Command(c.Path, c.Args...) //nolint:gosec,noctx // our own program; it is stopped by signal, in order
 	p.cmd.Dir, p.cmd.Env = c.Dir, c.Env
-	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	p.cmd.WaitDelay = pipeDelay
 	// Ctrl-C is for the command, which then stops its children.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -59,7 +78,7 @@ func StartProcess(c Command) (*Process, error) {
 		if err == nil {
 			_ = p.cmd.Wait() // how it ended is read from ProcessState
 		}
-		p.out.end(p.stdout, p.stderr)
+		p.endOutput()
 		close(p.done)
 	}()
 	return p, <-started
@@ -78,13 +97,13 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
 
 // Output is what the process printed so far on both streams, in whole lines.
-func (p *Process) Output() string { return p.out.text(nil) }
+func (p *Process) Output() string { return p.text(nil) }
 
 // Stdout is the part of Output that came on standard output.
-func (p *Process) Stdout() string { return p.out.text(p.stdout) }
+func (p *Process) Stdout() string { return p.text(&p.stdout) }
 
 // Stderr is the part of Output that came on standard error.
-func (p *Process) Stderr() string { return p.out.text(p.stderr) }
+func (p *Process) Stderr() string { return p.text(&p.stderr) }
 
 // Signal sends a signal.
 func (p *Process) Signal(sig os.Signal) error { return p.cmd.Process.Signal(sig) }
@@ -126,13 +145,16 @@ func (p *Process) Ended() error {
 // rest of it, up to the next quotation mark.
 func (p *Process) WaitFor(ctx context.Context, parts ...string) (line, behind string, err error) {
 	for seen := 0; ; {
-		lines, next, ended, changed := p.out.next(seen)
+		p.mu.Lock()
+		lines := slices.Clone(p.lines[max(seen-p.dropped, 0):])
+		seen = p.dropped + len(p.lines)
+		ended, changed := p.ended, p.changed
+		p.mu.Unlock()
 		for _, l := range lines {
 			if behind, found := cutParts(l.text, parts); found {
 				return l.text, behind, nil
 			}
 		}
-		seen = next
 		if ended {
 			<-p.done
 			return "", "", p.Ended()
@@ -155,96 +177,64 @@ func cutParts(line string, parts []string) (behind string, found bool) {
 	return behind, true
 }
 
-// output collects the whole lines of a process's two streams, and lets others wait for
-// more.
-type output struct {
-	keep int
-	log  io.Writer
-
-	mu      sync.Mutex
-	lines   []line
-	dropped int // how many lines came before those
-	size    int
-	changed chan struct{} // closed and replaced at every change
-	ended   bool
-}
-
-type line struct {
-	from *stream
-	text string
-}
-
-// stream is the end into which one of the process's streams is copied.
-type stream struct {
-	out  *output
-	rest []byte // a line that has no end yet
-}
-
 // Write takes any piece of the stream. It never fails, which would end the process.
-func (s *stream) Write(p []byte) (int, error) {
-	s.out.mu.Lock()
-	defer s.out.mu.Unlock()
-	s.rest = append(s.rest, p...)
+func (s *stream) Write(piece []byte) (int, error) {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.rest = append(s.rest, piece...)
 	for {
 		text, rest, ok := bytes.Cut(s.rest, []byte("\n"))
 		if !ok {
-			return len(p), nil
+			return len(piece), nil
 		}
-		s.out.add(s, string(text))
+		s.add(string(text))
 		s.rest = rest
 	}
 }
 
-func (o *output) add(from *stream, text string) {
-	o.lines = append(o.lines, line{from, text})
-	o.size += len(text)
-	for o.keep > 0 && o.size > o.keep && len(o.lines) > 1 {
-		o.size -= len(o.lines[0].text)
-		o.lines = o.lines[1:]
-		o.dropped++
+// add adds a line to the output, and drops the oldest where it is too long.
+func (s *stream) add(text string) {
+	p := s.p
+	p.lines = append(p.lines, line{s, text})
+	p.size += len(text)
+	for p.keep > 0 && p.size > p.keep && len(p.lines) > 1 {
+		p.size -= len(p.lines[0].text)
+		p.lines = p.lines[1:]
+		p.dropped++
 	}
-	if o.log != nil {
-		_, _ = io.WriteString(o.log, text+"\n") // the same
+	if p.log != nil {
+		_, _ = io.WriteString(p.log, text+"\n") // a failure must not end the process
 	}
-	o.wake()
+	p.wake()
 }
 
-func (o *output) wake() {
-	close(o.changed)
-	o.changed = make(chan struct{})
+func (p *Process) wake() {
+	close(p.changed)
+	p.changed = make(chan struct{})
 }
 
-// end ends the output; a last line needs no line break.
-func (o *output) end(streams ...*stream) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, s := range streams {
+// endOutput ends the output; a last line needs no line break.
+func (p *Process) endOutput() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range []*stream{&p.stdout, &p.stderr} {
 		if len(s.rest) > 0 {
-			o.add(s, string(s.rest))
+			s.add(string(s.rest))
 		}
 	}
-	o.ended = true
-	o.wake()
+	p.ended = true
+	p.wake()
 }
 
 // text returns the lines of one stream, or of both where from is nil.
-func (o *output) text(from *stream) string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+func (p *Process) text(from *stream) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var b strings.Builder
-	for _, l := range o.lines {
+	for _, l := range p.lines {
 		if from == nil || l.from == from {
 			b.WriteString(l.text + "\n")
 		}
 	}
 	return b.String()
-}
-
-// next returns the kept lines from the nth on, the number of the line after them, whether
-// the output has ended, and a channel that is closed when there is more.
-func (o *output) next(n int) (lines []line, next int, ended bool, changed <-chan struct{}) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	lines = o.lines[max(n-o.dropped, 0):]
-	return lines[:len(lines):len(lines)], o.dropped + len(o.lines), o.ended, o.changed
 }

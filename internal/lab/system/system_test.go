@@ -94,7 +94,7 @@ func TestWaitFor(t *testing.T) {
 	_, _, err = p.WaitFor(t.Context(), `"number":"`, `"msg":"line"`)
 	require.ErrorContains(t, err, "worker run ended", "the parts must follow on one another")
 
-	running := &Process{out: &output{changed: make(chan struct{})}}
+	running := &Process{changed: make(chan struct{})}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("not within a minute"))
 	_, _, err = running.WaitFor(ctx, "listening")
