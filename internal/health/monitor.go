@@ -92,7 +92,10 @@ func (m *Monitor) Run(ctx context.Context) {
 			return
 		}
 		if (len(s.missing) > 0 || !repaired) && s.err == nil {
-			s.unrepaired = m.repair(ctx)
+			// Bounded so that the questions go on: it is called again.
+			repairing, cancel := context.WithTimeoutCause(ctx, repairTimeout, fmt.Errorf("not done within %s", repairTimeout))
+			s.unrepaired = m.o.Repair(repairing)
+			cancel()
 			repaired = len(s.missing) == 0 && s.unrepaired == nil
 		}
 		m.mu.Lock()
@@ -188,13 +191,6 @@ func (s *snapshot) failed(what string, err error) {
 	if s.err == nil {
 		s.err = fmt.Errorf("%s: %w", what, err)
 	}
-}
-
-// repair is bounded so that the questions go on: it is called again.
-func (m *Monitor) repair(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, repairTimeout, fmt.Errorf("not done within %s", repairTimeout))
-	defer cancel()
-	return m.o.Repair(ctx)
 }
 
 func (m *Monitor) snapshot() snapshot {
