@@ -5,13 +5,7 @@
 // The replica that sees such an answer trips the breaker. The consumer is paused on
 // the server, so no replica is given a job. After the pause the next job is sent as
 // the probe, one over all replicas. If it gets through, the breaker opens; if not,
-// the next pause begins, twice as long.
-//
-//	         Trip                     pause over, Admit
-//	open ───────────▶ paused(level 1) ────────────────▶ probing ── Passed ──▶ open
-//	                     ▲    ▲                         │  │ │
-//	                     │    └────── Inconclusive ─────┘  │ └─ probe lost: Admit, after a time-out
-//	                     └───────── Trip, level + 1 ───────┘
+// the next pause begins, twice as long. State.after is the whole rule.
 //
 // The state is one JSON document in a key-value bucket, changed by compare-and-swap
 // alone. Each breaker follows it with a watch and reads it again every ten seconds.
@@ -21,10 +15,6 @@
 // between, every replica that sees the pause checks that the consumer is paused. If
 // it dies with the probe, another replica probes in time. If it dies before it
 // resumes the consumer, the pause ends by itself.
-//
-// A call that began before the breaker was tripped may end after. It changes
-// nothing: only the probe opens the breaker or lengthens a pause. The first pause is
-// longer than a call may last, so no such call is left when the breaker opens again.
 package account
 
 import (
@@ -80,18 +70,16 @@ type Breaker struct {
 	first    time.Duration // the first pause
 
 	view     atomic.Pointer[view]   // never nil
-	probe    atomic.Pointer[string] // the ID of the last probe that was given here
+	probe    atomic.Pointer[string] // the ID of the last probe that was given here; never nil
 	claiming atomic.Bool            // somebody here asks for the probe
 	look     chan struct{}          // asks Run to check that the consumer is paused
 	said     once.States
 }
 
-// view is the newest state known, and what follows from it here.
+// view is the newest state known.
 type view struct {
 	State
 	revision uint64
-	// until is the end of the pause or of the probe's time, by the local clock.
-	until time.Time
 }
 
 // Open returns a breaker on an existing bucket, in the state that the broker knows.
@@ -116,6 +104,7 @@ func New(ctx context.Context, in *bucket.Bucket, consumer Consumer, o Options) (
 		first: firstPause, look: make(chan struct{}, 1),
 	}
 	b.view.Store(&view{State: State{Phase: PhaseOpen}})
+	b.probe.Store(new(string))
 	if err := b.reload(ctx); err != nil {
 		return nil, fmt.Errorf("account: open: %w", err)
 	}
@@ -132,8 +121,12 @@ func (b *Breaker) State() State { return b.view.Load().State }
 // The only error is that of ctx. In trouble with the broker the last known state
 // counts, and a probe that can't be had within two seconds is tried for later.
 func (b *Breaker) Admit(ctx context.Context) (domain.Admission, error) {
-	if v := b.view.Load(); !v.Closed() || v.until.After(b.now()) {
-		return b.admission(v), nil
+	v := b.view.Load()
+	if !v.Closed() {
+		return domain.Admission{Allowed: true}, nil
+	}
+	if now := b.now(); v.left(now) > 0 {
+		return v.admission(now), nil
 	}
 	if !b.claiming.CompareAndSwap(false, true) { // one replica needs no more
 		return domain.Admission{Wait: shortWait}, nil
@@ -141,47 +134,20 @@ func (b *Breaker) Admit(ctx context.Context) (domain.Admission, error) {
 	defer b.claiming.Store(false)
 	bounded, cancel := retry.Probe.Context(ctx, nil)
 	defer cancel()
-	v, wrote, err := b.change(bounded, "admit", func(v *view) (State, bool) {
-		return v.probed(b.now()), v.Closed() && !v.until.After(b.now())
-	})
+	v, err := b.change(bounded, event{kind: admit})
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return domain.Admission{}, err
 	case err != nil:
 		b.warn(cantProbe, err)
 		return domain.Admission{Wait: shortWait}, nil
-	case wrote:
-		b.warn(cantProbe, nil)
-		b.probe.Store(&v.ID)
-		b.log.Info("probing the account", "level", v.Level, "code", v.Code)
-		return domain.Admission{Allowed: true, Probe: true}, nil
-	default:
-		return b.admission(v), nil
+	case v == nil:
+		return b.view.Load().admission(b.now()), nil
 	}
-}
-
-// admission is the answer where no probe is due.
-func (b *Breaker) admission(v *view) domain.Admission {
-	return domain.Admission{Allowed: !v.Closed(), Wait: v.wait(b.now())}
-}
-
-// wait is how long a job is held back at this time.
-func (v *view) wait(now time.Time) time.Duration {
-	left := max(v.until.Sub(now), 0)
-	switch v.Phase {
-	case PhasePaused:
-		return left
-	case PhaseProbing:
-		return min(left, shortWait)
-	default:
-		return 0
-	}
-}
-
-// again is when to try a job again that is held back now.
-func (b *Breaker) again(v *view) time.Time {
-	now := b.now()
-	return now.Add(v.wait(now))
+	b.warn(cantProbe, nil)
+	b.probe.Store(&v.ID)
+	b.log.Info("probing the account", "level", v.Level, "code", v.Code)
+	return domain.Admission{Allowed: true, Probe: true}, nil
 }
 
 // Trip says that Aliyun refused a call for the whole account. It begins a pause, and
@@ -192,27 +158,19 @@ func (b *Breaker) again(v *view) time.Time {
 // the pause could not be recorded, or that the consumer is not yet paused, which
 // [Breaker.Run] then does.
 func (b *Breaker) Trip(ctx context.Context, code, message string) (time.Time, error) {
-	known := b.view.Load()
-	probing := b.holds(known)
-	if known.Closed() && !probing { // one of many at once; the first has done it
-		return b.again(known), nil
-	}
-	v, wrote, err := b.change(ctx, "trip", func(v *view) (State, bool) {
-		// A probe that took so long that another one got through is old news.
-		trip := b.holds(v) || !v.Closed() && !probing
-		return v.tripped(b.now(), b.first, code, message), trip
-	})
+	v, err := b.change(ctx, event{kind: trip, code: code, message: message, first: b.first})
 	if err != nil {
 		return b.now().Add(shortWait), err
 	}
-	if wrote {
+	if v != nil {
 		b.log.Error("Aliyun refuses the account: all replicas pause",
 			"code", v.Code, "message", v.Message, "level", v.Level, "until", v.Until)
 		if err = b.pause(ctx, v); err != nil {
 			err = fmt.Errorf("the pause is recorded, but the consumer not yet paused: %w", err)
 		}
 	}
-	return b.again(b.view.Load()), err // an operator may have ended the pause already
+	now := b.now()
+	return now.Add(b.view.Load().admission(now).Wait), err // an operator may have ended the pause already
 }
 
 // Passed says that Aliyun judged a message, so the account works. If this replica
@@ -220,38 +178,36 @@ func (b *Breaker) Trip(ctx context.Context, code, message string) (time.Time, er
 // nothing, at the cost of an atomic load or two.
 func (b *Breaker) Passed(ctx context.Context) error {
 	before := b.view.Load()
-	if !b.holds(before) {
+	if !before.Closed() {
 		return nil
 	}
-	v, wrote, err := b.change(ctx, "open", func(v *view) (State, bool) { return opened(b.now()), b.holds(v) })
-	if err != nil || !wrote {
+	v, err := b.change(ctx, event{kind: passed})
+	if err != nil || v == nil {
 		return err
 	}
 	b.log.Info("the account works again", "closed_for", v.Since.Sub(before.Since).Round(time.Second))
-	return b.resume(ctx, before)
+	return b.resume(ctx, before.Until)
 }
 
 // Inconclusive says that the probe told nothing about the account: the job was a
 // duplicate or over a limit, or the call failed or was left in doubt. The next job
 // may probe at once. Without the probe it does nothing.
 func (b *Breaker) Inconclusive(ctx context.Context) error {
-	if !b.holds(b.view.Load()) {
-		return nil
-	}
-	_, _, err := b.change(ctx, "leave the probe", func(v *view) (State, bool) { return v.due(b.now()), b.holds(v) })
+	_, err := b.change(ctx, event{kind: inconclusive})
 	return err
 }
 
-// holds reports whether this replica holds the probe, until another takes it over.
-func (b *Breaker) holds(v *view) bool {
-	probe := b.probe.Load()
-	return v.Phase == PhaseProbing && probe != nil && *probe == v.ID
-}
-
-// change changes the state. next gives the one to write, or false for none.
-func (b *Breaker) change(ctx context.Context, call string, next func(*view) (State, bool)) (after *view, wrote bool, err error) {
+// change writes what an event makes of the state, and returns that, or nil if the event
+// changes nothing. The broker is asked only where it changes the state known here.
+func (b *Breaker) change(ctx context.Context, e event) (*view, error) {
 	start := b.view.Load()
-	known := start
+	if start.Phase == PhaseProbing && start.ID == *b.probe.Load() {
+		e.probe = start.ID
+	}
+	if start.after(e, b.now()) == nil {
+		return nil, nil
+	}
+	known, wrote := start, false
 	stored, err := b.bucket.Change(ctx, stateKey, &bucket.Entry{Revision: known.revision}, func(found bucket.Entry) ([]byte, error) {
 		if wrote = found.Own; wrote {
 			return nil, nil
@@ -263,25 +219,25 @@ func (b *Breaker) change(ctx context.Context, call string, next func(*view) (Sta
 			known = b.parse(found)
 			b.observe(known)
 		}
-		var state State
-		if state, wrote = next(known); !wrote {
+		state := known.after(e, b.now())
+		if wrote = state != nil; !wrote {
 			return nil, nil
 		}
 		state.ID, state.Worker = rand.Text(), b.worker
 		return json.Marshal(state)
 	})
-	switch {
-	case err != nil:
-		return nil, false, fmt.Errorf("account: %s: %w", call, err)
-	case !wrote:
-		return known, false, nil
+	if err != nil {
+		return nil, fmt.Errorf("account: %s: %w", e.kind, err)
 	}
-	after = b.parse(stored)
+	if !wrote {
+		return nil, nil
+	}
+	after := b.parse(stored)
 	if after.revision <= start.revision {
 		b.view.CompareAndSwap(start, after) // the bucket was recreated and counts from the start
 	}
 	b.observe(after)
-	return after, true, nil
+	return after, nil
 }
 
 // observe makes a state the view if it is newer, and reports whether it was.
@@ -302,15 +258,14 @@ func (b *Breaker) parse(found bucket.Entry) *view {
 		b.log.Error("the account breaker opens", "revision", found.Revision, "error", err)
 		state = State{Phase: PhaseOpen}
 	}
-	until := state.Until
-	if state.Phase == PhaseProbing {
-		until = state.ProbeUntil
-	}
 	// A replica whose clock is far ahead must not stop the others for as long.
-	if latest := b.now().Add(longestPause); until.After(latest) {
-		until = latest
+	latest := b.now().Add(longestPause)
+	for _, end := range []*time.Time{&state.Until, &state.ProbeUntil} {
+		if end.After(latest) {
+			*end = latest
+		}
 	}
-	return &view{State: state, revision: found.Revision, until: until}
+	return &view{state, found.Revision}
 }
 
 // reload reads the state and takes it over if it is newer.

@@ -185,13 +185,11 @@ func (r replica) syncs() {
 func running(t testing.TB, g *Breaker) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- g.Run(ctx) }()
+	var done sync.WaitGroup
+	done.Go(func() { g.Run(ctx) })
 	stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
-		}
+		done.Wait()
 	})
 	t.Cleanup(stop)
 	return stop

@@ -50,7 +50,7 @@ func (b *Breaker) Hold(ctx context.Context, d time.Duration, reason string) (not
 			until = now.Add(d).Truncate(time.Millisecond).UTC()
 		}
 		v := b.view.Load()
-		if account := now.Add(v.wait(b.now())).UTC(); v.Phase == PhasePaused && account.After(until) {
+		if account := now.Add(v.left(b.now())).UTC(); v.Phase == PhasePaused && account.After(until) {
 			until = account
 		}
 		note = Pause{
@@ -78,21 +78,25 @@ type Resumed struct {
 // Resume ends whatever pause there is. Where the account is paused the next job is
 // the probe.
 func (b *Breaker) Resume(ctx context.Context) (Resumed, error) {
-	r := Resumed{Account: b.State()}
-	_, _, err := b.change(ctx, "resume", func(v *view) (State, bool) { return v.due(b.now()), b.pauses(v) })
-	if err != nil {
+	var r Resumed
+	if err := b.reload(ctx); err != nil {
+		return r, fmt.Errorf("account: resume: %w", err)
+	}
+	r.Account = b.State()
+	if _, err := b.change(ctx, event{kind: resume}); err != nil {
 		return r, err
 	}
-	err = retry.Do(ctx, func(ctx context.Context) error {
+	err := retry.Do(ctx, func(ctx context.Context) error {
 		left, now, err := b.consumer.Paused(ctx)
 		if err != nil {
 			return err
 		}
 		if left > 0 {
-			note, _, err := b.readNote(ctx)
+			found, err := b.bucket.Get(ctx, noteKey)
 			if err != nil {
 				return err
 			}
+			note := parseNote(found.Value)
 			r.Paused, r.Pause = true, Pause{Until: now.Add(left).UTC()}
 			if note.ends(r.Pause.Until) {
 				r.Pause = note
@@ -115,26 +119,21 @@ func (b *Breaker) Resume(ctx context.Context) (Resumed, error) {
 // Holder returns the operator's note about a pause of the consumer with this end,
 // or false. It rewrites an old note, so that the bucket doesn't drop it while
 // replicas ask.
-func (b *Breaker) Holder(ctx context.Context, until time.Time) (Pause, bool, error) {
-	note, revision, err := b.readNote(ctx)
+func (b *Breaker) Holder(ctx context.Context, until time.Time) (note Pause, known bool, err error) {
+	_, err = b.bucket.Change(ctx, noteKey, nil, func(found bucket.Entry) ([]byte, error) {
+		note = parseNote(found.Value)
+		known = note.ends(until)
+		if ttl := b.bucket.TTL(); !known || ttl == 0 || b.now().Sub(note.KeptAt) <= ttl/2 {
+			return nil, nil
+		}
+		kept := note
+		kept.KeptAt = b.now()
+		return json.Marshal(kept)
+	})
 	if err != nil {
 		return Pause{}, false, fmt.Errorf("account: whose pause it is: %w", err)
 	}
-	if !note.ends(until) {
-		return Pause{}, false, nil
-	}
-	if ttl := b.bucket.TTL(); ttl > 0 && b.now().Sub(note.KeptAt) > ttl/2 {
-		kept := note
-		kept.KeptAt = b.now()
-		// Where this fails somebody else does it, or the next asking.
-		_, _ = b.bucket.Change(ctx, noteKey, &bucket.Entry{Revision: revision}, func(found bucket.Entry) ([]byte, error) {
-			if found.Revision != revision {
-				return nil, nil
-			}
-			return json.Marshal(kept)
-		})
-	}
-	return note, true, nil
+	return note, known, nil
 }
 
 // ends reports whether the note is about a pause with this end.
@@ -142,15 +141,14 @@ func (p Pause) ends(until time.Time) bool {
 	return !p.At.IsZero() && p.Until.Sub(until).Abs() < slack
 }
 
-// readNote returns no note where there is none, or one that can't be read.
-func (b *Breaker) readNote(ctx context.Context) (note Pause, revision uint64, err error) {
-	found, err := b.bucket.Get(ctx, noteKey)
-	if err != nil || len(found.Value) > maxStateBytes || json.Unmarshal(found.Value, &note) != nil {
-		return Pause{}, found.Revision, err
+// parseNote returns no note where there is none, or one that can't be read.
+func parseNote(data []byte) (note Pause) {
+	if len(data) > maxStateBytes || json.Unmarshal(data, &note) != nil {
+		return Pause{}
 	}
 	// Whoever wrote it, it is shown on terminals.
 	note.Reason, note.By = text.Line(note.Reason, maxReasonBytes), text.Line(note.By, maxWorkerBytes)
-	return note, found.Revision, nil
+	return note
 }
 
 func (b *Breaker) writeNote(ctx context.Context, note Pause) error {

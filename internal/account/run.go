@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// reloadEvery is how often the state is read beside the watch, which may be
-	// silent without an error.
-	reloadEvery = 10 * time.Second
+	// lookEvery is how often the state is read beside the watch, which may be silent
+	// without an error.
+	lookEvery = 10 * time.Second
 	// lookAfter leaves the replica that tripped the breaker time to pause the consumer
 	// itself; lookAgain is the wait after that failed.
 	lookAfter = time.Second
@@ -62,8 +62,8 @@ func (c natsConsumer) Pause(ctx context.Context, until time.Time) error {
 }
 
 // Run follows the state in the broker until ctx ends, and keeps the consumer paused
-// while the account is. It returns nil, once all it started has ended.
-func (b *Breaker) Run(ctx context.Context) error {
+// while the account is. It returns once all it started has ended.
+func (b *Breaker) Run(ctx context.Context) {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	watching.Go(func() {
@@ -73,8 +73,37 @@ func (b *Breaker) Run(ctx context.Context) error {
 			return b.bucket.Watch(ctx, stateKey, b.told)
 		})
 	})
-	b.tend(ctx)
-	return nil
+	look := time.NewTimer(0) // at once: a worker may have died between the record and the pause
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.look:
+			look.Reset(lookAfter)
+		case <-look.C:
+			look.Reset(b.tend(ctx))
+		}
+	}
+}
+
+// tend reads the state, as the watch may lag behind, and pauses the consumer if the
+// account is paused and the consumer is not. It returns when to do so again.
+func (b *Breaker) tend(ctx context.Context) time.Duration {
+	err := b.reload(ctx)
+	if ctx.Err() == nil {
+		b.warn("the account's state can't be read", err)
+	}
+	if err == nil {
+		err = b.pause(ctx, b.view.Load())
+		if ctx.Err() == nil {
+			b.warn("the consumer can't be paused; jobs are requeued instead", err)
+		}
+	}
+	if err != nil {
+		return lookAgain
+	}
+	return lookEvery
 }
 
 // warn says that something fails once, until it has worked again: err is nil then.
@@ -104,46 +133,6 @@ func (b *Breaker) told(found bucket.Entry) {
 	}
 }
 
-// tend reads the state now and then, and looks after the consumer when asked to.
-func (b *Breaker) tend(ctx context.Context) {
-	reload := time.NewTicker(reloadEvery)
-	defer reload.Stop()
-	look := time.NewTimer(0) // at once: a worker may have died between the record and the pause
-	defer look.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-reload.C:
-			if err := b.reload(ctx); ctx.Err() == nil {
-				b.warn("the account's state can't be read", err)
-			}
-		case <-b.look:
-			look.Reset(lookAfter)
-		case <-look.C:
-			err := b.ensurePaused(ctx)
-			if ctx.Err() == nil {
-				b.warn("the consumer can't be paused; jobs are requeued instead", err)
-			}
-			if err != nil {
-				look.Reset(lookAgain)
-			}
-		}
-	}
-}
-
-// ensurePaused pauses the consumer if the account is paused and the consumer is not.
-// It reads the state first, as the watch may lag behind a pause that was ended.
-func (b *Breaker) ensurePaused(ctx context.Context) error {
-	if err := b.reload(ctx); err != nil {
-		return err
-	}
-	return b.pause(ctx, b.view.Load())
-}
-
-// pauses reports whether the consumer should be paused.
-func (b *Breaker) pauses(v *view) bool { return v.Phase == PhasePaused && v.until.After(b.now()) }
-
 // pause pauses the consumer for what is left of the account's pause, by the server's
 // clock. An operator's pause that lasts longer stays as it is.
 //
@@ -153,9 +142,12 @@ func (b *Breaker) pauses(v *view) bool { return v.Phase == PhasePaused && v.unti
 func (b *Breaker) pause(ctx context.Context, v *view) error {
 	paused := false
 	err := retry.Do(ctx, func(ctx context.Context) error {
+		if !v.pauses(b.now()) {
+			return nil
+		}
 		already, now, err := b.consumer.Paused(ctx)
-		left := v.until.Sub(b.now())
-		if err != nil || !b.pauses(v) || already > 0 && already >= left-slack {
+		left := v.left(b.now())
+		if err != nil || already > 0 && already >= left-slack {
 			return err
 		}
 		paused = true // even if the answer is lost
@@ -167,19 +159,18 @@ func (b *Breaker) pause(ctx context.Context, v *view) error {
 	if err != nil {
 		return fmt.Errorf("account: pause: %w", err)
 	}
-	if paused && !b.pauses(b.view.Load()) {
-		return b.resume(ctx, v)
+	if paused && !b.view.Load().pauses(b.now()) {
+		return b.resume(ctx, v.Until)
 	}
 	return nil
 }
 
 // resume ends the consumer's pause early, unless it lasts longer than the account's:
 // then it is an operator's. A pause that can't be ended here ends by itself.
-func (b *Breaker) resume(ctx context.Context, before *view) error {
-	ours := max(before.Until.Sub(b.now()), 0) + slack
+func (b *Breaker) resume(ctx context.Context, until time.Time) error {
 	err := retry.Do(ctx, func(ctx context.Context) error {
 		left, _, err := b.consumer.Paused(ctx)
-		if err != nil || left <= 0 || left > ours {
+		if err != nil || left <= 0 || left > max(until.Sub(b.now()), 0)+slack {
 			return err
 		}
 		return b.consumer.Pause(ctx, time.Time{})

@@ -97,7 +97,7 @@ func TestPauseEndedMeanwhile(t *testing.T) {
 	a.syncs()
 	m.pauseUntil(time.Time{})
 	interrupt()
-	require.NoError(t, a.ensurePaused(t.Context()))
+	assert.Equal(t, lookEvery, a.tend(t.Context()))
 	assert.Zero(t, m.pausedUntil())
 }
 
@@ -147,9 +147,9 @@ func TestWatchStartsAgain(t *testing.T) {
 		stop := running(t, a.Breaker)
 		defer stop()
 		b.trips(initial)
-		elapse(reloadEvery - time.Second)
+		elapse(lookEvery - time.Second)
 		synctest.Wait()
-		a.waits(initial - reloadEvery + time.Second)
+		a.waits(initial - lookEvery + time.Second)
 	})
 }
 
@@ -167,12 +167,12 @@ func TestSilentWatch(t *testing.T) {
 		stop := running(t, a.Breaker)
 		synctest.Wait() // for its first look
 		b.trips(initial)
-		elapse(reloadEvery - 1)
+		elapse(lookEvery - 1)
 		synctest.Wait()
 		a.admits(allowed)
 		elapse(1)
 		synctest.Wait()
-		a.waits(initial - reloadEvery)
+		a.waits(initial - lookEvery)
 		close(ended)
 		stop()
 	})

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/internal/text"
 )
@@ -65,31 +66,71 @@ func decode(data []byte) (State, error) {
 	return s, nil
 }
 
-// tripped begins a pause: the first, or after a failed probe the next one, which is
-// twice as long, up to the longest.
-func (s State) tripped(now time.Time, first time.Duration, code, message string) State {
-	next := State{
-		Phase: PhasePaused, Level: min(s.Level+1, maxLevel), Since: s.Since,
-		Code: text.Line(code, maxCodeBytes), Message: text.Line(message, maxMessageBytes),
+// pauses reports whether the consumer should be paused.
+func (s State) pauses(now time.Time) bool { return s.Phase == PhasePaused && s.Until.After(now) }
+
+// left is how long no probe may be made while calls are held back.
+func (s State) left(now time.Time) time.Duration {
+	if s.Phase == PhaseProbing {
+		return max(s.ProbeUntil.Sub(now), 0)
 	}
-	if !s.Closed() {
-		next.Level, next.Since = 1, now
+	return max(s.Until.Sub(now), 0)
+}
+
+// admission is what a job is told that is not the probe.
+func (s State) admission(now time.Time) domain.Admission {
+	switch left := s.left(now); s.Phase {
+	case PhasePaused:
+		return domain.Admission{Wait: left}
+	case PhaseProbing:
+		return domain.Admission{Wait: min(left, shortWait)}
+	default:
+		return domain.Admission{Allowed: true}
 	}
-	next.Until = now.Add(retry.Interval(first, 2, longestPause, next.Level))
-	return next
 }
 
-// probed hands the probe to one caller.
-func (s State) probed(now time.Time) State {
-	s.Phase, s.ProbeUntil = PhaseProbing, now.Add(probeTimeout)
-	return s
+// event is what has happened to a replica.
+type event struct {
+	kind          kind
+	probe         string // the ID of the probe that the replica held when it happened
+	code, message string // of a trip
+	first         time.Duration
 }
 
-// due ends the pause at once, so that the next job is the probe.
-func (s State) due(now time.Time) State {
-	s.Phase, s.Until, s.ProbeUntil = PhasePaused, now, time.Time{}
-	return s
-}
+type kind string
 
-// opened is the state after a probe that got through.
-func opened(now time.Time) State { return State{Phase: PhaseOpen, Since: now} }
+const (
+	admit        kind = "admit"           // a job asks for the probe
+	trip         kind = "trip"            // a call was refused for the whole account
+	passed       kind = "open"            // the probe got through
+	inconclusive kind = "leave the probe" // the probe told nothing
+	resume       kind = "resume"          // an operator ends the pause
+)
+
+// after is what an event makes of the state, or nil if it changes nothing. Only the
+// replica that holds the probe opens the breaker or lengthens a pause: any other call
+// began before the breaker was tripped. The first pause is longer than a call may last,
+// so no such call is left when the breaker opens again.
+func (s State) after(e event, now time.Time) *State {
+	next, holds := s, e.probe != "" && e.probe == s.ID
+	switch {
+	case e.kind == admit && s.Closed() && s.left(now) == 0:
+		next.Phase, next.ProbeUntil = PhaseProbing, now.Add(probeTimeout)
+	case e.kind == trip && (holds || e.probe == "" && !s.Closed()):
+		next = State{
+			Phase: PhasePaused, Level: min(s.Level+1, maxLevel), Since: s.Since,
+			Code: text.Line(e.code, maxCodeBytes), Message: text.Line(e.message, maxMessageBytes),
+		}
+		if !s.Closed() {
+			next.Level, next.Since = 1, now
+		}
+		next.Until = now.Add(retry.Interval(e.first, 2, longestPause, next.Level))
+	case e.kind == passed && holds:
+		next = State{Phase: PhaseOpen, Since: now}
+	case e.kind == inconclusive && holds, e.kind == resume && s.pauses(now):
+		next.Phase, next.Until, next.ProbeUntil = PhasePaused, now, time.Time{} // the next job probes
+	default:
+		return nil
+	}
+	return &next
+}

@@ -79,11 +79,7 @@ func (a *App) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.background("account breaker", func(ctx context.Context) {
-		if err := breaker.Run(ctx); err != nil && ctx.Err() == nil {
-			a.log.Error("account breaker ended", "error", err)
-		}
-	})
+	a.background("account breaker", breaker.Run)
 
 	source := jobs.NewSource(a.link.JS, jobs.SourceOptions{
 		Stream: cfg.Jobs.Stream, Consumer: cfg.Jobs.Consumer,
