@@ -180,7 +180,7 @@ func noAnswer(ctx context.Context, x *wire.Exchange, err error) (class passcode.
 		return passcode.ClassTransient, code, answer.Texts[code]
 	case err != nil:
 		return passcode.ClassAccount, answer.CodeCredentials, answer.Texts[answer.CodeCredentials]
-	case !x.Built():
+	case !x.Built:
 		return passcode.ClassConfig, answer.CodeNotBuilt, answer.Texts[answer.CodeNotBuilt]
 	}
 	code, text = x.Fault(ctx)

@@ -14,24 +14,27 @@ import (
 type Client struct {
 	Transport http.RoundTripper // for tests to replace
 	kept      *http.Transport
-	dialer    *dialer
+
+	connect *net.Dialer
+	tls     *tls.Config
+	stopped context.Context // ends all dials
+	stop    context.CancelFunc
+	dials   sync.RWMutex // every dial, which may outlive its call, holds it for reading
 }
 
 // New makes a client. Connect bounds one TCP connect, and again one TLS handshake;
 // timeout bounds a whole call; concurrency is how many connections are kept idle; roots
 // may be nil. It speaks HTTP/1.1, so a connection belongs to one attempt at a time.
 func New(connect, timeout time.Duration, concurrency int, roots *x509.CertPool) *Client {
-	stopped, cancel := context.WithCancel(context.Background())
-	d := &dialer{
+	c := &Client{
 		connect: &net.Dialer{Timeout: connect, Control: giveUpAfter(timeout)},
 		tls:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}},
-		stopped: stopped,
-		cancel:  cancel,
 	}
-	kept := &http.Transport{
+	c.stopped, c.stop = context.WithCancel(context.Background())
+	c.kept = &http.Transport{
 		Proxy:               nil, // it would see phone and passcode in every URL
-		DialContext:         d.dial(false),
-		DialTLSContext:      d.dial(true),
+		DialContext:         c.dial(false),
+		DialTLSContext:      c.dial(true),
 		MaxIdleConns:        concurrency,
 		MaxIdleConnsPerHost: concurrency,
 		// Below the server's idle timeout (about 10 s), so that no request meets a
@@ -41,12 +44,15 @@ func New(connect, timeout time.Duration, concurrency int, roots *x509.CertPool) 
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true,
 	}
-	return &Client{Transport: kept, kept: kept, dialer: d}
+	c.Transport = c.kept
+	return c
 }
 
 // Close releases all connections. No exchange must be in progress.
 func (c *Client) Close() {
-	c.dialer.stop()
+	c.stop()
+	c.dials.Lock()
+	defer c.dials.Unlock()
 	c.kept.CloseIdleConnections()
 }
 
@@ -56,38 +62,22 @@ type tlsError struct{ err error }
 func (e *tlsError) Error() string { return "tls handshake: " + e.err.Error() }
 func (e *tlsError) Unwrap() error { return e.err }
 
-// dialer makes fenced connections. A dial may outlive the call that asked for it; stop
-// ends and awaits all dials.
-type dialer struct {
-	connect *net.Dialer
-	tls     *tls.Config
-	stopped context.Context
-	cancel  context.CancelFunc
-	dials   sync.RWMutex // every dial holds it for reading
-}
-
-func (d *dialer) stop() {
-	d.cancel()
-	d.dials.Lock()
-	defer d.dials.Unlock()
-}
-
 // dial returns what the transport dials with. The connections forget what they have not
 // delivered when they are closed: by us after a timeout, or by the kernel after kill -9.
 // Otherwise the kernel would try for minutes, and a request could reach Aliyun after the
 // look-ups found nothing. This costs nothing: whoever closes expects no answer any more.
-func (d *dialer) dial(secure bool) func(ctx context.Context, network, addr string) (net.Conn, error) {
+func (c *Client) dial(secure bool) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		d.dials.RLock()
-		defer d.dials.RUnlock()
-		if err := d.stopped.Err(); err != nil {
+		c.dials.RLock()
+		defer c.dials.RUnlock()
+		if err := c.stopped.Err(); err != nil {
 			return nil, err
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		unhook := context.AfterFunc(d.stopped, cancel)
+		unhook := context.AfterFunc(c.stopped, cancel)
 		defer unhook()
-		conn, err := d.connect.DialContext(ctx, network, addr)
+		conn, err := c.connect.DialContext(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
@@ -96,7 +86,7 @@ func (d *dialer) dial(secure bool) func(ctx context.Context, network, addr strin
 			err = tcp.SetLinger(0)
 		}
 		if err == nil && secure {
-			ready, err = d.handshake(ctx, conn, addr)
+			ready, err = c.handshake(ctx, conn, addr)
 		}
 		if err != nil {
 			_ = conn.Close() // the first error tells
@@ -106,10 +96,10 @@ func (d *dialer) dial(secure bool) func(ctx context.Context, network, addr strin
 	}
 }
 
-func (d *dialer) handshake(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.connect.Timeout)
+func (c *Client) handshake(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.connect.Timeout)
 	defer cancel()
-	config := d.tls.Clone()
+	config := c.tls.Clone()
 	config.ServerName, _, _ = net.SplitHostPort(addr) // connecting has shown that it has a port
 	secured := tls.Client(conn, config)
 	if err := secured.HandshakeContext(ctx); err != nil {

@@ -25,9 +25,9 @@ type Exchange struct {
 	attempt
 	transport http.RoundTripper
 
-	asked bool  // the SDK got as far as handing over a request
-	err   error // no readable answer came
+	err error // no readable answer came
 
+	Built    bool            // the SDK could make a request at all
 	Written  bool            // bytes of the request may have left
 	Status   int             // of the answer; 0: none
 	Date     string          // the answer's Date header
@@ -63,10 +63,10 @@ func Guard(call func() error) (err error) {
 
 // Call implements the SDK's HttpClient. It ignores the SDK's transport.
 func (x *Exchange) Call(req *http.Request, _ *http.Transport) (*http.Response, error) {
-	if x.asked {
+	if x.Built {
 		return nil, errSecondWrite // the SDK's own retries are off; this keeps them off
 	}
-	x.asked = true
+	x.Built = true
 	if x.Body, x.err = x.roundTrip(req); x.err == nil {
 		x.Envelope, x.err = answer.Open(x.Status, x.Body)
 	}
@@ -100,16 +100,12 @@ func (x *Exchange) roundTrip(req *http.Request) ([]byte, error) {
 	return body, err
 }
 
-// Built reports whether the SDK could make a request at all.
-func (x *Exchange) Built() bool { return x.asked }
-
 // Answered reports whether a readable answer came, after the request was written.
 func (x *Exchange) Answered() bool { return x.Written && x.err == nil }
 
 // Handshake returns why the TLS handshake failed, if it did.
 func (x *Exchange) Handshake() error {
-	var handshake *tlsError
-	if errors.As(x.err, &handshake) {
+	if handshake, failed := errors.AsType[*tlsError](x.err); failed {
 		return handshake
 	}
 	return nil
@@ -127,7 +123,7 @@ func (x *Exchange) Fault(ctx context.Context) (code, text string) {
 }
 
 func (x *Exchange) faultCode(ctx context.Context) string {
-	var timeout net.Error
+	timeout, _ := errors.AsType[net.Error](x.err)
 	switch {
 	case !x.Written && x.late():
 		return answer.CodeTooLate
@@ -137,7 +133,7 @@ func (x *Exchange) faultCode(ctx context.Context) string {
 		return EndCode(ctx, x.Written)
 	case errors.Is(x.err, answer.ErrUnreadable):
 		return answer.CodeUnreadable
-	case errors.As(x.err, &timeout) && timeout.Timeout():
+	case timeout != nil && timeout.Timeout():
 		return timeoutCode(x.Written)
 	default:
 		return networkCode(x.err)
@@ -160,13 +156,13 @@ func timeoutCode(written bool) string {
 }
 
 func networkCode(err error) string {
-	var dns *net.DNSError
-	var handshake *tlsError
-	switch {
-	case errors.As(err, &dns):
+	if _, isDNS := errors.AsType[*net.DNSError](err); isDNS {
 		return answer.CodeDNS
-	case errors.As(err, &handshake):
+	}
+	if _, isTLS := errors.AsType[*tlsError](err); isTLS {
 		return answer.CodeTLS
+	}
+	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return answer.CodeRefused
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):

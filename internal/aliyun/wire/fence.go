@@ -110,14 +110,18 @@ type fencedConn struct {
 	net.Conn
 	attempt atomic.Pointer[attempt]
 
-	mu      sync.Mutex
-	reading bool          // the transport waits in Read, so it has used up what came before
-	closed  bool          // by the transport
-	changed chan struct{} // closed, and replaced, when one of these becomes true
+	reading chan struct{} // full while the transport waits in Read, so it has used up what came before
+	closed  chan struct{} // by the transport
+	close   func()
 }
 
 // Fence makes the connection write only what an exchange admits.
-func Fence(conn net.Conn) net.Conn { return &fencedConn{Conn: conn, changed: make(chan struct{})} }
+func Fence(conn net.Conn) net.Conn {
+	closed := make(chan struct{})
+	return &fencedConn{
+		Conn: conn, reading: make(chan struct{}, 1), closed: closed, close: sync.OnceFunc(func() { close(closed) }),
+	}
+}
 
 func (c *fencedConn) Write(p []byte) (int, error) {
 	a := c.attempt.Load()
@@ -140,42 +144,28 @@ func (c *fencedConn) Write(p []byte) (int, error) {
 // reuses a connection earlier, and would take what a strange server wrote after its last
 // answer for the answer to this request.
 func (c *fencedConn) awaitReader(a *attempt) error {
-	for {
-		c.mu.Lock()
-		reading, closed, changed := c.reading, c.closed, c.changed
-		c.mu.Unlock()
-		switch {
-		case reading || a.written():
-			return nil
-		case closed:
-			return net.ErrClosed
-		}
-		select {
-		case <-changed:
-		case <-a.ctx.Done():
-			return errSealed
-		}
+	if a.written() {
+		return nil
+	}
+	select {
+	case reader := <-c.reading:
+		c.reading <- reader
+		return nil
+	case <-c.closed:
+		return net.ErrClosed
+	case <-a.ctx.Done():
+		return errSealed
 	}
 }
 
 func (c *fencedConn) Read(p []byte) (int, error) {
-	c.tell(&c.reading, true)
-	defer c.tell(&c.reading, false)
+	c.reading <- struct{}{}
+	defer func() { <-c.reading }()
 	return c.Conn.Read(p)
 }
 
 // Close wakes writers that wait for the reader.
 func (c *fencedConn) Close() error {
-	c.tell(&c.closed, true)
+	c.close()
 	return c.Conn.Close()
-}
-
-func (c *fencedConn) tell(what *bool, value bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	*what = value
-	if value {
-		close(c.changed)
-		c.changed = make(chan struct{})
-	}
 }

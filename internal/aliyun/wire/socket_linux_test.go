@@ -23,7 +23,7 @@ func TestAClosedRequestIsNotDeliveredLater(t *testing.T) {
 	c := New(time.Minute, 7*time.Second, 1, nil)
 	defer c.Close()
 
-	fenced, err := c.dialer.dial(false)(t.Context(), "tcp", listener.Addr().String())
+	fenced, err := c.dial(false)(t.Context(), "tcp", listener.Addr().String())
 	require.NoError(t, err)
 	conn := fenced.(*fencedConn).Conn
 	assert.Equal(t, 7000, userTimeout(t, conn), "the kernel gives up with the call, also where the process is frozen")

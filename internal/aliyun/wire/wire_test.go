@@ -45,7 +45,8 @@ func newAttempt(t *testing.T) (*attempt, context.Context) {
 
 func newFenced(a *attempt, take int) (*fencedConn, *stubConn) {
 	stub := &stubConn{take: take}
-	c := &fencedConn{Conn: stub, reading: true}
+	c := Fence(stub).(*fencedConn)
+	c.reading <- struct{}{}
 	c.attempt.Store(a)
 	return c, stub
 }
@@ -152,12 +153,11 @@ func TestFaultCodes(t *testing.T) {
 		{expired, wrap(context.DeadlineExceeded), false, "connect_timeout"},
 		{expired, wrap(context.DeadlineExceeded), true, "timeout"},
 	} {
-		x := &Exchange{asked: true, Written: test.written, err: test.err, Status: 500}
+		x := &Exchange{Built: true, Written: test.written, err: test.err, Status: 500}
 		code, text := x.Fault(test.ctx)
 		assert.Equal(t, test.want, code, "%v", test.err)
 		assert.Equal(t, "HTTP 500: "+answer.Texts[test.want], text)
 	}
-	assert.False(t, (&Exchange{}).Built())
 }
 
 // What decides it: nothing is written before the transport waits for the answer.
