@@ -49,18 +49,13 @@ type keyRing struct {
 	build func() (credentials.Credential, error) // makes a provider; nil: the keys are in the settings
 
 	mu        sync.Mutex
-	closed    bool
 	provider  credentials.Credential
 	current   *keys
-	fetchedAt time.Time // of current
-	askedAt   time.Time // of the last fetch
-	pending   *fetch
+	fetchedAt time.Time     // of current
+	askedAt   time.Time     // of the last fetch
+	pending   chan struct{} // closed when the fetch in progress ends; nil: there is none
+	failed    bool          // the last fetch did
 	wg        sync.WaitGroup
-}
-
-type fetch struct {
-	done chan struct{}
-	err  error
 }
 
 func newKeyRing(c Credentials, now func() time.Time) *keyRing {
@@ -78,53 +73,47 @@ func newKeyRing(c Credentials, now func() time.Time) *keyRing {
 
 // get returns keys, and other ones than those rejected if there are any.
 func (r *keyRing) get(ctx context.Context, rejected *keys) (*keys, error) {
-	r.mu.Lock()
 	if r.build == nil {
-		defer r.mu.Unlock()
 		return r.current, nil
 	}
+	r.mu.Lock()
 	age := r.now().Sub(r.fetchedAt)
 	if r.current != nil && r.current != rejected && age < keysUsable {
 		defer r.mu.Unlock()
 		if age >= keysFresh && r.now().Sub(r.askedAt) >= refetchAtLeast {
-			r.start(false)
+			r.fetch(false)
 		}
 		return r.current, nil
 	}
-	pending := r.start(rejected != nil)
+	fetched := r.fetch(rejected != nil)
 	r.mu.Unlock()
 
 	select {
-	case <-pending.done:
+	case <-fetched:
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	if pending.err != nil {
-		return nil, pending.err
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.failed {
+		return nil, errCredentials
+	}
 	return r.current, nil
 }
 
-// start begins a fetch, or returns the one in progress. Renew forgets the provider, which
-// would return the same session again. The lock is held.
-func (r *keyRing) start(renew bool) *fetch {
+// fetch begins a fetch, unless one is in progress, and returns what tells its end. Renew
+// forgets the provider, which would return the same session again. The lock is held.
+func (r *keyRing) fetch(renew bool) <-chan struct{} {
 	if r.pending != nil {
 		return r.pending
-	}
-	f := &fetch{done: make(chan struct{}), err: errCredentials}
-	if r.closed {
-		close(f.done)
-		return f
 	}
 	if renew {
 		r.provider = nil
 	}
-	provider := r.provider
-	r.pending, r.askedAt = f, r.now()
+	provider, done := r.provider, make(chan struct{})
+	r.pending, r.askedAt = done, r.now()
 	r.wg.Go(func() {
-		defer close(f.done)
+		defer close(done)
 		var model *credentials.CredentialModel
 		err := wire.Guard(func() (err error) {
 			if provider == nil {
@@ -138,7 +127,8 @@ func (r *keyRing) start(renew bool) *fetch {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.pending = nil
-		if err != nil || model == nil || empty(model.AccessKeyId) || empty(model.AccessKeySecret) {
+		r.failed = err != nil || model == nil || empty(model.AccessKeyId) || empty(model.AccessKeySecret)
+		if r.failed {
 			return
 		}
 		// Equal keys stay the same value: so a caller whose keys were rejected sees that
@@ -146,17 +136,12 @@ func (r *keyRing) start(renew bool) *fetch {
 		if r.current == nil || !reflect.DeepEqual(r.current.model, *model) {
 			r.current = &keys{model: *model}
 		}
-		f.err, r.provider, r.fetchedAt = nil, provider, r.now()
+		r.provider, r.fetchedAt = provider, r.now()
 	})
-	return f
+	return done
 }
 
 // close waits for a fetch in progress. The SDK's providers end it in a few seconds.
-func (r *keyRing) close() {
-	r.mu.Lock()
-	r.closed = true
-	r.mu.Unlock()
-	r.wg.Wait()
-}
+func (r *keyRing) close() { r.wg.Wait() }
 
 func empty(s *string) bool { return s == nil || *s == "" }

@@ -38,36 +38,35 @@ func generic(action, parameter, value string) question {
 // ask puts a question, within [Options.Timeout], and decodes the answer. What the SDK
 // has decoded is not used: it takes true for a number, and a number for a text.
 func (s *Sender) ask(ctx context.Context, scrub *answer.Scrubber, q question, into any) *answer.Failure {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.Timeout, wire.ErrCallTimeout)
-	defer cancel()
-	x, err := s.call(ctx, time.Time{}, q.call)
-	if err != nil || !x.Answered() {
-		class, code, text := noAnswer(ctx, x, err)
-		return failed(q.action, class, code, text)
-	}
-	if class := x.Envelope.Class(x.Status); class != passcode.ClassOK {
-		failure := failed(q.action, class, scrub.Code(x.Envelope.Code), scrub.Text(x.Envelope.Message))
-		failure.Answered = x.Envelope.RequestID != ""
-		return failure
-	}
-	if x.SDKErr != nil || json.Unmarshal(x.Body, into) != nil {
+	x, failure := s.call(ctx, time.Time{}, q.call)
+	switch {
+	case failure != nil:
+	case x.Envelope.Class(x.Status) != passcode.ClassOK:
+		failure = &answer.Failure{
+			Class: x.Envelope.Class(x.Status), Code: scrub.Code(x.Envelope.Code), Message: scrub.Text(x.Envelope.Message),
+			Answered: x.Envelope.RequestID != "",
+		}
+	case x.SDKErr != nil || json.Unmarshal(x.Body, into) != nil:
 		return unreadable(q.action, x.Status)
+	default:
+		return nil
 	}
-	return nil
+	return harmless(q.action, failure)
 }
 
-// failed makes a failure. None is in doubt: asking twice does no harm.
-func failed(action string, class passcode.Class, code, text string) *answer.Failure {
-	if class == passcode.ClassInDoubt {
-		class = passcode.ClassTransient
+// harmless is a failed question: it is not in doubt, as asking twice does no harm.
+func harmless(action string, failure *answer.Failure) *answer.Failure {
+	failure.Action = action
+	if failure.Class == passcode.ClassInDoubt {
+		failure.Class = passcode.ClassTransient
 	}
-	return &answer.Failure{Action: action, Class: class, Code: code, Message: text}
+	return failure
 }
 
 // unreadable is an answer that says OK and can't be the service's.
 func unreadable(action string, status int) *answer.Failure {
 	text := fmt.Sprintf("HTTP %d: %s", status, answer.Texts[answer.CodeUnreadable])
-	return failed(action, passcode.ClassTransient, answer.CodeUnreadable, text)
+	return &answer.Failure{Action: action, Class: passcode.ClassTransient, Code: answer.CodeUnreadable, Message: text}
 }
 
 // Presence is what an endpoint's answer shows without a key.
@@ -92,12 +91,12 @@ func (s *Sender) Knock(ctx context.Context) (Presence, error) {
 		return err
 	})
 	if x.Status == 0 {
-		class, code, text := noAnswer(ctx, x, nil)
+		failure := noAnswer(ctx, x)
 		if handshake := x.Handshake(); handshake != nil {
 			// This request holds nothing confidential, so the error may be shown.
-			text = answer.NewScrubber(domain.Message{}).Text(handshake.Error())
+			failure.Message = answer.NewScrubber(domain.Message{}).Text(handshake.Error())
 		}
-		return Presence{}, failed("", class, code, text)
+		return Presence{}, harmless("", failure)
 	}
 	date, err := http.ParseTime(x.Date)
 	if err != nil {

@@ -94,33 +94,31 @@ func (s *Sender) send(ctx context.Context, msg domain.Message, notAfter time.Tim
 	if refusal != nil {
 		return *refusal
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.Timeout, wire.ErrCallTimeout)
-	defer cancel()
-
 	var response *dysmsapi.SendSmsResponse
-	x, err := s.call(ctx, notAfter, func(client *dysmsapi.Client) (err error) {
+	x, failure := s.call(ctx, notAfter, func(client *dysmsapi.Client) (err error) {
 		response, err = client.SendSmsWithOptions(request, &util.RuntimeOptions{})
 		return err
 	})
-	if err == nil && x.Answered() {
+	if failure == nil {
 		return outcomeOf(x, response, answer.NewScrubber(msg))
 	}
-	class, code, text := noAnswer(ctx, x, err)
-	outcome := domain.Outcome{Class: class, Code: code, Message: text}
-	switch class {
+	outcome := domain.Outcome{Class: failure.Class, Code: failure.Code, Message: failure.Message}
+	switch failure.Class {
 	case passcode.ClassInDoubt:
 		outcome.Message += "; the request had been written"
 	case passcode.ClassTransient:
 		outcome.Message += "; nothing was sent"
-		outcome.NotMade = code == answer.CodeTooLate || code == answer.CodeCanceled
+		outcome.NotMade = failure.Code == answer.CodeTooLate || failure.Code == answer.CodeCanceled
 	default:
 	}
 	return outcome
 }
 
-// call makes an exchange, and a second one with newer keys if the security token was
-// refused. An error means that there were no keys to sign with.
-func (s *Sender) call(ctx context.Context, notAfter time.Time, do func(*dysmsapi.Client) error) (*wire.Exchange, error) {
+// call makes an exchange within [Options.Timeout], and a second one with newer keys if
+// the security token was refused. A failure means that there is no readable answer.
+func (s *Sender) call(ctx context.Context, notAfter time.Time, do func(*dysmsapi.Client) error) (*wire.Exchange, *answer.Failure) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.Timeout, wire.ErrCallTimeout)
+	defer cancel()
 	exchange := func(keys *keys) *wire.Exchange {
 		return s.wire.Do(ctx, s.opts.Now, notAfter, func(x *wire.Exchange) error {
 			client := *s.sdk // a call writes to the client's fields
@@ -130,14 +128,16 @@ func (s *Sender) call(ctx context.Context, notAfter time.Time, do func(*dysmsapi
 	}
 	first, err := s.keys.get(ctx, nil)
 	if err != nil {
-		return nil, err
+		return nil, withoutKeys(ctx, err)
 	}
 	x := exchange(first)
-	if !x.Answered() || !answer.TokenRefused(x.Envelope.Code) {
-		return x, nil
+	if x.Answered() && answer.TokenRefused(x.Envelope.Code) {
+		if second, err := s.keys.get(ctx, first); err == nil && second != first {
+			x = exchange(second)
+		}
 	}
-	if second, err := s.keys.get(ctx, first); err == nil && second != first {
-		x = exchange(second)
+	if !x.Answered() {
+		return nil, noAnswer(ctx, x)
 	}
 	return x, nil
 }
@@ -171,21 +171,25 @@ func outcomeOf(x *wire.Exchange, response *dysmsapi.SendSmsResponse, scrub *answ
 	return outcome
 }
 
+// withoutKeys classifies a call for which there were no keys to sign with.
+func withoutKeys(ctx context.Context, err error) *answer.Failure {
+	class, code := passcode.ClassAccount, answer.CodeCredentials
+	if !errors.Is(err, errCredentials) && !errors.Is(context.Cause(ctx), wire.ErrCallTimeout) {
+		class, code = passcode.ClassTransient, wire.EndCode(ctx, false)
+	}
+	return &answer.Failure{Class: class, Code: code, Message: answer.Texts[code]}
+}
+
 // noAnswer classifies a call without a readable answer, by whether bytes of the
-// request were written. Its err is that of [Sender.call].
-func noAnswer(ctx context.Context, x *wire.Exchange, err error) (class passcode.Class, code, text string) {
-	switch {
-	case err != nil && !errors.Is(err, errCredentials) && !errors.Is(context.Cause(ctx), wire.ErrCallTimeout):
-		code = wire.EndCode(ctx, false)
-		return passcode.ClassTransient, code, answer.Texts[code]
-	case err != nil:
-		return passcode.ClassAccount, answer.CodeCredentials, answer.Texts[answer.CodeCredentials]
-	case !x.Built:
-		return passcode.ClassConfig, answer.CodeNotBuilt, answer.Texts[answer.CodeNotBuilt]
+// request were written.
+func noAnswer(ctx context.Context, x *wire.Exchange) *answer.Failure {
+	if !x.Built {
+		return &answer.Failure{Class: passcode.ClassConfig, Code: answer.CodeNotBuilt, Message: answer.Texts[answer.CodeNotBuilt]}
 	}
-	code, text = x.Fault(ctx)
+	class := passcode.ClassTransient
 	if x.Written {
-		return passcode.ClassInDoubt, code, text
+		class = passcode.ClassInDoubt
 	}
-	return passcode.ClassTransient, code, text
+	code, text := x.Fault(ctx)
+	return &answer.Failure{Class: class, Code: code, Message: text}
 }

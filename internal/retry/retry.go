@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -162,7 +163,7 @@ func (p Policy) run(ctx context.Context, bound time.Duration, op func(context.Co
 	}
 	s := scopeOf(ctx)
 	loop := with(ctx, func(s *scope) { s.looping = true })
-	pauses := exponential(p.First, p.Longest, 2, 0.5)
+	var pauses *backoff.ExponentialBackOff // made when needed, which is rare
 	var last error
 	for {
 		err := try(loop, bound, op)
@@ -177,6 +178,10 @@ func (p Policy) run(ctx context.Context, bound time.Duration, op func(context.Co
 		}
 		if !errors.Is(err, ErrAgain) {
 			s.observe(err)
+		}
+		if pauses == nil {
+			pauses = backoff.NewExponentialBackOff(backoff.WithInitialInterval(p.First), backoff.WithMaxInterval(p.Longest),
+				backoff.WithMultiplier(2), backoff.WithMaxElapsedTime(0)) // bounded by the context
 		}
 		select {
 		case <-ctx.Done():
@@ -203,21 +208,7 @@ func (p Policy) passes(err error) bool {
 // Interval is the wait after a number of failures in a row, the first being 1:
 // initial, multiplied with each further one, up to longest. It does not vary.
 func Interval(initial time.Duration, multiplier float64, longest time.Duration, failures int) time.Duration {
-	b := exponential(initial, longest, multiplier, 0)
-	interval := b.NextBackOff()
-	for n := 1; n < failures && interval < longest; n++ {
-		interval = b.NextBackOff()
-	}
-	return interval
-}
-
-// exponential never ends: whoever waits is bounded by a context.
-func exponential(first, longest time.Duration, multiplier, spread float64) *backoff.ExponentialBackOff {
-	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(first), backoff.WithMaxInterval(longest),
-		backoff.WithMultiplier(multiplier), backoff.WithRandomizationFactor(spread),
-		backoff.WithMaxElapsedTime(0),
-	)
+	return time.Duration(min(float64(initial)*math.Pow(multiplier, float64(max(failures, 1)-1)), float64(longest)))
 }
 
 func endedBy(ctx context.Context, last error) error {
