@@ -63,7 +63,7 @@ func New(maxQPS float64, callTimeout time.Duration, now func() time.Time, log *s
 }
 
 // Pace waits until a call may be made at the current rate. The caller makes the
-// call, or releases its permit. The error is ctx's.
+// call, or releases its permit, once. The error is ctx's.
 func (b *OutageBreaker) Pace(ctx context.Context) (release func(), err error) {
 	return b.pacer.wait(ctx)
 }

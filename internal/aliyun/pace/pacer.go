@@ -67,7 +67,7 @@ func burstOf(pace float64) float64 {
 }
 
 // wait returns when a call may begin. The caller makes the call, or releases its
-// permit. The error is ctx's.
+// permit, once. The error is ctx's.
 func (p *pacer) wait(ctx context.Context) (release func(), err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -81,7 +81,7 @@ func (p *pacer) wait(ctx context.Context) (release func(), err error) {
 	for {
 		delay := p.take()
 		if delay == 0 {
-			return p.release(), nil
+			return p.release, nil
 		}
 		timer := time.NewTimer(delay)
 		select {
@@ -111,20 +111,18 @@ func (p *pacer) take() time.Duration {
 	return 0
 }
 
-// release returns the function that takes an unused permit back, once.
-func (p *pacer) release() func() {
-	return sync.OnceFunc(func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		now := p.now()
-		pace := p.settle(now)
-		p.window.add(now, -1)
-		p.tokens = min(p.tokens+1, burstOf(pace))
-		select {
-		case p.released <- struct{}{}:
-		default: // it is told already
-		}
-	})
+// release takes an unused permit back.
+func (p *pacer) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	pace := p.settle(now)
+	p.window.add(now, -1)
+	p.tokens = min(p.tokens+1, burstOf(pace))
+	select {
+	case p.released <- struct{}{}:
+	default: // it is told already
+	}
 }
 
 // throttled notes that a call begun at the time given was refused for the pace.
