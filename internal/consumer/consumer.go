@@ -1,11 +1,8 @@
 // Package consumer takes passcode jobs from the stream and brings each to its one outcome.
 //
-// A job goes through stages (stages.go). What happens there is an event (event.go). One pure function decides
-// what becomes of the job (decide.go), and the decision is carried out in one fixed order (execute.go).
-//
-// A record in the ledger says how far a request has come, so that any worker can go on with it. The claim is
-// written before the send and settled after it. If a worker dies in between, the record says sending, and the
-// job's next delivery asks Aliyun instead of sending blindly.
+// A job goes through stages (stages.go). What happens there is an event. One pure function decides what becomes of
+// the job (decide.go), and the decision is carried out in one fixed order (execute.go). A record in the ledger says
+// how far a request has come, so that any worker can go on with it.
 package consumer
 
 import (
@@ -50,22 +47,92 @@ type Options struct {
 	Now             func() time.Time          // the clock, in UTC
 }
 
+// Source delivers jobs.
+type Source interface {
+	// Next waits for a job; domain.ErrDrained: the source was drained, and is empty.
+	Next(ctx context.Context) (domain.Delivery, error)
+	// Drain stops asking for jobs. Next still returns those that have arrived.
+	Drain()
+}
+
+// Ledger keeps one record for each request.
+type Ledger interface {
+	// Claim stores first unless the request is already known; see domain.Claim.
+	Claim(ctx context.Context, first passcode.Result) (domain.Claim, error)
+	// Update replaces the record of that revision; domain.ErrConflict: somebody else has changed it.
+	Update(ctx context.Context, rec passcode.Result, revision uint64) (uint64, error)
+	// Since is from when on no record is missing. Earlier ones may have been deleted, or have expired.
+	Since(ctx context.Context) (time.Time, error)
+	// Get returns the record and its revision, or domain.ErrNotFound.
+	Get(ctx context.Context, requestID string) (passcode.Result, uint64, error)
+}
+
+// Limiter holds the limits of each phone, shared by all replicas.
+type Limiter interface {
+	// Reserve makes a reservation for the request, one however often it is called. The record's revision, which
+	// grows with each attempt, is a fencing token.
+	Reserve(ctx context.Context, phone passcode.Phone, requestID string, revision uint64) (domain.Reservation, error)
+	// Release gives the request's reservation up, unless a later attempt holds it.
+	Release(ctx context.Context, phone passcode.Phone, requestID string, revision uint64) error
+	CloseFor(ctx context.Context, phone passcode.Phone, d time.Duration) error
+}
+
+// Sender calls Aliyun.
+type Sender interface {
+	// Pace waits until a call may be made. returnPermit is for one that isn't used.
+	Pace(ctx context.Context) (returnPermit func(), err error)
+	// Send makes one call. Nothing is written to the network after notAfter.
+	Send(ctx context.Context, msg domain.Message, notAfter time.Time) domain.Outcome
+	// Lookup asks what became of the request's sends, none of which was made before since.
+	Lookup(ctx context.Context, phone passcode.Phone, requestID string, since time.Time) (domain.Finding, error)
+}
+
+// AccountBreaker stops all replicas while nothing can be sent for the account.
+type AccountBreaker interface {
+	Admit(ctx context.Context) (domain.Admission, error)               // the first call after a pause is a probe
+	Trip(ctx context.Context, code, message string) (time.Time, error) // stops the calls, until the time returned
+	Passed(ctx context.Context) error                                  // the account works
+	Inconclusive(ctx context.Context) error                            // a probe told nothing about the account
+}
+
+// OutageBreaker stops this worker's calls while Aliyun answers none of them.
+type OutageBreaker interface {
+	Admit(requestID string) domain.Admission            // may a call be made for the request, and is it a probe?
+	Asked(requestID string, err error) domain.Admission // may a probe call, after a look-up that ended with err?
+	NotCalled(requestID string)                         // a request that was admitted as probe made no call
+}
+
+// Metrics counts what happens. Its methods return at once.
+type Metrics interface {
+	Status(passcode.Status)                // a request came to it
+	Attempt(passcode.Class, time.Duration) // how a call to Aliyun ended, and after what time
+	Sent(sinceQueued time.Duration)        // Aliyun accepted a job
+	InFlight(delta int)                    // so many more (or fewer) jobs are being handled
+	Lookup(result string)                  // "accepted", "undelivered", "not_found" or "failed"
+	Delivery(kind string)                  // one of deliveries, "invalid", "expired" or "handed_back"
+	DeadLetter(passcode.Reason)
+	Denied(rule string)        // by our own limit
+	Undeliverable(code string) // "max_deliveries" or "terminated"
+	Trouble(operation string)  // it failed, and is tried again
+}
+
 // Consumer handles jobs. Create it with New and run it with Run.
 type Consumer struct {
 	Options
-	effects  []Effect
-	leases   leases
-	standing standing
-	// alone is held for the suspect whose call is in progress; see suspect.
-	alone sync.Mutex
+	effects []Effect
+
+	holding sync.Mutex
+	held    map[uint64]*task // the jobs that are being handled, by stream sequence
+
+	standing sync.Mutex
+	failing  map[string]failing // by what has failed
+
+	alone sync.Mutex // for the suspect whose call is in progress; see judge
 }
 
 // New returns a Consumer that carries decisions out in the order of the effects: EffectsInOrder.
 func New(o Options, effects []Effect) *Consumer {
-	return &Consumer{
-		Options: o, effects: effects,
-		leases: leases{held: map[uint64]*lease{}}, standing: standing{of: map[string]failing{}},
-	}
+	return &Consumer{Options: o, effects: effects, held: map[uint64]*task{}, failing: map[string]failing{}}
 }
 
 // ErrForced means that the worker left with jobs still in flight. They come again when their leases run out.

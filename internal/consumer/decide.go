@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -19,26 +20,17 @@ const (
 	nak                     // the job is to come again after a delay
 )
 
-// announcement is what a worker announces of a record that it doesn't write, to everybody once more. One that it
-// writes is announced by the server.
-type announcement int
-
-const (
-	announceNothing announcement = iota
-	announceAgain
-	announceDuplicate // as a duplicate's result
-)
-
 // decision is what becomes of a job. executor.carryOut carries it out.
 type decision struct {
 	// What is done, in the order of EffectsInOrder.
-	letter   passcode.Reason // of a dead letter; empty: none
-	closeFor time.Duration   // Aliyun closed the phone for so long
-	release  bool            // the request's reservation is released
-	store    bool            // record is written
-	record   passcode.Result // the request's next state
-	certain  bool            // it is known what became of the last attempt
-	announce announcement
+	letter    passcode.Reason // of a dead letter; empty: none
+	closeFor  time.Duration   // Aliyun closed the phone for so long
+	release   bool            // the request's reservation is released
+	store     bool            // record is written, which has the server announce it
+	record    passcode.Result // the request's next state
+	certain   bool            // it is known what became of the last attempt
+	again     bool            // the record is announced once more
+	duplicate bool            // and as a duplicate's result
 
 	// How the job goes on after that.
 	next        stage // stageEnd: it doesn't, and the message is disposed of
@@ -55,23 +47,16 @@ type decision struct {
 	why      error
 }
 
-// Codes of our own that decide makes and reads again.
 const (
+	// Codes of our own that decide makes and reads again.
 	codeInterrupted = "worker_interrupted"
 	codeLost        = "record_lost"
-)
 
-const (
-	// requeueDelay is how soon a job comes again that can't be handled now.
-	requeueDelay = time.Second
-	// maxPauseWait only spreads the return of jobs. The pause on the server holds them back.
-	maxPauseWait = 5 * time.Second
-	// maxHold is short, because another worker may be able to send. Each job held uses a permit up.
-	maxHold = time.Second
-	// overdue is how long after its code expired a job still in the stream is one that nobody will end.
-	overdue = 10 * time.Minute
-	// earlyBy allows for clocks that differ a little.
-	earlyBy = 50 * time.Millisecond
+	requeueDelay = time.Second           // how soon a job comes again that can't be handled now
+	maxPauseWait = 5 * time.Second       // only spreads the return of jobs: the pause on the server holds them back
+	maxHold      = time.Second           // short, because another worker may be able to send
+	overdue      = 10 * time.Minute      // so long after its code expired, nobody will end a job in the stream
+	earlyBy      = 50 * time.Millisecond // allows for clocks that differ a little
 )
 
 // decide says what becomes of a job after an event. rec is its request's record, or the job's first one if that
@@ -84,9 +69,9 @@ func (p Policy) decide(rec passcode.Result, e event, now time.Time) decision {
 		return p.unlessExpired(rec, next, stageOutage, now)
 	case refused:
 		next.Error = failure("invalid_job", passcode.ClassInvalid, e.why.Error())
-		d := refuse(next.In(passcode.StatusRejected), passcode.ReasonInvalid)
-		d.delivery, d.note = "invalid", "job refused"
-		return d
+		return refuse(decision{
+			letter: passcode.ReasonInvalid, record: next.In(passcode.StatusRejected), delivery: "invalid", note: "job refused",
+		})
 	case undelivered:
 		if left := rec.ExpiresAt.Add(overdue).Sub(now); e.why.Suspected && left > 0 {
 			return requeue(left)
@@ -98,7 +83,7 @@ func (p Policy) decide(rec passcode.Result, e event, now time.Time) decision {
 			return requeueAfter(errors.New("the job made its handler panic"))
 		}
 		next.Error = failure("panic", passcode.ClassPoison, "the job made its handler panic")
-		return refuse(next.In(passcode.StatusDeadLettered), passcode.ReasonPoison)
+		return refuse(decision{letter: passcode.ReasonPoison, record: next.In(passcode.StatusDeadLettered)})
 	case failed:
 		if !unusable(e.why) {
 			return requeueAfter(e.why)
@@ -113,7 +98,7 @@ func (p Policy) decide(rec passcode.Result, e event, now time.Time) decision {
 		return p.unlessExpired(rec, next, stageAccount, now)
 	case silent:
 		return decision{next: stageRead, goal: goalHold}
-	case barred:
+	case delayed:
 		return requeue(heldFor(rec, min(e.wait, maxPauseWait)))
 
 	case judged:
@@ -121,7 +106,7 @@ func (p Policy) decide(rec passcode.Result, e event, now time.Time) decision {
 		switch {
 		case e.goal == goalRefuse:
 			// The worker that wrote the record may have died before it replied.
-			return decision{announce: d.announce, disposition: term}
+			return decision{again: d.again, duplicate: d.duplicate, disposition: term}
 		case e.goal == goalHold && !d.holds:
 			d.delivery = deliveries[e.state]
 		}
@@ -133,8 +118,6 @@ func (p Policy) decide(rec passcode.Result, e event, now time.Time) decision {
 			return dropped
 		}
 		return takeOver
-	case tookOver:
-		return requeue(requeueDelay)
 
 	case called:
 		return p.settle(next, e.Outcome, e.until, now)
@@ -170,10 +153,12 @@ func (p Policy) judge(rec, next passcode.Result, e judged, now time.Time) decisi
 		return p.judgeOwn(rec, next, e, now)
 	case domain.ClaimResumed:
 		d := p.judgeResumed(rec, next, e, now)
-		d.alone = d.next != stageEnd && suspect(rec)
+		// Two of its workers went away, so it is a suspect. A worker's end is counted for every job in its
+		// hands. If suspects made their calls at the same time, innocent ones would become poison too.
+		d.alone = d.next != stageEnd && rec.Interruptions >= 2
 		return d
 	case domain.ClaimDuplicate:
-		return decision{announce: announceDuplicate, note: "duplicate of a finished request"}
+		return decision{again: true, duplicate: true, note: "duplicate of a finished request"}
 	default:
 		// The owner of the request ends and announces it. If the owner is gone from the stream, nobody would,
 		// so this job takes over.
@@ -203,12 +188,9 @@ var deliveries = [...]string{
 func (p Policy) judgeOwn(rec, next passcode.Result, e judged, now time.Time) decision {
 	switch e.goal {
 	case goalEnd:
-		d := p.endUndeliverable(next, *e.why, now)
-		refusal := refuse(d.record, d.letter)
-		refusal.level, refusal.note = d.level, d.note
-		return refusal
+		return refuse(p.endUndeliverable(next, *e.why, now))
 	case goalHold:
-		return hold(rec, e.hold, time.Time{}, now)
+		return hold(rec, e.hold, now)
 	case goalExpire:
 		var d decision
 		switch {
@@ -238,7 +220,7 @@ func (p Policy) sendUnlessLost(rec passcode.Result, since, now time.Time) decisi
 	case rec.QueuedAt.Before(since):
 		next := rec.In(passcode.StatusInDoubt)
 		// Any attempt was begun before since.
-		next.Attempts, next.AttemptedAt, next.UpdatedAt = 0, earlier(since, now), now
+		next.Attempts, next.AttemptedAt, next.UpdatedAt = 0, slices.MinFunc([]time.Time{since, now}, time.Time.Compare), now
 		next.Error = failure(codeLost, passcode.ClassInDoubt, "the request's earlier record is gone from the broker")
 		d := p.lookUpWhenDue(next, now)
 		d.store, d.record = true, next
@@ -255,7 +237,7 @@ func (p Policy) sendUnlessLost(rec passcode.Result, since, now time.Time) decisi
 func (p Policy) judgeResumed(rec, next passcode.Result, e judged, now time.Time) decision {
 	switch {
 	case rec.Final: // only the announcement or the ack was lost
-		d := decision{announce: announceAgain}
+		d := decision{again: true}
 		if rec.Status.Replayable() {
 			d.disposition = term
 		}
@@ -263,7 +245,7 @@ func (p Policy) judgeResumed(rec, next passcode.Result, e judged, now time.Time)
 	case e.goal == goalEnd:
 		return p.endUndeliverable(next, *e.why, now)
 	case e.goal == goalHold && rec.Status == passcode.StatusRetrying:
-		return hold(rec, e.hold, rec.NextAttemptAt, now)
+		return hold(rec, e.hold, now)
 	case interrupted(rec):
 		return p.settleInterrupted(next, now)
 	case rec.Status == passcode.StatusInDoubt:
@@ -280,11 +262,6 @@ func (p Policy) judgeResumed(rec, next passcode.Result, e judged, now time.Time)
 	return decision{next: stageCount}
 }
 
-// suspect reports whether a job may be what took its workers down. A worker's end is counted for every job in
-// its hands, so suspects make their calls one at a time in each worker. Otherwise innocent jobs would become
-// poison beside the guilty one.
-func suspect(rec passcode.Result) bool { return !rec.Final && rec.Interruptions >= 2 }
-
 // stillHolds reports whether what was decided on mine may be stored over a record that another worker wrote
 // meanwhile. It may if the other took the same attempt for doubtful, after this worker had lost its lease, and
 // this worker knows what became of it: knowing beats doubting.
@@ -296,10 +273,10 @@ func (d decision) stillHolds(mine, stored passcode.Result) bool {
 
 // refuse ends a job that can't be handled: its dead letter first, then its record, if its request id can be read
 // and no other job owns the request.
-func refuse(rec passcode.Result, reason passcode.Reason) decision {
-	d := decision{letter: reason, record: rec, next: stageClaim, goal: goalRefuse}
-	if rec.RequestID == "" {
-		d.next, d.disposition = stageEnd, term
+func refuse(d decision) decision {
+	d.next, d.goal, d.store, d.disposition = stageClaim, goalRefuse, false, term
+	if d.record.RequestID == "" {
+		d.next = stageEnd
 	}
 	return d
 }
@@ -323,8 +300,8 @@ func heldFor(rec passcode.Result, wait time.Duration) time.Duration {
 }
 
 // hold requeues a job until the outage breaker may let it pass and its attempt is due, or its code has expired.
-func hold(rec passcode.Result, wait time.Duration, notBefore, now time.Time) decision {
-	wait = max(heldFor(rec, min(wait, maxHold)), notBefore.Sub(now))
+func hold(rec passcode.Result, wait time.Duration, now time.Time) decision {
+	wait = max(heldFor(rec, min(wait, maxHold)), rec.NextAttemptAt.Sub(now))
 	d := requeue(max(min(wait, rec.ExpiresAt.Sub(now)), time.Millisecond))
 	d.holds = true
 	return d
@@ -344,11 +321,4 @@ func afterPreviousReplay(rec, first passcode.Result) passcode.Result {
 
 func failure(code string, class passcode.Class, message string) *passcode.Error {
 	return &passcode.Error{Code: code, Class: class, Message: message}
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }

@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,7 +28,18 @@ func (t *task) decode(context.Context, decision) (event, error) {
 		job.ReplyTo = "" // nothing may be published there
 	}
 	t.job = job
-	t.rec = t.firstRecord()
+	t.rec = passcode.Result{ // before anything has happened
+		RequestID: job.RequestID, Phone: t.phone.Masked(), UsageType: job.UsageType, Metadata: job.Metadata,
+		QueuedAt: t.origin.QueuedAt.UTC(), UpdatedAt: t.c.Now(), ExpiresAt: job.ExpiresAt,
+		StreamSeq: t.origin.Seq, Replays: t.replays, Worker: t.c.Worker,
+		AttemptedAt: t.attempted, // it stays if a replay makes no attempt of its own
+	}
+	if t.rec.ExpiresAt.IsZero() {
+		t.rec.ExpiresAt = t.rec.QueuedAt.Add(t.c.Policy.PasscodeTTL)
+	}
+	if t.rec.Metadata == nil {
+		t.rec.Metadata = map[string]string{}
+	}
 	if job.RequestID != "" {
 		t.log = t.log.With("request_id", job.RequestID)
 	}
@@ -44,30 +56,13 @@ func (t *task) decode(context.Context, decision) (event, error) {
 	}
 }
 
-// firstRecord is the request's record before anything has happened.
-func (t *task) firstRecord() passcode.Result {
-	rec := passcode.Result{
-		RequestID: t.job.RequestID, Phone: t.phone.Masked(), UsageType: t.job.UsageType, Metadata: t.job.Metadata,
-		QueuedAt: t.origin.QueuedAt.UTC(), UpdatedAt: t.c.Now(), ExpiresAt: t.job.ExpiresAt,
-		StreamSeq: t.origin.Seq, Replays: t.replays, Worker: t.c.Worker,
-		AttemptedAt: t.attempted, // it stays if a replay makes no attempt of its own
-	}
-	if rec.ExpiresAt.IsZero() {
-		rec.ExpiresAt = rec.QueuedAt.Add(t.c.Policy.PasscodeTTL)
-	}
-	if rec.Metadata == nil {
-		rec.Metadata = map[string]string{}
-	}
-	return rec
-}
-
 // attemptedOf reads the header of a replayed job that had an attempt. Implausible times are ignored.
 func attemptedOf(replays int, header string, now time.Time) time.Time {
 	at, err := time.Parse(time.RFC3339Nano, header)
 	if err != nil || replays == 0 || at.UTC().Year() < 2000 {
 		return time.Time{}
 	}
-	return earlier(at.UTC(), now)
+	return slices.MinFunc([]time.Time{at.UTC(), now}, time.Time.Compare)
 }
 
 // replaysOf reads the header of a replayed job. Producers can write it too, so numbers that no replay writes

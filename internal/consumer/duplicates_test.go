@@ -323,9 +323,7 @@ func TestUndeliverableHere(t *testing.T) {
 	t.Parallel()
 	w := newJob(t, answerOK)
 	w.as(func(c *Consumer, d *worldDelivery) {
-		release, ok := c.hold(d)
-		require.True(t, ok)
-		defer release()
+		require.True(t, c.hold(c.newTask(d)))
 		c.Undeliverable(w.ctx, d, ranOut)
 	}, 1)
 	assert.Equal(t, []string{"nak"}, w.effects)

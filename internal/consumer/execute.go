@@ -23,22 +23,16 @@ type Effect struct {
 // errMovedOn ends the work on a request that another worker has moved on: the message is that worker's too.
 var errMovedOn = errors.New("another worker moved the request on")
 
-// EffectsInOrder is the order in which a decision is carried out:
-//
-//  1. the dead letter, so that a job is never gone from the stream without one;
-//  2. the phone's limits, because nobody comes back to a final record to release its reservation;
-//  3. the record, which announces the result;
-//  4. the announcements that the server doesn't make;
-//  5. ack, nak or term.
-//
-// Each can be done twice, so if a worker dies between two of them, the job's next delivery does the rest.
-// TestModelFindsSwappedWrites shows what goes wrong if two of them change places.
+// EffectsInOrder is the order in which a decision is carried out: the dead letter first, so that a job is never gone
+// from the stream without one; the phone's limits before the record, because nobody comes back to a final record to
+// release its reservation; last the message. Each can be done twice, so if a worker dies between two of them, the
+// job's next delivery does the rest. TestModelFindsSwappedWrites shows what goes wrong if two change places.
 var EffectsInOrder = []Effect{
 	{"dead letter", letters, func(d decision) bool { return d.letter != "" }, executor.writeDeadLetter},
 	{"close phone", limits, func(d decision) bool { return d.closeFor > 0 }, executor.closePhone},
 	{"release", limits, func(d decision) bool { return d.release }, executor.release},
 	{"record", records, func(d decision) bool { return d.store }, executor.record},
-	{"announce", nothing, func(d decision) bool { return d.store || d.announce != announceNothing }, executor.announce},
+	{"announce", nothing, func(d decision) bool { return d.store || d.again }, executor.announce},
 	{"disposition", nothing, func(d decision) bool { return d.next == stageEnd }, executor.dispose},
 }
 
@@ -47,9 +41,9 @@ func (t executor) carryOut(ctx context.Context, d decision) error {
 	case d.holds:
 		// This worker looks at few jobs during an outage. The others stay in the stream for
 		// workers that can send them.
-		t.permit.used = true
+		t.permit = nil
 	case t.goal == goalHold:
-		t.permit.release() // no call is made with it, and a look-up may take long
+		t.returnPermit() // no call is made with it, and a look-up may take long
 	}
 	if d.delivery != "" {
 		t.c.Metrics.Delivery(d.delivery)
@@ -118,20 +112,27 @@ func (t executor) record(ctx context.Context, d decision) error {
 	return err
 }
 
-// maxRebases bounds how often a decision follows a record that keeps changing. At most two workers write to it.
-const maxRebases = 3
-
 // store writes the decision's record. It follows one that another worker changed, if the decision still holds.
 func (t executor) store(ctx context.Context, d decision) error {
 	mine := t.rec
-	for range maxRebases {
+	for range 3 { // at most two workers write to it
 		if err := t.update(ctx, d.record); !errors.Is(err, domain.ErrConflict) {
 			return err
 		}
 		stored, revision, err := t.c.Ledger.Get(ctx, d.record.RequestID)
 		switch {
 		case errors.Is(err, domain.ErrNotFound):
-			return t.storeLost(ctx, d)
+			// Without it the job would be taken for a new one.
+			claim, err := t.c.Ledger.Claim(ctx, d.record)
+			if err != nil {
+				return err
+			}
+			if !claim.State.Own() {
+				return t.movedOn(claim.Record)
+			}
+			t.log.Warn("the request's record was lost; it is written again", "status", d.record.Status)
+			t.rec, t.revision = claim.Record, claim.Revision
+			return nil
 		case err != nil:
 			return err
 		case !d.stillHolds(mine, stored):
@@ -142,20 +143,6 @@ func (t executor) store(ctx context.Context, d decision) error {
 	return domain.ErrConflict
 }
 
-// storeLost writes a record that is gone from the broker. Without it the job would be taken for a new one.
-func (t executor) storeLost(ctx context.Context, d decision) error {
-	claim, err := t.c.Ledger.Claim(ctx, d.record)
-	if err != nil {
-		return err
-	}
-	if !claim.State.Own() {
-		return t.movedOn(claim.Record)
-	}
-	t.log.Warn("the request's record was lost; it is written again", "status", d.record.Status)
-	t.rec, t.revision = claim.Record, claim.Revision
-	return nil
-}
-
 func (t executor) movedOn(stored passcode.Result) error {
 	t.log.Info(errMovedOn.Error(), "status", stored.Status, "other_worker", stored.Worker)
 	return errMovedOn
@@ -164,8 +151,8 @@ func (t executor) movedOn(stored passcode.Result) error {
 // announce publishes what the server doesn't: a result on the job's own reply subject, or a stored one once more.
 func (t executor) announce(_ context.Context, d decision) error {
 	rec := t.outcome(d)
-	if d.announce != announceNothing {
-		rec.Duplicate = d.announce == announceDuplicate
+	if d.again {
+		rec.Duplicate = d.duplicate
 		if err := t.c.Announce(t.c.ResultSubject+"."+rec.RequestID, rec); err != nil {
 			return t.c.ended("announce", nothing, err)
 		}

@@ -19,7 +19,7 @@ var (
 )
 
 func (c *Consumer) newTask(d domain.Delivery) *task {
-	t := &task{Delivery: d, c: c, origin: d.Origin(), stopping: context.Background(), permit: &permit{c: c, toPacer: func() {}}}
+	t := &task{Delivery: d, c: c, origin: d.Origin(), stopping: context.Background()}
 	t.log = c.Logger.With("stream_seq", t.origin.Seq)
 	return t
 }
@@ -29,8 +29,8 @@ func (c *Consumer) newTask(d domain.Delivery) *task {
 // stop. returnPermit is called if no call to Aliyun is made.
 func (c *Consumer) Handle(work, stopping context.Context, d domain.Delivery, returnPermit func()) {
 	t := c.newTask(d)
-	t.stopping, t.permit.toPacer = stopping, returnPermit
-	defer t.permit.end(work)
+	t.stopping, t.permit = stopping, returnPermit
+	defer t.end(work)
 	c.Metrics.InFlight(1)
 	defer c.Metrics.InFlight(-1)
 	c.conclude(work, t)
@@ -58,13 +58,12 @@ func (c *Consumer) Lost(ctx context.Context, gone domain.Delivery, why domain.Un
 
 // conclude takes a job from its arrival to its end, or requeues it.
 func (c *Consumer) conclude(ctx context.Context, t *task) {
-	release, ok := c.hold(t.Delivery)
-	if !ok {
+	if !c.hold(t) {
 		t.follow(ctx, failed{errHeldHere})
 		return
 	}
-	defer release()
 	defer func() {
+		c.letGo(t)
 		if t.alone {
 			c.alone.Unlock()
 		}
@@ -79,7 +78,7 @@ func (t *task) follow(ctx context.Context, e event) {
 		d := t.c.Policy.decide(t.rec, e, t.c.Now())
 		if d.alone && !t.alone {
 			if t.alone = t.c.alone.TryLock(); !t.alone {
-				e = barred{requeueDelay / 2}
+				e = delayed{requeueDelay / 2}
 				continue
 			}
 		}
@@ -89,12 +88,10 @@ func (t *task) follow(ctx context.Context, e event) {
 		case err != nil && requeued:
 			t.log.Warn("job could not be requeued; it comes again when its lease runs out", "error", err)
 			return
-		case errors.Is(err, errMovedOn):
+		case errors.Is(err, errMovedOn), err == nil && d.next == stageEnd:
 			return
 		case err != nil:
 			e = failed{err}
-		case d.next == stageEnd:
-			return
 		default:
 			e = t.advance(ctx, d)
 		}
@@ -126,53 +123,94 @@ func (t *task) recoverPanic(ctx context.Context) {
 	t.follow(ctx, panicked{claimed: t.revision > 0})
 }
 
-// permit is the permission to make one call to Aliyun: from the pacer, and from the two breakers.
-type permit struct {
-	c            *Consumer
-	toPacer      func() // returns a permit that wasn't used
-	used         bool
-	probes       string // the request, if it is the outage breaker's probe
-	accountProbe bool   // the account breaker waits to be told of the call
-}
-
-// release returns the permit to the pacer, if no call has used it.
-func (p *permit) release() {
-	if !p.used {
-		p.toPacer()
-		p.used = true
+// returnPermit returns the permit to the pacer, if no call has used it.
+func (t *task) returnPermit() {
+	if t.permit != nil {
+		t.permit()
+		t.permit = nil
 	}
 }
 
 // observe tells the account breaker what a call said about the account. If that is closed, until is when the
 // next call may be made.
-func (p *permit) observe(ctx context.Context, out domain.Outcome) (until time.Time) {
+func (t *task) observe(ctx context.Context, out domain.Outcome) (until time.Time) {
 	var err error
 	switch {
 	case out.Class == passcode.ClassAccount:
-		until, err = p.c.Account.Trip(ctx, out.Code, out.Message)
+		until, err = t.c.Account.Trip(ctx, out.Code, out.Message)
 	case showsAccountWorks(out):
-		err = p.c.Account.Passed(ctx)
+		err = t.c.Account.Passed(ctx)
 	default:
 		return until
 	}
-	p.accountProbe = false
+	t.accountProbe = false
 	if err != nil {
-		_ = p.c.ended("gate", nothing, err)
-		p.c.Logger.Warn("account breaker not updated", "error", err)
+		_ = t.c.ended("gate", nothing, err)
+		t.c.Logger.Warn("account breaker not updated", "error", err)
 	}
 	return until
 }
 
 // end returns what was not used.
-func (p *permit) end(ctx context.Context) {
-	if p.probes != "" && !p.used {
-		p.c.Outage.NotCalled(p.probes)
+func (t *task) end(ctx context.Context) {
+	t.returnPermit()
+	if t.probe {
+		t.c.Outage.NotCalled(t.rec.RequestID)
 	}
-	p.release()
-	if !p.accountProbe {
+	if !t.accountProbe {
 		return
 	}
-	if err := p.c.Account.Inconclusive(ctx); err != nil {
-		p.c.Logger.Warn("probe not returned to the account breaker; another follows when it times out", "error", err)
+	if err := t.c.Account.Inconclusive(ctx); err != nil {
+		t.c.Logger.Warn("probe not returned to the account breaker; another follows when it times out", "error", err)
+	}
+}
+
+// hold keeps a job's lease alive until letGo. It returns false if this worker is handling the job already: its
+// lease may have run out because the broker could not be reached.
+func (c *Consumer) hold(t *task) bool {
+	c.holding.Lock()
+	defer c.holding.Unlock()
+	if _, ok := c.held[t.origin.Seq]; ok {
+		return false
+	}
+	t.renewed = c.Now()
+	c.held[t.origin.Seq] = t
+	return true
+}
+
+func (c *Consumer) letGo(t *task) {
+	c.holding.Lock()
+	defer c.holding.Unlock()
+	delete(c.held, t.origin.Seq)
+}
+
+// renewLeases renews the lease of every job that is being handled, until ctx ends. Otherwise the server would deliver
+// it to another worker during a slow call.
+func (c *Consumer) renewLeases(ctx context.Context) {
+	interval := c.AckWait / 3 // one renewal may get lost
+	// Looking four times an interval keeps each renewal close to its time.
+	ticker := time.NewTicker(max(interval/4, time.Millisecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		var due []*task
+		now := c.Now()
+		c.holding.Lock()
+		for _, t := range c.held {
+			if now.Sub(t.renewed) >= interval {
+				due = append(due, t)
+				t.renewed = now
+			}
+		}
+		c.holding.Unlock()
+		for _, t := range due {
+			if err := t.Extend(); err != nil {
+				c.Logger.Debug("lease not renewed", "stream_seq", t.origin.Seq, "error", err)
+			}
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -48,36 +49,29 @@ func (p Policy) settle(rec passcode.Result, out domain.Outcome, until, now time.
 
 	switch out.Class {
 	case passcode.ClassOK:
-		rec.Error = nil
-		rec.BizID = out.BizID
+		rec.Error, rec.BizID = nil, out.BizID
 		d.record = rec.In(passcode.StatusSent)
-
 	case passcode.ClassTransient, passcode.ClassThrottled:
 		return p.tryAgain(d, rec, now)
-
 	case passcode.ClassPhoneLimited:
-		rec.RetryAfterSeconds = seconds(out.Window)
+		// Rounded up, so that a producer that waits as told is not refused again.
+		rec.RetryAfterSeconds = int64((out.Window + time.Second - 1) / time.Second)
 		d.release = true // also of an earlier attempt's reservation
 		if !out.NotMade {
 			d.closeFor = out.Window
 		}
 		d.record = rec.In(passcode.StatusRateLimited)
-
 	case passcode.ClassRecipient:
-		d.release = true
-		d.record = rec.In(passcode.StatusRejected)
-
+		d.release, d.record = true, rec.In(passcode.StatusRejected)
 	case passcode.ClassAccount:
 		// The call will be made again, however long the account stays closed, so it is no attempt.
 		rec.Attempts--
 		rec.NextAttemptAt = until
 		d.record, d.disposition, d.delay = rec.In(passcode.StatusRetrying), nak, requeueDelay
-
 	case passcode.ClassInDoubt:
 		d.certain = false
 		rec.Lookups = 0
 		d.record, d.disposition, d.delay = rec.In(passcode.StatusInDoubt), nak, p.untilLookup(rec, now)
-
 	default: // config, and any unknown class: a person must look
 		d.release, d.letter = true, passcode.ReasonConfig
 		d.record, d.disposition = rec.In(passcode.StatusDeadLettered), term
@@ -94,8 +88,7 @@ func (p Policy) tryAgain(d decision, rec passcode.Result, now time.Time) decisio
 		d.release, d.letter = true, passcode.ReasonExhausted
 		d.record, d.disposition = rec.In(passcode.StatusDeadLettered), term
 	case !next.Before(rec.ExpiresAt):
-		d.release = true
-		d.record = rec.In(passcode.StatusExpired)
+		d.release, d.record = true, rec.In(passcode.StatusExpired)
 	default:
 		rec.NextAttemptAt = next
 		d.record, d.disposition, d.delay = rec.In(passcode.StatusRetrying), nak, wait
@@ -171,8 +164,7 @@ func (p Policy) settleFinding(rec passcode.Result, found domain.Finding, now tim
 	rec.LookupBeganAt = time.Time{}
 	switch found.State {
 	case domain.Accepted:
-		rec.Error = nil
-		rec.Recovered = true
+		rec.Error, rec.Recovered = nil, true
 		return decision{store: true, record: rec.In(passcode.StatusSent), certain: true}
 	case domain.Undelivered:
 		rec.Recovered = true
@@ -244,10 +236,7 @@ func (p Policy) untilLookup(rec passcode.Result, now time.Time) time.Duration {
 // progress may still record what became of it, so that is waited for.
 func (p Policy) endUndeliverable(rec passcode.Result, why domain.Undeliverable, now time.Time) decision {
 	if interrupted(rec) {
-		began := rec.AttemptedAt
-		if rec.LookupBeganAt.After(began) {
-			began = rec.LookupBeganAt
-		}
+		began := slices.MaxFunc([]time.Time{rec.AttemptedAt, rec.LookupBeganAt}, time.Time.Compare)
 		if left := began.Add(p.CallBound).Sub(now); left > 0 {
 			return requeue(min(left, p.CallBound))
 		}
@@ -257,7 +246,8 @@ func (p Policy) endUndeliverable(rec passcode.Result, why domain.Undeliverable, 
 	rec.LookupBeganAt = time.Time{}
 	rec.Error = undeliverableError(why)
 	return decision{
-		store: true, letter: passcode.ReasonPoison, record: rec.In(passcode.StatusDeadLettered), release: surelyNotSent, disposition: term,
+		letter: passcode.ReasonPoison, release: surelyNotSent, disposition: term,
+		store: true, record: rec.In(passcode.StatusDeadLettered),
 		level: slog.LevelError, note: "the server no longer delivers a job: it becomes a dead letter",
 	}
 }
@@ -278,9 +268,6 @@ func undeliverableError(why domain.Undeliverable) *passcode.Error {
 	return failure("max_deliveries", passcode.ClassPoison, "the server stopped delivering the job"+times+
 		", because the consumer's max_deliver is set: set it back to -1, then replay the job")
 }
-
-// seconds rounds up, so that a producer that waits as told is not refused again.
-func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
 // Backoff returns the wait after each attempt: exponential, and spread by up to factor either way. The spread is
 // derived from the request id. So requests that failed together come back apart, the gaps of one request always

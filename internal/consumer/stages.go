@@ -49,17 +49,66 @@ var stages = [...]func(*task, context.Context, decision) (event, error){
 	stageCount:   (*task).count,   // a further one is counted
 	stageReserve: (*task).reserve, // within the phone's limits
 	stageSend:    (*task).send,    // the call
-
-	// What became of a doubtful attempt.
-	stageLookUp: (*task).lookUp,
+	stageLookUp:  (*task).lookUp,  // what became of a doubtful one
 }
+
+// goal is what a job is in hand for.
+type goal int
+
+const (
+	goalSend   goal = iota // it is to be sent
+	goalExpire             // its code has run out, so nothing may be sent
+	goalHold               // Aliyun answers nothing, so nothing may be sent now
+	goalEnd                // the server no longer delivers it
+	goalRefuse             // it can't be handled, and has its dead letter
+)
+
+// event is what happened to a job: one of the types below.
+type event any
+
+type (
+	passed   struct{}               // nothing happened, and the job goes on to the next stage
+	failed   struct{ why error }    // an operation did, so the job can't go on here and now
+	panicked struct{ claimed bool } // our own code did, on this job
+
+	decoded     struct{}                             // the job can be handled
+	refused     struct{ why *passcode.InvalidError } // it breaks the rules
+	undelivered struct{ why *domain.Undeliverable }  // the server no longer delivers it
+	probed      struct{}                             // Aliyun answers again; asking it took time
+	silent      struct{}                             // Aliyun answers nothing
+	delayed     struct{ wait time.Duration }         // it can't go on for so long
+
+	// judged: the request's record was claimed, or read.
+	judged struct {
+		state                   domain.ClaimState
+		goal                    goal
+		redelivered             bool                  // the server delivered the job before
+		samePhone, sameSequence bool                  // as the owner of the request
+		hold                    time.Duration         // with goalHold
+		why                     *domain.Undeliverable // with goalEnd
+	}
+	dated      struct{ since time.Time } // no record is missing that was written after that time
+	ownerFound struct{ waits bool }      // whether the job that owns the request is in the stream
+
+	// called: a call to Aliyun ended. If the account is closed, until is when the next may be made.
+	called struct {
+		domain.Outcome
+		until time.Time
+	}
+	answered   struct{ domain.Finding } // a look-up was
+	unanswered struct{}                 // a look-up failed
+)
 
 // task is one job on its way through the stages.
 type task struct {
 	domain.Delivery
 	c        *Consumer
-	permit   *permit
 	stopping context.Context // ends when the worker begins to stop
+
+	// The permission to make one call to Aliyun: from the pacer, and from the two breakers.
+	permit       func() // returns it to the pacer; nil: a call used it, or it was returned
+	probe        bool   // the outage breaker waits to be told of the call
+	accountProbe bool   // so does the account breaker
 
 	goal      goal
 	origin    domain.Origin
@@ -74,9 +123,8 @@ type task struct {
 	rec      passcode.Result // the request's record; before the claim, the job's first one
 	revision uint64          // of that record; 0: it isn't known to be stored
 	alone    bool            // no other suspect may make a call meanwhile
-	// begun is rec.AttemptedAt with the monotonic clock's reading, which a stored record loses. called is when
-	// the call began.
-	begun, called time.Time
+	renewed  time.Time       // when its lease was
+	begun    time.Time       // rec.AttemptedAt with the monotonic clock's reading, which a stored record loses
 }
 
 // outage asks the outage breaker. A probe begins with a look-up: while Aliyun is silent, a send would leave
@@ -84,9 +132,10 @@ type task struct {
 func (t *task) outage(ctx context.Context, _ decision) (event, error) {
 	may := t.c.Outage.Admit(t.rec.RequestID)
 	if may.Probe {
-		t.permit.probes = t.rec.RequestID
+		t.probe = true
 		_, err := t.c.Sender.Lookup(ctx, t.phone, t.rec.RequestID, t.c.Now())
 		may = t.c.Outage.Asked(t.rec.RequestID, err)
+		t.probe = may.Allowed
 	}
 	switch {
 	case !may.Allowed:
@@ -108,9 +157,9 @@ func (t *task) account(context.Context, decision) (event, error) {
 	case err != nil:
 		return nil, t.c.ended("admit", nothing, err)
 	case !admission.Allowed:
-		return barred{admission.Wait}, nil
+		return delayed{admission.Wait}, nil
 	}
-	t.permit.accountProbe = admission.Probe
+	t.accountProbe = admission.Probe
 	return passed{}, nil
 }
 
@@ -186,9 +235,8 @@ func (t *task) findOwner(ctx context.Context, _ decision) (event, error) {
 // findOwner was behind, two jobs are at one request for a while, as after a lost lease, and the record decides.
 func (t *task) takeOver(ctx context.Context, _ decision) (event, error) {
 	rec := t.rec
-	rec.StreamSeq, rec.Replays = t.origin.Seq, t.replays
-	rec.UpdatedAt = t.c.Now()
-	return tookOver{}, t.move(ctx, "recover", rec)
+	rec.StreamSeq, rec.Replays, rec.UpdatedAt = t.origin.Seq, t.replays, t.c.Now()
+	return delayed{requeueDelay / 2}, t.move(ctx, "recover", rec)
 }
 
 // move makes rec the job's record. It retries for long, because the job's next delivery can't tell a write of
@@ -220,29 +268,28 @@ func (t *task) count(ctx context.Context, _ decision) (event, error) {
 }
 
 func (t *task) reserve(ctx context.Context, _ decision) (event, error) {
-	t.called = t.c.Now()
 	res, err := t.c.Limiter.Reserve(ctx, t.phone, t.rec.RequestID, t.revision)
-	switch {
-	case t.c.ended("reserve", limits, err) != nil:
+	if t.c.ended("reserve", limits, err) != nil {
 		return called{Outcome: unreserved}, nil //nolint:nilerr // the outcome tells
-	case !res.Allowed:
-		t.c.Metrics.Denied(res.Rule)
-		return called{Outcome: denied(res)}, nil
-	default:
+	}
+	if res.Allowed {
 		return passed{}, nil
 	}
+	t.c.Metrics.Denied(res.Rule)
+	return called{Outcome: denied(res)}, nil
 }
 
 func (t *task) send(ctx context.Context, _ decision) (event, error) {
-	t.permit.used = true
+	t.permit, t.probe = nil, false
+	began := t.c.Now()
 	// Past the fence another worker may ask what became of this attempt, so it must not be made any more.
 	// A worker that was frozen here and wakes late finds the fence closed.
 	out := t.c.Sender.Send(ctx, domain.Message{
 		RequestID: t.rec.RequestID, Phone: t.phone,
 		Code: t.job.Code, UsageType: t.job.UsageType, Params: t.job.Params,
 	}, t.begun.Add(t.c.CallFence))
-	t.c.Metrics.Attempt(out.Class, t.c.Now().Sub(t.called))
-	return called{out, t.permit.observe(ctx, out)}, nil
+	t.c.Metrics.Attempt(out.Class, t.c.Now().Sub(began))
+	return called{out, t.observe(ctx, out)}, nil
 }
 
 func (t *task) lookUp(ctx context.Context, _ decision) (event, error) {
@@ -272,8 +319,8 @@ var findings = [...]string{domain.NotFound: "not_found", domain.Accepted: "accep
 func (t *task) firstAttempt() time.Time {
 	first := t.rec.QueuedAt
 	for _, at := range []time.Time{t.rec.AttemptedAt, t.attempted} {
-		if !at.IsZero() {
-			first = earlier(first, at)
+		if !at.IsZero() && at.Before(first) {
+			first = at
 		}
 	}
 	return first

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -20,13 +19,8 @@ const (
 	records = "the records"
 )
 
-// standing knows since when each thing in the broker has failed and not worked again. While it does no job comes
-// to its end, and the worker's readiness says so.
-type standing struct {
-	mu sync.Mutex
-	of map[string]failing
-}
-
+// failing is since when something in the broker has failed and not worked again. Meanwhile no job comes to its end,
+// and the worker's readiness says so.
 type failing struct {
 	since, last time.Time
 	err         error
@@ -46,19 +40,18 @@ func (c *Consumer) ended(name, on string, err error) error {
 	if on == nothing || errors.Is(err, domain.ErrConflict) || unusable(err) {
 		return err // that is no trouble of the broker
 	}
-	s := &c.standing
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	c.standing.Lock()
+	defer c.standing.Unlock()
 	if err == nil {
-		delete(s.of, on)
+		delete(c.failing, on)
 		return nil
 	}
-	f, known := s.of[on]
+	f, known := c.failing[on]
 	f.last, f.err = c.Now(), err
 	if !known {
 		f.since = f.last
 	}
-	s.of[on] = f
+	c.failing[on] = f
 	return err
 }
 
@@ -87,15 +80,15 @@ func (c *Consumer) retry(ctx context.Context, name, on string, f func(context.Co
 
 // Standing says what in the broker has failed for a while. Each wraps the last failure.
 func (c *Consumer) Standing() (all []error) {
-	s, now := &c.standing, c.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	now := c.Now()
+	c.standing.Lock()
+	defer c.standing.Unlock()
 	for _, on := range []string{letters, jobs, limits, records} {
-		f, known := s.of[on]
+		f, known := c.failing[on]
 		switch {
 		case !known:
 		case now.Sub(f.last) > forgetAfter:
-			delete(s.of, on)
+			delete(c.failing, on)
 		case now.Sub(f.since) >= standsAfter:
 			all = append(all, fmt.Errorf("%s fail since %s (%w)", on, f.since.Format(time.RFC3339), f.err))
 		}

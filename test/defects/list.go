@@ -22,12 +22,12 @@ func All() []Defect {
 		{
 			Name: "ack before record", File: "internal/consumer/execute.go",
 			Old: `	{"record", records, func(d decision) bool { return d.store }, executor.record},
-	{"announce", nothing, func(d decision) bool { return d.store || d.announce != announceNothing }, executor.announce},
+	{"announce", nothing, func(d decision) bool { return d.store || d.again }, executor.announce},
 	{"disposition", nothing, func(d decision) bool { return d.next == stageEnd }, executor.dispose},
 `,
 			New: `	{"disposition", nothing, func(d decision) bool { return d.next == stageEnd }, executor.dispose},
 	{"record", records, func(d decision) bool { return d.store }, executor.record},
-	{"announce", nothing, func(d decision) bool { return d.store || d.announce != announceNothing }, executor.announce},
+	{"announce", nothing, func(d decision) bool { return d.store || d.again }, executor.announce},
 `,
 			Breaks:   "nothing is lost",
 			CaughtBy: []Test{oneJob, dying, {consumer, "TestOrderOfEffects"}},
@@ -89,7 +89,7 @@ func All() []Defect {
 		},
 		{
 			Name: "a repeated job is sent", File: "internal/consumer/decide.go",
-			Old:      `		return decision{announce: announceDuplicate, note: "duplicate of a finished request"}`,
+			Old:      `		return decision{again: true, duplicate: true, note: "duplicate of a finished request"}`,
 			New:      `		return decision{next: stageCount}`,
 			Breaks:   "nothing is sent twice",
 			CaughtBy: []Test{{model, "TestModel/a_repeated_job"}, {consumer, "TestDuplicates"}},

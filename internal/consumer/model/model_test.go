@@ -90,13 +90,13 @@ func searches() []search {
 			s.left.purges, s.policy.MaxAttempts, s.deathsOnly, s.transit, s.lag = 1, 1, true, 0, 0
 			s.answers = []uint8{outcomeOK, outcomeTransient}
 		})},
-		{name: "another request of the phone", atLeast: 103_000, settings: ordinary(func(s *settings) { s.left.others = 1 })},
+		{name: "another request of the phone", atLeast: 102_000, settings: ordinary(func(s *settings) { s.left.others = 1 })},
 		{name: "a code that soon expires", atLeast: 56_000, settings: ordinary(func(s *settings) {
 			s.expires = 10
 			s.answers = []uint8{outcomeOK, outcomeTransient}
 		})},
 		{name: "without resending", atLeast: 30_000, settings: ordinary(func(s *settings) { s.policy.Resend = false })},
-		{name: "hasty look-ups", atLeast: 59_000, settings: ordinary(func(s *settings) {
+		{name: "hasty look-ups", atLeast: 58_000, settings: ordinary(func(s *settings) {
 			s.policy.Lookups = []time.Duration{time.Second, 2 * time.Second}
 			s.transit, s.lag = 0, 0
 		})},
@@ -116,7 +116,7 @@ func searches() []search {
 			s.left.replays, s.deathsOnly, s.transit, s.lag = 1, true, 0, 0
 			s.ttl = 60
 		})},
-		{name: "a late replay of an unknown that Aliyun took", atLeast: 76_000, settings: ordinary(func(s *settings) {
+		{name: "a late replay of an unknown that Aliyun took", atLeast: 75_000, settings: ordinary(func(s *settings) {
 			s.left.replays, s.deathsOnly, s.transit, s.lag = 1, true, 0, 0
 			s.expires, s.blindUntil, s.ttl = 10, 60, 60
 		})},
