@@ -110,9 +110,9 @@ func (a *App) build(ctx context.Context) error {
 		ShutdownTimeout: cfg.Worker.ShutdownTimeout, Now: func() time.Time { return time.Now().UTC() },
 	}, consumer.EffectsInOrder)
 	a.parts.Store(&parts{account: breaker, outage: sender.OutageBreaker, source: source, consumer: c})
-	a.background("watch for undeliverable jobs", jobs.NewWatch(a.link.JS, c, jobs.WatchOptions{
-		Stream: cfg.Jobs.Stream, Consumer: cfg.Jobs.Consumer, Subject: cfg.Jobs.Subject,
-		Scrub: telemetry.Scrub, Logger: a.log,
+	a.background("watch for undeliverable jobs", (&jobs.Watch{
+		JS: a.link.JS, Stream: cfg.Jobs.Stream, Consumer: cfg.Jobs.Consumer, Subject: cfg.Jobs.Subject,
+		Handler: c, Scrub: telemetry.Scrub, Logger: a.log, Sweep: time.Minute, Again: 5 * time.Second,
 	}).Run)
 	return nil
 }

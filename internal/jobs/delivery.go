@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
 // delivery is one message of the jobs stream.
 type delivery struct {
-	arrival
-	source *Source
+	msg    *nats.Msg
+	pull   *pull // that brought it
 	origin domain.Origin
 }
 
@@ -18,24 +20,21 @@ type delivery struct {
 // again, so what is said of a job of the old one would be taken for a word on a job of the new one, and lose that.
 // If nothing is said, the job comes again.
 func (d *delivery) gone() bool {
-	now := d.source.created.Load()
+	now := d.pull.source.created.Load()
 	return now == nil || !now.Equal(d.pull.created)
 }
 
-func newDelivery(s *Source, job arrival) (domain.Delivery, error) {
-	meta, err := job.msg.Metadata()
+// locate reads where the job came from.
+func (d *delivery) locate() error {
+	meta, err := d.msg.Metadata()
 	if err != nil {
-		return nil, fmt.Errorf("a message without JetStream metadata: %w", err)
+		return fmt.Errorf("a message without JetStream metadata: %w", err)
 	}
-	return &delivery{
-		arrival: job, source: s,
-		origin: domain.Origin{
-			Stream:   meta.Stream,
-			Seq:      meta.Sequence.Stream,
-			Subject:  job.msg.Subject,
-			QueuedAt: meta.Timestamp, Deliveries: meta.NumDelivered,
-		},
-	}, nil
+	d.origin = domain.Origin{
+		Stream: meta.Stream, Seq: meta.Sequence.Stream, Subject: d.msg.Subject,
+		QueuedAt: meta.Timestamp, Deliveries: meta.NumDelivered,
+	}
+	return nil
 }
 
 func (d *delivery) Body() []byte              { return d.msg.Data }
@@ -59,5 +58,5 @@ func (d *delivery) say(word string) error {
 	if d.gone() {
 		return nil
 	}
-	return d.source.js.Conn().Publish(d.msg.Reply, []byte(word))
+	return d.pull.source.js.Conn().Publish(d.msg.Reply, []byte(word))
 }

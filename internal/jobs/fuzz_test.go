@@ -25,7 +25,7 @@ func FuzzAdvisory(f *testing.F) {
 	f.Add([]byte(`{"stream_seq":0}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		w := NewWatch(nil, nil, WatchOptions{Scrub: telemetry.Scrub, Logger: slog.New(slog.DiscardHandler)})
+		w := Watch{Scrub: telemetry.Scrub, Logger: slog.New(slog.DiscardHandler), open: map[uint64]openCase{}}
 		w.heard(&nats.Msg{Subject: "s", Data: data})
 		if len(w.open) > 1 {
 			t.Fatalf("%d jobs by one advisory", len(w.open))

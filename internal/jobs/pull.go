@@ -107,7 +107,7 @@ func (p *pull) arrive(msg *nats.Msg) {
 	left, err := strconv.Atoi(msg.Header.Get("Nats-Pending-Messages"))
 	switch {
 	case msg.Reply != "": // where its acknowledgement goes: a job
-		p.hear(1, arrival{msg, p})
+		p.hear(1, &delivery{msg: msg, pull: p})
 	case status == "100": // a heartbeat
 		p.hear(0)
 	case err == nil: // a request came to its end, with so many jobs not delivered
@@ -122,7 +122,7 @@ func (p *pull) arrive(msg *nats.Msg) {
 }
 
 // hear takes note of an answer of the server, which then owes so many jobs less.
-func (p *pull) hear(less int, jobs ...arrival) {
+func (p *pull) hear(less int, jobs ...*delivery) {
 	p.source.mu.Lock()
 	defer p.source.mu.Unlock()
 	p.heard, p.answered = time.Now(), true

@@ -24,7 +24,7 @@ const (
 func (w *Watch) search(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, searchTimeout, fmt.Errorf("no end within %s", searchTimeout))
 	defer cancel()
-	consumer, err := w.js.Consumer(ctx, w.o.Stream, w.o.Consumer)
+	consumer, err := w.JS.Consumer(ctx, w.Stream, w.Consumer)
 	if err != nil {
 		return err
 	}
@@ -37,13 +37,13 @@ func (w *Watch) search(ctx context.Context) error {
 	suspicious := w.flowed && !info.Paused
 	w.flowed = !info.Paused
 
-	stream, err := w.js.Stream(ctx, w.o.Stream)
+	stream, err := w.JS.Stream(ctx, w.Stream)
 	if err != nil {
 		return err
 	}
 	state := stream.CachedInfo().State
 	for seq, n := state.FirstSeq, 0; state.Msgs > 0 && seq <= info.Delivered.Stream && n < searchBatch; seq++ {
-		msg, err := stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(w.o.Subject)) // that or the next
+		msg, err := stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(w.Subject)) // that or the next
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil
 		}
@@ -51,9 +51,9 @@ func (w *Watch) search(ctx context.Context) error {
 			return err
 		}
 		seq, n = msg.Sequence, n+1
-		why, due := domain.Undeliverable{}, time.Now().Add(w.o.Again)
+		why, due := domain.Undeliverable{}, time.Now().Add(w.Again)
 		if seq > floor {
-			if !suspicious || seq > info.Delivered.Stream || time.Since(msg.Time) < w.o.Sweep {
+			if !suspicious || seq > info.Delivered.Stream || time.Since(msg.Time) < w.Sweep {
 				return nil // all that follow are younger still
 			}
 			why.Suspected, due = true, time.Now()
@@ -78,17 +78,21 @@ func (j *storedJob) Header(name string) string { return j.msg.Header.Get(name) }
 func (j *storedJob) Extend() error             { return nil }
 func (j *storedJob) Term(string) error         { return j.Ack() }
 func (j *storedJob) Origin() domain.Origin {
-	return domain.Origin{Stream: j.w.o.Stream, Seq: j.msg.Sequence, Subject: j.msg.Subject, QueuedAt: j.msg.Time}
+	return domain.Origin{Stream: j.w.Stream, Seq: j.msg.Sequence, Subject: j.msg.Subject, QueuedAt: j.msg.Time}
 }
 
 // Ack takes the job out of the stream, if it is still there.
 func (j *storedJob) Ack() error {
-	err := j.w.stream(j.ctx, func(ctx context.Context, stream jetstream.Stream) error {
+	err := retry.Do(j.ctx, func(ctx context.Context) error {
+		stream, err := j.w.JS.Stream(ctx, j.w.Stream)
+		if err != nil {
+			return err
+		}
 		return stream.DeleteMsg(ctx, j.msg.Sequence)
 	})
 	if err != nil {
-		if _, gone := j.w.read(j.ctx, j.msg.Sequence); !errors.Is(gone, jetstream.ErrMsgNotFound) {
-			return fmt.Errorf("remove job from stream %s: %w", j.w.o.Stream, err)
+		if _, gone := readJob(j.ctx, j.w.JS, j.w.Stream, j.msg.Sequence); !errors.Is(gone, jetstream.ErrMsgNotFound) {
+			return fmt.Errorf("remove job from stream %s: %w", j.w.Stream, err)
 		}
 	}
 	j.again = 0
@@ -100,20 +104,12 @@ func (j *storedJob) Nak(delay time.Duration) error {
 	return nil
 }
 
-func (w *Watch) read(ctx context.Context, seq uint64) (msg *jetstream.RawStreamMsg, err error) {
-	err = w.stream(ctx, func(ctx context.Context, stream jetstream.Stream) error {
-		msg, err = stream.GetMsg(ctx, seq)
-		return err
-	})
-	return msg, err
-}
-
-func (w *Watch) stream(ctx context.Context, do func(context.Context, jetstream.Stream) error) error {
-	return retry.Inspect.Do(ctx, func(ctx context.Context) error {
-		stream, err := w.js.Stream(ctx, w.o.Stream)
+func readJob(ctx context.Context, js jetstream.JetStream, from string, seq uint64) (*jetstream.RawStreamMsg, error) {
+	return retry.Value(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+		stream, err := js.Stream(ctx, from)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		return do(ctx, stream)
+		return stream.GetMsg(ctx, seq)
 	})
 }

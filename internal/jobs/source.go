@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -59,16 +58,10 @@ type Source struct {
 	pull    *pull // nil while not pulling
 	retired []*pull
 	opened  time.Time
-	arrived []arrival
-	inboxes int   // in which something may still arrive
-	failing error // why no pull could be begun; nil once one is
-	silent  bool  // a pull ended in silence, and no other was answered since
-}
-
-// arrival is a job that waits to be taken.
-type arrival struct {
-	msg  *nats.Msg
-	pull *pull // that brought it
+	arrived []*delivery // that wait to be taken
+	inboxes int         // in which something may still arrive
+	failing error       // why no pull could be begun; nil once one is
+	silent  bool        // a pull ended in silence, and no other was answered since
 }
 
 // NewSource returns a source. It connects to nothing yet.
@@ -82,8 +75,8 @@ func NewSource(js jetstream.JetStream, opts SourceOptions) *Source {
 // when ctx ends first. It is for one caller at a time.
 func (s *Source) Next(ctx context.Context) (domain.Delivery, error) {
 	for {
-		if job, ok := s.take(); ok {
-			return newDelivery(s, job)
+		if job := s.take(); job != nil {
+			return job, job.locate()
 		}
 		wait := s.awaitJob
 		if s.drained.Err() != nil {
@@ -97,9 +90,9 @@ func (s *Source) Next(ctx context.Context) (domain.Delivery, error) {
 
 // take returns the job that has waited longest, and asks for more if there is room. Nothing is asked for between two
 // calls, because no handler is free then.
-func (s *Source) take() (job arrival, ok bool) {
+func (s *Source) take() (job *delivery) {
 	s.mu.Lock()
-	if ok = len(s.arrived) > 0; ok {
+	if len(s.arrived) > 0 {
 		job, s.arrived = s.arrived[0], s.arrived[1:]
 	}
 	pull, batch := s.pull, 0
@@ -110,7 +103,7 @@ func (s *Source) take() (job arrival, ok bool) {
 	if batch > 0 {
 		pull.ask(batch)
 	}
-	return job, ok
+	return job
 }
 
 func (s *Source) wake() {
@@ -233,7 +226,7 @@ func (s *Source) begin(ctx context.Context) error {
 		s.mu.Lock()
 		s.failing = err
 		s.mu.Unlock()
-		if !isMissing(err) {
+		if !errors.Is(err, jetstream.ErrConsumerNotFound) && !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return
 		}
 		s.created.Store(nil)
@@ -266,10 +259,6 @@ func (s *Source) begin(ctx context.Context) error {
 	}
 	s.closeRetired(after)
 	return nil
-}
-
-func isMissing(err error) bool {
-	return errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound)
 }
 
 func (s *Source) open(ctx context.Context) (*pull, error) {
@@ -314,15 +303,7 @@ func (s *Source) giveUp(p *pull, why error) {
 // Waits reports whether the job of that sequence is in the stream, and is one of the request: a recreated stream has
 // other jobs in the same places. Any replica may answer, and may be a moment behind.
 func (s *Source) Waits(ctx context.Context, seq uint64, requestID string) (bool, error) {
-	var msg *jetstream.RawStreamMsg
-	err := retry.Do(ctx, func(ctx context.Context) error {
-		stream, err := s.js.Stream(ctx, s.opts.Stream)
-		if err != nil {
-			return err
-		}
-		msg, err = stream.GetMsg(ctx, seq)
-		return err
-	})
+	msg, err := readJob(ctx, s.js, s.opts.Stream, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil
 	}

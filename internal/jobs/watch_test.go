@@ -61,6 +61,7 @@ func (u *handler) Lost(_ context.Context, gone domain.Delivery, why domain.Undel
 // scene is a work queue whose consumer has a limit of deliveries.
 type scene struct {
 	t        *testing.T
+	broker   *brokertest.Handle
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	stream   jetstream.Stream
@@ -71,7 +72,8 @@ type scene struct {
 func newScene(t *testing.T, maxDeliver int) *scene {
 	t.Helper()
 	s := &scene{t: t, u: &handler{brought: make(chan brought, 100)}}
-	s.nc, s.js = brokertest.Start(t)
+	s.broker = brokertest.Server(t)
+	s.nc, s.js = s.broker.Connect()
 	ctx := bounded(t)
 	var err error
 	s.stream, err = s.js.CreateStream(ctx, jetstream.StreamConfig{
@@ -115,14 +117,15 @@ func (s *scene) take() jetstream.Msg {
 // watch watches until the test ends, and returns once advisories are heard.
 func (s *scene) watch() {
 	s.t.Helper()
+	nc, js := s.broker.Connect()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	w := jobs.NewWatch(s.js, s.u, jobs.WatchOptions{
-		Stream: "JOBS", Consumer: "w", Subject: "jobs",
+	w := jobs.Watch{
+		JS: js, Handler: s.u, Stream: "JOBS", Consumer: "w", Subject: "jobs",
 		Scrub:  func(s string) string { return strings.ReplaceAll(s, "secret", "****") },
 		Logger: slog.New(slog.DiscardHandler),
 		Sweep:  50 * time.Millisecond, Again: 50 * time.Millisecond,
-	})
+	}
 	go func() {
 		w.Run(ctx)
 		close(done)
@@ -131,8 +134,8 @@ func (s *scene) watch() {
 		cancel()
 		<-done
 	})
-	require.Eventually(s.t, func() bool { return s.nc.NumSubscriptions() >= 2 }, 10*time.Second, time.Millisecond)
-	require.NoError(s.t, s.nc.Flush())
+	require.Eventually(s.t, func() bool { return nc.NumSubscriptions() >= 2 }, 10*time.Second, time.Millisecond)
+	require.NoError(s.t, nc.Flush())
 }
 
 func (s *scene) next() brought {
