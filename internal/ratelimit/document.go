@@ -12,8 +12,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// document is the state of one phone. Times are nanoseconds since 1970, because
-// a window is exact only as far as the times in it are.
+// document is what is stored of one phone. Times are nanoseconds since 1970.
 type document struct {
 	// Entries are the reservations, oldest first, one a request.
 	Entries []entry `json:"entries,omitempty"`
@@ -21,7 +20,6 @@ type document struct {
 	ClosedUntil int64 `json:"closed_until,omitempty"`
 }
 
-// entry is the reservation of one request.
 type entry struct {
 	ID string `json:"id"`
 	At int64  `json:"at"`
@@ -102,14 +100,13 @@ type Window struct {
 type Entry struct {
 	RequestID string    `json:"request_id"`
 	At        time.Time `json:"at"`
-	// Revision is what [Limiter.Reserve] was told.
-	Revision uint64 `json:"-"`
+	Revision  uint64    `json:"-"` // what [Limiter.Reserve] was told
 }
 
-// state describes the document at local time now.
-func (d document) state(now int64, rules []domain.Rule) State {
+// state describes the document at local time now, without what counts no more.
+func (d *document) state(now int64, rules []domain.Rule) State {
 	now = d.latest(now)
-	d = d.pruned(now, rules)
+	d.prune(now, rules)
 	s := State{Windows: make([]Window, 0, len(rules)), Entries: make([]Entry, 0, len(d.Entries))}
 	for _, rule := range rules {
 		w := Window{Rule: rule, Max: rule.Max}

@@ -14,9 +14,7 @@ import (
 )
 
 const (
-	// hmacKeyName is where the bucket keeps the HMAC key. A phone's key is 64 hex
-	// digits, so the two can't meet.
-	hmacKeyName = "hmac-key"
+	hmacKeyName = "hmac-key" // in the bucket; the key of a phone is 64 hex digits
 	hmacKeyLen  = 32
 	// putBackWithin is for how many refresh intervals after its last use a replica
 	// puts its key back where there is none. The bucket may have dropped an older one.
@@ -27,31 +25,23 @@ var errBadKey = errors.New(hmacKeyName + " in the bucket is not 64 hex digits; p
 	"which forgets every phone's state")
 
 // keyring gives the HMAC key: the operator's own, or the one that the replicas
-// share through the bucket.
-//
-// The bucket drops what is old, the shared key included. So a key that this
-// process has not rewritten for a refresh interval is rewritten before it is used;
-// see [BucketTTL]. Rewriting is a compare-and-swap of the same bytes, so a process
-// that slept past the key's age goes over to the new one.
+// share. The bucket drops what is old, so the shared key is rewritten, with the same
+// bytes, before it is used after a refresh interval; see [BucketTTL]. A process that
+// slept past the key's age goes over to the new one.
 type keyring struct {
 	bucket  *bucket.Bucket
-	fixed   []byte
+	fixed   []byte // the operator's own; nil: shared
 	refresh time.Duration
 	now     func() time.Time
 
-	// held has one item, the key that was used last. Whoever has taken it out may
-	// rewrite the key; the others wait for it.
-	held chan heldKey
-}
-
-type heldKey struct {
-	key []byte    // nil at first
-	at  time.Time // just before the key was rewritten
+	// held is full while somebody uses what is below, and may rewrite the key.
+	held chan struct{}
+	key  []byte    // the one used last; nil at first
+	at   time.Time // just before it was rewritten
 }
 
 func newKeyring(b *bucket.Bucket, own passcode.Secret, now func() time.Time) *keyring {
-	k := &keyring{bucket: b, refresh: keyCheck, now: now, held: make(chan heldKey, 1)}
-	k.held <- heldKey{}
+	k := &keyring{bucket: b, refresh: keyCheck, now: now, held: make(chan struct{}, 1)}
 	if !own.IsZero() {
 		k.fixed = []byte(own.Reveal())
 	}
@@ -74,27 +64,22 @@ func (k *keyring) current(ctx context.Context) ([]byte, error) {
 	if k.fixed != nil {
 		return k.fixed, nil
 	}
-	var held heldKey
 	select {
-	case held = <-k.held:
-		defer func() { k.held <- held }()
+	case k.held <- struct{}{}:
+		defer func() { <-k.held }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
 	// Where the clock was set back to before the last rewrite, the age is unknown.
-	if age := k.now().Sub(held.at); held.key != nil && age >= 0 && age < k.refresh {
-		return held.key, nil
+	if age := k.now().Sub(k.at); k.key != nil && age >= 0 && age < k.refresh {
+		return k.key, nil
 	}
-	renewed, err := k.renew(ctx, held)
-	if err == nil {
-		held = renewed
-	}
-	return renewed.key, err
+	return k.renew(ctx)
 }
 
 // renew rewrites the key in the bucket, or makes one where there is none. The
 // replica whose write comes second reads what the first one wrote.
-func (k *keyring) renew(ctx context.Context, held heldKey) (heldKey, error) {
+func (k *keyring) renew(ctx context.Context) ([]byte, error) {
 	at := k.now()
 	stored, err := k.bucket.Change(ctx, hmacKeyName, nil, func(found bucket.Entry) ([]byte, error) {
 		switch {
@@ -103,9 +88,9 @@ func (k *keyring) renew(ctx context.Context, held heldKey) (heldKey, error) {
 		case len(found.Value) != 0:
 			_, err := decodeKey(found.Value)
 			return found.Value, err
-		case held.key != nil && at.Sub(held.at) < putBackWithin*k.refresh:
+		case k.key != nil && at.Sub(k.at) < putBackWithin*k.refresh:
 			// Somebody purged the bucket, or deleted it: the others hold this key too.
-			return []byte(hex.EncodeToString(held.key)), nil
+			return []byte(hex.EncodeToString(k.key)), nil
 		default:
 			made := make([]byte, hmacKeyLen)
 			_, _ = rand.Read(made) // crypto/rand.Read never fails
@@ -113,10 +98,13 @@ func (k *keyring) renew(ctx context.Context, held heldKey) (heldKey, error) {
 		}
 	})
 	if err != nil {
-		return heldKey{}, err
+		return nil, err
 	}
 	key, err := decodeKey(stored.Value)
-	return heldKey{key: key, at: at}, err
+	if err == nil {
+		k.key, k.at = key, at
+	}
+	return key, err
 }
 
 func decodeKey(text []byte) ([]byte, error) {

@@ -1,14 +1,11 @@
 // Package ratelimit keeps the limits per phone: at most so many SMS in so long a
 // window, shared by every replica of the worker.
 //
-// Windows slide: a reservation made at time t counts until t+w exactly. Each phone
-// has one JSON document in a key-value bucket, under the hex HMAC-SHA256 of its E.164
-// number: no number is stored. It lists the reservations and, where Aliyun itself
-// closed the phone, until when. It is changed by compare-and-swap alone, so two
-// replicas can't both make the last reservation. A denial writes nothing.
-//
-// Windows are exact up to the difference between the replicas' clocks. If the
-// document holds a newer time than the local clock shows, that time counts as now.
+// Windows slide: a reservation made at time t counts until t+w, exact up to the
+// difference between the replicas' clocks. Each phone has one JSON document in a
+// key-value bucket, under the hex HMAC-SHA256 of its E.164 number: no number is
+// stored. It is changed by compare-and-swap alone, so two replicas can't both make the
+// last reservation. A denial writes nothing.
 //
 // The HMAC key made by default lies in the same bucket. It keeps numbers out of
 // listings, backups and logs, but not from somebody who may read the whole bucket
@@ -123,9 +120,9 @@ func (l *Limiter) Reserve(ctx context.Context, phone passcode.Phone, requestID s
 		return domain.Reservation{}, errors.New("limits: not a request id")
 	}
 	var answer domain.Reservation
-	err := l.change(ctx, "reserve", phone, func(doc document, now int64) (next document, changed bool) {
-		next, answer, changed = doc.reserve(requestID, revision, now, l.rules)
-		return next, changed
+	err := l.change(ctx, "reserve", phone, func(doc *document, now int64) (changed bool) {
+		answer, changed = doc.reserve(requestID, revision, now, l.rules)
+		return changed
 	})
 	if err != nil {
 		return domain.Reservation{}, err
@@ -133,19 +130,19 @@ func (l *Limiter) Reserve(ctx context.Context, phone passcode.Phone, requestID s
 	return answer, nil
 }
 
-// Release ends a request's reservation, when it is certain that nothing was sent by
-// the attempt of this revision and those before it. It does nothing if a later
-// attempt holds it: a worker that was frozen must not release another's.
+// Release ends a request's reservation, when it is certain that the attempt of this
+// revision sent nothing. It does nothing if a later attempt holds it: a worker that
+// was frozen must not release another's.
 func (l *Limiter) Release(ctx context.Context, phone passcode.Phone, requestID string, revision uint64) error {
-	return l.change(ctx, "release", phone, func(doc document, now int64) (document, bool) {
+	return l.change(ctx, "release", phone, func(doc *document, now int64) bool {
 		return doc.release(requestID, revision, now, l.rules)
 	})
 }
 
-// CloseFor closes a phone until d from now, because Aliyun's own limit refused
-// it. A closure that lasts longer already stays; d counts up to [MaxClosure].
+// CloseFor closes a phone until d from now, at most [MaxClosure], because Aliyun's own
+// limit refused it. A closure that lasts longer stays: the longer one is the rule.
 func (l *Limiter) CloseFor(ctx context.Context, phone passcode.Phone, d time.Duration) error {
-	return l.change(ctx, "close", phone, func(doc document, now int64) (document, bool) {
+	return l.change(ctx, "close", phone, func(doc *document, now int64) bool {
 		return doc.closeFor(d, now, l.rules)
 	})
 }
@@ -153,30 +150,26 @@ func (l *Limiter) CloseFor(ctx context.Context, phone passcode.Phone, d time.Dur
 // change runs step on a phone's document and stores the result. It begins without
 // reading and assumes that nothing is known of the phone, as of most. An own write
 // whose answer was lost is judged like any other: the reservation moves to now.
-func (l *Limiter) change(ctx context.Context, call string, phone passcode.Phone, step func(document, int64) (document, bool)) error {
+//
+// A document that can't be read counts as empty and is replaced by the next write.
+// That costs at most one more round of the limits for one phone, with Aliyun's own
+// behind ours; to fail closed would lock the owner out for a day.
+func (l *Limiter) change(ctx context.Context, call string, phone passcode.Phone, step func(*document, int64) bool) error {
 	return l.on(ctx, call, phone, func(ctx context.Context, name string) error {
 		_, err := l.bucket.Change(ctx, name, &bucket.Entry{}, func(found bucket.Entry) ([]byte, error) {
+			doc, err := decodeDocument(found.Value)
+			if err != nil {
+				l.log.Error("limits of a phone can't be read and start from zero", "key", name, "revision", found.Revision, "error", err)
+			}
 			// The clock is read after the document: windows must not lose the time that
 			// the broker takes.
-			next, changed := step(l.read(name, found), l.now().UnixNano())
-			if !changed {
+			if !step(&doc, l.now().UnixNano()) {
 				return nil, nil
 			}
-			return json.Marshal(next)
+			return json.Marshal(doc)
 		})
 		return err
 	})
-}
-
-// read decodes a document. One that can't be read counts as empty and is replaced
-// by the next write. That costs at most one more round of the limits for one phone,
-// with Aliyun's own behind ours; to fail closed would lock the owner out for a day.
-func (l *Limiter) read(name string, found bucket.Entry) document {
-	doc, err := decodeDocument(found.Value)
-	if err != nil {
-		l.log.Error("limits of a phone can't be read and start from zero", "key", name, "revision", found.Revision, "error", err)
-	}
-	return doc
 }
 
 // Show tells what is known of a phone. It changes nothing. Unlike Reserve it

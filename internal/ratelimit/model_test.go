@@ -212,18 +212,19 @@ func TestNoWindowHoldsTooMany(t *testing.T) {
 		for i := range 80 {
 			c.Move(max(drawStep(t), 0))
 			id := fmt.Sprintf("r%d", rapid.IntRange(0, i).Draw(t, "request"))
-			now := c.Now().UnixNano()
+			now, next := c.Now().UnixNano(), document{Entries: slices.Clone(doc.Entries)}
 			if rapid.IntRange(0, 9).Draw(t, "do") == 0 {
-				doc, _ = doc.release(id, 1, now, list)
+				if next.release(id, 1, now, list) {
+					doc = next
+				}
 				delete(held, id)
 				continue
 			}
-			next, answer, changed := doc.reserve(id, 1, now, list)
+			answer, changed := next.reserve(id, 1, now, list)
 			if changed {
-				held[id] = now
+				held[id], doc = now, next
 			}
 			require.False(t, changed && !answer.Allowed, "a denial changes nothing")
-			doc = next
 		}
 		for _, rule := range list {
 			for _, end := range held {

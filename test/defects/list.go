@@ -197,18 +197,18 @@ func All() []Defect {
 		{
 			Name: "reservation not idempotent", File: "internal/ratelimit/decide.go",
 			Old: `	local, now := now, d.latest(now)
-	own, others := d.split(id)
+	own := d.take(id)
 `,
 			New: `	local, now := now, d.latest(now)
-	own, others := (*entry)(nil), d
+	own := entry{}
 `,
 			Breaks:   "no limit is exceeded, and none is used up by one request",
 			CaughtBy: []Test{{ratelimit, "TestConformance/memory"}, {ratelimit, "TestSameRequestAtOnce"}},
 		},
 		{
 			Name: "a late worker gives the place back", File: "internal/ratelimit/decide.go",
-			Old:      `	if own == nil || own.Revision > revision {`,
-			New:      `	if own == nil {`,
+			Old:      `	if own.ID == "" || own.Revision > revision {`,
+			New:      `	if own.ID == "" {`,
 			Breaks:   "no limit is exceeded",
 			CaughtBy: []Test{{ratelimit, "TestConformance/memory"}, {model, "TestModel/a_refusal_that_a_worker_learns_late"}},
 		},
