@@ -21,6 +21,10 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
+// staleFor is how long a reading that contradicts a replay is looked at again
+// before it is believed; see [Ledger.Claim].
+const staleFor = time.Second
+
 // errNoID shows nothing of the id: it may be anything an operator pasted.
 var errNoID = fmt.Errorf("%w: not a valid request id", domain.ErrNotFound)
 
@@ -59,52 +63,36 @@ func (l *Ledger) Claim(ctx context.Context, first passcode.Result) (domain.Claim
 	if err != nil {
 		return domain.Claim{}, fmt.Errorf("claim: %w", err)
 	}
-	c := claimer{first: first, value: value, began: time.Now()}
-	c.claim.Revision, err = l.change(ctx, first.RequestID, bucket.Entry{}, c.decide)
+	began := time.Now()
+	var claim domain.Claim
+	claim.Revision, err = l.change(ctx, first.RequestID, bucket.Entry{}, func(found bucket.Entry) ([]byte, error) {
+		switch {
+		case found.Own:
+			// The claim is the one decided on then. (If one worker claims one job twice
+			// within one nanosecond, the other write may be taken for ours.)
+			return nil, nil
+		case found.Value == nil:
+			claim = domain.Claim{State: domain.ClaimWon, Record: first}
+			return value, nil
+		}
+		record, err := decode(first.RequestID, found.Value)
+		if err != nil {
+			return nil, err
+		}
+		state, next := domain.Judge(first, record), []byte(nil)
+		if state == domain.ClaimInProgress && first.Replays > record.Replays && time.Since(began) < staleFor {
+			return nil, fmt.Errorf("a replay finds its request in progress: %w", retry.ErrAgain)
+		}
+		if state == domain.ClaimReopened {
+			next, record, err = encode(Reopen(first, record))
+		}
+		claim = domain.Claim{State: state, Record: record}
+		return next, err
+	})
 	if err != nil {
 		return domain.Claim{}, fmt.Errorf("claim %s: %w", first.RequestID, err)
 	}
-	return c.claim, nil
-}
-
-// staleFor is how long a reading that contradicts a replay is looked at again
-// before it is believed; see [Ledger.Claim].
-const staleFor = time.Second
-
-// claimer is one call of Claim, over all its tries.
-type claimer struct {
-	first passcode.Result
-	value []byte // first, as it is stored
-	began time.Time
-	claim domain.Claim // what the last decision leads to
-}
-
-// decide is for [bucket.Bucket.Change]. An own write whose answer was lost is the
-// claim that was decided on then. (If one worker claims one job twice within one
-// nanosecond, the other write may be taken for ours.)
-func (c *claimer) decide(found bucket.Entry) ([]byte, error) {
-	switch {
-	case found.Own:
-		return nil, nil
-	case found.Value == nil:
-		c.claim = domain.Claim{State: domain.ClaimWon, Record: c.first}
-		return c.value, nil
-	}
-	record, err := decode(c.first.RequestID, found.Value)
-	if err != nil {
-		return nil, err
-	}
-	state := domain.Judge(c.first, record)
-	if state == domain.ClaimReopened {
-		value, reopened, err := encode(Reopen(c.first, record))
-		c.claim = domain.Claim{State: state, Record: reopened}
-		return value, err
-	}
-	if state == domain.ClaimInProgress && c.first.Replays > record.Replays && time.Since(c.began) < staleFor {
-		return nil, fmt.Errorf("a replay finds its request in progress: %w", retry.ErrAgain)
-	}
-	c.claim = domain.Claim{State: state, Record: record}
-	return nil, nil
+	return claim, nil
 }
 
 // Reopen is the record that takes the place of the stored one where [domain.Judge] lets a
@@ -114,23 +102,19 @@ func (c *claimer) decide(found bucket.Entry) ([]byte, error) {
 // have Aliyun asked about another day.
 func Reopen(first, stored passcode.Result) passcode.Result {
 	doubt := domain.MayBeSent(stored)
-	if first.Final { // it ends at once, and the next replay has the same doubt
+	rec := first
+	switch {
+	case first.Final: // it ends at once, and the next replay has the same doubt
 		if doubt && first.AttemptedAt.IsZero() {
-			first.AttemptedAt = stored.AttemptedAt
+			rec.AttemptedAt = stored.AttemptedAt
 		}
-		return first
-	}
-	if doubt {
-		rec := first.In(passcode.StatusInDoubt)
+	case doubt:
+		rec = first.In(passcode.StatusInDoubt)
 		rec.Attempts, rec.AttemptedAt, rec.Error = 0, stored.AttemptedAt, stored.Error
-		return rec
+	case first.Status == passcode.StatusInDoubt: // what it doubts is known better here
+		rec = first.In(passcode.StatusSending)
+		rec.Attempts, rec.AttemptedAt, rec.Error = 1, first.UpdatedAt, nil
 	}
-	if first.Status != passcode.StatusInDoubt {
-		return first
-	}
-	// What it doubts is known better here.
-	rec := first.In(passcode.StatusSending)
-	rec.Attempts, rec.AttemptedAt, rec.Error = 1, first.UpdatedAt, nil
 	return rec
 }
 
@@ -149,11 +133,10 @@ func (l *Ledger) Update(ctx context.Context, rec passcode.Result, revision uint6
 		switch {
 		case found.Own:
 			return nil, nil
-		case found.Revision == revision:
-			return value, nil
-		default:
+		case found.Revision != revision:
 			return nil, domain.ErrConflict
 		}
+		return value, nil
 	})
 	if err != nil {
 		return 0, fmt.Errorf("update %s: %w", rec.RequestID, err)
@@ -165,7 +148,7 @@ func (l *Ledger) Update(ctx context.Context, rec passcode.Result, revision uint6
 // lost. It returns the revision that stands in the end.
 func (l *Ledger) change(
 	ctx context.Context, id string, start bucket.Entry, decide func(bucket.Entry) ([]byte, error),
-) (revision uint64, err error) {
+) (uint64, error) {
 	ctx, cancel := retry.Bound(ctx)
 	defer cancel()
 	entry, err := l.bucket.Change(ctx, id, &start, decide)

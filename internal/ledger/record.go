@@ -49,8 +49,7 @@ func decode(id string, data []byte) (passcode.Result, error) {
 	return rec, nil
 }
 
-// wrong says why a record can't be stored, or was not stored by a ledger; empty
-// where nothing is wrong.
+// wrong says why a record can't be stored; "" where it can.
 func wrong(rec passcode.Result) string {
 	switch {
 	case !passcode.ValidRequestID(rec.RequestID):
