@@ -80,11 +80,8 @@ func (d decoder) read(name string, target any, rule string) bool {
 	return err == nil
 }
 
-func (d decoder) text(name string) string {
-	var s string
-	if !d.read(name, &s, "must be a string") {
-		return ""
-	}
+func (d decoder) text(name string) (s string) {
+	d.read(name, &s, "must be a string")
 	return s
 }
 

@@ -47,7 +47,7 @@ func lookUp(ctx context.Context, js jetstream.JetStream, name string) (natsServe
 	}
 	s.ttl = info.Config.MaxAge
 	if info.Config.RePublish != nil {
-		s.republish, _ = strings.CutSuffix(info.Config.RePublish.Destination, ">")
+		s.republish = strings.TrimSuffix(info.Config.RePublish.Destination, ">")
 	}
 	return s, nil
 }
@@ -60,15 +60,16 @@ func (s natsServer) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	return stream.CachedInfo(), nil // read just now, by Stream
 }
 
-func (s natsServer) TTL() time.Duration { return s.ttl }
+func (s natsServer) stream() string            { return "KV_" + s.kv.Bucket() }
+func (s natsServer) subject(key string) string { return "$KV." + s.kv.Bucket() + "." + key }
+func (s natsServer) TTL() time.Duration        { return s.ttl }
 
 // Get asks the leader of the bucket's stream.
 //
 // The client library has any replica answer, where a bucket allows that. One that
-// was away answers before it has caught up, so its answer may be old: a write that
-// rests on it is refused, but not a decision after which nothing is written. One
-// that is cut off is asked in vain for tens of seconds. The leader also takes the
-// write that follows, so asking it can fail for no further reason.
+// was away answers before it has caught up: a write that rests on its old answer is
+// refused, but not a decision after which nothing is written. One that is cut off is
+// asked in vain for tens of seconds.
 func (s natsServer) Get(ctx context.Context, key string) (Entry, error) {
 	request, err := json.Marshal(map[string]string{"last_by_subj": s.subject(key)})
 	if err != nil {
@@ -81,13 +82,10 @@ func (s natsServer) Get(ctx context.Context, key string) (Entry, error) {
 	return readEntry(answer.Data)
 }
 
-func (s natsServer) stream() string            { return "KV_" + s.kv.Bucket() }
-func (s natsServer) subject(key string) string { return "$KV." + s.kv.Bucket() + "." + key }
-
 func readEntry(answer []byte) (Entry, error) {
 	var found struct {
 		Error   *jetstream.APIError `json:"error"`
-		Message *struct {
+		Message struct {
 			Sequence uint64 `json:"seq"`
 			Header   []byte `json:"hdrs"`
 			Data     []byte `json:"data"`
@@ -101,11 +99,11 @@ func readEntry(answer []byte) (Entry, error) {
 		return Entry{}, nil
 	case found.Error != nil:
 		return Entry{}, found.Error
-	case found.Message == nil || found.Message.Sequence == 0: // sequences begin at 1
+	case found.Message.Sequence == 0: // sequences begin at 1
 		return Entry{}, jetstream.ErrInvalidJetStreamResponse
 	}
 	entry := Entry{Revision: found.Message.Sequence}
-	header := nats.Header{}
+	var header nats.Header
 	if len(found.Message.Header) > 0 {
 		var err error
 		if header, err = nats.DecodeHeadersMsg(found.Message.Header); err != nil {
