@@ -89,7 +89,6 @@ func (c *clinic) die(t *testing.T, n int) {
 	c.records.set(fmt.Sprintf("r%d", n), passcode.StatusDeadLettered, 0)
 }
 
-// queued counts the jobs in the stream.
 func (c *clinic) queued(t *testing.T) uint64 {
 	t.Helper()
 	return stored(t, c.jobs)
