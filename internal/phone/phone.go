@@ -50,16 +50,24 @@ type Parser struct {
 func (p Parser) Parse(number passcode.Phone) (passcode.Phone, error) {
 	digits, international, rule := strip(number.Reveal())
 	canonical := ""
-	if rule == "" && !international && !p.Strict && looksMainland(digits) {
-		canonical, _ = validate("86" + digits)
-	}
-	if rule == "" && canonical == "" {
-		canonical, rule = validate(digits)
+	if rule == "" {
+		canonical, rule = p.canonical(digits, international)
 	}
 	if rule != "" {
 		return passcode.Phone{}, passcode.Invalid("phone", rule)
 	}
 	return passcode.NewPhone(canonical), nil
+}
+
+// canonical returns the canonical form of digits, or the rule that they break.
+func (p Parser) canonical(digits string, international bool) (canonical, rule string) {
+	if !international && !p.Strict && validMainland(digits) {
+		return "+86" + digits, ""
+	}
+	if national, ok := strings.CutPrefix(digits, "86"); ok && validMainland(national) {
+		return "+" + digits, ""
+	}
+	return validate(digits)
 }
 
 // Mainland reports whether a canonical number belongs to mainland China. It is
