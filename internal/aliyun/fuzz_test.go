@@ -5,15 +5,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"regexp"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,43 +20,36 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
-	"github.com/passcode-worker/passcode-worker/internal/aliyun/wire"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// sink is the connection of memory: it takes everything, and gives nothing.
-type sink struct {
-	net.Conn
-	closed chan struct{}
-}
-
-func (s sink) Read([]byte) (int, error)    { <-s.closed; return 0, io.EOF }
-func (s sink) Write(p []byte) (int, error) { return len(p), nil }
-func (s sink) Close() error                { close(s.closed); return nil }
-
-// memory is a network without one: it writes the request to a connection, as the
-// transport would, and answers with what it was given.
+// memory is a network without one: a connection that takes a request and holds the answer
+// to it. Without a status there is none.
 type memory struct {
 	status int
-	header http.Header
+	date   string
 	body   []byte
 }
 
-func (m memory) RoundTrip(r *http.Request) (*http.Response, error) {
-	conn := wire.Fence(sink{closed: make(chan struct{})})
-	httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{Conn: conn})
-	var reader sync.WaitGroup
-	reader.Go(func() { _, _ = conn.Read(nil) })
-	err := errors.Join(r.Write(conn), conn.Close())
-	reader.Wait()
-	if err != nil {
-		return nil, err
+// memoryConn is one connection of it.
+type memoryConn struct {
+	net.Conn
+	answer io.Reader
+}
+
+func (c memoryConn) Read(p []byte) (int, error) { return c.answer.Read(p) }
+func (memoryConn) Write(p []byte) (int, error)  { return len(p), nil }
+func (memoryConn) SetDeadline(time.Time) error  { return nil }
+func (memoryConn) Close() error                 { return nil }
+
+func (m memory) dial(context.Context, string, string) (net.Conn, error) {
+	var answer bytes.Buffer
+	if m.status != 0 {
+		fmt.Fprintf(&answer, "HTTP/1.1 %03d X\r\nContent-Length: %d\r\nDate: %s\r\n\r\n", m.status, len(m.body), m.date)
+		answer.Write(m.body)
 	}
-	if m.status == 0 {
-		return nil, fmt.Errorf("%s: %w", r.URL, io.ErrUnexpectedEOF)
-	}
-	return &http.Response{StatusCode: m.status, Header: m.header, Body: io.NopCloser(bytes.NewReader(m.body))}, nil
+	return memoryConn{answer: &answer}, nil
 }
 
 // FuzzReviews answers the questions of worker check with any body. FuzzWire does so with
@@ -84,7 +74,10 @@ func FuzzReviews(f *testing.F) {
 		s, err := New(options)
 		require.NoError(t, err)
 		defer s.Close()
-		s.wire.Transport = memory{status, http.Header{"Date": {date}}, body}
+		if status != 0 && (status < 200 || status > 999) || strings.ContainsFunc(date, unicode.IsControl) {
+			t.Skip("FuzzWire has answers that can't be read")
+		}
+		s.wire.Dial = memory{status, date, body}.dial
 		presence, err := s.Knock(t.Context())
 		require.Equal(t, status == 0, err != nil, "any answer will do")
 		_, dateErr := http.ParseTime(date)
@@ -147,8 +140,7 @@ func FuzzWire(f *testing.F) {
 		defer s.Close()
 		var read atomic.Bool
 		served := make(chan struct{})
-		transport := s.wire.Transport.(*http.Transport)
-		transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		s.wire.Dial = func(context.Context, string, string) (net.Conn, error) {
 			near, far := net.Pipe()
 			go func() {
 				defer close(served)
@@ -159,10 +151,9 @@ func FuzzWire(f *testing.F) {
 				read.Store(true)
 				_, _ = far.Write(raw) // the client may leave in the middle
 			}()
-			return wire.Fence(near), nil
+			return near, nil
 		}
 		outcome := s.Send(t.Context(), testMessage(), time.Time{})
-		s.wire.Transport.(*http.Transport).CloseIdleConnections()
 		<-served
 
 		require.True(t, read.Load())
@@ -235,7 +226,10 @@ func FuzzDetails(f *testing.F) {
 		s, err := New(options)
 		require.NoError(t, err)
 		defer s.Close()
-		s.wire.Transport = memory{status: status, body: body}
+		if status < 200 || status > 999 {
+			t.Skip("FuzzWire has answers that can't be read")
+		}
+		s.wire.Dial = memory{status: status, body: body}.dial
 		finding, err := s.Lookup(t.Context(), passcode.NewPhone(testPhone), "req-1", noon)
 		assertNoSecret(t, fmt.Sprintf("%v %+v", err, finding))
 		if err != nil {

@@ -256,7 +256,7 @@ func TestSenderTellsItsBreaker(t *testing.T) {
 // BenchmarkSendInMemory is our share and the SDK's, without a network.
 func BenchmarkSendInMemory(b *testing.B) {
 	s := newTestSender(b, testOptions("127.0.0.1:1"))
-	s.wire.Transport = memory{status: 200, body: []byte(okBody)}
+	s.wire.Dial = memory{status: 200, body: []byte(okBody)}.dial
 	msg := testMessage()
 	b.ReportAllocs()
 	for b.Loop() {

@@ -19,7 +19,7 @@ import (
 // Reading takes at most this much into memory at a time.
 const (
 	batchMessages = 512
-	batchBytes    = 8 << 20
+	batchBytes    = 2 << 20 // a slow link must bring a batch within one try
 )
 
 // Errors of a Browser; match with errors.Is.

@@ -20,7 +20,6 @@ const (
 	CodeTLS         = "tls"
 	CodeNetwork     = "network"
 	CodeUnreadable  = "unreadable_answer"
-	CodeUnsolicited = "unsolicited_answer"
 	CodeNoBizID     = "no_biz_id"
 	CodeCredentials = "credentials"
 	CodeNotBuilt    = "request_not_built"
@@ -40,7 +39,6 @@ var Texts = map[string]string{
 	CodeTLS:         "the TLS handshake failed",
 	CodeNetwork:     "network error",
 	CodeUnreadable:  "the answer could not be read",
-	CodeUnsolicited: "an answer came before the request was written",
 	CodeNoBizID:     "OK without a BizId",
 	CodeCredentials: "no credentials could be had from the provider",
 	CodeNotBuilt:    "the SDK could not build the request",
@@ -91,7 +89,7 @@ const (
 // reasons lists the codes whose class alone does not tell.
 var reasons = index(map[Reason]string{
 	NoCredentials: CodeCredentials,
-	Unreadable:    CodeUnreadable + " " + CodeUnsolicited,
+	Unreadable:    CodeUnreadable,
 	KeyRefused:    `InvalidAccessKeyId*`,
 	SecretWrong:   `SignatureDoesNotMatch`,
 	RefusedToken:  `InvalidSecurityToken* MissingSecurityToken`,

@@ -1,6 +1,9 @@
+// Package wire carries requests to Aliyun over connections of its own, and knows of each
+// whether a byte of it was written.
 package wire
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -8,7 +11,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"syscall"
 	"time"
 
@@ -18,12 +20,22 @@ import (
 // ErrCallTimeout is the cause with which the context of a whole call ends.
 var ErrCallTimeout = errors.New("the call took too long")
 
+var (
+	errTooLate       = errors.New("too late to write the request")
+	errSecondRequest = errors.New("an exchange carries one request")
+)
+
 // Exchange is one call. The SDK builds and signs the request; the exchange carries it
 // and keeps the answer, because the SDK loses the status of what it can't parse, and its
 // errors hold the URL.
+//
+// It knows whether bytes of the request left this process, and keeps them in when they
+// must not leave any more.
 type Exchange struct {
-	attempt
-	transport http.RoundTripper
+	client   *Client
+	ctx      context.Context // of the call
+	now      func() time.Time
+	notAfter time.Time // zero: no fence
 
 	err error // no readable answer came
 
@@ -31,7 +43,7 @@ type Exchange struct {
 	Written  bool            // bytes of the request may have left
 	Status   int             // of the answer; 0: none
 	Date     string          // the answer's Date header
-	Began    time.Time       // when the request was handed to the transport
+	Began    time.Time       // when the request was about to be written
 	Took     time.Duration   // from there to the answer's headers
 	Envelope answer.Envelope // of a readable answer, unscrubbed
 	Body     []byte          // may not be shown
@@ -41,12 +53,8 @@ type Exchange struct {
 // Do makes one exchange: call has the SDK use it as its HTTP client. Nothing is written
 // after notAfter (zero: no such bound).
 func (c *Client) Do(ctx context.Context, now func() time.Time, notAfter time.Time, call func(*Exchange) error) *Exchange {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	x := &Exchange{transport: c.Transport}
-	x.ctx, x.cancel, x.now, x.notAfter = ctx, cancel, now, notAfter
+	x := &Exchange{client: c, ctx: ctx, now: now, notAfter: notAfter}
 	x.SDKErr = Guard(func() error { return call(x) })
-	x.Written = x.seal()
 	return x
 }
 
@@ -64,7 +72,7 @@ func Guard(call func() error) (err error) {
 // Call implements the SDK's HttpClient. It ignores the SDK's transport.
 func (x *Exchange) Call(req *http.Request, _ *http.Transport) (*http.Response, error) {
 	if x.Built {
-		return nil, errSecondWrite // the SDK's own retries are off; this keeps them off
+		return nil, errSecondRequest // the SDK's own retries are off; this keeps them off
 	}
 	x.Built = true
 	if x.Body, x.err = x.roundTrip(req); x.err == nil {
@@ -77,31 +85,84 @@ func (x *Exchange) Call(req *http.Request, _ *http.Transport) (*http.Response, e
 	return &http.Response{StatusCode: x.Status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(x.Body))}, nil
 }
 
+// roundTrip makes the exchange on the connection that was used last. One that turns out
+// to take nothing was closed by the server, and another one follows.
 func (x *Exchange) roundTrip(req *http.Request) ([]byte, error) {
-	if x.late() {
-		return nil, errTooLate
-	}
-	x.Began = x.now()
-	// An http.Client would follow redirects, with phone and passcode, and put the URL into
-	// its errors.
-	resp, err := x.transport.RoundTrip(req.WithContext(x.traced()))
-	if err != nil {
+	var out bytes.Buffer
+	if err := req.Write(&out); err != nil {
 		return nil, err
 	}
-	x.Status, x.Date, x.Took = resp.StatusCode, resp.Header.Get("Date"), x.now().Sub(x.Began)
-	if resp.StatusCode == http.StatusSwitchingProtocols {
-		// The transport has handed the connection over: the context no longer ends a read.
-		return nil, errors.Join(answer.ErrUnreadable, resp.Body.Close())
+	for {
+		if x.late(x.now()) {
+			return nil, errTooLate
+		}
+		conn, kept, err := x.client.take(x.ctx, req.URL)
+		if err != nil {
+			return nil, err
+		}
+		body, reusable, err := x.on(conn, req, out.Bytes())
+		if reusable {
+			x.client.put(conn)
+		} else {
+			_ = conn.Close() // what was read of the answer counts
+		}
+		if err == nil || x.Written || !kept || x.ctx.Err() != nil {
+			return body, err
+		}
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, answer.MaxBytes+1))
-	if closeErr := resp.Body.Close(); err == nil {
-		err = closeErr
-	}
-	return body, err
 }
 
-// Answered reports whether a readable answer came, after the request was written.
-func (x *Exchange) Answered() bool { return x.Written && x.err == nil }
+// on makes the exchange on one connection. It is reusable where nothing is left on it.
+func (x *Exchange) on(conn *conn, req *http.Request, request []byte) (body []byte, reusable bool, err error) {
+	// The end of the call ends reads and writes.
+	live := context.AfterFunc(x.ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer func() { reusable = live() && reusable }()
+
+	// Only a few instructions lie between this look at the clock and the system call.
+	now := x.now()
+	if x.late(now) {
+		return nil, true, errTooLate
+	}
+	x.Began = now
+	n, err := conn.Write(request)
+	// A first write that took no byte counts as none under TLS too: nobody can decrypt a
+	// part of a record.
+	if x.Written = n > 0; err != nil {
+		return nil, false, err
+	}
+	conn.limit.N = maxHeader
+	resp, err := readHead(conn.in, req)
+	if err != nil {
+		return nil, false, err
+	}
+	x.Status, x.Date, x.Took = resp.StatusCode, resp.Header.Get("Date"), x.now().Sub(now)
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return nil, false, answer.ErrUnreadable
+	}
+	conn.limit.N = maxHeader + answer.MaxBytes // chunks have heads too
+	body, err = io.ReadAll(io.LimitReader(resp.Body, answer.MaxBytes+1))
+	whole := err == nil && len(body) <= answer.MaxBytes
+	return body, whole && !resp.Close && conn.in.Buffered() == 0, err
+}
+
+// readHead reads an answer as far as its body, past any that only says to wait.
+func readHead(in *bufio.Reader, req *http.Request) (*http.Response, error) {
+	for {
+		resp, err := http.ReadResponse(in, req)
+		if err != nil || resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
+			return resp, err
+		}
+	}
+}
+
+// late reports whether the fence is passed, by either clock: the monotonic one stands
+// still while a machine is suspended, the wall clock can be set back.
+func (x *Exchange) late(now time.Time) bool {
+	return !x.notAfter.IsZero() && (now.After(x.notAfter) || now.Round(0).After(x.notAfter.Round(0)))
+}
+
+// Answered reports whether a readable answer came.
+func (x *Exchange) Answered() bool { return x.Built && x.err == nil }
 
 // Handshake returns why the TLS handshake failed, if it did.
 func (x *Exchange) Handshake() error {
@@ -125,10 +186,8 @@ func (x *Exchange) Fault(ctx context.Context) (code, text string) {
 func (x *Exchange) faultCode(ctx context.Context) string {
 	timeout, _ := errors.AsType[net.Error](x.err)
 	switch {
-	case !x.Written && x.late():
+	case errors.Is(x.err, errTooLate):
 		return answer.CodeTooLate
-	case x.err == nil:
-		return answer.CodeUnsolicited
 	case ctx.Err() != nil:
 		return EndCode(ctx, x.Written)
 	case errors.Is(x.err, answer.ErrUnreadable):
@@ -169,8 +228,7 @@ func networkCode(err error) string {
 		return answer.CodeReset
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return answer.CodeUnreachable
-	// net/http exports no error for an idle connection that was closed when it was used.
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "server closed idle connection"):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return answer.CodeClosed
 	default:
 		return answer.CodeNetwork

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"net"
 	"syscall"
 	"time"
 
@@ -19,4 +20,24 @@ func giveUpAfter(timeout time.Duration) func(network, address string, c syscall.
 		})
 		return errors.Join(err, set)
 	}
+}
+
+// quiet reports whether a connection can be used again: the server has neither closed it
+// nor written anything since its last answer, which would be taken for the next one.
+func quiet(c net.Conn) bool {
+	socket, ok := c.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var look error
+	err = raw.Read(func(fd uintptr) bool {
+		var one [1]byte
+		_, _, look = unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return true // whatever it is, don't wait
+	})
+	return err == nil && errors.Is(look, unix.EAGAIN)
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"io"
 	"net"
+	"net/url"
 	"syscall"
 	"testing"
 	"time"
@@ -23,10 +24,9 @@ func TestAClosedRequestIsNotDeliveredLater(t *testing.T) {
 	c := New(time.Minute, 7*time.Second, 1, nil)
 	defer c.Close()
 
-	fenced, err := c.dial(false)(t.Context(), "tcp", listener.Addr().String())
+	conn, err := c.open(t.Context(), &url.URL{Scheme: "http", Host: listener.Addr().String()})
 	require.NoError(t, err)
-	conn := fenced.(*fencedConn).Conn
-	assert.Equal(t, 7000, userTimeout(t, conn), "the kernel gives up with the call, also where the process is frozen")
+	assert.Equal(t, 7000, userTimeout(t, conn.raw), "the kernel gives up with the call, also where the process is frozen")
 	server, err := listener.Accept()
 	require.NoError(t, err)
 	defer func() { _ = server.Close() }() // reset already

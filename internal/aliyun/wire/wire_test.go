@@ -1,15 +1,19 @@
 package wire
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -21,105 +25,79 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// stubConn takes as many bytes of a write as it is told to.
+// stubConn takes as many bytes of a write as it is told to, and answers nothing.
 type stubConn struct {
 	net.Conn
-	take  int
-	wrote int
+	take int
 }
 
 func (c *stubConn) Write(p []byte) (int, error) {
-	n := min(c.take, len(p))
-	c.wrote += n
-	if n < len(p) {
-		return n, errors.New("broken")
+	if c.take < len(p) {
+		return c.take, errors.New("broken")
 	}
-	return n, nil
+	return len(p), nil
+}
+func (*stubConn) Read([]byte) (int, error)    { return 0, io.EOF }
+func (*stubConn) SetDeadline(time.Time) error { return nil }
+func (*stubConn) Close() error                { return nil }
+
+func exchange(t *testing.T, c *Client) *Exchange {
+	t.Helper()
+	return c.Do(t.Context(), time.Now, time.Time{}, func(x *Exchange) error {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1:1/", nil)
+		require.NoError(t, err)
+		_, err = x.Call(request, nil) //nolint:bodyclose // there is none
+		return err
+	})
 }
 
-func newAttempt(t *testing.T) (*attempt, context.Context) {
-	ctx, cancel := context.WithCancelCause(t.Context())
-	t.Cleanup(func() { cancel(nil) })
-	return &attempt{now: time.Now, cancel: cancel, ctx: ctx}, ctx
-}
-
-func newFenced(a *attempt, take int) (*fencedConn, *stubConn) {
-	stub := &stubConn{take: take}
-	c := Fence(stub).(*fencedConn)
-	c.reading <- struct{}{}
-	c.attempt.Store(a)
-	return c, stub
-}
-
-func TestAttemptKnowsWhetherBytesLeft(t *testing.T) {
+func TestAnExchangeKnowsWhetherBytesLeft(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name    string
-		takes   []int // of each write of ten bytes
+		take    int
 		written bool
 	}{
-		{"no write", nil, false},
-		{"a whole write", []int{10}, true},
-		{"a part of it", []int{1}, true},
-		{"none of it", []int{0}, false},
-		{"none, then all", []int{0, 10}, true},
-		{"all, then none", []int{10, 0}, true},
+		{"a whole write", 1 << 20, true},
+		{"a part of it", 1, true},
+		{"none of it", 0, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			a, _ := newAttempt(t)
-			c, stub := newFenced(a, 0)
-			for _, stub.take = range test.takes {
-				_, _ = c.Write(make([]byte, 10))
+			c := New(time.Minute, time.Minute, 1, nil)
+			defer c.Close()
+			dials := 0
+			c.Dial = func(context.Context, string, string) (net.Conn, error) {
+				dials++
+				return &stubConn{take: test.take}, nil
 			}
-			assert.Equal(t, test.written, a.seal())
-			assert.Equal(t, test.written, a.seal(), "asked twice")
-
-			before := stub.wrote
-			stub.take = 10
-			if _, err := c.Write(make([]byte, 10)); !test.written {
-				require.ErrorIs(t, err, errSealed, "nothing leaves after the answer was no")
-				assert.Equal(t, before, stub.wrote)
-			}
+			x := exchange(t, c)
+			require.Error(t, x.SDKErr)
+			assert.Equal(t, test.written, x.Written)
+			assert.Equal(t, 1, dials, "a new connection that fails is not followed by another one")
 		})
 	}
 }
 
-func TestAttemptLeavesOnOneConnectionOnly(t *testing.T) {
+func TestAnExchangeCarriesOneRequest(t *testing.T) {
 	t.Parallel()
-	a, ctx := newAttempt(t)
-	broken, _ := newFenced(a, 0)
-	first, _ := newFenced(a, 10)
-	second, stub := newFenced(a, 10)
-
-	_, err := broken.Write([]byte("x"))
-	require.Error(t, err)
-	_, err = first.Write([]byte("x"))
-	require.NoError(t, err, "a connection that took nothing does not count")
-	_, err = second.Write([]byte("x"))
-	require.ErrorIs(t, err, errSecondWrite)
-	assert.Zero(t, stub.wrote)
-	require.ErrorIs(t, context.Cause(ctx), errSecondWrite)
+	c := New(time.Minute, time.Minute, 1, nil)
+	defer c.Close()
+	c.Dial = func(context.Context, string, string) (net.Conn, error) { return &stubConn{take: 1 << 20}, nil }
+	x := exchange(t, c)
+	_, err := x.Call(nil, nil) //nolint:bodyclose // there is none
+	require.ErrorIs(t, err, errSecondRequest)
 }
 
-func TestAttemptIsFencedByBothClocks(t *testing.T) {
+func TestTheFenceIsPassedByEitherClock(t *testing.T) {
 	t.Parallel()
 	now := time.Now() // with a monotonic reading
-	suspended := func() time.Time { return now.Round(0).Add(time.Hour) }
-	a := &attempt{now: suspended, notAfter: now.Add(time.Second)}
-	assert.True(t, a.late())
+	fenced := &Exchange{notAfter: now.Add(time.Second)}
+	assert.True(t, fenced.late(now.Round(0).Add(time.Hour)), "the machine was suspended")
 	// The wall clock was set back by an hour, and two seconds passed.
-	assert.True(t, (&attempt{now: func() time.Time { return now.Add(2 * time.Second) }, notAfter: now.Add(time.Second)}).late())
-	assert.False(t, (&attempt{now: func() time.Time { return now }, notAfter: now}).late(), "the bound itself is not late")
-	assert.False(t, (&attempt{now: time.Now}).late(), "no bound")
-}
-
-func TestAConnectionOfNobodyWritesNothing(t *testing.T) {
-	t.Parallel()
-	stub := &stubConn{take: 10}
-	_, err := (&fencedConn{Conn: stub}).Write([]byte("x"))
-	require.ErrorIs(t, err, errNoAttempt)
-	assert.Zero(t, stub.wrote)
+	assert.True(t, fenced.late(now.Add(2*time.Second)))
+	assert.False(t, fenced.late(fenced.notAfter), "the bound itself is not late")
+	assert.False(t, new(Exchange).late(now), "no bound")
 }
 
 func TestFaultCodes(t *testing.T) {
@@ -146,9 +124,8 @@ func TestFaultCodes(t *testing.T) {
 		{live, wrap(os.ErrDeadlineExceeded), false, "connect_timeout"},
 		{live, &tlsError{context.DeadlineExceeded}, false, "connect_timeout"},
 		{live, wrap(os.ErrDeadlineExceeded), true, "timeout"},
-		{live, wrap(errors.New("http: server closed idle connection")), true, "connection_closed"},
+		{live, wrap(io.EOF), true, "connection_closed"},
 		{live, wrap(errors.New("odd")), true, "network"},
-		{live, nil, false, "unsolicited_answer"},
 		{canceled, wrap(context.Canceled), true, "canceled"},
 		{expired, wrap(context.DeadlineExceeded), false, "connect_timeout"},
 		{expired, wrap(context.DeadlineExceeded), true, "timeout"},
@@ -160,44 +137,58 @@ func TestFaultCodes(t *testing.T) {
 	}
 }
 
-// What decides it: nothing is written before the transport waits for the answer.
-func TestAWriteAwaitsTheReader(t *testing.T) {
+// TestARequestIsWrittenAsTheTransportDoes: byte for byte, whatever the SDK may build.
+func TestARequestIsWrittenAsTheTransportDoes(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		name  string
-		event func(c *fencedConn, cancel func())
-		err   error
+		method, url, body string
+		header            http.Header
 	}{
-		{"who comes", func(c *fencedConn, _ func()) { _, _ = c.Read(make([]byte, 1)) }, nil},
-		{"who is gone", func(c *fencedConn, _ func()) { _ = c.Close() }, net.ErrClosed},
-		{"whom nobody waits for any more", func(_ *fencedConn, cancel func()) { cancel() }, errSealed},
+		{http.MethodGet, "http://127.0.0.1:1/", "", nil},
+		{http.MethodPost, "http://127.0.0.1:1/?PhoneNumbers=1&SignName=%E6%B5%8B", "", http.Header{
+			"User-Agent": {"AlibabaCloud"}, "X-Acs-Date": {"2026-11-26T00:00:00Z"}, "Authorization": {"ACS3"},
+		}},
+		{http.MethodPost, "http://127.0.0.1:1", "a=b", http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithCancelCause(t.Context())
-				defer cancel(nil)
-				near, far := net.Pipe()
-				c := Fence(near).(*fencedConn)
-				c.attempt.Store(&attempt{now: time.Now, cancel: cancel, ctx: ctx})
-				got := make(chan error)
-				go func() {
-					_, err := c.Write([]byte("x"))
-					got <- err
-				}()
-				synctest.Wait()
-				assert.False(t, c.attempt.Load().written(), "nothing was written yet")
-
-				ended := make(chan struct{})
-				go func() { defer close(ended); test.event(c, func() { cancel(nil) }) }()
-				if test.err == nil {
-					_, err := far.Read(make([]byte, 1))
-					require.NoError(t, err)
+		var sent []string
+		dial := func(context.Context, string, string) (net.Conn, error) {
+			near, far := net.Pipe()
+			go func() {
+				var read bytes.Buffer
+				request, err := http.ReadRequest(bufio.NewReader(io.TeeReader(far, &read)))
+				if err == nil {
+					_, err = io.Copy(io.Discard, request.Body)
 				}
-				require.ErrorIs(t, <-got, test.err)
-				require.NoError(t, far.Close())
-				<-ended
-			})
+				assert.NoError(t, err)
+				sent = append(sent, read.String())
+				_, _ = io.WriteString(far, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+				_ = far.Close()
+			}()
+			return near, nil
+		}
+		request := func() *http.Request {
+			r, err := http.NewRequestWithContext(t.Context(), test.method, test.url, strings.NewReader(test.body))
+			require.NoError(t, err)
+			if r.Header = test.header.Clone(); r.Header == nil {
+				r.Header = http.Header{}
+			}
+			return r
+		}
+		theirs := &http.Transport{DialContext: dial, DisableCompression: true}
+		response, err := theirs.RoundTrip(request())
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		theirs.CloseIdleConnections()
+
+		c := New(time.Minute, time.Minute, 1, nil)
+		c.Dial = dial
+		x := c.Do(t.Context(), time.Now, time.Time{}, func(x *Exchange) error {
+			_, err := x.Call(request(), nil) //nolint:bodyclose // it is in memory
+			return err
 		})
+		require.True(t, x.Written, x.SDKErr)
+		c.Close()
+		require.Len(t, sent, 2)
+		assert.Equal(t, sent[0], sent[1])
 	}
 }
