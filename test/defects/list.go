@@ -170,9 +170,9 @@ func All() []Defect {
 			CaughtBy: []Test{oneJob},
 		},
 		{
-			Name: "the fence is not asked before a write", File: "internal/aliyun/wire/fence.go",
-			Old:      `	if a.notAfter.IsZero() {`,
-			New:      `	if a.notAfter.IsZero() || a.cancel != nil {`,
+			Name: "the fence is not asked before a write", File: "internal/aliyun/wire/exchange.go",
+			Old:      `	if x.late(now) {`,
+			New:      `	if now.IsZero() {`,
 			Breaks:   "nothing is sent twice",
 			CaughtBy: []Test{{aliyun, "TestSendWritesNothingPastTheFence"}},
 		},
