@@ -25,7 +25,7 @@ func (e *Emulator) adminRoutes() http.Handler {
 	routes.HandleFunc("GET /_/faults", func(w http.ResponseWriter, _ *http.Request) { e.writeFaults(w) })
 	routes.HandleFunc("POST /_/faults", e.adminSetFaults)
 	routes.HandleFunc("DELETE /_/faults", func(w http.ResponseWriter, _ *http.Request) {
-		_ = e.SetFaults(nil) // none breaks no rule
+		_ = e.SetFaults("") // none breaks no rule
 		e.opts.Logger.Info("faults cleared")
 		w.WriteHeader(http.StatusNoContent)
 	})
@@ -62,7 +62,7 @@ func (e *Emulator) adminSetFaults(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the body must be at most 1 MiB", http.StatusBadRequest)
 		return
 	}
-	if err := e.SetFaults(body); err != nil {
+	if err := e.SetFaults(string(body)); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}

@@ -106,13 +106,9 @@ func TestAdminFaults(t *testing.T) {
 	assert.Contains(t, w.Body.String(), "line 2: fault: the kind must be one of")
 	assert.JSONEq(t, listed, admin(e, http.MethodGet, "/_/faults", "").Body.String(), "what is wrong changes nothing")
 
-	assert.Equal(t, 200, admin(e, http.MethodPost, "/_/faults", listed).Code, "what is shown can be set")
-	assert.JSONEq(t, strings.NewReplacer(`"fired":1,"gone":true`, `"fired":0,"gone":false`, `"fired":2`, `"fired":0`).
-		Replace(listed), admin(e, http.MethodGet, "/_/faults", "").Body.String())
-
 	assert.Equal(t, http.StatusNoContent, admin(e, http.MethodDelete, "/_/faults", "").Code)
 	mustSend(t, e)
-	require.Equal(t, 200, admin(e, http.MethodPost, "/_/faults", `{"kind":"code","code":"C"}`).Code)
+	require.Equal(t, 200, admin(e, http.MethodPost, "/_/faults", "code=C").Code)
 	assert.Equal(t, 200, admin(e, http.MethodPost, "/_/faults", "").Code, "an empty body sets none")
 	mustSend(t, e)
 	assert.Equal(t, http.StatusBadRequest, admin(e, http.MethodPost, "/_/faults", strings.Repeat(" ", maxFaultsBody+1)).Code)
@@ -226,8 +222,8 @@ func TestKeptMessages(t *testing.T) {
 // shows of its faults can be set again.
 func FuzzAdmin(f *testing.F) {
 	f.Add("POST", "faults", []byte("code=isv.BUSINESS_LIMIT_CONTROL,phone=PHONE,count=2\nlatency=50ms,share=0.5"))
-	f.Add("POST", "faults", []byte(`[{"kind":"code","code":"Throttling","status":400},"accept_drop,count=1",{"spec":"hang,duration=1s"}]`))
-	f.Add("POST", "faults", []byte(`{"kind":"PHONE","phone":["PHONE"]}`))
+	f.Add("POST", "faults", []byte("code=Throttling,status=400\naccept_drop,count=1\nhang,duration=1s"))
+	f.Add("POST", "faults", []byte("PHONE,phone=PHONE;PHONE"))
 	f.Add("DELETE", "faults", []byte(nil))
 	f.Add("GET", "sent", []byte(nil))
 	f.Add("GET", "../_/stats", []byte(nil))
@@ -252,7 +248,13 @@ func FuzzAdmin(f *testing.F) {
 		}
 		shown := ask(http.MethodGet, "faults", "")
 		require.Equal(t, http.StatusOK, shown.Code)
-		again := ask(http.MethodPost, "faults", shown.Body.String())
+		var listed []struct{ Spec string }
+		require.NoError(t, json.Unmarshal(shown.Body.Bytes(), &listed))
+		specs := ""
+		for _, l := range listed {
+			specs += l.Spec + "\n"
+		}
+		again := ask(http.MethodPost, "faults", specs)
 		require.Equal(t, http.StatusOK, again.Code, again.Body)
 		if method != http.MethodPost || route != "faults" {
 			require.Equal(t, "[]\n", shown.Body.String(), "nothing else sets faults")

@@ -16,11 +16,8 @@
 //	GET    /_/stats   counters, see [Stats]
 //	POST   /_/reset   drops everything: messages, limits, nonces, counters, faults
 //	GET    /_/faults  the faults and how often each has fired
-//	POST   /_/faults  replaces them: one SPEC a line, or JSON
+//	POST   /_/faults  replaces them: one SPEC a line
 //	DELETE /_/faults  clears them
-//
-// The JSON is a fault or an array of faults, each a SPEC in a string, an object
-// {"spec": SPEC}, or an object such as {"kind": "code", "code": "Throttling.User"}.
 //
 // Only a request with a right signature and valid parameters meets a fault: the first
 // that matches. One that accepts the message does not fire if the limits refuse it.
@@ -239,7 +236,7 @@ func (e *Emulator) Close() {
 }
 
 // SetFaults replaces the faults by those of a body of POST /_/faults.
-func (e *Emulator) SetFaults(body []byte) error {
+func (e *Emulator) SetFaults(body string) error {
 	set, err := fault.Decode(body)
 	if err != nil {
 		return err

@@ -44,7 +44,7 @@ func TestEveryCodeCanBeProduced(t *testing.T) {
 	e, _ := newTest(t, Options{})
 	for status, list := range codes {
 		for _, code := range list {
-			require.NoError(t, e.SetFaults([]byte("code="+code)))
+			require.NoError(t, e.SetFaults("code="+code))
 			got := do(t, e, gateway.ActionSendSms, sending())
 			assert.Equal(t, code, got.Code)
 			assert.Equal(t, status, got.Status, code)

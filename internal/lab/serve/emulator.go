@@ -23,7 +23,7 @@ type Cmd struct {
 
 // Help is the text below the flags.
 func (*Cmd) Help() string {
-	return "Faults, one SPEC each, also for POST /_/faults (one a line, or JSON):\n\n" + fault.Help +
+	return "Faults, one SPEC each, also for POST /_/faults (one a line):\n\n" + fault.Help +
 		"\n\nAdministration: GET /_/sent (what was accepted, as JSON lines), GET /_/stats, POST /_/reset, GET, POST and DELETE /_/faults."
 }
 

@@ -1,12 +1,7 @@
 package fault
 
 import (
-	"bytes"
-	"encoding/csv"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -56,25 +51,15 @@ func (s Set) List() []Listed {
 	return listed
 }
 
-// Decode reads the body of POST /_/faults: JSON, or one SPEC a line. Its error
-// names the line or element and the rule.
-func Decode(body []byte) (Set, error) {
-	elements, where, err := split(bytes.TrimSpace(body))
-	if err != nil {
-		return nil, err
-	}
-	var set Set
-	for i, element := range elements {
-		if element == "" && where == "line" {
+// Decode reads the body of POST /_/faults, a SPEC on each line. Its error names the line and the rule.
+func Decode(body string) (set Set, err error) {
+	for i, line := range strings.Split(body, "\n") {
+		if strings.TrimSpace(line) == "" {
 			continue
 		}
-		var f *Fault
-		spec, err := specOf(element)
-		if err == nil {
-			f, err = Parse(spec)
-		}
+		f, err := Parse(line)
 		if err != nil {
-			return nil, fmt.Errorf("%s %d: %w", where, i+1, err)
+			return nil, fmt.Errorf("line %d: %w", i+1, err)
 		}
 		set = append(set, f)
 	}
@@ -82,64 +67,4 @@ func Decode(body []byte) (Set, error) {
 		return nil, fmt.Errorf("at most %d faults, not %d", maxFaults, len(set))
 	}
 	return set, nil
-}
-
-// split returns the elements of a body, and what each of them is there.
-func split(body []byte) (elements []any, where string, err error) {
-	if json.Valid(body) {
-		var value any
-		decoder := json.NewDecoder(bytes.NewReader(body))
-		decoder.UseNumber() // so that a number keeps its text
-		_ = decoder.Decode(&value)
-		elements, isArray := value.([]any)
-		if !isArray {
-			elements = []any{value}
-		}
-		return elements, "fault", nil
-	}
-	if bytes.HasPrefix(body, []byte("[")) || bytes.HasPrefix(body, []byte("{")) {
-		return nil, "", errors.New("must be one JSON value, or text with one SPEC a line")
-	}
-	for line := range strings.SplitSeq(string(body), "\n") {
-		elements = append(elements, strings.TrimSpace(line))
-	}
-	return elements, "line", nil
-}
-
-// specOf returns the SPEC of a JSON value: a text, or an object of its items.
-func specOf(element any) (string, error) {
-	if spec, isText := element.(string); isText {
-		return spec, nil
-	}
-	members, isObject := element.(map[string]any)
-	if !isObject {
-		return "", errors.New("must be an object, or a SPEC in a string")
-	}
-	// What GET /_/faults shows can be set again as it is.
-	delete(members, "fired")
-	delete(members, "gone")
-	items := []string{""}
-	for _, key := range slices.Sorted(maps.Keys(members)) {
-		switch members[key].(type) {
-		case string, json.Number:
-		default:
-			return "", errors.New("fault: every value must be a string or a number")
-		}
-		text := fmt.Sprint(members[key])
-		switch {
-		case key == "spec" && len(members) > 1:
-			return "", errors.New("fault: spec goes with no other option")
-		case key == "spec":
-			return text, nil
-		case key == "kind":
-			items[0] = text
-		default:
-			items = append(items, key+"="+text)
-		}
-	}
-	var b strings.Builder
-	w := csv.NewWriter(&b)
-	_ = w.Write(items) // a strings.Builder takes everything
-	w.Flush()
-	return b.String(), nil
 }
