@@ -64,7 +64,7 @@ func summarise(samples []Sample, after int, total Progress, audit Audit) Summary
 	last.PerSecond = pace(first, last)
 	perJob := func(first, last Usage) float64 {
 		if took := last.CPU - first.CPU; audit.Accepted > 0 && took > 0 {
-			return rounded(took.Seconds()/float64(audit.Accepted), 1e7)
+			return rounded(took/float64(audit.Accepted), 1e7)
 		}
 		return 0
 	}
@@ -109,71 +109,68 @@ func memory(samples []Sample, after int) Memory {
 
 // Usage is what one process uses; 0 is unknown.
 type Usage struct {
-	Resident int64         `json:"resident_bytes"`
-	CPU      time.Duration `json:"-"` // since its start
+	Resident float64 `json:"resident_bytes"`
+	CPU      float64 `json:"-"` // seconds since its start
 	// Only workers tell the following. HeapInUse counts the spans that hold objects,
 	// garbage included; HeapLive what the last garbage collection found to be alive.
-	HeapInUse  int64 `json:"heap_in_use_bytes,omitempty"`
-	HeapLive   int64 `json:"heap_live_bytes,omitempty"`
-	Goroutines int64 `json:"goroutines,omitempty"`
-	Files      int64 `json:"open_files,omitempty"`
+	HeapInUse  float64 `json:"heap_in_use_bytes,omitempty"`
+	HeapLive   float64 `json:"heap_live_bytes,omitempty"`
+	Goroutines float64 `json:"goroutines,omitempty"`
+	Files      float64 `json:"open_files,omitempty"`
+}
+
+// figures are those of a usage: the worker's metric, and how the summary shows it, if it does.
+var figures = []struct {
+	of     func(*Usage) *float64
+	metric string
+	name   string
+	text   func(float64) string
+}{
+	{func(u *Usage) *float64 { return &u.Resident }, "process_resident_memory_bytes", "resident memory", megabytes},
+	{func(u *Usage) *float64 { return &u.CPU }, "process_cpu_seconds_total", "", nil},
+	{func(u *Usage) *float64 { return &u.HeapInUse }, "go_memstats_heap_inuse_bytes", "heap in use", megabytes},
+	{func(u *Usage) *float64 { return &u.HeapLive }, "go_gc_heap_live_bytes", "heap alive after GC", megabytes},
+	{func(u *Usage) *float64 { return &u.Goroutines }, "go_goroutines", "goroutines", whole},
+	{func(u *Usage) *float64 { return &u.Files }, "process_open_fds", "open files", whole},
 }
 
 // each combines each figure of several usages into one.
-func each(usages []Usage, f func([]int64) int64) Usage {
+func each(usages []Usage, f func([]float64) float64) (combined Usage) {
 	if len(usages) == 0 {
 		return Usage{}
 	}
-	of := func(figure func(Usage) int64) int64 {
-		values := make([]int64, len(usages))
-		for i, u := range usages {
-			values[i] = figure(u)
+	for _, figure := range figures {
+		values := make([]float64, len(usages))
+		for i := range usages {
+			values[i] = *figure.of(&usages[i])
 		}
-		return f(values)
+		*figure.of(&combined) = f(values)
 	}
-	return Usage{
-		Resident:   of(func(u Usage) int64 { return u.Resident }),
-		CPU:        time.Duration(of(func(u Usage) int64 { return int64(u.CPU) })),
-		HeapInUse:  of(func(u Usage) int64 { return u.HeapInUse }),
-		HeapLive:   of(func(u Usage) int64 { return u.HeapLive }),
-		Goroutines: of(func(u Usage) int64 { return u.Goroutines }),
-		Files:      of(func(u Usage) int64 { return u.Files }),
-	}
+	return combined
 }
 
-func sum(values []int64) (total int64) {
+func sum(values []float64) (total float64) {
 	for _, v := range values {
 		total += v
 	}
 	return total
 }
 
-func median(values []int64) int64 {
+func median(values []float64) float64 {
 	slices.Sort(values)
 	return values[len(values)/2]
 }
 
 // parseMetrics reads a worker's usage from its /metrics.
-func parseMetrics(r io.Reader) (Usage, error) {
+func parseMetrics(r io.Reader) (u Usage, err error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(r)
-	if err != nil {
-		return Usage{}, err
-	}
-	value := func(name string) float64 {
-		for _, m := range families[name].GetMetric() {
-			return m.GetGauge().GetValue() + m.GetCounter().GetValue() // one of them is there
+	for _, figure := range figures {
+		for _, m := range families[figure.metric].GetMetric() { // there is one, a gauge or a counter
+			*figure.of(&u) = m.GetGauge().GetValue() + m.GetCounter().GetValue()
 		}
-		return 0
 	}
-	return Usage{
-		Resident:   int64(value("process_resident_memory_bytes")),
-		CPU:        time.Duration(value("process_cpu_seconds_total") * float64(time.Second)),
-		HeapInUse:  int64(value("go_memstats_heap_inuse_bytes")),
-		HeapLive:   int64(value("go_gc_heap_live_bytes")),
-		Goroutines: int64(value("go_goroutines")),
-		Files:      int64(value("process_open_fds")),
-	}, nil
+	return u, err
 }
 
 // processUsage is the usage of any process of this machine; without Linux's /proc it is
@@ -187,5 +184,5 @@ func processUsage(pid int) Usage {
 	if err != nil {
 		return Usage{}
 	}
-	return Usage{Resident: int64(stat.ResidentMemory()), CPU: time.Duration(stat.CPUTime() * float64(time.Second))}
+	return Usage{Resident: float64(stat.ResidentMemory()), CPU: stat.CPUTime()}
 }

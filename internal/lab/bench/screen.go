@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -80,7 +79,7 @@ func (s *screen) sample(now Sample) {
 	if s.b.For > 0 {
 		share = max(share, now.Seconds/s.b.For.Seconds())
 	}
-	line := fmt.Sprintf("%3.0f %% %4s  %s done  %s/s  %s  %s in progress  worker %s, heap %s, %d goroutines, %d files",
+	line := fmt.Sprintf("%3.0f %% %4s  %s done  %s/s  %s  %s in progress  worker %s, heap %s, %.0f goroutines, %.0f files",
 		100*min(share, 1), show.Span(now.Elapsed()), thousands(now.Final), aSecond(now.PerSecond), now.Latency,
 		thousands(now.Published-now.Final), megabytes(now.Worker.Resident), megabytes(now.Worker.HeapInUse),
 		now.Worker.Goroutines, now.Worker.Files)
@@ -130,25 +129,17 @@ func (s *screen) summary(r Summary) error {
 // enough.
 func (s *screen) memory(m Memory) error {
 	table := show.NewListing(s.out, false, "WORKER", "AFTER "+thousands(m.After), "AT THE END", "AT MOST")
-	plain := func(n int64) string { return strconv.FormatInt(n, 10) }
-	for _, row := range []struct {
-		name string
-		of   func(Usage) int64
-		text func(int64) string
-	}{
-		{"resident memory", func(u Usage) int64 { return u.Resident }, megabytes},
-		{"heap in use", func(u Usage) int64 { return u.HeapInUse }, megabytes},
-		{"heap alive after GC", func(u Usage) int64 { return u.HeapLive }, megabytes},
-		{"goroutines", func(u Usage) int64 { return u.Goroutines }, plain},
-		{"open files", func(u Usage) int64 { return u.Files }, plain},
-	} {
-		late := row.of(m.Late)
-		early, end := "–", row.text(late)
-		if m.Early != nil && row.of(*m.Early) > 0 {
-			was := row.of(*m.Early)
-			early, end = row.text(was), fmt.Sprintf("%s (%+.1f %%)", end, 100*(float64(late)/float64(was)-1))
+	for _, row := range figures {
+		if row.name == "" {
+			continue
 		}
-		table.Row(row.name, early, end, row.text(row.of(m.Most)))
+		late := *row.of(&m.Late)
+		early, end := "–", row.text(late)
+		if m.Early != nil && *row.of(m.Early) > 0 {
+			was := *row.of(m.Early)
+			early, end = row.text(was), fmt.Sprintf("%s (%+.1f %%)", end, 100*(late/was-1))
+		}
+		table.Row(row.name, early, end, row.text(*row.of(&m.Most)))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -208,4 +199,6 @@ func aSecond(n float64) string {
 	return thousands(int(n + .5))
 }
 
-func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
+func megabytes(n float64) string { return fmt.Sprintf("%.1f MB", n/1e6) }
+
+func whole(n float64) string { return fmt.Sprintf("%.0f", n) }
