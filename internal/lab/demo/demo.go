@@ -35,8 +35,8 @@ type stage struct {
 	screen  *screen
 	worker  *system.Worker
 	results *nats.Subscription
-	log     *os.File // of the processes
-	rows    []row
+	log     *os.File      // of the processes
+	ends    *show.Listing // of the scenes
 }
 
 // Run plays every scene and fails where one ends otherwise than it should.
@@ -44,7 +44,10 @@ func (d *Cmd) Run(e *command.Env) (err error) {
 	if d.Jobs < 1 || d.Jobs > 100_000 {
 		return command.Usagef("worker demo: --jobs must be 1 to 100000")
 	}
-	st := &stage{screen: &screen{Screen: show.NewScreen(e.Stdout)}}
+	st := &stage{
+		screen: &screen{Screen: show.NewScreen(e.Stdout)},
+		ends:   show.NewListing(e.Stdout, false, "PATH", "STATUS", "ATTEMPTS", "DETAIL"),
+	}
 	if st.log, err = os.CreateTemp("", "passcode-demo-*.log"); err != nil {
 		return err
 	}

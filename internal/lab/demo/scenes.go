@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"strings"
@@ -28,7 +29,6 @@ type scene struct {
 	phone    string        // without the leading +86
 	jobs     int           // how many times the job is published; 0: once
 	burst    bool          // each job is a request of its own, to a phone of its own
-	raw      string        // in place of a well-formed job
 	fault    string        // of the emulator, for the scene's phone
 	expire   time.Duration // the job's time to live; 0: the worker's default
 	kill     bool          // the worker, while it waits for Aliyun's answer
@@ -40,56 +40,28 @@ type scene struct {
 func scenes(burst int) []scene {
 	const sent = passcode.StatusSent
 	return []scene{
-		{
-			path: "sent", story: "a job becomes one SMS and one result",
-			id: "demo-sent", phone: "13800138001", want: sent,
-		},
-		{
-			path: "duplicate", story: "the same job three times more: no second SMS",
-			id: "demo-sent", phone: "13800138001", jobs: 3, want: sent, shows: "duplicate",
-		},
-		{
-			path: "rate limited", story: "another passcode for that phone within a minute",
-			id: "demo-limited", phone: "13800138001", want: passcode.StatusRateLimited, shows: "retry after",
-		},
-		{
-			path: "retried, then sent", story: "Aliyun throttles twice: growing waits",
-			id: "demo-retried", phone: "13800138002", fault: "code=Throttling.User,count=2", want: sent, attempts: 3,
-		},
-		{
-			path: "in doubt, then settled", story: "Aliyun accepts, the connection breaks",
-			id: "demo-doubt", phone: "13800138003", fault: "accept_drop,count=1", want: sent, attempts: 1, shows: "recovered",
-		},
-		{
-			path: "rejected", story: "two numbers in one job",
-			id: "demo-rejected", raw: `{"request_id":"demo-rejected","phone":"13800138004,13800138005","code":"` + demoCode + `"}`,
-			want: passcode.StatusRejected,
-		},
-		{
-			path: "expired", story: "a passcode that is no longer worth sending is not sent",
-			id: "demo-expired", phone: "13800138006", expire: -time.Second, want: passcode.StatusExpired,
-		},
-		{
-			path: "dead-lettered", story: "a template that Aliyun doesn't know: kept for an operator",
-			id: "demo-dead", phone: "13800138007", fault: "code=isv.SMS_TEMPLATE_ILLEGAL,count=1", want: passcode.StatusDeadLettered,
-		},
-		{
-			path: "killed, then settled", story: "kill -9 in mid-call: the next worker asks Aliyun first",
+		{path: "sent", story: "a job becomes one SMS and one result",
+			id: "demo-sent", phone: "13800138001", want: sent},
+		{path: "duplicate", story: "the same job three times more: no second SMS",
+			id: "demo-sent", phone: "13800138001", jobs: 3, want: sent, shows: "duplicate"},
+		{path: "rate limited", story: "another passcode for that phone within a minute",
+			id: "demo-limited", phone: "13800138001", want: passcode.StatusRateLimited, shows: "retry after"},
+		{path: "retried, then sent", story: "Aliyun throttles twice: growing waits",
+			id: "demo-retried", phone: "13800138002", fault: "code=Throttling.User,count=2", want: sent, attempts: 3},
+		{path: "in doubt, then settled", story: "Aliyun accepts, the connection breaks",
+			id: "demo-doubt", phone: "13800138003", fault: "accept_drop,count=1", want: sent, attempts: 1, shows: "recovered"},
+		{path: "rejected", story: "two numbers in one job",
+			id: "demo-rejected", phone: "13800138004,13800138005", want: passcode.StatusRejected},
+		{path: "expired", story: "a passcode that is no longer worth sending is not sent",
+			id: "demo-expired", phone: "13800138006", expire: -time.Second, want: passcode.StatusExpired},
+		{path: "dead-lettered", story: "a template that Aliyun doesn't know: kept for an operator",
+			id: "demo-dead", phone: "13800138007", fault: "code=isv.SMS_TEMPLATE_ILLEGAL,count=1", want: passcode.StatusDeadLettered},
+		{path: "killed, then settled", story: "kill -9 in mid-call: the next worker asks Aliyun first",
 			id: "demo-killed", phone: "13800138008", fault: "latency=800ms,count=1", kill: true,
-			want: sent, attempts: 1, shows: "recovered",
-		},
-		{
-			path: fmt.Sprintf("%d at once", burst), story: "as many phones, one worker",
-			id: "demo-burst", jobs: burst, burst: true, want: sent,
-		},
+			want: sent, attempts: 1, shows: "recovered"},
+		{path: fmt.Sprintf("%d at once", burst), story: "as many phones, one worker",
+			id: "demo-burst", jobs: burst, burst: true, want: sent},
 	}
-}
-
-// row is what became of one scene.
-type row struct {
-	path   string
-	result passcode.Result
-	detail string
 }
 
 // patience bounds how long one scene may take.
@@ -150,7 +122,7 @@ func (st *stage) play(ctx context.Context, s scene) error {
 			progress.Clear()
 			st.screen.step(r.Status, what)
 		}
-		st.rows = append(st.rows, row{s.path, r, what})
+		st.ends.Row(s.path, r.Status, r.Attempts, what)
 		return err
 	}
 }
@@ -184,14 +156,10 @@ func (st *stage) publish(ctx context.Context, s scene, i int) error {
 	if s.expire != 0 {
 		job.ExpiresAt = time.Now().Add(s.expire)
 	}
-	data := []byte(s.raw)
-	if s.raw == "" {
-		var err error
-		if data, err = job.Encode(); err != nil {
-			return err
-		}
+	data, err := job.Encode()
+	if err == nil {
+		_, err = st.JS.Publish(ctx, st.Settings.Jobs.Subject, data)
 	}
-	_, err := st.JS.Publish(ctx, st.Settings.Jobs.Subject, data)
 	return err
 }
 
@@ -243,21 +211,19 @@ func (st *stage) summary(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	twice := 0
-	for _, n := range accepted {
-		if n > 1 {
-			twice++
-		}
-	}
+	requests := len(accepted)
+	maps.DeleteFunc(accepted, func(_ string, messages int) bool { return messages == 1 })
+	twice := len(accepted)
 	log, err := os.ReadFile(st.log.Name())
 	if err != nil {
 		return err
 	}
 	leaks := leaksIn(log)
-	if err := st.screen.table(st.rows); err != nil {
+	st.screen.Line("")
+	if err := st.ends.Flush(); err != nil {
 		return err
 	}
-	st.screen.Line("\n%d requests sent by Aliyun, %d of them twice.", len(accepted), twice)
+	st.screen.Line("\n%d requests sent by Aliyun, %d of them twice.", requests, twice)
 	st.screen.Line("%d lines of worker log, %d passcodes or whole numbers in them.", bytes.Count(log, []byte("\n")), leaks)
 	switch {
 	case twice > 0:

@@ -62,13 +62,3 @@ func detail(r passcode.Result) string {
 	add(!r.NextAttemptAt.IsZero(), "again in %s", r.NextAttemptAt.Sub(r.UpdatedAt).Round(10*time.Millisecond))
 	return strings.Join(parts, ", ")
 }
-
-// table shows what became of each scene's request.
-func (s *screen) table(rows []row) error {
-	s.Line("")
-	table := show.NewListing(s.W, false, "PATH", "STATUS", "ATTEMPTS", "DETAIL")
-	for _, r := range rows {
-		table.Row(r.path, r.result.Status, r.result.Attempts, r.detail)
-	}
-	return table.Flush()
-}
