@@ -93,7 +93,7 @@ func WorkerEnv(natsURL, emulator string) map[string]string {
 // Sent lists what the emulator accepted, in its order.
 func (a *Admin) Sent() (sent []Sent) {
 	a.t.Helper()
-	a.call(func(ctx context.Context) (err error) { sent, err = a.Admin.Sent(ctx); return err })
+	a.call(func(ctx context.Context) error { return a.Each(ctx, 0, func(s Sent) { sent = append(sent, s) }) })
 	return sent
 }
 

@@ -15,18 +15,18 @@ import (
 
 const auditDate = "2017-05-25 00:00:00" // of every approval
 
-// approval serves a query for one signature or template.
-func (e *Emulator) approval(
-	param string, approved func(name string) bool, tell func(name string, status int) members,
-) action {
+// approval serves a query for one signature or template. The actions that begin with Get
+// are newer, and tell more.
+func (e *Emulator) approval(param string, approved func(string) bool, tell func(name string, status int, newer bool) members) action {
 	return action{[]string{param}, func(c *gateway.Call) (members, *fault.Fault, *gateway.Refusal) {
 		name, status, reason := c.Params.Get(param), 1, "无审批备注"
 		if !approved(name) {
 			status, reason = 2, "审核不通过"
 		}
-		m := tell(name, status)
+		newer := strings.HasPrefix(c.Action, "Get")
+		m := tell(name, status, newer)
 		m[param], m["CreateDate"] = name, auditDate
-		if strings.HasPrefix(c.Action, "Get") {
+		if newer {
 			m["AuditInfo"] = members{"AuditDate": auditDate, "RejectInfo": reason}
 		} else {
 			m["Reason"] = reason
@@ -35,23 +35,21 @@ func (e *Emulator) approval(
 	}}
 }
 
-func (e *Emulator) querySmsSign(_ string, status int) members { return members{"SignStatus": status} }
-
-// getSmsSign also tells what the carriers have on file.
-func (e *Emulator) getSmsSign(_ string, status int) members {
-	return members{"SignStatus": status, "SignIspRegisterDetailList": e.filings}
-}
-
-func (e *Emulator) querySmsTemplate(code string, status int) members {
-	m := e.templates[code].members()
-	m["TemplateType"], m["TemplateStatus"] = e.templates[code].kind, status
+func (e *Emulator) tellSign(_ string, status int, newer bool) members {
+	m := members{"SignStatus": status}
+	if newer {
+		m["SignIspRegisterDetailList"] = e.filings
+	}
 	return m
 }
 
-// getSmsTemplate has texts where querySmsTemplate has numbers, as the service does.
-func (e *Emulator) getSmsTemplate(code string, status int) members {
-	m := e.templates[code].members()
-	m["TemplateType"], m["TemplateStatus"] = strconv.Itoa(e.templates[code].kind), strconv.Itoa(status)
+// tellTemplate has texts in the newer action where the older has numbers, as the service does.
+func (e *Emulator) tellTemplate(code string, status int, newer bool) members {
+	kind, m := e.templates[code].kind, e.templates[code].members()
+	m["TemplateType"], m["TemplateStatus"] = kind, status
+	if newer {
+		m["TemplateType"], m["TemplateStatus"] = strconv.Itoa(kind), strconv.Itoa(status)
+	}
 	return m
 }
 
@@ -169,7 +167,5 @@ func (t template) members() members {
 	for _, name := range t.required() {
 		variables.WriteString("${" + name + "}")
 	}
-	return members{
-		"TemplateName": "验证码", "TemplateContent": "您的验证码为" + variables.String() + ",请勿泄露于他人!",
-	}
+	return members{"TemplateName": "验证码", "TemplateContent": "您的验证码为" + variables.String() + ",请勿泄露于他人!"}
 }

@@ -161,14 +161,16 @@ type action struct {
 }
 
 func (e *Emulator) actions() map[string]action {
+	sign := e.approval("SignName", e.signApproved, e.tellSign)
+	template := e.approval("TemplateCode", e.templateApproved, e.tellTemplate)
 	return map[string]action{
 		gateway.ActionSendSms:          {[]string{"PhoneNumbers", "SignName", "TemplateCode"}, e.sendSms},
 		gateway.ActionSendBatchSms:     {[]string{"PhoneNumberJson", "SignNameJson", "TemplateCode"}, e.sendBatchSms},
 		gateway.ActionQuerySendDetails: {[]string{"PhoneNumber", "SendDate", "PageSize", "CurrentPage"}, e.querySendDetails},
-		"QuerySmsSign":                 e.approval("SignName", e.signApproved, e.querySmsSign),
-		"QuerySmsTemplate":             e.approval("TemplateCode", e.templateApproved, e.querySmsTemplate),
-		"GetSmsSign":                   e.approval("SignName", e.signApproved, e.getSmsSign),
-		"GetSmsTemplate":               e.approval("TemplateCode", e.templateApproved, e.getSmsTemplate),
+		"QuerySmsSign":                 sign,
+		"QuerySmsTemplate":             template,
+		"GetSmsSign":                   sign,
+		"GetSmsTemplate":               template,
 		"QuerySmsSignList":             e.signList(),
 		"QuerySmsTemplateList":         e.templateList(),
 	}

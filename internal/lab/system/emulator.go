@@ -54,12 +54,6 @@ func (a Admin) Each(ctx context.Context, after int, on func(emulator.Sent)) erro
 	})
 }
 
-// Sent lists what the emulator accepted, in order.
-func (a Admin) Sent(ctx context.Context) (sent []emulator.Sent, err error) {
-	err = a.Each(ctx, 0, func(s emulator.Sent) { sent = append(sent, s) })
-	return sent, err
-}
-
 // Reset makes the emulator drop everything.
 func (a Admin) Reset(ctx context.Context) error { return a.post(ctx, "/_/reset", "") }
 

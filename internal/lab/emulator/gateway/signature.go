@@ -5,13 +5,12 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
+	"fmt"
 	"hash/maphash"
 	"maps"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -59,7 +58,7 @@ func (g *Gateway) authenticate(c *Call) *Refusal {
 		refused = Refuse("SignatureDoesNotMatch")
 		refused.Message += " server string to sign is:" + sig.text // phone and passcode included, as the service does
 		return refused
-	case !g.nonces.use(sig.nonce, at.Add(clockWindow), now):
+	case !g.useNonce(sig.nonce, at.Add(clockWindow), now):
 		return Refuse("SignatureNonceUsed")
 	}
 	return nil
@@ -114,15 +113,12 @@ func (c *Call) canonicalRequest(signed []string) string {
 	return strings.Join(append(lines, "", strings.Join(signed, ";"), hexSHA256(c.body)), "\n")
 }
 
-func hexSHA256(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
-}
+func hexSHA256(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data)) }
 
 func signACS3(secret, text string) string {
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write([]byte(algorithmACS3 + "\n" + hexSHA256([]byte(text))))
-	return hex.EncodeToString(mac.Sum(nil))
+	return fmt.Sprintf("%x", mac.Sum(nil))
 }
 
 // signatureRPC reads the older signature, which stands among the parameters.
@@ -168,38 +164,22 @@ func canonicalQuery(params url.Values) string { return spaced(params.Encode()) }
 // space: it escapes "*" and keeps "~".
 func spaced(escaped string) string { return strings.ReplaceAll(escaped, "+", "%20") }
 
-// nonces remembers used nonces until their requests' times leave the clock window:
-// from then on a replay fails by its time alone. It keeps a 64-bit hash of each:
-// at 5,000 requests a second two are mistaken for one another once in a million runs.
-type nonces struct {
-	seed maphash.Seed
-
-	mu sync.Mutex
-	// used lists them by the minute in which they are dropped, so that no request
-	// waits until millions were looked at.
-	used map[int64]map[uint64]struct{}
-}
-
-func newNonces() *nonces {
-	return &nonces{seed: maphash.MakeSeed(), used: map[int64]map[uint64]struct{}{}}
-}
-
-// use reports whether a nonce is new, and remembers it until expiry has passed.
-func (n *nonces) use(nonce string, expiry, now time.Time) bool {
-	key := maphash.String(n.seed, nonce)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for minute, used := range n.used {
+// useNonce reports whether a nonce is new, and remembers it until expiry has passed.
+func (g *Gateway) useNonce(nonce string, expiry, now time.Time) bool {
+	key := maphash.String(g.seed, nonce)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for minute, used := range g.used {
 		if minute <= now.Unix()/60 {
-			delete(n.used, minute)
+			delete(g.used, minute)
 		} else if _, twice := used[key]; twice {
 			return false
 		}
 	}
 	minute := expiry.Unix()/60 + 1 // rounded up: kept a little too long, never too short
-	if n.used[minute] == nil {
-		n.used[minute] = map[uint64]struct{}{}
+	if g.used[minute] == nil {
+		g.used[minute] = map[uint64]struct{}{}
 	}
-	n.used[minute][key] = struct{}{}
+	g.used[minute][key] = struct{}{}
 	return true
 }

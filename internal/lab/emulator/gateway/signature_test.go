@@ -331,28 +331,27 @@ func TestRefusedSignatures(t *testing.T) {
 func TestNoncesAreDroppedWithTheWindow(t *testing.T) {
 	t.Parallel()
 	g := newTest()
-	n := g.nonces
 	now := testStart
 	size := func() (size int) {
-		for _, used := range n.used {
+		for _, used := range g.used {
 			size += len(used)
 		}
 		return size
 	}
 	expiry := func() time.Time { return now.Add(clockWindow) }
-	assert.True(t, n.use("a", expiry(), now))
-	assert.False(t, n.use("a", expiry(), now))
+	assert.True(t, g.useNonce("a", expiry(), now))
+	assert.False(t, g.useNonce("a", expiry(), now))
 	now = now.Add(clockWindow)
-	assert.False(t, n.use("a", expiry(), now), "it is remembered as long as the request would pass")
-	assert.True(t, n.use("b", expiry(), now))
+	assert.False(t, g.useNonce("a", expiry(), now), "it is remembered as long as the request would pass")
+	assert.True(t, g.useNonce("b", expiry(), now))
 	assert.Equal(t, 2, size())
 	now = now.Add(2 * time.Minute)
-	assert.True(t, n.use("c", expiry(), now))
+	assert.True(t, g.useNonce("c", expiry(), now))
 	assert.Equal(t, 2, size(), "a is dropped")
 	now = now.Add(time.Hour)
-	assert.True(t, n.use("a", expiry(), now))
+	assert.True(t, g.useNonce("a", expiry(), now))
 	assert.Equal(t, 1, size())
-	assert.Len(t, n.used, 1)
+	assert.Len(t, g.used, 1)
 	g.Reset()
-	assert.True(t, n.use("a", expiry(), now))
+	assert.True(t, g.useNonce("a", expiry(), now))
 }
