@@ -205,7 +205,8 @@ func (r *run) watch(published <-chan error) error {
 		return failure != nil || over && (r.book.Settled() || r.e.Stop.Err() != nil)
 	})
 	if !r.book.Settled() && r.Ended() == nil {
-		r.screen.draining()
+		r.screen.Line("\nstopping: waiting at most %s for the jobs in progress; Ctrl-C leaves at once", drainWithin)
+		r.screen.over = ""
 		ctx, cancel := context.WithTimeout(r.e.Force, drainWithin)
 		defer cancel()
 		_ = r.wait(ctx, r.book.Settled) // what is not final then, the summary tells

@@ -50,11 +50,6 @@ func (s *screen) begin(warmUp int) {
 
 func (s *screen) dim(text string) string { return s.Paint(show.Dim, text) }
 
-func (s *screen) draining() {
-	s.Line("\nstopping: waiting at most %s for the jobs in progress; Ctrl-C leaves at once", drainWithin)
-	s.over = ""
-}
-
 // asked is what the run is to do.
 func (s *screen) asked() string {
 	what := count(s.b.jobs(), "job")

@@ -3,7 +3,6 @@ package emulator
 import (
 	"cmp"
 	"errors"
-	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -76,19 +75,14 @@ func (e *Emulator) list(rows string, names []string, row func(name string) membe
 	}}
 }
 
-func (e *Emulator) signList() action {
-	return e.list("SmsSignList", e.opts.SignNames, func(name string) members {
-		return members{"SignName": name, "BusinessType": "验证码类型"}
-	})
+func listedSign(name string) members {
+	return members{"SignName": name, "BusinessType": "验证码类型"}
 }
 
-func (e *Emulator) templateList() action {
-	codes := slices.Sorted(maps.Keys(e.templates))
-	return e.list("SmsTemplateList", codes, func(code string) members {
-		m, kind := e.templates[code].members(), e.templates[code].kind
-		m["TemplateCode"], m["OuterTemplateType"], m["TemplateType"] = code, kind, listedKinds[kind]
-		return m
-	})
+func (e *Emulator) listedTemplate(code string) members {
+	m, kind := e.templates[code].members(), e.templates[code].kind
+	m["TemplateCode"], m["OuterTemplateType"], m["TemplateType"] = code, kind, listedKinds[kind]
+	return m
 }
 
 // isFiling reads CARRIER=STATUS:REASON. The statuses are: 3 filed, 1 filed and

@@ -55,10 +55,10 @@ func (m *message) detail() members {
 	if m.carrier == delivered {
 		status = 3
 	}
-	at := serviceTime(m.at)
+	at, text := serviceTime(m.at), "【"+m.sign+"】您的验证码为"+m.params()[codeVariable]+",请勿泄露于他人!"
 	return members{
 		"PhoneNum": m.number.Key, "SendStatus": status, "ErrCode": m.carrier, "TemplateCode": m.template,
-		"Content": m.content(), "SendDate": at, "ReceiveDate": at, "OutId": m.outID,
+		"Content": text, "SendDate": at, "ReceiveDate": at, "OutId": m.outID,
 	}
 }
 

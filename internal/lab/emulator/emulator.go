@@ -28,6 +28,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -171,8 +172,8 @@ func (e *Emulator) actions() map[string]action {
 		"QuerySmsTemplate":             template,
 		"GetSmsSign":                   sign,
 		"GetSmsTemplate":               template,
-		"QuerySmsSignList":             e.signList(),
-		"QuerySmsTemplateList":         e.templateList(),
+		"QuerySmsSignList":             e.list("SmsSignList", e.opts.SignNames, listedSign),
+		"QuerySmsTemplateList":         e.list("SmsTemplateList", slices.Sorted(maps.Keys(e.templates)), e.listedTemplate),
 	}
 }
 

@@ -50,11 +50,6 @@ func (m *message) sent() Sent {
 	}
 }
 
-// content is the text of the SMS, passcode and all.
-func (m *message) content() string {
-	return "【" + m.sign + "】您的验证码为" + m.params()[codeVariable] + ",请勿泄露于他人!"
-}
-
 // store keeps the messages in the order of their acceptance. The emulator's lock guards
 // it.
 type store struct {

@@ -27,7 +27,9 @@ func (*Cmd) Help() string {
 		"\n\nAdministration: GET /_/sent (what was accepted, as JSON lines), GET /_/stats, POST /_/reset, GET, POST and DELETE /_/faults."
 }
 
-// Run serves until it is stopped.
+const closeTimeout = 5 * time.Second // for the requests in progress
+
+// Run serves until it is stopped, then lets the requests in progress end.
 func (c *Cmd) Run(e *command.Env) error {
 	if (c.AccessKeyID == "") != (c.AccessKeySecret == "") {
 		return command.Usagef("worker emulator: --access-key-id and --access-key-secret go together")
@@ -47,20 +49,13 @@ func (c *Cmd) Run(e *command.Env) error {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	show.Say(e.Stderr, "listening on http://%s", listener.Addr())
-	return serve(e.Stop, em, listener)
-}
-
-const closeTimeout = 5 * time.Second // for the requests in progress
-
-// serve serves until ctx ends, then lets the requests in progress end.
-func serve(ctx context.Context, em *emulator.Emulator, listener net.Listener) error {
 	server := &http.Server{Handler: em, ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {
 	case err := <-failed:
 		return err
-	case <-ctx.Done():
+	case <-e.Stop.Done():
 	}
 	em.Close() // ends the requests that hang on purpose
 	bounded, cancel := context.WithTimeout(context.Background(), closeTimeout)

@@ -32,10 +32,9 @@ type Command struct {
 
 // Process is a program that was started. Its methods are safe for concurrent use.
 type Process struct {
+	Command
 	cmd            *exec.Cmd
 	stdout, stderr stream
-	keep           int
-	log            io.Writer
 	done           chan struct{}
 
 	mu      sync.Mutex
@@ -59,7 +58,7 @@ type stream struct {
 
 // StartProcess starts a program.
 func StartProcess(c Command) (*Process, error) {
-	p := &Process{keep: c.Keep, log: c.Log, changed: make(chan struct{}), done: make(chan struct{})}
+	p := &Process{Command: c, changed: make(chan struct{}), done: make(chan struct{})}
 	p.stdout.p, p.stderr.p = p, p
 	p.cmd = exec.Command(c.Path, c.Args...) //nolint:gosec,noctx // our own program; it is stopped by signal, in order
 	p.cmd.Dir, p.cmd.Env = c.Dir, c.Env
@@ -86,9 +85,6 @@ func StartProcess(c Command) (*Process, error) {
 
 // PID is the process's id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
-
-// Dir is the folder that it runs in.
-func (p *Process) Dir() string { return p.cmd.Dir }
 
 // Done is closed when the process is gone and all its output is read.
 func (p *Process) Done() <-chan struct{} { return p.done }
@@ -137,7 +133,7 @@ func (p *Process) Ended() error {
 	if len(said) > most {
 		_, said, _ = strings.Cut(said[len(said)-most:], "\n")
 	}
-	name := strings.Join(p.cmd.Args[1:min(2, len(p.cmd.Args))], "")
+	name := strings.Join(p.Args[:min(1, len(p.Args))], "")
 	return fmt.Errorf("worker %s ended (%s); it last said:\n%s", name, p.cmd.ProcessState, strings.TrimSpace(said))
 }
 
@@ -197,13 +193,13 @@ func (s *stream) add(text string) {
 	p := s.p
 	p.lines = append(p.lines, line{s, text})
 	p.size += len(text)
-	for p.keep > 0 && p.size > p.keep && len(p.lines) > 1 {
+	for p.Keep > 0 && p.size > p.Keep && len(p.lines) > 1 {
 		p.size -= len(p.lines[0].text)
 		p.lines = p.lines[1:]
 		p.dropped++
 	}
-	if p.log != nil {
-		_, _ = io.WriteString(p.log, text+"\n") // a failure must not end the process
+	if p.Log != nil {
+		_, _ = io.WriteString(p.Log, text+"\n") // a failure must not end the process
 	}
 	p.wake()
 }

@@ -31,7 +31,16 @@ type Refusal struct {
 
 // Refuse returns the refusal with the status and message that Aliyun sends with a code.
 func Refuse(code string) *Refusal {
-	return &Refusal{Status: statusOf(code), Code: code, Message: messageOf(code)}
+	r := &Refusal{Status: statusOf(code), Code: code, Message: code} // where no message is known
+	if name, ok := strings.CutPrefix(code, "Missing"); ok && name != "" {
+		r.Message = name + " is mandatory for this action."
+	}
+	for line := range strings.Lines(messages) {
+		if message, ok := strings.CutPrefix(line, code+"\t"); ok {
+			r.Message = strings.TrimSpace(message)
+		}
+	}
+	return r
 }
 
 // Missing refuses a request that lacks one of the values.
@@ -42,19 +51,6 @@ func Missing(get func(name string) string, names ...string) *Refusal {
 		}
 	}
 	return nil
-}
-
-// messageOf is the code itself where no message is known.
-func messageOf(code string) string {
-	for line := range strings.Lines(messages) {
-		if message, ok := strings.CutPrefix(line, code+"\t"); ok {
-			return strings.TrimSpace(message)
-		}
-	}
-	if name, ok := strings.CutPrefix(code, "Missing"); ok && name != "" {
-		return name + " is mandatory for this action."
-	}
-	return code
 }
 
 // statusOf is always 200 for a code of the service's, others for the gateway's.

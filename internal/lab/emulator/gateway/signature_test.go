@@ -285,7 +285,7 @@ func TestBrokenAuthorization(t *testing.T) {
 		r.Header.Set("Authorization", authorization)
 		_, refused := newTest().Admit(r)
 		require.NotNil(t, refused, authorization)
-		assert.Equal(t, Refusal{http.StatusBadRequest, codeSignatureBroken, messageOf(codeSignatureBroken)}, *refused)
+		assert.Equal(t, Refusal{http.StatusBadRequest, codeSignatureBroken, Refuse(codeSignatureBroken).Message}, *refused)
 	}
 }
 
