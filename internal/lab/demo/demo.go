@@ -51,22 +51,17 @@ func (d *Cmd) Run(e *command.Env) (err error) {
 	if st.log, err = os.CreateTemp("", "passcode-demo-*.log"); err != nil {
 		return err
 	}
-	kept := false
+	st.System, err = system.Start(e.Stop, system.Options{Name: "demo", Environ: e.Environ, Settings: settings(), Log: st.log})
+	if err != nil {
+		return errors.Join(err, st.log.Close(), os.Remove(st.log.Name()))
+	}
+	failed := 0
 	defer func() {
-		err := st.log.Close()
-		if !kept {
+		err := errors.Join(st.Stop(), st.log.Close())
+		if failed == 0 {
 			err = errors.Join(err, os.Remove(st.log.Name()))
 		}
 		if err != nil {
-			show.Say(e.Stderr, "worker demo: %v", err)
-		}
-	}()
-	st.System, err = system.Start(e.Stop, system.Options{Name: "demo", Environ: e.Environ, Settings: settings(), Log: st.log})
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err := st.Stop(); err != nil {
 			show.Say(e.Stderr, "worker demo: %v", err)
 		}
 	}()
@@ -83,7 +78,6 @@ func (d *Cmd) Run(e *command.Env) (err error) {
 
 	st.screen.Line("%s", st.screen.Paint(show.Bold, "passcode-worker demo"))
 	st.screen.Line("NATS at %s · emulated Aliyun at %s", st.NATS, st.Admin.URL)
-	failed := 0
 	note := func(err error) {
 		if err != nil {
 			failed++
@@ -98,7 +92,6 @@ func (d *Cmd) Run(e *command.Env) (err error) {
 	}
 	note(st.summary(e.Stop))
 	if failed > 0 {
-		kept = true
 		return fmt.Errorf("%d parts of the demo did not end as they should; the workers' log is in %s", failed, st.log.Name())
 	}
 	if d.Stay {

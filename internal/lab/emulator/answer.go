@@ -108,21 +108,17 @@ func (a *answer) spoil(f *fault.Fault) {
 const page502 = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n" +
 	"<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>Tengine</center>\r\n</body>\r\n</html>\r\n"
 
+// deliver writes the answer; slow byte by byte, evenly over its duration.
 func (e *Emulator) deliver(w http.ResponseWriter, r *http.Request, a answer) {
 	e.pause(r.Context(), a.latency)
+	h := w.Header()
 	// Clients read from it the clock by which signatures are checked.
-	w.Header().Set("Date", e.opts.Now().UTC().Format(http.TimeFormat))
+	h.Set("Date", e.opts.Now().UTC().Format(http.TimeFormat))
 	switch a.fault {
 	case fault.KindHang, fault.KindDrop, fault.KindReset: // to return would send an empty 200
 		abort(w, a.fault == fault.KindReset)
-	default:
-		e.write(w, r, a)
+		return
 	}
-}
-
-// write writes the answer; slow byte by byte, evenly over its duration.
-func (e *Emulator) write(w http.ResponseWriter, r *http.Request, a answer) {
-	h := w.Header()
 	h.Set("Content-Type", a.contentType)
 	h.Set("Content-Length", strconv.Itoa(len(a.body)))
 	h.Set("X-Acs-Request-Id", a.requestID)

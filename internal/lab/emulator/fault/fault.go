@@ -36,12 +36,12 @@ const (
 	KindUndelivered Kind = "undelivered"
 )
 
-// refusing are the kinds that leave the message unaccepted, unless accept_ stands before
-// them; harmless are the others.
-var (
-	refusing = []Kind{KindCode, KindHTML502, KindEmpty, KindGarbage, KindHang, KindDrop, KindReset}
-	harmless = []Kind{KindSlow, KindLatency, KindLag, KindUndelivered}
-)
+// refuses has every kind, and whether it leaves the message unaccepted unless accept_ stands
+// before it.
+var refuses = map[Kind]bool{
+	KindCode: true, KindHTML502: true, KindEmpty: true, KindGarbage: true, KindHang: true, KindDrop: true, KindReset: true,
+	KindSlow: false, KindLatency: false, KindLag: false, KindUndelivered: false,
+}
 
 // Fault is one way to misbehave, and when to. [Parse] makes it.
 type Fault struct {
@@ -67,7 +67,7 @@ type Fault struct {
 }
 
 // Accepts reports whether a message that meets the fault is accepted.
-func (f *Fault) Accepts() bool { return f.Accept || !slices.Contains(refusing, f.Kind) }
+func (f *Fault) Accepts() bool { return f.Accept || !refuses[f.Kind] }
 
 // Help describes the SPEC of a fault for a command's help.
 //
@@ -97,7 +97,7 @@ func Parse(spec string) (*Fault, error) {
 	}
 	name, accept := strings.CutPrefix(kind, "accept_")
 	f := &Fault{Spec: spec, Kind: Kind(name), Accept: accept, action: gateway.ActionSendSms}
-	if !slices.Contains(refusing, f.Kind) && (accept || !slices.Contains(harmless, f.Kind)) {
+	if unaccepted, known := refuses[f.Kind]; !known || accept && !unaccepted {
 		return nil, errKind
 	}
 	if hasValue {
