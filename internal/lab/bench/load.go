@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,13 +48,8 @@ func (d *Drive) Freed() {
 // Run publishes until all jobs are published, the time is up, ctx ends or a publish
 // fails.
 func (d *Drive) Run(ctx context.Context) error {
-	publishing, stop := context.WithCancel(ctx)
+	publishing, stop := context.WithTimeout(ctx, cmp.Or(d.load.For, math.MaxInt64))
 	defer stop()
-	if d.load.For > 0 {
-		var cancel context.CancelFunc
-		publishing, cancel = context.WithTimeout(publishing, d.load.For)
-		defer cancel()
-	}
 	failed := make(chan error, publishers)
 	began := time.Now()
 	var running sync.WaitGroup

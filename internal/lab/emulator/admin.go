@@ -3,11 +3,14 @@ package emulator
 import (
 	"bufio"
 	"cmp"
+	"encoding/json"
 	"io"
 	"maps"
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/fault"
 )
 
 // maxFaultsBody bounds the body of POST /_/faults.
@@ -72,7 +75,7 @@ func (e *Emulator) adminSetFaults(w http.ResponseWriter, r *http.Request) {
 
 func (e *Emulator) writeFaults(w http.ResponseWriter) {
 	e.mu.Lock()
-	listed := e.faults.List()
+	listed := json.RawMessage(encode(append(fault.Set{}, e.faults...))) // [] if there is none
 	e.mu.Unlock()
 	writeJSON(w, listed)
 }

@@ -14,8 +14,7 @@ import (
 
 const auditDate = "2017-05-25 00:00:00" // of every approval
 
-// approval serves a query for one signature or template. The actions that begin with Get
-// are newer, and tell more.
+// approval serves a query for one signature or template. The actions that begin with Get are newer and tell more.
 func (e *Emulator) approval(param string, approved func(string) bool, tell func(name string, status int, newer bool) members) action {
 	return action{[]string{param}, func(c *gateway.Call) (members, *fault.Fault, *gateway.Refusal) {
 		name, status, reason := c.Params.Get(param), 1, "无审批备注"
@@ -117,9 +116,6 @@ var (
 	kinds       = []string{"verification", "notification", "promotion", "international"}
 	listedKinds = []int{2, 0, 1, 6}
 )
-
-// kindInternational is for numbers outside mainland China.
-const kindInternational = 3
 
 // template is what is known of a template that is approved.
 type template struct {

@@ -93,7 +93,7 @@ func (e *Emulator) send(c *gateway.Call, to []recipient, most int) (members, *fa
 			return nil, nil, gateway.Refuse("isv.SMS_SIGNATURE_ILLEGAL")
 		case !e.templateApproved(code):
 			return nil, nil, gateway.Refuse("isv.SMS_TEMPLATE_ILLEGAL")
-		case t.kind == kindInternational && r.number.IsMainland():
+		case kinds[t.kind] == "international" && r.number.IsMainland():
 			return nil, nil, gateway.Refuse("isv.DOMESTIC_NUMBER_NOT_SUPPORTED")
 		}
 		if refused := checkParam(r.param, t); refused != nil {

@@ -27,8 +27,6 @@ func (*Cmd) Help() string {
 		"\n\nAdministration: GET /_/sent (what was accepted, as JSON lines), GET /_/stats, POST /_/reset, GET, POST and DELETE /_/faults."
 }
 
-const closeTimeout = 5 * time.Second // for the requests in progress
-
 // Run serves until it is stopped, then lets the requests in progress end.
 func (c *Cmd) Run(e *command.Env) error {
 	if (c.AccessKeyID == "") != (c.AccessKeySecret == "") {
@@ -58,7 +56,7 @@ func (c *Cmd) Run(e *command.Env) error {
 	case <-e.Stop.Done():
 	}
 	em.Close() // ends the requests that hang on purpose
-	bounded, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	bounded, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if err := server.Shutdown(bounded); err != nil {
 		_ = server.Close() // what is left hangs on a client that doesn't read

@@ -36,8 +36,7 @@ const (
 	KindUndelivered Kind = "undelivered"
 )
 
-// refuses has every kind, and whether it leaves the message unaccepted unless accept_ stands
-// before it.
+// refuses has every kind, and whether it leaves the message unaccepted unless accept_ stands before it.
 var refuses = map[Kind]bool{
 	KindCode: true, KindHTML502: true, KindEmpty: true, KindGarbage: true, KindHang: true, KindDrop: true, KindReset: true,
 	KindSlow: false, KindLatency: false, KindLag: false, KindUndelivered: false,

@@ -190,8 +190,8 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		var shown strings.Builder
-		for _, listed := range set.List() {
-			shown.WriteString(listed.Spec + "\n")
+		for _, fault := range set {
+			shown.WriteString(fault.Spec + "\n")
 		}
 		again, err := Decode(shown.String())
 		if err != nil || len(again) != len(set) {

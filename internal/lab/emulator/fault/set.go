@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -35,20 +36,9 @@ func (s Set) Pick(action string, numbers []number.Number, limited bool) *Fault {
 
 func (f *Fault) gone() bool { return f.count > 0 && f.fired >= f.count }
 
-// Listed is a fault as GET /_/faults shows it.
-type Listed struct {
-	Spec  string `json:"spec"`
-	Fired int    `json:"fired"`
-	Gone  bool   `json:"gone"` // it fired as often as its count allows
-}
-
-// List shows the faults in their order.
-func (s Set) List() []Listed {
-	listed := make([]Listed, len(s))
-	for i, f := range s {
-		listed[i] = Listed{Spec: f.Spec, Fired: f.fired, Gone: f.gone()}
-	}
-	return listed
+// MarshalJSON shows a fault; it is gone if it fired as often as its count allows.
+func (f *Fault) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]any{"spec": f.Spec, "fired": f.fired, "gone": f.gone()})
 }
 
 // Decode reads the body of POST /_/faults, a SPEC on each line. Its error names the line and the rule.

@@ -35,18 +35,16 @@ const Version = "2017-05-25"
 // maxBodyBytes bounds a request's body; 1,000 numbers in a form take 15 KB.
 const maxBodyBytes = 256 << 10
 
-// Gateway admits requests to the service. It remembers used nonces until their requests'
-// times leave the clock window: from then on a replay fails by its time alone. It keeps a
-// 64-bit hash of each: at 5,000 requests a second two are mistaken for one another once in
-// a million runs.
+// Gateway admits requests to the service. It remembers used nonces until their requests' times leave the clock
+// window: from then on a replay fails by its time alone. It keeps a 64-bit hash of each: at 5,000 requests a second
+// two are mistaken for one another once in a million runs.
 type Gateway struct {
 	keyID, keySecret string
 	now              func() time.Time
 	seed             maphash.Seed
 
 	mu sync.Mutex
-	// used lists nonces by the minute in which they are dropped, so that no request
-	// waits until millions were looked at.
+	// used lists nonces by the minute in which they are dropped, so that no request waits until millions were looked at.
 	used map[int64]map[uint64]struct{}
 }
 
