@@ -45,6 +45,42 @@ func Open(status int, body []byte) (Envelope, error) {
 	return e, nil
 }
 
+// Plain reads the answer that nearly every send gets: OK, as the service writes it, with
+// nothing in it that two readers could understand in two ways. It is what [Open] and the
+// SDK read too; other answers are theirs.
+func Plain(status int, body []byte) (e Envelope, plain bool) {
+	rest, object := strings.CutPrefix(string(body), "{\"")
+	if status != http.StatusOK || !object {
+		return Envelope{}, false
+	}
+	for {
+		name, after, _ := strings.Cut(rest, "\":\"")
+		value, next, ended := strings.Cut(after, "\"")
+		var member *string
+		switch name {
+		case "Code":
+			member = &e.Code
+		case "Message":
+			member = &e.Message
+		case "RequestId":
+			member = &e.RequestID
+		case "BizId":
+			member = &e.BizID
+		}
+		odd := func(r rune) bool { return r < ' ' || r > '~' || r == '\\' }
+		if member == nil || *member != "" || !ended || value == "" || strings.ContainsFunc(value, odd) {
+			return Envelope{}, false
+		}
+		*member = value
+		if next == "}" {
+			return e, e.Code == "OK"
+		}
+		if rest, object = strings.CutPrefix(next, ",\""); !object {
+			return Envelope{}, false
+		}
+	}
+}
+
 // Class is what the answer's code means. An unknown code with a server error may be that
 // of a gateway that gave up waiting: it tells nothing of the message.
 func (e Envelope) Class(status int) passcode.Class {

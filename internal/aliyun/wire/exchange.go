@@ -22,6 +22,7 @@ var ErrCallTimeout = errors.New("the call took too long")
 
 var (
 	errTooLate       = errors.New("too late to write the request")
+	errPlain         = errors.New("the answer has been read already")
 	errSecondRequest = errors.New("an exchange carries one request")
 )
 
@@ -46,6 +47,7 @@ type Exchange struct {
 	Began    time.Time       // when the request was about to be written
 	Took     time.Duration   // from there to the answer's headers
 	Envelope answer.Envelope // of a readable answer, unscrubbed
+	Plain    bool            // the answer says OK plainly, so the SDK was not asked
 	Body     []byte          // may not be shown
 	SDKErr   error           // the SDK's opinion; may not be shown either
 }
@@ -54,7 +56,9 @@ type Exchange struct {
 // after notAfter (zero: no such bound).
 func (c *Client) Do(ctx context.Context, now func() time.Time, notAfter time.Time, call func(*Exchange) error) *Exchange {
 	x := &Exchange{client: c, ctx: ctx, now: now, notAfter: notAfter}
-	x.SDKErr = Guard(func() error { return call(x) })
+	if x.SDKErr = Guard(func() error { return call(x) }); x.Plain {
+		x.SDKErr = nil
+	}
 	return x
 }
 
@@ -76,6 +80,9 @@ func (x *Exchange) Call(req *http.Request, _ *http.Transport) (*http.Response, e
 	}
 	x.Built = true
 	if x.Body, x.err = x.roundTrip(req); x.err == nil {
+		if x.Envelope, x.Plain = answer.Plain(x.Status, x.Body); x.Plain {
+			return nil, errPlain
+		}
 		x.Envelope, x.err = answer.Open(x.Status, x.Body)
 	}
 	if x.err != nil {
