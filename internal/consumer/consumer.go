@@ -173,8 +173,15 @@ func (c *Consumer) Run(ctx, force context.Context) error {
 
 // dispatch takes jobs from the source until it is drained and every handler has returned.
 func (c *Consumer) dispatch(work, stopping context.Context) error {
+	type assignment struct {
+		job    domain.Delivery
+		permit func()
+	}
 	var handlers sync.WaitGroup
 	defer handlers.Wait()
+	// Handlers stay: their stacks have grown to what a call takes.
+	assignments, started := make(chan assignment), 0
+	defer close(assignments)
 	slots := make(chan struct{}, c.Concurrency)
 	for {
 		// A slot and a permit first: if the pace is low, jobs wait in the stream, not here. Once the worker
@@ -199,9 +206,22 @@ func (c *Consumer) dispatch(work, stopping context.Context) error {
 			c.newTask(d).follow(work, failed{errStopping})
 			continue
 		}
+		next := assignment{d, returnPermit}
+		select {
+		case assignments <- next:
+			continue
+		default:
+		}
+		if started == c.Concurrency { // one has given its slot back already
+			assignments <- next
+			continue
+		}
+		started++
 		handlers.Go(func() {
-			defer func() { <-slots }()
-			c.Handle(work, stopping, d, returnPermit)
+			for given, open := next, true; open; given, open = <-assignments {
+				c.Handle(work, stopping, given.job, given.permit)
+				<-slots
+			}
 		})
 	}
 }

@@ -40,12 +40,6 @@ func (t *task) decode(context.Context, decision) (event, error) {
 	if t.rec.Metadata == nil {
 		t.rec.Metadata = map[string]string{}
 	}
-	if job.RequestID != "" {
-		t.log = t.log.With("request_id", job.RequestID)
-	}
-	if trace := traceID(t.Header("traceparent")); trace != "" {
-		t.log = t.log.With("trace_id", trace)
-	}
 	switch {
 	case len(problems) > 0:
 		return refused{&passcode.InvalidError{Problems: problems}}, nil

@@ -49,11 +49,11 @@ func (t executor) carryOut(ctx context.Context, d decision) error {
 		t.c.Metrics.Delivery(d.delivery)
 	}
 	switch {
-	case d.note == "":
+	case d.note == "" || !t.c.Logger.Enabled(ctx, d.level):
 	case d.why != nil:
-		t.log.Log(ctx, d.level, d.note, "error", d.why)
+		t.logger().Log(ctx, d.level, d.note, "error", d.why)
 	default:
-		t.log.Log(ctx, d.level, d.note, t.attributes(t.outcome(d))...)
+		t.logger().Log(ctx, d.level, d.note, t.attributes(t.outcome(d))...)
 	}
 	if d.goal != goalSend {
 		t.goal = d.goal
@@ -130,7 +130,7 @@ func (t executor) store(ctx context.Context, d decision) error {
 			if !claim.State.Own() {
 				return t.movedOn(claim.Record)
 			}
-			t.log.Warn("the request's record was lost; it is written again", "status", d.record.Status)
+			t.logger().Warn("the request's record was lost; it is written again", "status", d.record.Status)
 			t.rec, t.revision = claim.Record, claim.Revision
 			return nil
 		case err != nil:
@@ -144,7 +144,7 @@ func (t executor) store(ctx context.Context, d decision) error {
 }
 
 func (t executor) movedOn(stored passcode.Result) error {
-	t.log.Info(errMovedOn.Error(), "status", stored.Status, "other_worker", stored.Worker)
+	t.logger().Info(errMovedOn.Error(), "status", stored.Status, "other_worker", stored.Worker)
 	return errMovedOn
 }
 
@@ -169,7 +169,7 @@ func (t *task) reply(rec passcode.Result) {
 	}
 	if err := t.c.Announce(t.job.ReplyTo, rec); err != nil {
 		_ = t.c.ended("reply", nothing, err)
-		t.log.Warn("result not published on the job's reply subject", "error", err)
+		t.logger().Warn("result not published on the job's reply subject", "error", err)
 	}
 }
 
@@ -210,7 +210,9 @@ func (t executor) tell(d decision) {
 	if d.letter == passcode.ReasonConfig { // one such job means that every job of its kind fails
 		level, text = slog.LevelError, "job dead-lettered: fix its template, signature or parameters"
 	}
-	t.log.Log(context.Background(), level, text, t.attributes(rec)...)
+	if ctx := context.Background(); t.c.Logger.Enabled(ctx, level) {
+		t.logger().Log(ctx, level, text, t.attributes(rec)...)
+	}
 }
 
 func (t executor) attributes(rec passcode.Result) []any {

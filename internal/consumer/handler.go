@@ -19,9 +19,19 @@ var (
 )
 
 func (c *Consumer) newTask(d domain.Delivery) *task {
-	t := &task{Delivery: d, c: c, origin: d.Origin(), stopping: context.Background()}
-	t.log = c.Logger.With("stream_seq", t.origin.Seq)
-	return t
+	return &task{Delivery: d, c: c, origin: d.Origin(), stopping: context.Background()}
+}
+
+// logger names the job in each line. It is made when a line is written.
+func (t *task) logger() *slog.Logger {
+	log := t.c.Logger.With("stream_seq", t.origin.Seq)
+	if t.job.RequestID != "" {
+		log = log.With("request_id", t.job.RequestID)
+	}
+	if trace := traceID(t.Header("traceparent")); trace != "" {
+		log = log.With("trace_id", trace)
+	}
+	return log
 }
 
 // Handle takes one delivered job through the stages. It returns when the job is disposed of, or left to its
@@ -86,7 +96,7 @@ func (t *task) follow(ctx context.Context, e event) {
 		_, requeued := e.(failed)
 		switch {
 		case err != nil && requeued:
-			t.log.Warn("job could not be requeued; it comes again when its lease runs out", "error", err)
+			t.logger().Warn("job could not be requeued; it comes again when its lease runs out", "error", err)
 			return
 		case errors.Is(err, errMovedOn), err == nil && d.next == stageEnd:
 			return
@@ -119,7 +129,7 @@ func (t *task) recoverPanic(ctx context.Context) {
 		return
 	}
 	// The panic's value may quote the job, so only its type is logged.
-	t.log.Error("panic while handling a job", "panic_type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	t.logger().Error("panic while handling a job", "panic_type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 	t.follow(ctx, panicked{claimed: t.revision > 0})
 }
 

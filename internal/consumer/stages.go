@@ -3,7 +3,6 @@ package consumer
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -112,7 +111,6 @@ type task struct {
 
 	goal      goal
 	origin    domain.Origin
-	log       *slog.Logger
 	job       passcode.Job
 	phone     passcode.Phone        // canonical; zero if the job is invalid
 	hold      time.Duration         // for how long the outage breaker sends nothing
@@ -304,7 +302,7 @@ func (t *task) lookUp(ctx context.Context, _ decision) (event, error) {
 	found, err := t.c.Sender.Lookup(ctx, t.phone, t.rec.RequestID, t.firstAttempt())
 	if err != nil {
 		t.c.Metrics.Lookup("failed")
-		t.log.Warn("look-up failed; it will be made again", "error", err)
+		t.logger().Warn("look-up failed; it will be made again", "error", err)
 		return unanswered{}, nil
 	}
 	t.c.Metrics.Lookup(findings[found.State])
