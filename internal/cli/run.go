@@ -13,6 +13,7 @@ func (*runCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
+	tuneCollector(limitFiles)
 	log := telemetry.NewLogger(e.Stderr, cfg.Log.Level, cfg.Log.Format)
 	for _, w := range cfg.Warnings {
 		log.Warn("settings: " + w)
