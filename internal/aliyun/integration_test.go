@@ -30,7 +30,7 @@ func start(t *testing.T, o emulator.Options) (*emulator.Emulator, *aliyun.Sender
 			AccessKeyID: emulator.DefaultAccessKeyID, AccessKeySecret: passcode.NewSecret(emulator.DefaultAccessKeySecret),
 		},
 		SignName:  "测试签名",
-		Templates: []aliyun.Template{{UsageType: "Generic", China: "SMS_CN", Overseas: "SMS_INTL"}},
+		Templates: []domain.Template{{UsageType: "Generic", TemplateCode: domain.TemplateCode{China: "SMS_CN", Overseas: "SMS_INTL"}}},
 		Timeout:   2 * time.Second,
 	})
 	require.NoError(t, err)

@@ -51,7 +51,7 @@ func testOptions(endpoint string) Options {
 		Endpoint: host, Protocol: scheme,
 		Credentials: Credentials{AccessKeyID: "LTAI5tTestKeyId", AccessKeySecret: passcode.NewSecret("TestKeySecret0123456789")},
 		SignName:    "测试签名",
-		Templates:   []Template{{UsageType: "Generic", China: "SMS_CN", Overseas: "SMS_INTL", Params: []string{"app"}}},
+		Templates:   []domain.Template{{UsageType: "Generic", TemplateCode: domain.TemplateCode{China: "SMS_CN", Overseas: "SMS_INTL"}, Params: []string{"app"}}},
 
 		ConnectTimeout: 2 * time.Second, Timeout: 5 * time.Second, Concurrency: 256,
 	}

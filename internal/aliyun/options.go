@@ -8,16 +8,19 @@ import (
 	"strings"
 	"time"
 
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 // Options are the settings of a [Sender], which the caller has checked.
 type Options struct {
-	Endpoint       string // host or host:port
-	Protocol       string // "https" or, for an emulator, "http"
-	Credentials    Credentials
-	SignName       string         // of every template that has none of its own
-	Templates      []Template     // the first of the usage type is used, else the first of Generic
+	Endpoint    string // host or host:port
+	Protocol    string // "https" or, for an emulator, "http"
+	Credentials Credentials
+	SignName    string // of every template that has none of its own
+	// The first template of the usage type is used, else the first of Generic. Without a
+	// code for mainland or other numbers, messages to those are refused with class config.
+	Templates      []domain.Template
 	ConnectTimeout time.Duration  // of one TCP connect, and again of one TLS handshake
 	Timeout        time.Duration  // of a whole call, from credentials to the answer's last byte
 	MaxQPS         float64        // how many calls a second [Sender.Pace] allows; 0 is no cap
@@ -34,16 +37,6 @@ type Credentials struct {
 	AccessKeyID     string
 	AccessKeySecret passcode.Secret
 	SecurityToken   passcode.Secret
-}
-
-// Template is what a usage type is sent with.
-type Template struct {
-	UsageType string
-	// The template codes for mainland and other numbers. Without one, messages to
-	// such numbers are refused with class config.
-	China, Overseas string
-	SignName        string   // overrides [Options.SignName]
-	Params          []string // the message's variables that are sent besides "code"
 }
 
 // checkDebug refuses the values of DEBUG with which the SDK prints whole requests,

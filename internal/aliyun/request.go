@@ -34,9 +34,9 @@ func (s *Sender) request(msg domain.Message) (*dysmsapi.SendSmsRequest, *domain.
 		return nil, &domain.Outcome{Class: passcode.ClassRecipient, Code: codePhoneInvalid, Message: "not one E.164 number"}
 	}
 	template, ok := s.template(msg.UsageType)
-	code, half := template.China, "mainland China"
+	code, half := template.TemplateCode.China, "mainland China"
 	if !inChina {
-		code, half = template.Overseas, "overseas"
+		code, half = template.TemplateCode.Overseas, "overseas"
 	}
 	if !ok || code == "" {
 		return nil, &domain.Outcome{
@@ -57,7 +57,7 @@ func (s *Sender) request(msg domain.Message) (*dysmsapi.SendSmsRequest, *domain.
 }
 
 // template picks by exact usage type, then Generic; the first match wins.
-func (s *Sender) template(usageType string) (Template, bool) {
+func (s *Sender) template(usageType string) (domain.Template, bool) {
 	for _, wanted := range []string{usageType, passcode.DefaultUsageType} {
 		for _, t := range s.opts.Templates {
 			if t.UsageType == wanted {
@@ -65,7 +65,7 @@ func (s *Sender) template(usageType string) (Template, bool) {
 			}
 		}
 	}
-	return Template{}, false
+	return domain.Template{}, false
 }
 
 // templateParam is the JSON object of the template's variables: the code, and those of

@@ -41,11 +41,11 @@ func TestRequestPicksTheTemplate(t *testing.T) {
 	t.Parallel()
 	service := newService(t, ok)
 	options := testOptions(service.URL)
-	options.Templates = []Template{
-		{UsageType: "Generic", China: "G_CN", Overseas: "G_INTL"},
-		{UsageType: "SignIn", China: "S_CN", SignName: "Own"},
-		{UsageType: "SignIn", China: "S2_CN", Overseas: "S2_INTL"},
-		{UsageType: "Register", Overseas: "R_INTL"},
+	options.Templates = []domain.Template{
+		{UsageType: "Generic", TemplateCode: domain.TemplateCode{China: "G_CN", Overseas: "G_INTL"}},
+		{UsageType: "SignIn", TemplateCode: domain.TemplateCode{China: "S_CN"}, SignName: "Own"},
+		{UsageType: "SignIn", TemplateCode: domain.TemplateCode{China: "S2_CN", Overseas: "S2_INTL"}},
+		{UsageType: "Register", TemplateCode: domain.TemplateCode{Overseas: "R_INTL"}},
 	}
 	none, unsigned := options, options
 	none.Templates, unsigned.SignName = nil, ""

@@ -44,15 +44,8 @@ func Dial(ctx context.Context, n config.NATS, name, inbox string, log *slog.Logg
 // SenderOptions are the sender that the settings describe.
 func SenderOptions(cfg config.Config) aliyun.Options {
 	a := cfg.Aliyun
-	templates := make([]aliyun.Template, len(a.Templates))
-	for i, t := range a.Templates {
-		templates[i] = aliyun.Template{
-			UsageType: t.UsageType, China: t.TemplateCode.China, Overseas: t.TemplateCode.Overseas,
-			SignName: t.SignName, Params: t.Params,
-		}
-	}
 	return aliyun.Options{
-		Endpoint: a.Endpoint, Protocol: a.Protocol, SignName: a.SignName, Templates: templates,
+		Endpoint: a.Endpoint, Protocol: a.Protocol, SignName: a.SignName, Templates: a.Templates,
 		Credentials: aliyun.Credentials{
 			AccessKeyID: a.AccessKeyID.Reveal(), AccessKeySecret: a.AccessKeySecret, SecurityToken: a.SecurityToken,
 		},

@@ -35,7 +35,7 @@ func write(t *testing.T, name string, data []byte) string {
 
 func mustConnect(t *testing.T, n config.NATS) {
 	t.Helper()
-	nc, _ := connectedTo(t, n, nil)
+	nc, _ := connectedTo(t, n, quiet)
 	require.NoError(t, broker.CheckServer(nc))
 }
 
@@ -136,7 +136,7 @@ func TestAWrongFileIsAnImmediateErrorThatNamesItsKey(t *testing.T) {
 		"all at once":          {config.NATS{Creds: "/nonexistent", TLS: config.TLS{CA: "/gone"}}, "nats.creds: open /nonexistent: no such file or directory\nnats.tls.ca: open /gone"},
 	} {
 		test.options.URL = at("nats://127.0.0.1:1").URL
-		_, err := broker.Connect(t.Context(), test.options, "test", broker.WorkerInbox, nil)
+		_, err := broker.Connect(t.Context(), test.options, "test", broker.WorkerInbox, quiet)
 		require.ErrorContains(t, err, test.want, name)
 		assert.NotContains(t, err.Error(), "s3cret", name)
 	}

@@ -34,11 +34,6 @@ var (
 		mem_storage deliver_subject priority_policy`)
 )
 
-func compareStream(want, have jetstream.StreamConfig) []Difference {
-	want.Replicas = max(want.Replicas, 1)
-	return differences(want, have, streamFields)
-}
-
 func compareConsumer(want, have jetstream.ConsumerConfig) []Difference {
 	for _, c := range []*jetstream.ConsumerConfig{&want, &have} {
 		if c.FilterSubject != "" { // the same as a list of one

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strings"
 	"time"
@@ -17,21 +18,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/text"
 )
 
-const (
-	// dialTimeout bounds one try of one address, up to the server's greeting.
-	dialTimeout     = 2 * time.Second
-	reconnectWait   = 500 * time.Millisecond
-	reconnectJitter = 500 * time.Millisecond
-	// A dead link is noticed after two pings without an answer: 4 to 6 seconds, about
-	// as long as a cluster takes to elect another leader. The client's default is six
-	// minutes.
-	pingInterval = 2 * time.Second
-	maxPings     = 2
-	// The client can't even ping while it writes. With a full socket and a server that
-	// was cut off, that lasts until here; the client's default is a minute.
-	writeTimeout = 4 * time.Second
-)
-
 // NATS server 2.11 brought the consumer pause that stops all replicas at once.
 const minMajor, minMinor = 2, 11
 
@@ -39,6 +25,7 @@ const minMajor, minMinor = 2, 11
 // later or is away for long. It returns once every address was tried, connected or
 // not; see [WaitConnected]. The caller closes it. name is shown in the broker's own
 // listings; inbox, [WorkerInbox] or [CommandInbox], is where its answers are sent.
+// With nats.RetryOnFailedConnect(false) it says instead why no address could be reached.
 //
 // What is published while the link is down fails at once with
 // [nats.ErrReconnectBufExceeded]: a write that its caller has given up on must not go
@@ -47,40 +34,34 @@ const minMajor, minMinor = 2, 11
 // A wrong setting is an error that names the settings key. A broker that refuses
 // the credentials is not, since the fix may be made there: the refusal is logged and
 // the connection tries again.
-func Connect(ctx context.Context, n config.NATS, name, inbox string, log *slog.Logger) (*nats.Conn, error) {
-	return connect(ctx, n, name, inbox, log, true)
-}
-
-// ConnectOnce is [Connect] for somebody who wants to know rather than wait: it tries
-// each address once and says why none could be reached.
-func ConnectOnce(ctx context.Context, n config.NATS, name, inbox string, log *slog.Logger) (*nats.Conn, error) {
-	return connect(ctx, n, name, inbox, log, false)
-}
-
-func connect(ctx context.Context, n config.NATS, name, inbox string, log *slog.Logger, again bool) (*nats.Conn, error) {
+func Connect(ctx context.Context, n config.NATS, name, inbox string, log *slog.Logger, more ...nats.Option) (*nats.Conn, error) {
 	options, err := natsOptions(n)
 	if err != nil {
 		return nil, err
 	}
-	options = append(options, newEvents(log, inbox).options()...)
+	options = append(options, (&events{log: log, inbox: inbox}).options()...)
 	options = append(options,
-		nats.RetryOnFailedConnect(again),
+		nats.RetryOnFailedConnect(true),
 		nats.Name(name),
 		nats.CustomInboxPrefix(inbox),
-		nats.Timeout(dialTimeout),
+		nats.Timeout(2*time.Second), // of one try of one address, up to the server's greeting
 		nats.MaxReconnects(-1),
-		nats.ReconnectWait(reconnectWait),
-		nats.ReconnectJitter(reconnectJitter, reconnectJitter),
+		nats.ReconnectWait(500*time.Millisecond),
+		nats.ReconnectJitter(500*time.Millisecond, 500*time.Millisecond),
 		nats.ReconnectBufSize(-1),
-		nats.PingInterval(pingInterval),
-		nats.MaxPingsOutstanding(maxPings),
-		nats.FlusherTimeout(writeTimeout),
+		// A dead link is noticed after two pings without an answer: 4 to 6 seconds, about as
+		// long as a cluster takes to elect another leader. The client's default is six minutes.
+		nats.PingInterval(2*time.Second),
+		nats.MaxPingsOutstanding(2),
+		// The client can't even ping while it writes. With a full socket and a server that
+		// was cut off, that lasts until here; the client's default is a minute.
+		nats.FlusherTimeout(4*time.Second),
 		nats.ReconnectOnFlusherError(),
 		// Without it the client closes for good when a server refuses it twice
 		// with the same words.
 		nats.IgnoreAuthErrorAbort(),
 	)
-	nc, err := nats.Connect(n.URL.Reveal(), options...)
+	nc, err := nats.Connect(n.URL.Reveal(), append(options, more...)...)
 	switch {
 	case ctx.Err() != nil:
 		nc.Close()
@@ -91,6 +72,52 @@ func connect(ctx context.Context, n config.NATS, name, inbox string, log *slog.L
 		return nil, errors.New(redact(err.Error())) // it may quote an address
 	}
 	return nc, nil
+}
+
+// natsOptions reads every file once, so that a mistake shows at the start. The
+// client reads them again each time it connects and so follows their renewal.
+func natsOptions(n config.NATS) ([]nats.Option, error) {
+	var options []nats.Option
+	var problems []error
+	add := func(key, problem string, option nats.Option, err error) {
+		var set nats.Options
+		if err == nil {
+			err = option(&set) // which reads the files of TLS
+		}
+		if err == nil && set.UserJWT != nil {
+			if _, err = set.UserJWT(); err == nil {
+				_, err = set.SignatureCB(nil)
+			}
+		}
+		// A parser's words may quote the file, so only what the system says of a file is kept.
+		var path *fs.PathError
+		switch {
+		case err == nil:
+			options = append(options, option)
+		case errors.As(err, &path):
+			problems = append(problems, fmt.Errorf("%s: %w", key, path))
+		default:
+			problems = append(problems, fmt.Errorf("%s: %s", key, problem))
+		}
+	}
+	switch {
+	case n.Creds != "":
+		add("nats.creds", "the file holds no user JWT with its seed", nats.UserCredentials(n.Creds), nil)
+	case n.NkeySeedFile != "":
+		option, err := nats.NkeyOptionFromSeed(n.NkeySeedFile)
+		add("nats.nkey_seed_file", "holds no user nkey seed", option, err)
+	case n.User != "":
+		options = append(options, nats.UserInfo(n.User, n.Password.Reveal()))
+	case !n.Token.IsZero():
+		options = append(options, nats.Token(n.Token.Reveal()))
+	}
+	if n.TLS.CA != "" {
+		add("nats.tls.ca", "the file holds no PEM certificate", nats.RootCAs(n.TLS.CA), nil)
+	}
+	if n.TLS.Cert != "" {
+		add("nats.tls.cert and nats.tls.key", "are no matching pair of PEM files", nats.ClientCert(n.TLS.Cert, n.TLS.Key), nil)
+	}
+	return options, errors.Join(problems...)
 }
 
 // WaitConnected returns once the connection is up. Where the context ends first,

@@ -59,7 +59,7 @@ func TestConnectComesBackAfterARestart(t *testing.T) {
 func TestWhatIsPublishedWhileDisconnectedFailsAtOnceAndIsNeverSent(t *testing.T) {
 	t.Parallel()
 	srv := brokertest.Server(t)
-	nc, js := connectedTo(t, at(srv.URL()), nil)
+	nc, js := connectedTo(t, at(srv.URL()), quiet)
 	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
 	require.NoError(t, err)
 
@@ -104,7 +104,7 @@ func TestASilentServerIsLeft(t *testing.T) {
 				}
 			})
 
-			nc, _ := connectedTo(t, at("nats://"+listener.Addr().String()), nil)
+			nc, _ := connectedTo(t, at("nats://"+listener.Addr().String()), quiet)
 			<-connected
 			began := time.Now()
 			running.Go(func() {
@@ -148,7 +148,7 @@ func silentServer(conn net.Conn, connected chan<- struct{}, deaf bool, over <-ch
 func TestWaitConnectedOnAClosedConnection(t *testing.T) {
 	t.Parallel()
 	srv := brokertest.Server(t)
-	nc := connect(t, at(srv.URL()), nil)
+	nc := connect(t, at(srv.URL()), quiet)
 	nc.Close()
 	require.ErrorContains(t, broker.WaitConnected(t.Context(), nc), "closed")
 	require.ErrorContains(t, broker.CheckServer(nc), "not connected")
@@ -158,7 +158,7 @@ func TestConnectHonoursAnEndedContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := broker.Connect(ctx, at("nats://127.0.0.1:1"), "test", broker.WorkerInbox, nil)
+	_, err := broker.Connect(ctx, at("nats://127.0.0.1:1"), "test", broker.WorkerInbox, quiet)
 	require.ErrorIs(t, err, context.Canceled)
 }
 
@@ -236,7 +236,7 @@ func TestConnectOnce(t *testing.T) {
 	t.Parallel()
 	srv := brokertest.Server(t)
 	ctx, cancel := context.WithCancel(within(t, patience))
-	nc, err := broker.ConnectOnce(ctx, at("nats://127.0.0.1:1,"+srv.URL()), "test", broker.WorkerInbox, nil)
+	nc, err := broker.Connect(ctx, at("nats://127.0.0.1:1,"+srv.URL()), "test", broker.WorkerInbox, quiet, nats.RetryOnFailedConnect(false))
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	cancel() // it was for the connecting alone
@@ -261,7 +261,7 @@ func TestConnectOnceSaysWhyNot(t *testing.T) {
 		"secure connection not available": at("tls" + guarded.URL()[len("nats"):]),
 		"nats.creds: open":                noCreds,
 	} {
-		_, err := broker.ConnectOnce(within(t, patience), n, "test", broker.WorkerInbox, nil)
+		_, err := broker.Connect(within(t, patience), n, "test", broker.WorkerInbox, quiet, nats.RetryOnFailedConnect(false))
 		require.ErrorContains(t, err, want)
 		assert.NotContains(t, err.Error(), "wr0ng")
 	}
@@ -285,11 +285,11 @@ func TestConnectOnceLeavesWithItsContext(t *testing.T) {
 		_, _ = io.Copy(io.Discard, conn) // until the client leaves
 		_ = conn.Close()
 	}()
-	_, err = broker.ConnectOnce(ctx, at("nats://"+silent.Addr().String()), "test", broker.WorkerInbox, nil)
+	_, err = broker.Connect(ctx, at("nats://"+silent.Addr().String()), "test", broker.WorkerInbox, quiet, nats.RetryOnFailedConnect(false))
 	require.ErrorIs(t, err, cause)
 	<-met
 	require.NoError(t, silent.Close())
 
-	_, err = broker.ConnectOnce(ctx, at("nats://"+silent.Addr().String()), "test", broker.WorkerInbox, nil)
+	_, err = broker.Connect(ctx, at("nats://"+silent.Addr().String()), "test", broker.WorkerInbox, quiet, nats.RetryOnFailedConnect(false))
 	require.ErrorIs(t, err, cause, "nor does it begin")
 }

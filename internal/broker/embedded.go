@@ -18,22 +18,19 @@ import (
 // Embedded is a NATS server that runs inside this process.
 type Embedded struct {
 	srv      *server.Server
-	unlock   func() error
-	stopOnce sync.Once
-	stopped  chan struct{}
-	stopErr  error
+	shutDown func() error // once; who calls again waits for it
 }
 
 // StartEmbedded runs a server with JetStream and returns once it takes connections,
 // after it has read and checked its store. It asks nobody for credentials. address is
 // host:port; port 0 takes a free one. One server at a time may use dir. log takes the
-// server's warnings and errors; nil discards them. The caller stops it.
+// server's warnings and errors. The caller stops it.
 func StartEmbedded(address, dir string, log *slog.Logger) (*Embedded, error) {
 	listen, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("start embedded NATS: nats.embedded.listen: must be host:port, such as 127.0.0.1:4222: %w", err)
 	}
-	lines := newServerLog(log)
+	lines := &serverLog{log: log.With("component", "embedded-nats"), fatal: make(chan string, 1)}
 	if !listen.IP.IsLoopback() {
 		lines.Warnf("listening on %s, beyond this machine, without asking for credentials", listen)
 	}
@@ -45,16 +42,17 @@ func StartEmbedded(address, dir string, log *slog.Logger) (*Embedded, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start embedded NATS: %w", err), unlock())
 	}
-	return &Embedded{srv: srv, unlock: unlock, stopped: make(chan struct{})}, nil
+	return &Embedded{srv: srv, shutDown: sync.OnceValue(func() error {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+		return unlock()
+	})}, nil
 }
 
 func startServer(listen *net.TCPAddr, dir string, log *serverLog) (*server.Server, error) {
 	options := &server.Options{
-		ServerName: "passcode-worker-embedded",
-		Port:       cmp.Or(listen.Port, server.RANDOM_PORT),
-		JetStream:  true,
-		StoreDir:   dir,
-		NoSigs:     true,
+		ServerName: "passcode-worker-embedded", Port: cmp.Or(listen.Port, server.RANDOM_PORT),
+		JetStream: true, StoreDir: dir, NoSigs: true,
 	}
 	if listen.IP != nil { // else all addresses of this machine
 		options.Host = listen.IP.String()
@@ -103,17 +101,11 @@ func (e *Embedded) URL() string { return e.srv.ClientURL() }
 // files, or the context ends; the shutdown goes on even then. It may be called
 // again, to wait again.
 func (e *Embedded) Stop(ctx context.Context) error {
-	e.stopOnce.Do(func() {
-		go func() {
-			defer close(e.stopped)
-			e.srv.Shutdown()
-			e.srv.WaitForShutdown()
-			e.stopErr = e.unlock()
-		}()
-	})
+	done := make(chan error, 1)
+	go func() { done <- e.shutDown() }()
 	select {
-	case <-e.stopped:
-		return e.stopErr
+	case err := <-done:
+		return err
 	case <-ctx.Done():
 		return fmt.Errorf("stop embedded NATS: %w", context.Cause(ctx))
 	}
@@ -126,10 +118,6 @@ type serverLog struct {
 	// fatal takes the first text of a server that can't run. The server's own
 	// logger would end the process there.
 	fatal chan string
-}
-
-func newServerLog(log *slog.Logger) *serverLog {
-	return &serverLog{log: orDiscard(log).With("component", "embedded-nats"), fatal: make(chan string, 1)}
 }
 
 func (l *serverLog) Noticef(string, ...any) {}

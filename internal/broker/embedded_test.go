@@ -37,7 +37,7 @@ func TestEmbeddedKeepsItsStoreOverARestart(t *testing.T) {
 	first := startEmbedded(t, dir, log)
 	assert.True(t, strings.HasPrefix(first.URL(), "nats://127.0.0.1:"))
 	assert.Empty(t, out.String(), "notices are not passed on, and nothing warns")
-	nc, js := connectedTo(t, at(first.URL()), nil)
+	nc, js := connectedTo(t, at(first.URL()), quiet)
 	require.NoError(t, broker.CheckServer(nc))
 	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "b", Storage: jetstream.FileStorage})
 	require.NoError(t, err)
@@ -50,7 +50,7 @@ func TestEmbeddedKeepsItsStoreOverARestart(t *testing.T) {
 	require.Error(t, err)
 
 	second := startEmbedded(t, dir, log)
-	_, js = connectedTo(t, at(second.URL()), nil)
+	_, js = connectedTo(t, at(second.URL()), quiet)
 	kv, err = js.KeyValue(t.Context(), "b")
 	require.NoError(t, err)
 	entry, err := kv.Get(t.Context(), "key")
@@ -61,8 +61,8 @@ func TestEmbeddedKeepsItsStoreOverARestart(t *testing.T) {
 func TestEmbeddedRefusesAStoreInUse(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	startEmbedded(t, dir, nil)
-	_, err := broker.StartEmbedded("127.0.0.1:0", dir, nil)
+	startEmbedded(t, dir, quiet)
+	_, err := broker.StartEmbedded("127.0.0.1:0", dir, quiet)
 	require.ErrorContains(t, err, "nats.embedded.store_dir")
 	require.ErrorContains(t, err, "in use by another process")
 }
@@ -86,7 +86,7 @@ func TestEmbeddedSaysAtOnceWhyItCannotRun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := broker.StartEmbedded(test.address, test.dir, nil)
+			_, err := broker.StartEmbedded(test.address, test.dir, quiet)
 			require.ErrorContains(t, err, test.want)
 			require.ErrorContains(t, err, "start embedded NATS")
 		})
@@ -95,7 +95,7 @@ func TestEmbeddedSaysAtOnceWhyItCannotRun(t *testing.T) {
 
 func TestEmbeddedStopIsBoundedByItsContext(t *testing.T) {
 	t.Parallel()
-	e := startEmbedded(t, t.TempDir(), nil)
+	e := startEmbedded(t, t.TempDir(), quiet)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	// The shutdown takes longer than no time at all, yet goes on.

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"cmp"
 	"errors"
 	"log/slog"
 	"regexp"
@@ -14,23 +13,12 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/telemetry/once"
 )
 
-// resubscribeAfter is how soon a denied inbox is subscribed to again.
-const resubscribeAfter = 5 * time.Second
-
 // events logs what happens to a connection, each change once.
 type events struct {
 	log      *slog.Logger
 	inbox    string      // where every answer of the broker comes in
 	told     once.States // since the last connection was made
 	renewing atomic.Bool // the connection is about to be renewed
-}
-
-func newEvents(log *slog.Logger, inbox string) *events {
-	return &events{log: orDiscard(log), inbox: inbox}
-}
-
-func orDiscard(log *slog.Logger) *slog.Logger {
-	return cmp.Or(log, slog.New(slog.DiscardHandler))
 }
 
 func (e *events) options() []nats.Option {
@@ -106,7 +94,7 @@ func (e *events) deny(nc *nats.Conn, direction Direction, subject string) {
 	// take them up again when it is allowed; the client sends them with a new connection
 	// alone. Without its inbox a worker can do nothing.
 	if direction == Subscribe && strings.HasPrefix(subject, e.inbox+".") && e.renewing.CompareAndSwap(false, true) {
-		time.AfterFunc(resubscribeAfter, func() {
+		time.AfterFunc(5*time.Second, func() {
 			e.renewing.Store(false)
 			_ = nc.ForceReconnect() // fails on a connection that is closed
 		})
@@ -123,14 +111,12 @@ var violationText = regexp.MustCompile(`Permissions Violation for (Publish|Subsc
 
 // violation returns what the server denies.
 func violation(err error) (d Direction, subject string, ok bool) {
-	if !errors.Is(err, nats.ErrPermissionViolation) {
-		return "", "", false
+	if errors.Is(err, nats.ErrPermissionViolation) {
+		if found := violationText.FindStringSubmatch(err.Error()); found != nil {
+			return map[string]Direction{"Publish": Publish, "Subscription": Subscribe}[found[1]], found[2], true
+		}
 	}
-	found := violationText.FindStringSubmatch(err.Error())
-	if found == nil {
-		return "", "", false
-	}
-	return map[string]Direction{"Publish": Publish, "Subscription": Subscribe}[found[1]], found[2], true
+	return "", "", false
 }
 
 var (

@@ -15,7 +15,7 @@ import (
 
 func eventLog() (*bytes.Buffer, *events) {
 	out := &bytes.Buffer{}
-	return out, newEvents(slog.New(slog.NewTextHandler(out, nil)), "")
+	return out, &events{log: slog.New(slog.NewTextHandler(out, nil))}
 }
 
 func TestDenials(t *testing.T) {
@@ -145,7 +145,7 @@ func TestAnEmbeddedServerBeyondThisMachine(t *testing.T) {
 func TestServerLogHoldsNoPassword(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	l := newServerLog(slog.New(slog.NewTextHandler(&out, nil)))
+	l := &serverLog{log: slog.New(slog.NewTextHandler(&out, nil)), fatal: make(chan string, 1)}
 	l.Noticef("notice")
 	l.Debugf("debug")
 	l.Tracef("trace")

@@ -27,6 +27,8 @@ func newLog() (*fake.Buffer, *slog.Logger) {
 	return l, slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
+var quiet = slog.New(slog.DiscardHandler)
+
 // at are the settings of a broker that asks for no credentials.
 func at(url string) config.NATS { return config.NATS{URL: config.NewServerURLs(url)} }
 

@@ -122,7 +122,7 @@ func (i *Item) look(ctx context.Context, js jetstream.JetStream) ([]Difference, 
 		if err != nil {
 			return nil, err
 		}
-		return compareStream(i.stream, have.CachedInfo().Config), nil
+		return differences(i.stream, have.CachedInfo().Config, streamFields), nil
 	}
 	have, err := js.Consumer(ctx, i.Stream, i.Name)
 	switch {

@@ -139,15 +139,11 @@ func TestBucketsAreWhatTheClientLibraryMakes(t *testing.T) {
 	_, theirs := brokertest.Start(t)
 	provision(t, ours, config.Default(), true)
 	for _, bucket := range []jetstream.KeyValueConfig{
-		{
-			Bucket: "passcode-requests", Description: "requests of passcode-worker, the last state of each",
+		{Bucket: "passcode-requests", Description: "requests of passcode-worker, the last state of each",
 			History: 16, TTL: 24 * time.Hour, Storage: jetstream.FileStorage,
-			RePublish: &jetstream.RePublish{Source: "$KV.passcode-requests.>", Destination: "passcode.result.>"},
-		},
-		{
-			Bucket: "passcode-limits", Description: "limits of passcode-worker, one document a phone",
-			TTL: 25 * time.Hour, Storage: jetstream.FileStorage,
-		},
+			RePublish: &jetstream.RePublish{Source: "$KV.passcode-requests.>", Destination: "passcode.result.>"}},
+		{Bucket: "passcode-limits", Description: "limits of passcode-worker, one document a phone",
+			TTL: 25 * time.Hour, Storage: jetstream.FileStorage},
 	} {
 		_, err := theirs.CreateKeyValue(t.Context(), bucket)
 		require.NoError(t, err)

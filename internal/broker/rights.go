@@ -1,7 +1,16 @@
 package broker
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 
 	"github.com/passcode-worker/passcode-worker/internal/config"
 )
@@ -31,6 +40,8 @@ const (
 	CommandInbox = "_INBOX_passcode-command"
 )
 
+const userInfoSubject = "$SYS.REQ.USER.INFO"
+
 // WorkerRights lists what "worker run" must be allowed on a broker where everything
 // is provisioned; [ProvisionRights] is what it takes besides to create what is
 // missing. No right covers another.
@@ -45,9 +56,9 @@ func WorkerRights(cfg config.Config) []Right {
 		publish(api("CONSUMER.PAUSE."+consumer), "stop all replicas while Aliyun refuses the account"),
 		publish(api("DIRECT.GET."+cfg.Jobs.Stream), "read an undeliverable job, and see whether the one that owns a request is there"),
 		StoreRight(cfg.Jobs.Stream),
-		publish(bucketKeys(cfg.Results.Bucket), "write the records of requests"),
+		publish(bucketSubject(cfg.Results.Bucket, "*"), "write the records of requests"),
 		publish(api("STREAM.MSG.GET."+requests), "read the records of requests from their leader"),
-		publish(bucketKeys(cfg.Limits.Bucket), "count what each phone was sent, and keep the state of the account"),
+		publish(bucketSubject(cfg.Limits.Bucket, "*"), "count what each phone was sent, and keep the state of the account"),
 		publish(api("STREAM.MSG.GET."+limits), "read those counts and that state from their leader"),
 		publish(api("CONSUMER.CREATE."+limits+".*."+bucketSubject(cfg.Limits.Bucket, "account")), "watch the state of the account"),
 		publish(api("CONSUMER.DELETE."+limits+".*"), "end that watch"),
@@ -63,7 +74,7 @@ func WorkerRights(cfg config.Config) []Right {
 		rights = append(rights, publish(api("STREAM.INFO."+stream), "compare the stream with the settings, and watch over it"))
 	}
 	return distinct(append(rights,
-		publish("$SYS.REQ.USER.INFO", "ask the server for its own rights; without it worker check sees no other that is missing"),
+		publish(userInfoSubject, "ask the server for its own rights; without it worker check sees no other that is missing"),
 		subscribe(WorkerInbox+".>", "receive jobs and every answer of the broker"),
 		subscribe("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES."+consumer, "hear of a job that the server no longer delivers"),
 		subscribe("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED."+consumer, "hear of a job that somebody has terminated"),
@@ -90,9 +101,6 @@ func subscribe(subject, why string) Right { return Right{Subscribe, subject, why
 
 func api(request string) string { return "$JS.API." + request }
 
-// bucketKeys covers every key of ours: none has a dot.
-func bucketKeys(bucket string) string { return bucketSubject(bucket, "*") }
-
 // distinct drops each right that another one covers: with the default settings
 // the reply subjects cover the results.
 func distinct(rights []Right) []Right {
@@ -109,4 +117,69 @@ func distinct(rights []Right) []Right {
 		}
 	}
 	return least
+}
+
+// Dispensable reports whether a worker does without the right on some servers: it
+// is for an option of newer ones, or only for asking about rights.
+func (r Right) Dispensable() bool {
+	return strings.Contains(r.Subject, ".*.*.") || r.Subject == userInfoSubject
+}
+
+// MissingPermissions returns those of the rights that the connection's user does
+// not have, as the server tells. Of a user who may not ask, or not hear the answer, it
+// returns that right alone. An error is that the server tells nothing.
+func MissingPermissions(ctx context.Context, nc *nats.Conn, rights []Right) ([]Right, error) {
+	permissions, err := askRights(ctx, nc)
+	if direction, subject, denied := violation(nc.LastError()); err != nil && denied {
+		isOther := func(r Right) bool { return r.Direction != direction || r.Subject != asGranted(subject) }
+		return slices.DeleteFunc(slices.Clone(rights), isOther), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(rights), func(r Right) bool { return permits(permissions, r) }), nil
+}
+
+// askRights returns what the server says of our user; nil is no restriction.
+func askRights(ctx context.Context, nc *nats.Conn) (*server.Permissions, error) {
+	// The server answers at once, or, where we may not ask, never.
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Second, errors.New("the server does not tell our rights"))
+	defer cancel()
+	answer, err := nc.RequestWithContext(ctx, userInfoSubject, nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask for our rights: %w", err)
+	}
+	return readRights(answer.Data)
+}
+
+func readRights(answer []byte) (*server.Permissions, error) {
+	var info struct {
+		Data  *server.UserInfo `json:"data"`
+		Error *server.ApiError `json:"error"`
+	}
+	if err := json.Unmarshal(answer, &info); err != nil || info.Error != nil || info.Data == nil {
+		return nil, errors.New("ask for our rights: the answer holds none")
+	}
+	return info.Data.Permissions, nil
+}
+
+// permits applies the server's rules: an allow list, where there is one, must
+// cover the subject as a whole, and no denial may touch it.
+func permits(p *server.Permissions, r Right) bool {
+	if p == nil {
+		return true
+	}
+	list := p.Publish
+	if r.Direction == Subscribe {
+		list = p.Subscribe
+	}
+	if list == nil {
+		return true
+	}
+	covers := func(allow string) bool { return server.SubjectMatchesFilter(r.Subject, allow) }
+	touches := func(deny string) bool {
+		// Behind a space stands the queue group that an entry is for; we are in none.
+		return !strings.Contains(deny, " ") && server.SubjectsCollide(r.Subject, deny)
+	}
+	return (len(list.Allow) == 0 || slices.ContainsFunc(list.Allow, covers)) && !slices.ContainsFunc(list.Deny, touches)
 }

@@ -2,16 +2,13 @@ package broker
 
 import (
 	"context"
-	"strings"
+	"regexp"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// neverStored is a sequence that no stream reaches.
-const neverStored = 1 << 60
-
-// diskErrors are how operating systems word that a disk takes nothing.
-var diskErrors = []string{"no space left on device", "disk quota exceeded", "input/output error", "read-only file system"}
+// diskError finds the words of operating systems for a disk that takes nothing.
+var diskError = regexp.MustCompile("no space left on device|disk quota exceeded|input/output error|read-only file system")
 
 // StoreError returns why the stream's server stores nothing more in it; it is empty
 // where the server does, or where that isn't known.
@@ -25,14 +22,8 @@ func StoreError(ctx context.Context, stream jetstream.Stream) string {
 	if stream.CachedInfo().Config.Replicas > 1 {
 		return ""
 	}
-	err := stream.DeleteMsg(ctx, neverStored)
-	if err == nil {
-		return ""
-	}
-	for _, text := range diskErrors {
-		if strings.Contains(err.Error(), text) {
-			return text
-		}
+	if err := stream.DeleteMsg(ctx, 1<<60); err != nil { // no stream holds as many
+		return diskError.FindString(err.Error())
 	}
 	return ""
 }

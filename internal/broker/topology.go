@@ -8,48 +8,24 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/config"
 )
 
-const (
-	// ResultHistory is how many states of a request its bucket keeps, for operators.
-	// A request with more, such as many doubtful attempts, loses the first.
-	ResultHistory = 16
-	// maxWaitingPulls is how many pull requests may be open on the jobs consumer. Each
-	// replica holds one or two; the server's default is 512.
-	maxWaitingPulls = 8192
-	// deadDuplicateWindow is how long the dead-letter stream remembers message ids:
-	// past the redelivery of a job whose worker died after it wrote the dead letter.
-	deadDuplicateWindow = time.Hour
-)
+// ResultHistory is how many states of a request its bucket keeps, for operators.
+// A request with more, such as many doubtful attempts, loses the first.
+const ResultHistory = 16
 
 // Items lists what the worker needs of JetStream, in the order of provisioning. The
 // jobs come last: once they can be published, all that settles them is there.
 // limitsTTL is how long a phone's document is kept after its last change, at least the
 // longest window; 0 keeps documents for ever.
 func Items(cfg config.Config, limitsTTL time.Duration) []Item {
-	return []Item{results(cfg), limits(cfg, limitsTTL), dead(cfg), jobs(cfg), consumer(cfg)}
-}
-
-// results is the bucket of request records. The server announces each record by
-// republishing it.
-func results(cfg config.Config) Item {
-	c := bucket(cfg.Results.Bucket, "requests of passcode-worker, the last state of each", ResultHistory, cfg.Results.Retention)
-	c.RePublish = &jetstream.RePublish{
-		Source:      bucketSubject(cfg.Results.Bucket, ">"),
-		Destination: cfg.Results.Subject + ".>",
+	limits := bucket(cfg.Limits.Bucket, "limits of passcode-worker, one document a phone", 1, limitsTTL)
+	results := bucket(cfg.Results.Bucket, "requests of passcode-worker, the last state of each", ResultHistory, cfg.Results.Retention)
+	// The server announces each record by republishing it.
+	results.RePublish = &jetstream.RePublish{
+		Source: bucketSubject(cfg.Results.Bucket, ">"), Destination: cfg.Results.Subject + ".>",
 	}
-	return stored(cfg, Results, KindBucket, cfg.Results.Bucket, c)
-}
-
-// limits is the bucket of the per-phone limits.
-func limits(cfg config.Config, ttl time.Duration) Item {
-	c := bucket(cfg.Limits.Bucket, "limits of passcode-worker, one document a phone", 1, ttl)
-	return stored(cfg, Limits, KindBucket, cfg.Limits.Bucket, c)
-}
-
-// dead is the stream of dead letters: reading takes none away, and the newest of a
-// subject is kept. It has no size limit, because a refused dead letter is a job that
-// can't be settled.
-func dead(cfg config.Config) Item {
-	return stored(cfg, Dead, KindStream, cfg.DeadLetters.Stream, jetstream.StreamConfig{
+	// Reading takes no dead letter away, and the newest of a subject is kept. There is no
+	// size limit, because a refused dead letter is a job that can't be settled.
+	dead := jetstream.StreamConfig{
 		Name:              cfg.DeadLetters.Stream,
 		Description:       "jobs of passcode-worker that need an operator",
 		Subjects:          []string{cfg.DeadLetters.Subject + ".>"},
@@ -57,14 +33,12 @@ func dead(cfg config.Config) Item {
 		Discard:           jetstream.DiscardOld,
 		MaxMsgsPerSubject: 1,
 		MaxAge:            cfg.DeadLetters.Retention,
-		Duplicates:        within(deadDuplicateWindow, cfg.DeadLetters.Retention),
-	})
-}
-
-// jobs is the stream of jobs: a work queue, so that a settled job is gone. When full
-// it refuses new jobs, and the producer gets an error.
-func jobs(cfg config.Config) Item {
-	return stored(cfg, Jobs, KindStream, cfg.Jobs.Stream, jetstream.StreamConfig{
+		// Past the redelivery of a job whose worker died after it wrote the dead letter.
+		Duplicates: within(time.Hour, cfg.DeadLetters.Retention),
+	}
+	// A work queue, so that a settled job is gone. When full it refuses new jobs, and the
+	// producer gets an error.
+	jobs := jetstream.StreamConfig{
 		Name:        cfg.Jobs.Stream,
 		Description: "jobs of passcode-worker",
 		Subjects:    []string{cfg.Jobs.Subject},
@@ -72,12 +46,9 @@ func jobs(cfg config.Config) Item {
 		Discard:     jetstream.DiscardNew,
 		MaxBytes:    int64(cfg.Jobs.MaxBytes),
 		Duplicates:  cfg.Jobs.DuplicateWindow,
-	})
-}
-
-// consumer is the one consumer that every replica of the worker pulls from.
-func consumer(cfg config.Config) Item {
-	return Item{Role: Consumer, Kind: KindConsumer, Name: cfg.Jobs.Consumer, Stream: cfg.Jobs.Stream, consumer: jetstream.ConsumerConfig{
+	}
+	// The one consumer that every replica of the worker pulls from.
+	consumer := jetstream.ConsumerConfig{
 		Durable:       cfg.Jobs.Consumer,
 		Description:   "replicas of passcode-worker",
 		FilterSubject: cfg.Jobs.Subject,
@@ -91,14 +62,20 @@ func consumer(cfg config.Config) Item {
 		// A job that waits for its next attempt counts as pending, and with a cap
 		// would keep fresh ones from being delivered. Each worker bounds what it pulls.
 		MaxAckPending: -1,
-		MaxWaiting:    maxWaitingPulls,
-	}}
-}
-
-// stored is an item that is kept on disk, without limits other than those that are set.
-func stored(cfg config.Config, role Role, kind Kind, name string, c jetstream.StreamConfig) Item {
-	c.Storage, c.Replicas, c.AllowDirect = jetstream.FileStorage, cfg.NATS.Replicas, true
-	return Item{Role: role, Kind: kind, Name: name, Stream: c.Name, stream: c}
+		// Each replica has one or two pull requests open; the server's default is 512.
+		MaxWaiting: 8192,
+	}
+	stored := func(role Role, kind Kind, name string, c jetstream.StreamConfig) Item {
+		c.Storage, c.Replicas, c.AllowDirect = jetstream.FileStorage, max(cfg.NATS.Replicas, 1), true
+		return Item{Role: role, Kind: kind, Name: name, Stream: c.Name, stream: c}
+	}
+	return []Item{
+		stored(Results, KindBucket, cfg.Results.Bucket, results),
+		stored(Limits, KindBucket, cfg.Limits.Bucket, limits),
+		stored(Dead, KindStream, dead.Name, dead),
+		stored(Jobs, KindStream, jobs.Name, jobs),
+		{Role: Consumer, Kind: KindConsumer, Name: consumer.Durable, Stream: jobs.Name, consumer: consumer},
+	}
 }
 
 // bucket is the stream behind a key-value bucket, as jetstream's CreateKeyValue

@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -152,7 +153,7 @@ func TestRights(t *testing.T) {
 			p := plan().on(srv)
 			p.Config.Results.ReplySubjects = nil
 			p.Dial = func(ctx context.Context) (*nats.Conn, error) {
-				return broker.ConnectOnce(ctx, config.NATS{URL: config.NewServerURLs("nats://worker:worker@" + srv.URL()[len("nats://"):])}, "test", broker.WorkerInbox, nil)
+				return broker.Connect(ctx, config.NATS{URL: config.NewServerURLs("nats://worker:worker@" + srv.URL()[len("nats://"):])}, "test", broker.WorkerInbox, slog.New(slog.DiscardHandler), nats.RetryOnFailedConnect(false))
 			}
 			results := found(t, p)
 			assert.Equal(t, test.want, brief(results, ofBroker...))

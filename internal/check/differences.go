@@ -62,37 +62,35 @@ var rules = []rule{
 	{field: "replay_policy", breaks: "jobs come as slowly as they were published", immutable: true},
 }
 
-// settingOf is the setting that a field follows, by role.
+// settingOf is the setting that a field follows, by role, besides num_replicas.
 var settingOf = map[broker.Role]map[string]string{
-	broker.Jobs: {
-		"subjects": "jobs.subject", "max_bytes": "jobs.max_bytes", "duplicate_window": "jobs.duplicate_window",
-		"num_replicas": "nats.replicas",
-	},
+	broker.Jobs:     {"subjects": "jobs.subject", "max_bytes": "jobs.max_bytes", "duplicate_window": "jobs.duplicate_window"},
 	broker.Consumer: {"filter_subjects": "jobs.subject", "ack_wait": "worker.ack_wait"},
-	broker.Results:  {"max_age": "results.retention", "republish": "results.subject", "num_replicas": "nats.replicas"},
-	broker.Limits:   {"max_age": "limits.phone", "num_replicas": "nats.replicas"},
-	broker.Dead: {
-		"subjects": "dead_letters.subject", "max_age": "dead_letters.retention", "num_replicas": "nats.replicas",
-	},
+	broker.Results:  {"max_age": "results.retention", "republish": "results.subject"},
+	broker.Limits:   {"max_age": "limits.phone"},
+	broker.Dead:     {"subjects": "dead_letters.subject", "max_age": "dead_letters.retention"},
 }
 
 // judge judges a difference, and names the setting that the field follows, if any.
 func judge(item broker.Item, d broker.Difference) (j judgement, key string) {
 	key = settingOf[item.Role][d.Field]
+	if d.Field == "num_replicas" {
+		key = "nats.replicas"
+	}
 	i := slices.IndexFunc(rules, func(rule rule) bool {
 		return rule.field == d.Field && (rule.roles == nil || slices.Contains(rule.roles, item.Role)) && (!rule.onlyShorter || shorter(d))
 	})
 	if i < 0 {
 		return judgement{Warn, d.String(), fixDifference(item, key)}, key
 	}
-	j = judgement{Fail, d.String() + ": " + rules[i].breaks, fixDifference(item, key)}
+	fix := fixDifference(item, key)
 	switch {
 	case rules[i].immutable && item.Kind == broker.KindConsumer:
-		j.fix = "it can't be changed in place: delete it with the nats tool, and run worker provision"
+		fix = "it can't be changed in place: delete it with the nats tool, and run worker provision"
 	case rules[i].immutable:
-		j.fix = "it can't be changed in place: once it is empty, delete it with the nats tool, and run worker provision"
+		fix = "it can't be changed in place: once it is empty, delete it with the nats tool, and run worker provision"
 	}
-	return j, key
+	return judgement{Fail, d.String() + ": " + rules[i].breaks, fix}, key
 }
 
 // fixDifference says how to change a field that can be changed.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 	"github.com/passcode-worker/passcode-worker/test/brokertest"
 )
@@ -81,7 +83,7 @@ func plan() Plan {
 	cfg := config.Default()
 	cfg.Aliyun.AccessKeyID = config.NewKeyID("LTAI5tTestKeyId")
 	cfg.Aliyun.SignName = "Acme"
-	cfg.Aliyun.Templates = []config.Template{{UsageType: "Generic", TemplateCode: config.TemplateCode{China: "SMS_1", Overseas: "SMS_2"}}}
+	cfg.Aliyun.Templates = []domain.Template{{UsageType: "Generic", TemplateCode: domain.TemplateCode{China: "SMS_1", Overseas: "SMS_2"}}}
 	return Plan{
 		Config: cfg, LimitsTTL: 25 * time.Hour,
 		Dial:   func(context.Context) (*nats.Conn, error) { return nil, errNoBroker },
@@ -92,7 +94,7 @@ func plan() Plan {
 // on gives a plan a broker.
 func (p Plan) on(srv *brokertest.Handle) Plan {
 	p.Dial = func(ctx context.Context) (*nats.Conn, error) {
-		return broker.ConnectOnce(ctx, config.NATS{URL: config.NewServerURLs(srv.URL())}, "test", broker.WorkerInbox, nil)
+		return broker.Connect(ctx, config.NATS{URL: config.NewServerURLs(srv.URL())}, "test", broker.WorkerInbox, slog.New(slog.DiscardHandler), nats.RetryOnFailedConnect(false))
 	}
 	return p
 }

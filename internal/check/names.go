@@ -11,7 +11,7 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/aliyun"
 	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
-	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
 // question is a signature or template that Aliyun is asked about.
@@ -130,7 +130,7 @@ func judgeSign(review aliyun.Review) []judgement {
 var kinds = map[aliyun.Kind]string{aliyun.Notification: "notification", aliyun.Promotion: "promotion"}
 
 // judgeTemplate judges a template by what the settings use it for.
-func judgeTemplate(review aliyun.Review, code string, templates []config.Template) judgement {
+func judgeTemplate(review aliyun.Review, code string, templates []domain.Template) judgement {
 	const key = "aliyun.templates"
 	j := judgeApproval(review, key)
 	if j.status != OK {

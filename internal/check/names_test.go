@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/passcode-worker/passcode-worker/internal/aliyun"
-	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
 func TestSignatures(t *testing.T) {
@@ -64,13 +64,13 @@ func TestFilings(t *testing.T) {
 // Each row is a template as Aliyun describes it, and what the settings use it for.
 func TestTemplates(t *testing.T) {
 	t.Parallel()
-	only := func(china, overseas string, params ...string) config.Template {
-		return config.Template{UsageType: "Generic", TemplateCode: config.TemplateCode{China: china, Overseas: overseas}, Params: params}
+	only := func(china, overseas string, params ...string) domain.Template {
+		return domain.Template{UsageType: "Generic", TemplateCode: domain.TemplateCode{China: china, Overseas: overseas}, Params: params}
 	}
 	for _, test := range []struct {
 		name   string
 		review aliyun.Review
-		use    config.Template
+		use    domain.Template
 		want   string // "" is in order
 	}{
 		{"for codes", aliyun.Review{Approval: aliyun.Approved, Kind: aliyun.Verification}, only("SMS_1", "SMS_1"), ""},
@@ -94,7 +94,7 @@ func TestTemplates(t *testing.T) {
 			only("SMS_1", "", "app"), "fail template SMS_1: approved, and has the variable number, which usage type Generic does not send"},
 	} {
 		p := plan()
-		p.Config.Aliyun.Templates = []config.Template{test.use}
+		p.Config.Aliyun.Templates = []domain.Template{test.use}
 		p.Aliyun = answers{template: func(string) (aliyun.Review, error) { return test.review, nil }}
 		got := brief(found(t, p), ofAliyun...)
 		if test.want == "" {

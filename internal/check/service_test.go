@@ -10,6 +10,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/aliyun"
 	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
 // ofAliyun are the checks of Aliyun.
@@ -43,16 +44,13 @@ func TestGoodAccount(t *testing.T) {
 // Each name is asked for once, whoever uses it.
 func TestNamesAreAskedForOnce(t *testing.T) {
 	t.Parallel()
-	both := func(china, overseas string) config.TemplateCode {
-		return config.TemplateCode{China: china, Overseas: overseas}
-	}
 	var asked []string
 	p := plan()
 	p.Aliyun = answers{asked: &asked}
-	p.Config.Aliyun.Templates = []config.Template{
-		{UsageType: "Generic", TemplateCode: both("SMS_1", "SMS_1"), SignName: "Other"},
-		{UsageType: "SignIn", TemplateCode: both("SMS_2", "SMS_1")},
-		{UsageType: "Register", TemplateCode: both("SMS_2", ""), SignName: "Other"},
+	p.Config.Aliyun.Templates = []domain.Template{
+		{UsageType: "Generic", TemplateCode: domain.TemplateCode{China: "SMS_1", Overseas: "SMS_1"}, SignName: "Other"},
+		{UsageType: "SignIn", TemplateCode: domain.TemplateCode{China: "SMS_2", Overseas: "SMS_1"}},
+		{UsageType: "Register", TemplateCode: domain.TemplateCode{China: "SMS_2"}, SignName: "Other"},
 	}
 	assert.Empty(t, brief(found(t, p), ofAliyun...))
 	assert.Equal(t, []string{"Other", "Acme", "SMS_1", "SMS_2"}, asked)
@@ -65,10 +63,8 @@ func TestNamesAreAskedForOnce(t *testing.T) {
 
 func TestEndpoint(t *testing.T) {
 	t.Parallel()
-	skipped := []string{
-		"warn clock : not checked: see endpoint", "warn credentials : not checked: see endpoint",
-		signSkipped + "endpoint", templateSkipped + "endpoint",
-	}
+	skipped := []string{"warn clock : not checked: see endpoint", "warn credentials : not checked: see endpoint",
+		signSkipped + "endpoint", templateSkipped + "endpoint"}
 	for code, fix := range map[string]string{
 		"dns":                "name servers",
 		"tls":                "root certificates",

@@ -97,7 +97,7 @@ func dialOnce(ctx context.Context, cfg config.Config) (*nats.Conn, error) {
 	if settings.Embedded.Enabled {
 		settings.URL = config.NewServerURLs("nats://" + dialable(settings.Embedded.Listen))
 	}
-	return broker.ConnectOnce(ctx, settings, "worker check", broker.WorkerInbox, slog.New(slog.DiscardHandler))
+	return broker.Connect(ctx, settings, "worker check", broker.WorkerInbox, slog.New(slog.DiscardHandler), nats.RetryOnFailedConnect(false))
 }
 
 // askingSender returns a sender for questions alone, whatever else is wrong.

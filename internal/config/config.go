@@ -14,16 +14,83 @@ import (
 // "nats.tls.ca" joins the keys of its levels. The default tag holds the default, as
 // the settings file has it. A required tag holds the fix where the field is missing.
 type Config struct {
-	NATS        NATS        `yaml:"nats"`
-	Jobs        Jobs        `yaml:"jobs"`
-	Results     Results     `yaml:"results"`
-	DeadLetters DeadLetters `yaml:"dead_letters"`
-	Worker      Worker      `yaml:"worker"`
-	Retry       Retry       `yaml:"retry"`
-	Limits      Limits      `yaml:"limits"`
-	Aliyun      Aliyun      `yaml:"aliyun"`
-	HTTP        HTTP        `yaml:"http"`
-	Log         Log         `yaml:"log"`
+	NATS NATS `yaml:"nats"`
+	// Jobs is the stream that jobs wait in, and the consumer that takes them out.
+	Jobs struct {
+		Stream          string        `yaml:"stream" default:"PASSCODE"`
+		Subject         string        `yaml:"subject" default:"passcode.send"`
+		Consumer        string        `yaml:"consumer" default:"passcode-worker"`
+		MaxBytes        Bytes         `yaml:"max_bytes" default:"1GiB"`
+		DuplicateWindow time.Duration `yaml:"duplicate_window" default:"2m"`
+	} `yaml:"jobs"`
+	// Results is the bucket of request records and where they are announced.
+	Results struct {
+		Bucket    string        `yaml:"bucket" default:"passcode-requests"`
+		Subject   string        `yaml:"subject" default:"passcode.result"` // a prefix: .<request_id> follows
+		Retention time.Duration `yaml:"retention" default:"24h"`
+		// A job's reply_to must match one of these patterns.
+		ReplySubjects []string `yaml:"reply_subjects" default:"[passcode.result.>, _INBOX.>]"`
+	} `yaml:"results"`
+	// DeadLetters is the stream of jobs that an operator must look at.
+	DeadLetters struct {
+		Stream    string        `yaml:"stream" default:"PASSCODE_DEAD"`
+		Subject   string        `yaml:"subject" default:"passcode.dead"` // a prefix: .<reason>.<request_id> follows
+		Retention time.Duration `yaml:"retention" default:"72h"`
+	} `yaml:"dead_letters"`
+	Worker struct {
+		Concurrency int `yaml:"concurrency" default:"256"`
+		// PasscodeTTL is how long a passcode is worth sending where the job doesn't say,
+		// from the time that the stream stored it.
+		PasscodeTTL      time.Duration `yaml:"passcode_ttl" default:"10m"`
+		AckWait          time.Duration `yaml:"ack_wait" default:"30s"`
+		MaxInterruptions int           `yaml:"max_interruptions" default:"5"`
+		ShutdownTimeout  time.Duration `yaml:"shutdown_timeout" default:"30s"`
+	} `yaml:"worker"`
+	// Retry is the exponential backoff between attempts that surely sent nothing.
+	Retry struct {
+		InitialInterval     time.Duration `yaml:"initial_interval" default:"500ms"`
+		Multiplier          float64       `yaml:"multiplier" default:"2"`
+		RandomizationFactor float64       `yaml:"randomization_factor" default:"0.5"`
+		MaxInterval         time.Duration `yaml:"max_interval" default:"30s"`
+		MaxAttempts         int           `yaml:"max_attempts" default:"6"`
+	} `yaml:"retry"`
+	// Limits is how many passcodes a phone may be sent.
+	Limits struct {
+		Bucket string `yaml:"bucket" default:"passcode-limits"`
+		// Phone holds the rules from the shortest window to the longest; none means no limit.
+		Phone []domain.Rule `yaml:"phone" default:"[1/1m, 5/1h, 10/24h]"`
+		// Key is the HMAC key of phone numbers; empty means one made once and kept in the bucket.
+		Key passcode.Secret `yaml:"key"`
+	} `yaml:"limits"`
+	// Aliyun is the account, the templates and the calls. Where ConnectorFile is set,
+	// five settings hold what that file says.
+	Aliyun struct {
+		Endpoint                     string            `yaml:"endpoint" default:"dysmsapi.aliyuncs.com"` // host or host:port
+		Protocol                     string            `yaml:"protocol" default:"https"`                 // http or https
+		AccessKeyID                  KeyID             `yaml:"access_key_id"`
+		AccessKeySecret              passcode.Secret   `yaml:"access_key_secret"`
+		SecurityToken                passcode.Secret   `yaml:"security_token"`
+		SignName                     string            `yaml:"sign_name"`
+		Templates                    []domain.Template `yaml:"templates" default:"[]"`
+		StrictPhoneRegionNumberCheck bool              `yaml:"strict_phone_region_number_check"`
+		ConnectorFile                string            `yaml:"connector_file"`
+		ConnectTimeout               time.Duration     `yaml:"connect_timeout" default:"2s"`
+		Timeout                      time.Duration     `yaml:"timeout" default:"5s"` // of one whole call
+		MaxQPS                       int               `yaml:"max_qps"`              // 0: no cap of ours
+		// InDoubt is how a send is settled that may or may not have been accepted.
+		InDoubt struct {
+			Lookups []time.Duration `yaml:"lookups" default:"[5s, 15s, 30s]"` // counted from the attempt
+			Resend  bool            `yaml:"resend" default:"true"`            // attempt again after the last look-up found nothing
+		} `yaml:"in_doubt"`
+	} `yaml:"aliyun"`
+	// HTTP is the server of /livez, /readyz and /metrics.
+	HTTP struct {
+		Listen string `yaml:"listen" default:"127.0.0.1:8080"` // host:port; empty means none
+	} `yaml:"http"`
+	Log struct {
+		Level  string `yaml:"level" default:"info"`  // debug, info, warn or error
+		Format string `yaml:"format" default:"json"` // json or text
+	} `yaml:"log"`
 
 	// Warnings are sentences on settings that work but are probably not meant.
 	Warnings []string `yaml:"-"`
@@ -40,7 +107,12 @@ type NATS struct {
 	TLS          TLS             `yaml:"tls"`
 	Replicas     int             `yaml:"replicas" default:"1"`     // of streams and buckets: 1, 3 or 5
 	Provision    bool            `yaml:"provision" default:"true"` // create what is missing
-	Embedded     Embedded        `yaml:"embedded"`
+	// Embedded is a NATS server inside the worker.
+	Embedded struct {
+		Enabled  bool   `yaml:"enabled"`
+		Listen   string `yaml:"listen" default:"127.0.0.1:4222"` // host:port
+		StoreDir string `yaml:"store_dir" default:"data/nats"`
+	} `yaml:"embedded"`
 }
 
 // TLS names PEM files. CA stands in for the system's roots; Cert and Key go together.
@@ -50,122 +122,12 @@ type TLS struct {
 	Key  string `yaml:"key"`
 }
 
-// Embedded is a NATS server inside the worker.
-type Embedded struct {
-	Enabled  bool   `yaml:"enabled"`
-	Listen   string `yaml:"listen" default:"127.0.0.1:4222"` // host:port
-	StoreDir string `yaml:"store_dir" default:"data/nats"`
-}
-
-// Jobs is the stream that jobs wait in, and the consumer that takes them out.
-type Jobs struct {
-	Stream          string        `yaml:"stream" default:"PASSCODE"`
-	Subject         string        `yaml:"subject" default:"passcode.send"`
-	Consumer        string        `yaml:"consumer" default:"passcode-worker"`
-	MaxBytes        Bytes         `yaml:"max_bytes" default:"1GiB"`
-	DuplicateWindow time.Duration `yaml:"duplicate_window" default:"2m"`
-}
-
-// Results is the bucket of request records and where they are announced.
-type Results struct {
-	Bucket    string        `yaml:"bucket" default:"passcode-requests"`
-	Subject   string        `yaml:"subject" default:"passcode.result"` // a prefix: .<request_id> follows
-	Retention time.Duration `yaml:"retention" default:"24h"`
-	// A job's reply_to must match one of these patterns.
-	ReplySubjects []string `yaml:"reply_subjects" default:"[passcode.result.>, _INBOX.>]"`
-}
-
-// DeadLetters is the stream of jobs that an operator must look at.
-type DeadLetters struct {
-	Stream    string        `yaml:"stream" default:"PASSCODE_DEAD"`
-	Subject   string        `yaml:"subject" default:"passcode.dead"` // a prefix: .<reason>.<request_id> follows
-	Retention time.Duration `yaml:"retention" default:"72h"`
-}
-
-// Worker is how jobs are worked on.
-type Worker struct {
-	Concurrency int `yaml:"concurrency" default:"256"`
-	// PasscodeTTL is how long a passcode is worth sending where the job doesn't say,
-	// from the time that the stream stored it.
-	PasscodeTTL      time.Duration `yaml:"passcode_ttl" default:"10m"`
-	AckWait          time.Duration `yaml:"ack_wait" default:"30s"`
-	MaxInterruptions int           `yaml:"max_interruptions" default:"5"`
-	ShutdownTimeout  time.Duration `yaml:"shutdown_timeout" default:"30s"`
-}
-
-// Retry is the exponential backoff between attempts that surely sent nothing.
-type Retry struct {
-	InitialInterval     time.Duration `yaml:"initial_interval" default:"500ms"`
-	Multiplier          float64       `yaml:"multiplier" default:"2"`
-	RandomizationFactor float64       `yaml:"randomization_factor" default:"0.5"`
-	MaxInterval         time.Duration `yaml:"max_interval" default:"30s"`
-	MaxAttempts         int           `yaml:"max_attempts" default:"6"`
-}
-
-// Limits is how many passcodes a phone may be sent.
-type Limits struct {
-	Bucket string `yaml:"bucket" default:"passcode-limits"`
-	// Phone holds the rules from the shortest window to the longest; none means no limit.
-	Phone []domain.Rule `yaml:"phone" default:"[1/1m, 5/1h, 10/24h]"`
-	// Key is the HMAC key of phone numbers; empty means one made once and kept in the bucket.
-	Key passcode.Secret `yaml:"key"`
-}
-
-// Aliyun is the account, the templates and the calls. Where ConnectorFile is set, five
-// settings hold what that file says.
-type Aliyun struct {
-	Endpoint                     string          `yaml:"endpoint" default:"dysmsapi.aliyuncs.com"` // host or host:port
-	Protocol                     string          `yaml:"protocol" default:"https"`                 // http or https
-	AccessKeyID                  KeyID           `yaml:"access_key_id"`
-	AccessKeySecret              passcode.Secret `yaml:"access_key_secret"`
-	SecurityToken                passcode.Secret `yaml:"security_token"`
-	SignName                     string          `yaml:"sign_name"`
-	Templates                    []Template      `yaml:"templates" default:"[]"`
-	StrictPhoneRegionNumberCheck bool            `yaml:"strict_phone_region_number_check"`
-	ConnectorFile                string          `yaml:"connector_file"`
-	ConnectTimeout               time.Duration   `yaml:"connect_timeout" default:"2s"`
-	Timeout                      time.Duration   `yaml:"timeout" default:"5s"` // of one whole call
-	MaxQPS                       int             `yaml:"max_qps"`              // 0: no cap of ours
-	InDoubt                      InDoubt         `yaml:"in_doubt"`
-}
-
-// Template is what Aliyun sends for one usage type.
-type Template struct {
-	UsageType    string       `yaml:"usage_type" required:"write the usage type, such as Generic"`
-	TemplateCode TemplateCode `yaml:"template_code" required:"write the code of an approved template, such as SMS_123456789"`
-	SignName     string       `yaml:"sign_name,omitempty"` // empty means aliyun.sign_name
-	Params       []string     `yaml:"params,omitempty"`    // the variables beside the code that the template takes
-}
-
-// TemplateCode is written as one text for both, or as an object.
-type TemplateCode struct {
-	China    string `yaml:"china" required:"write the code for mainland China, or one text for both"`
-	Overseas string `yaml:"overseas" required:"write the code for elsewhere, or one text for both"`
-}
-
-// InDoubt is how a send is settled that may or may not have been accepted.
-type InDoubt struct {
-	Lookups []time.Duration `yaml:"lookups" default:"[5s, 15s, 30s]"` // counted from the attempt
-	Resend  bool            `yaml:"resend" default:"true"`            // attempt again after the last look-up found nothing
-}
-
-// HTTP is the server of /livez, /readyz and /metrics.
-type HTTP struct {
-	Listen string `yaml:"listen" default:"127.0.0.1:8080"` // host:port; empty means none
-}
-
-// Log is what is logged, and how.
-type Log struct {
-	Level  string `yaml:"level" default:"info"`  // debug, info, warn or error
-	Format string `yaml:"format" default:"json"` // json or text
-}
-
 // Default returns the settings that hold where nothing else is said.
 func Default() Config {
 	var c Config
 	for _, k := range known.keys {
 		if k.standard != nil {
-			decoder{findings: newFindings()}.value(k.path, k.standard, k.field(&c))
+			decoder{Errors: newErrors()}.value(k.path, k.standard, k.field(&c))
 		}
 	}
 	return c

@@ -9,6 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -27,8 +28,8 @@ type connectorSettings struct {
 	AccessKeySecret passcode.Secret `yaml:"accessKeySecret" required:"copy the connector's settings as they are"`
 	SignName        string          `yaml:"signName" required:"copy the connector's settings as they are"`
 	Templates       []struct {
-		UsageType    string       `yaml:"usageType" required:"write the usage type, such as Generic"`
-		TemplateCode TemplateCode `yaml:"templateCode" required:"write the code of an approved template"`
+		UsageType    string              `yaml:"usageType" required:"write the usage type, such as Generic"`
+		TemplateCode domain.TemplateCode `yaml:"templateCode" required:"write the code of an approved template"`
 	} `yaml:"templates" required:"copy the connector's templates as they are"`
 	Strict bool `yaml:"strictPhoneRegionNumberCheck"`
 }
@@ -50,7 +51,7 @@ func (c *check) connector(src Source) {
 	data, err := src.ReadFile(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !src.ToRun:
-		c.warn(connectorKey, "there is no such file; this command goes on without it")
+		c.advise(connectorKey, false, "there is no such file; this command goes on without it")
 		return
 	case err != nil:
 		c.fail(connectorKey, unreadable(err), "name the connector's JSON file")
@@ -63,11 +64,11 @@ func (c *check) connector(src Source) {
 		return
 	}
 	var theirs connectorSettings
-	decoder{findings: c.findings, connector: true}.object(connectorKey, root, reflect.ValueOf(&theirs).Elem())
+	decoder{Errors: c.Errors, connector: true}.object(connectorKey, root, reflect.ValueOf(&theirs).Elem())
 	a := &c.cfg.Aliyun
 	a.AccessKeyID, a.AccessKeySecret, a.SignName = theirs.AccessKeyID, theirs.AccessKeySecret, theirs.SignName
-	a.StrictPhoneRegionNumberCheck, a.Templates = theirs.Strict, []Template{}
+	a.StrictPhoneRegionNumberCheck, a.Templates = theirs.Strict, []domain.Template{}
 	for _, t := range theirs.Templates {
-		a.Templates = append(a.Templates, Template{UsageType: t.UsageType, TemplateCode: t.TemplateCode})
+		a.Templates = append(a.Templates, domain.Template{UsageType: t.UsageType, TemplateCode: t.TemplateCode})
 	}
 }

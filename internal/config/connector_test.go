@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -44,10 +45,10 @@ func TestConnector(t *testing.T) {
 	assert.Equal(t, passcode.NewSecret("s3cret-of-the-connector"), got.Aliyun.AccessKeySecret)
 	assert.Equal(t, "示例", got.Aliyun.SignName)
 	assert.True(t, got.Aliyun.StrictPhoneRegionNumberCheck)
-	both := func(code string) TemplateCode { return TemplateCode{China: code, Overseas: code} }
-	assert.Equal(t, []Template{
+	both := func(code string) domain.TemplateCode { return domain.TemplateCode{China: code, Overseas: code} }
+	assert.Equal(t, []domain.Template{
 		{UsageType: "Register", TemplateCode: both("SMS_1")},
-		{UsageType: "SignIn", TemplateCode: TemplateCode{China: "SMS_2", Overseas: "SMS_3"}},
+		{UsageType: "SignIn", TemplateCode: domain.TemplateCode{China: "SMS_2", Overseas: "SMS_3"}},
 		{UsageType: "ForgotPassword", TemplateCode: both("SMS_4")},
 		{UsageType: "Generic", TemplateCode: both("SMS_5")},
 		{UsageType: "MfaVerification", TemplateCode: both("SMS_6")},

@@ -21,7 +21,7 @@ import (
 // decoder turns nodes into values. Of what it can't turn it notes a problem, without
 // the value, and leaves the target as it was.
 type decoder struct {
-	*findings
+	*Errors
 	connector bool // as Logto decodes: unknown members are passed over, a number is no text
 }
 
@@ -56,16 +56,16 @@ func (d decoder) value(path string, n *yaml.Node, v reflect.Value) {
 		assign(d, path, target, duration, err == nil && duration > 0, "must be a duration longer than 0",
 			"write a number and its unit, such as 500ms, 30s, 10m or 24h")
 	case *Bytes:
-		size, err := parseBytes(text)
-		assign(d, path, target, size, err == nil, "must be a size", "write a number and its unit, such as 512MiB or 1GiB")
+		size, ok := parseBytes(text)
+		assign(d, path, target, size, ok, "must be a size", "write a number and its unit, such as 512MiB or 1GiB")
 	case *domain.Rule:
 		rule, err := domain.ParseRule(text)
 		assign(d, path, target, rule, err == nil, "must be a number of passcodes and a window", `write "5/1h" for five in any hour`)
-	case *TemplateCode:
+	case *domain.TemplateCode:
 		if n.Kind == yaml.MappingNode {
 			d.object(path, n, v)
 		} else {
-			d.text(path, n, func(code string) { *target = TemplateCode{China: code, Overseas: code} })
+			d.text(path, n, func(code string) { *target = domain.TemplateCode{China: code, Overseas: code} })
 		}
 	default:
 		switch v.Kind() {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -82,7 +83,7 @@ func FuzzConnector(f *testing.F) {
 			}
 			return
 		}
-		i := slices.IndexFunc(cfg.Aliyun.Templates, func(t Template) bool { return t.UsageType == passcode.DefaultUsageType })
+		i := slices.IndexFunc(cfg.Aliyun.Templates, func(t domain.Template) bool { return t.UsageType == passcode.DefaultUsageType })
 		require.GreaterOrEqual(t, i, 0)
 		require.NotEmpty(t, cfg.Aliyun.Templates[i].TemplateCode.China)
 		require.NotEmpty(t, cfg.Aliyun.Templates[i].TemplateCode.Overseas)

@@ -8,9 +8,6 @@ import (
 	"strings"
 )
 
-// defaultFile is read where no file is named and it is there.
-const defaultFile = "worker.yaml"
-
 // Source is where settings come from.
 type Source struct {
 	// File is the settings file; it must exist. Empty means the one that
@@ -32,47 +29,47 @@ func Load(src Source) (Config, error) {
 		src.ReadFile = os.ReadFile
 	}
 	variables := variables(src.Env)
-	f := newFindings()
-	f.layFile(src, variables[EnvFile])
-	f.layEnv(variables)
-	f.layFlags(src.Set)
+	e := newErrors()
+	e.layFile(src, variables[EnvFile])
+	e.layEnv(variables)
+	e.layFlags(src.Set)
 
 	cfg := Default()
 	for _, k := range known.keys {
-		if n, ok := f.nodes[k.path]; ok {
-			decoder{findings: f}.value(k.path, n, k.field(&cfg))
+		if n, ok := e.nodes[k.path]; ok {
+			decoder{Errors: e}.value(k.path, n, k.field(&cfg))
 		}
 	}
 	for _, word := range []*string{&cfg.Aliyun.Protocol, &cfg.Log.Level, &cfg.Log.Format} {
 		*word = strings.ToLower(*word) // INFO and HTTPS are how others write them
 	}
-	if f.fileUnread {
-		// Any rule over several values could be broken only for what the file
-		// would have set.
-		return cfg, f.err()
+	if !e.fileUnread { // else a rule could be broken only for what the file would have set
+		c := &check{Errors: e, cfg: &cfg}
+		c.connector(src)
+		c.rules()
+		if len(e.Problems) > 0 { // warnings may be about values that aren't meant
+			cfg.Warnings = nil
+		}
+		if src.ToRun {
+			c.running()
+		}
 	}
-	c := &check{findings: f, cfg: &cfg}
-	c.connector(src)
-	c.rules()
-	if len(f.problems) == 0 { // else they may be about values that aren't meant
-		cfg.Warnings = c.warnings
+	if len(e.Problems) > 0 {
+		return cfg, e
 	}
-	if src.ToRun {
-		c.running()
-	}
-	return cfg, f.err()
+	return cfg, nil
 }
 
 // layFile lays the settings file, where there is one. named is the one that the
 // environment names.
-func (f *findings) layFile(src Source, named string) {
-	f.fileName = cmp.Or(src.File, named, defaultFile)
+func (e *Errors) layFile(src Source, named string) {
+	e.fileName = cmp.Or(src.File, named, "worker.yaml")
 	optional := src.File == "" && named == ""
-	data, err := src.ReadFile(f.fileName)
+	data, err := src.ReadFile(e.fileName)
 	if err == nil {
-		f.layYAML(data)
+		e.layYAML(data)
 	} else if !optional || !errors.Is(err, fs.ErrNotExist) {
-		f.failFile("", unreadable(err), "make it readable, or name another file with --config or "+EnvFile)
+		e.failFile("", unreadable(err), "make it readable, or name another file with --config or "+EnvFile)
 	}
 }
 

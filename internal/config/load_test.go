@@ -111,9 +111,9 @@ log: {level: WARN}
 	assert.Equal(t, "0x10", got.Aliyun.AccessKeySecret.Reveal())
 	assert.Equal(t, "true", got.Aliyun.SignName)
 	assert.Equal(t, []domain.Rule{{Max: 3, Window: 2 * time.Minute}}, got.Limits.Phone)
-	assert.Equal(t, []Template{
-		{UsageType: "Generic", TemplateCode: TemplateCode{China: "0123", Overseas: "0123"}, Params: []string{"product", "7"}},
-		{UsageType: "SignIn", TemplateCode: TemplateCode{China: "A", Overseas: "B"}, SignName: "Other"},
+	assert.Equal(t, []domain.Template{
+		{UsageType: "Generic", TemplateCode: domain.TemplateCode{China: "0123", Overseas: "0123"}, Params: []string{"product", "7"}},
+		{UsageType: "SignIn", TemplateCode: domain.TemplateCode{China: "A", Overseas: "B"}, SignName: "Other"},
 	}, got.Aliyun.Templates)
 	assert.Equal(t, "warn", got.Log.Level)
 }
@@ -149,7 +149,8 @@ func TestSectionsAsJSON(t *testing.T) {
 	assert.Equal(t, TLS{CA: "/own", Cert: "/c", Key: "/ké😀"}, got.NATS.TLS, "what is named itself wins over its section")
 	assert.Equal(t, 3, got.NATS.Replicas)
 	assert.Equal(t, Default().NATS.URL, got.NATS.URL)
-	assert.Equal(t, InDoubt{Lookups: []time.Duration{6 * time.Second}}, got.Aliyun.InDoubt)
+	assert.Equal(t, []time.Duration{6 * time.Second}, got.Aliyun.InDoubt.Lookups)
+	assert.False(t, got.Aliyun.InDoubt.Resend)
 	assert.InDelta(t, 3, got.Retry.Multiplier, 0)
 	assert.Equal(t, 1, got.Retry.MaxAttempts)
 }

@@ -79,12 +79,3 @@ func tidy(n *yaml.Node, v reflect.Value) {
 		}
 	}
 }
-
-// MarshalYAML writes one text for both where they are equal.
-func (c TemplateCode) MarshalYAML() (any, error) {
-	if c.China == c.Overseas {
-		return c.China, nil
-	}
-	type plain TemplateCode
-	return plain(c), nil
-}

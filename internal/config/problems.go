@@ -32,12 +32,21 @@ func (p Problem) String() string {
 	return text.Printable(line)
 }
 
-// Errors is everything that is wrong with the settings. [Load] returns it; match with
-// errors.As.
+// Errors is everything that is wrong with the settings, and what is known of them while
+// they are read and checked. [Load] returns it; match with errors.As. A rule over
+// several settings is skipped where one of them has a problem already, so that each
+// mistake is reported once.
 type Errors struct {
-	Problems []Problem
+	Problems   []Problem
+	misspelt   []string // settings that were probably meant by a wrong name
+	fileName   string
+	fileUnread bool                  // nothing is known of what the file sets
+	nodes      map[string]*yaml.Node // what is written for a setting, and for what is in it, by path
+	sources    map[*yaml.Node]string // of nodes that the file does not hold
+}
 
-	found *findings
+func newErrors() *Errors {
+	return &Errors{nodes: map[string]*yaml.Node{}, sources: map[*yaml.Node]string{}}
 }
 
 // Error lists the problems, one a line.
@@ -57,8 +66,8 @@ func (e *Errors) Usable(keys ...string) bool {
 	if e == nil {
 		return true
 	}
-	elsewhere := func(key string) bool { return e.found.nodes[key] != nil }
-	return e.found.fine(keys...) && (!e.found.fileUnread || slices.ContainsFunc(keys, elsewhere))
+	elsewhere := func(key string) bool { return e.nodes[key] != nil }
+	return e.fine(keys...) && (!e.fileUnread || slices.ContainsFunc(keys, elsewhere))
 }
 
 // Concern reports whether one of the problems is about the key.
@@ -66,78 +75,55 @@ func (e *Errors) Concern(key string) bool {
 	return slices.ContainsFunc(e.Problems, func(p Problem) bool { return p.Key == key })
 }
 
-// findings is what is known of the settings while they are read and checked. A rule
-// over several settings is skipped where one of them has a problem already, so that
-// each mistake is reported once.
-type findings struct {
-	problems   []Problem
-	misspelt   []string // settings that were probably meant by a wrong name
-	fileName   string
-	fileUnread bool                  // nothing is known of what the file sets
-	nodes      map[string]*yaml.Node // what is written for a setting, and for what is in it, by path
-	sources    map[*yaml.Node]string // of nodes that the file does not hold
-}
-
-func newFindings() *findings {
-	return &findings{nodes: map[string]*yaml.Node{}, sources: map[*yaml.Node]string{}}
-}
-
-func (f *findings) add(key, source, problem, fix string) {
-	f.problems = append(f.problems, Problem{Key: key, Problem: problem, Fix: fix, Source: source})
+func (e *Errors) add(key, source, problem, fix string) {
+	e.Problems = append(e.Problems, Problem{Key: key, Problem: problem, Fix: fix, Source: source})
 }
 
 // fail notes a problem of a setting, or of a part of one.
-func (f *findings) fail(key, problem, fix string) { f.add(key, f.sourceOf(key), problem, fix) }
+func (e *Errors) fail(key, problem, fix string) { e.add(key, e.sourceOf(key), problem, fix) }
 
 // unknown notes a name that is no setting. The setting that it probably was meant
 // to be is not also missing.
-func (f *findings) unknown(name, source string) {
+func (e *Errors) unknown(name, source string) {
 	fix := "remove it; config/worker.yaml lists every setting"
 	variable, isVariable := strings.CutPrefix(name, envPrefix)
 	if meant := nearest(variable); meant != "" && meant != name {
-		f.misspelt = append(f.misspelt, meant)
+		e.misspelt = append(e.misspelt, meant)
 		if isVariable {
 			meant = EnvName(meant)
 		}
 		fix = "did you mean " + meant + "?"
 	}
-	f.add(shown(name), source, "is no setting", fix)
+	e.add(shown(name), source, "is no setting", fix)
 }
 
 // fine reports whether nothing is wrong with any of the settings, with a part of
 // one, or with what it is a part of.
-func (f *findings) fine(keys ...string) bool {
+func (e *Errors) fine(keys ...string) bool {
 	return !slices.ContainsFunc(keys, func(key string) bool {
-		return f.unread(key) || slices.ContainsFunc(f.problems, func(p Problem) bool { return within(p.Key, key) })
+		return e.unread(key) || slices.ContainsFunc(e.Problems, func(p Problem) bool { return within(p.Key, key) })
 	})
 }
 
 // unread reports whether what was written for a setting could not be read as a
 // whole, nor what it is a part of, or stands under a misspelt name.
-func (f *findings) unread(key string) bool {
-	return slices.Contains(f.misspelt, key) || slices.ContainsFunc(f.problems, func(p Problem) bool { return within(key, p.Key) })
+func (e *Errors) unread(key string) bool {
+	return slices.Contains(e.misspelt, key) || slices.ContainsFunc(e.Problems, func(p Problem) bool { return within(key, p.Key) })
 }
 
-func (f *findings) err() error {
-	if len(f.problems) == 0 {
-		return nil
-	}
-	return &Errors{Problems: f.problems, found: f}
-}
-
-func (f *findings) source(n *yaml.Node) string {
-	if source, ok := f.sources[n]; ok {
+func (e *Errors) source(n *yaml.Node) string {
+	if source, ok := e.sources[n]; ok {
 		return source
 	}
-	return fmt.Sprintf("%s line %d", f.fileName, n.Line)
+	return fmt.Sprintf("%s line %d", e.fileName, n.Line)
 }
 
 // sourceOf says where a setting was written; of a part of one that is not
 // written, where the part around it was.
-func (f *findings) sourceOf(path string) string {
+func (e *Errors) sourceOf(path string) string {
 	for {
-		if n, ok := f.nodes[path]; ok {
-			return f.source(n)
+		if n, ok := e.nodes[path]; ok {
+			return e.source(n)
 		}
 		up := strings.LastIndexAny(path, ".[")
 		if up < 0 || known.isSetting(path) {

@@ -18,7 +18,7 @@ import (
 var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
 
 // layYAML lays the text of the settings file.
-func (f *findings) layYAML(data []byte) {
+func (e *Errors) layYAML(data []byte) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var document, second yaml.Node
 	err := decoder.Decode(&document)
@@ -27,39 +27,39 @@ func (f *findings) layYAML(data []byte) {
 	}
 	switch {
 	case err == nil:
-		f.failFile("", "holds more than one YAML document", "remove the lines ---, or split the file")
+		e.failFile("", "holds more than one YAML document", "remove the lines ---, or split the file")
 	case !errors.Is(err, io.EOF):
 		// The parser's own words may quote the file and so a secret; only its line
 		// is taken.
 		source := ""
 		if found := yamlLine.FindStringSubmatch(err.Error()); found != nil {
-			source = f.fileName + " line " + found[1]
+			source = e.fileName + " line " + found[1]
 		}
-		f.failFile(source, "is not YAML", "look at the line and the one before it: indentation with spaces and without tabs, "+
+		e.failFile(source, "is not YAML", "look at the line and the one before it: indentation with spaces and without tabs, "+
 			"a colon with a space after it, quotes around special characters, UTF-8")
 	case document.Content != nil: // else it is empty, or comments alone
 		root := document.Content[0]
-		f.lay("", root)
-		f.fileUnread = root.Kind != yaml.MappingNode && !isNull(root)
+		e.lay("", root)
+		e.fileUnread = root.Kind != yaml.MappingNode && !isNull(root)
 	}
 }
 
 // failFile notes why the file as a whole can't be read.
-func (f *findings) failFile(source, problem, fix string) {
-	f.fileUnread = true
-	f.add(f.fileName, source, problem, fix)
+func (e *Errors) failFile(source, problem, fix string) {
+	e.fileUnread = true
+	e.add(e.fileName, source, problem, fix)
 }
 
 // lay lays what a source sets under a path over what was there. The tree that
 // comes of it is kept flat: a node for each setting, by path. What is null leaves
 // what was there.
-func (f *findings) lay(path string, n *yaml.Node) {
+func (e *Errors) lay(path string, n *yaml.Node) {
 	switch {
 	case isNull(n):
 	case known.isSection(path):
-		decoder{findings: f}.members(path, n, known.sections[path], f.lay)
+		decoder{Errors: e}.members(path, n, known.sections[path], e.lay)
 	default:
-		f.nodes[path] = n
+		e.nodes[path] = n
 	}
 }
 
@@ -68,7 +68,7 @@ type assignment struct{ path, text, source string }
 
 // layAssignments lays texts: a plain text, where a list or a section must be JSON.
 // What is named itself wins over the section that it is in.
-func (f *findings) layAssignments(set []assignment) {
+func (e *Errors) layAssignments(set []assignment) {
 	slices.SortStableFunc(set, func(a, b assignment) int {
 		return strings.Count(a.path, ".") - strings.Count(b.path, ".")
 	})
@@ -77,11 +77,11 @@ func (f *findings) layAssignments(set []assignment) {
 		if known.isSection(a.path) || known.lists[a.path] {
 			var err error
 			if value, err = parseJSON([]byte(a.text)); err != nil {
-				f.add(a.path, a.source, "must be JSON", `write a section as {"key":"value"}, a list as ["a","b"]`)
+				e.add(a.path, a.source, "must be JSON", `write a section as {"key":"value"}, a list as ["a","b"]`)
 				continue
 			}
 		}
-		f.lay(a.path, f.node(value, a.source))
+		e.lay(a.path, e.node(value, a.source))
 	}
 }
 
@@ -102,7 +102,7 @@ func variables(environ []string) map[string]string {
 	return values
 }
 
-func (f *findings) layEnv(values map[string]string) {
+func (e *Errors) layEnv(values map[string]string) {
 	var set []assignment
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		path := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, envPrefix), "__", "."))
@@ -111,27 +111,27 @@ func (f *findings) layEnv(values map[string]string) {
 			set = append(set, assignment{path, values[name], "environment variable " + name})
 		case name == EnvFile || serviceLink.MatchString(name):
 		default:
-			f.unknown(name, "environment")
+			e.unknown(name, "environment")
 		}
 	}
-	f.layAssignments(set)
+	e.layAssignments(set)
 }
 
 // layFlags lays path=value flags; of a path given twice the last holds.
-func (f *findings) layFlags(flags []string) {
+func (e *Errors) layFlags(flags []string) {
 	var set []assignment
 	for _, flag := range flags {
 		path, text, ok := strings.Cut(flag, "=")
 		switch {
 		case !ok:
-			f.add("--set", "", "must be key=value", "write for instance --set log.level=debug")
+			e.add("--set", "", "must be key=value", "write for instance --set log.level=debug")
 		case path != "" && known.has(path):
 			set = append(set, assignment{path, text, "--set " + path})
 		default:
-			f.unknown(path, "--set")
+			e.unknown(path, "--set")
 		}
 	}
-	f.layAssignments(set)
+	e.layAssignments(set)
 }
 
 func isNull(n *yaml.Node) bool {
@@ -149,9 +149,9 @@ func parseJSON(data []byte) (value any, err error) {
 }
 
 // node makes of a JSON value what a YAML file would hold, and notes its source.
-func (f *findings) node(value any, source string) *yaml.Node {
+func (e *Errors) node(value any, source string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode}
-	f.sources[n] = source
+	e.sources[n] = source
 	switch value := value.(type) {
 	case nil:
 		n.Value = "null"
@@ -160,12 +160,12 @@ func (f *findings) node(value any, source string) *yaml.Node {
 	case []any:
 		n.Kind = yaml.SequenceNode
 		for _, entry := range value {
-			n.Content = append(n.Content, f.node(entry, source))
+			n.Content = append(n.Content, e.node(entry, source))
 		}
 	case map[string]any:
 		n.Kind = yaml.MappingNode
 		for _, name := range slices.Sorted(maps.Keys(value)) {
-			n.Content = append(n.Content, f.node(name, source), f.node(value[name], source))
+			n.Content = append(n.Content, e.node(name, source), e.node(value[name], source))
 		}
 	default: // a number or a truth value
 		n.Value = fmt.Sprint(value)

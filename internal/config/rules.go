@@ -17,12 +17,16 @@ import (
 
 // check judges decoded settings.
 type check struct {
-	*findings
-	cfg      *Config
-	warnings []string
+	*Errors
+	cfg *Config
 }
 
-func (c *check) warn(key, text string) { c.warnings = append(c.warnings, key+": "+text) }
+// advise warns of a value that works but is probably not meant.
+func (c *check) advise(key string, ok bool, text string) {
+	if !ok {
+		c.cfg.Warnings = append(c.cfg.Warnings, key+": "+text)
+	}
+}
 
 // demand notes a rule that a value breaks. A value that could not be read is not
 // judged, and neither is one that breaks another rule.

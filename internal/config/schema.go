@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -37,13 +38,8 @@ func readSchema() schema {
 
 func (s *schema) read(path string, section reflect.Type, index []int) {
 	s.sections[path] = memberNames(section)
-	for i := range section.NumField() {
-		field := section.Field(i)
-		name := memberName(field)
-		if name == "-" {
-			continue
-		}
-		at, where := join(path, name), append(append([]int{}, index...), i)
+	for i, name := range s.sections[path] {
+		field, at, where := section.Field(i), join(path, name), append(slices.Clone(index), i)
 		// A struct that is a value, and no section, has a text of its own.
 		if field.Type.Kind() == reflect.Struct && !field.Type.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
 			s.read(at, field.Type, where)
@@ -72,16 +68,11 @@ func (s *schema) has(path string) bool { return s.isSetting(path) || s.isSection
 
 func (k key) field(c *Config) reflect.Value { return reflect.ValueOf(c).Elem().FieldByIndex(k.index) }
 
-// memberName is what a field is called where it is written; "-" for none.
-func memberName(field reflect.StructField) string {
-	name, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
-	return name
-}
-
-func memberNames(t reflect.Type) []string {
-	var names []string
+// memberNames are what the fields are called where they are written. Those that aren't
+// come last.
+func memberNames(t reflect.Type) (names []string) {
 	for i := range t.NumField() {
-		if name := memberName(t.Field(i)); name != "-" {
+		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); name != "-" {
 			names = append(names, name)
 		}
 	}

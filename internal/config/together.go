@@ -58,9 +58,8 @@ func (c *check) servers() {
 			"must be 1 with nats.embedded.enabled, is %d: the embedded server is alone", n)
 		c.demand("nats.embedded.store_dir", embedded.StoreDir != "", "write a folder", "must not be empty")
 	}
-	if a.Protocol == "http" && !isLoopback((&url.URL{Host: a.Endpoint}).Hostname()) {
-		c.warn("aliyun.protocol", "is http to a host that is not this machine: phone numbers and passcodes travel in the clear")
-	}
+	c.advise("aliyun.protocol", a.Protocol != "http" || isLoopback((&url.URL{Host: a.Endpoint}).Hostname()),
+		"is http to a host that is not this machine: phone numbers and passcodes travel in the clear")
 }
 
 func isLoopback(host string) bool {
@@ -69,29 +68,23 @@ func isLoopback(host string) bool {
 }
 
 func (c *check) times() {
-	const retention, interval = "results.retention", "retry.max_interval"
+	const retention = "results.retention"
 	cfg := c.cfg
+	atLeast := func(key string, is time.Duration, other string, least time.Duration, why string) {
+		c.demand(key, !c.fine(other) || is >= least, "write a longer one", "must be at least %s (%s), is %s%s",
+			other, domain.FormatDuration(least), domain.FormatDuration(is), why)
+	}
 	// A record is what a repeated request is known by, so it must outlive every
 	// way in which the request may come back.
-	for _, least := range []struct {
-		key, other, why string
-		is, least       time.Duration
-	}{
-		{retention, "worker.passcode_ttl", ": a job may wait that long and must find its record", cfg.Results.Retention, cfg.Worker.PasscodeTTL},
-		{retention, "jobs.duplicate_window", ": a repeated job must find its record", cfg.Results.Retention, cfg.Jobs.DuplicateWindow},
-		{interval, "retry.initial_interval", "", cfg.Retry.MaxInterval, cfg.Retry.InitialInterval},
-	} {
-		c.demand(least.key, !c.fine(least.other) || least.is >= least.least, "write a longer one", "must be at least %s (%s), is %s%s",
-			least.other, domain.FormatDuration(least.least), domain.FormatDuration(least.is), least.why)
-	}
+	atLeast(retention, cfg.Results.Retention, "worker.passcode_ttl", cfg.Worker.PasscodeTTL, ": a job may wait that long and must find its record")
+	atLeast(retention, cfg.Results.Retention, "jobs.duplicate_window", cfg.Jobs.DuplicateWindow, ": a repeated job must find its record")
+	atLeast("retry.max_interval", cfg.Retry.MaxInterval, "retry.initial_interval", cfg.Retry.InitialInterval, "")
 	// The lease is renewed during a call, so a short one is safe; it leaves the
 	// broker little time to be slow.
-	if cfg.Worker.AckWait/2 < cfg.Aliyun.Timeout {
-		c.warn("worker.ack_wait", "is less than twice aliyun.timeout: a slow broker beside a slow call may give the job to another worker")
-	}
-	if cfg.Worker.ShutdownTimeout < cfg.Aliyun.Timeout {
-		c.warn("worker.shutdown_timeout", "is shorter than aliyun.timeout: a worker that stops may leave calls in doubt")
-	}
+	c.advise("worker.ack_wait", cfg.Worker.AckWait/2 >= cfg.Aliyun.Timeout,
+		"is less than twice aliyun.timeout: a slow broker beside a slow call may give the job to another worker")
+	c.advise("worker.shutdown_timeout", cfg.Worker.ShutdownTimeout >= cfg.Aliyun.Timeout,
+		"is shorter than aliyun.timeout: a worker that stops may leave calls in doubt")
 }
 
 // limits checks the rules of limits.phone, and its key.
@@ -103,21 +96,15 @@ func (c *check) limits() {
 		c.demand(at(i), rule.Check() == nil && rule.Window >= time.Second, `write for instance "5/1h"`,
 			"must allow 1 to %d in a window of 1s to %s, is %s", domain.MaxPlaces, domain.FormatDuration(domain.MaxWindow), rule)
 	}
-	if len(rules) == 0 {
-		c.warn(key, "is empty: nothing but Aliyun's own limits keeps a phone from being flooded")
-	}
+	c.advise(key, len(rules) > 0, "is empty: nothing but Aliyun's own limits keeps a phone from being flooded")
 	for i := 1; i < len(rules); i++ {
 		c.demand(key, rules[i].Window > rules[i-1].Window, "put the rules in that order", "must go from the shortest window to the longest, each once")
-		if rules[i].Max <= rules[i-1].Max {
-			c.warn(at(i-1), "never applies, since the rule after it allows no more in a longer window")
-		}
+		c.advise(at(i-1), rules[i].Max > rules[i-1].Max, "never applies, since the rule after it allows no more in a longer window")
 	}
 	// Phone numbers are few, so whoever reads the bucket can try them all with
 	// each key that can be guessed.
-	const shortKey = 16
-	if n := len(c.cfg.Limits.Key.Reveal()); n > 0 && n < shortKey {
-		c.warn("limits.key", fmt.Sprintf("is shorter than %d characters: numbers could be found out by trying keys", shortKey))
-	}
+	n := len(c.cfg.Limits.Key.Reveal())
+	c.advise("limits.key", n == 0 || n >= 16, "is shorter than 16 characters: numbers could be found out by trying keys")
 }
 
 func (c *check) lookups() {
@@ -131,12 +118,9 @@ func (c *check) lookups() {
 		// All of them at or before the timeout are made in one go when a call
 		// times out, before Aliyun may show the message.
 		last := lookups[len(lookups)-1]
-		if last <= c.cfg.Aliyun.Timeout {
-			c.warn(key, "ends no later than aliyun.timeout: after a call that times out nothing is waited for before it is sent again")
-		}
-		if last >= c.cfg.Worker.PasscodeTTL {
-			c.warn(key, "ends after worker.passcode_ttl: a passcode expires before a doubtful send is settled")
-		}
+		c.advise(key, last > c.cfg.Aliyun.Timeout,
+			"ends no later than aliyun.timeout: after a call that times out nothing is waited for before it is sent again")
+		c.advise(key, last < c.cfg.Worker.PasscodeTTL, "ends after worker.passcode_ttl: a passcode expires before a doubtful send is settled")
 	}
 }
 
@@ -149,14 +133,11 @@ func (c *check) templatesKey() string {
 }
 
 func (c *check) templates() {
-	list, first := c.templatesKey(), map[string]int{}
-	for i, t := range c.cfg.Aliyun.Templates {
-		key := fmt.Sprintf("%s[%d]", list, i)
-		if before, twice := first[t.UsageType]; twice && t.UsageType != "" {
-			c.warn(key, fmt.Sprintf("has the usage type of %s[%d], which is the one that is used", list, before))
-		} else {
-			first[t.UsageType] = i
-		}
+	list, all := c.templatesKey(), c.cfg.Aliyun.Templates
+	for i, t := range all {
+		first := slices.IndexFunc(all, func(other domain.Template) bool { return other.UsageType == t.UsageType })
+		c.advise(fmt.Sprintf("%s[%d]", list, i), first == i || t.UsageType == "",
+			fmt.Sprintf("has the usage type of %s[%d], which is the one that is used", list, first))
 	}
 }
 
@@ -165,40 +146,31 @@ func (c *check) running() {
 	if c.unread(connectorKey) { // what is missing would have come from the connector
 		return
 	}
-	before, a := len(c.problems), c.cfg.Aliyun
+	before, a := len(c.Problems), c.cfg.Aliyun
 	if a.ConnectorFile == "" {
-		c.credentials()
-		noSign := func(t Template) bool { return t.SignName == "" }
+		// An id without its secret would silently fall back to other credentials of the
+		// machine, and perhaps to another account.
+		const id, secret, token = "aliyun.access_key_id", "aliyun.access_key_secret", "aliyun.security_token"
+		bare := a.AccessKeyID.IsZero() && a.AccessKeySecret.IsZero() && !a.SecurityToken.IsZero()
+		c.demand(token, !bare || !c.fine(id, secret), "set all three, or none", "must be set together with %s and %s", id, secret)
+		c.pair(id, a.AccessKeyID.IsZero(), secret, a.AccessKeySecret.IsZero(), "set both, or neither for the credentials of the machine")
+		noSign := func(t domain.Template) bool { return t.SignName == "" }
 		c.demand("aliyun.sign_name", a.SignName != "" || len(a.Templates) > 0 && !slices.ContainsFunc(a.Templates, noSign),
 			"write the approved signature, or give each template its sign_name", "is missing")
 	}
-	c.generic()
-	for i := range c.problems[before:] {
-		c.problems[before+i].Problem += " (worker run needs it)"
-	}
-}
-
-// credentials: an id without its secret would silently fall back to other
-// credentials of the machine, and perhaps to another account.
-func (c *check) credentials() {
-	const id, secret, token = "aliyun.access_key_id", "aliyun.access_key_secret", "aliyun.security_token"
-	a := c.cfg.Aliyun
-	bare := a.AccessKeyID.IsZero() && a.AccessKeySecret.IsZero() && !a.SecurityToken.IsZero()
-	c.demand(token, !bare || !c.fine(id, secret), "set all three, or none", "must be set together with %s and %s", id, secret)
-	c.pair(id, a.AccessKeyID.IsZero(), secret, a.AccessKeySecret.IsZero(), "set both, or neither for the credentials of the machine")
-}
-
-// generic: there must be a template for every other usage type. One whose usage
-// type could not be read may be it, where the word stands in the list at all.
-func (c *check) generic() {
+	// There must be a template for every other usage type. One whose usage type could
+	// not be read may be it, where the word stands in the list at all.
 	key := c.templatesKey()
 	has := func(usageType string) bool {
-		return slices.ContainsFunc(c.cfg.Aliyun.Templates, func(t Template) bool { return t.UsageType == usageType })
+		return slices.ContainsFunc(a.Templates, func(t domain.Template) bool { return t.UsageType == usageType })
 	}
 	meant := has("") && holds(c.nodes[key], passcode.DefaultUsageType)
 	if !has(passcode.DefaultUsageType) && !meant && !c.unread(key) {
 		c.fail(key, "must hold one with usage_type Generic, which stands in for every other",
 			"add {usage_type: Generic, template_code: CODE}")
+	}
+	for i := range c.Problems[before:] {
+		c.Problems[before+i].Problem += " (worker run needs it)"
 	}
 }
 

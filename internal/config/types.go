@@ -2,7 +2,6 @@ package config
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -29,10 +28,8 @@ var byteUnits = []struct {
 	{"MiB", 1 << 20}, {"MB", 1e6}, {"KiB", 1 << 10}, {"KB", 1e3}, {"B", 1},
 }
 
-var errNotBytes = errors.New("not a size in bytes")
-
-// parseBytes reads a size such as "1GiB". Its error does not quote the text.
-func parseBytes(text string) (Bytes, error) {
+// parseBytes reads a size such as "1GiB".
+func parseBytes(text string) (size Bytes, ok bool) {
 	unit := Bytes(1)
 	for _, u := range byteUnits {
 		if head := len(text) - len(u.name); head > 0 && strings.EqualFold(text[head:], u.name) {
@@ -41,10 +38,7 @@ func parseBytes(text string) (Bytes, error) {
 		}
 	}
 	n, err := strconv.ParseUint(text, 10, 63)
-	if err != nil || n == 0 || Bytes(n) > math.MaxInt64/unit {
-		return 0, errNotBytes
-	}
-	return Bytes(n) * unit, nil
+	return Bytes(n) * unit, err == nil && n > 0 && Bytes(n) <= math.MaxInt64/unit
 }
 
 // MarshalText writes the size in the largest unit that divides it.
@@ -81,14 +75,13 @@ type KeyID struct{ masked }
 
 // NewKeyID wraps an id.
 func NewKeyID(id string) KeyID {
-	const half = 4
 	switch {
 	case id == "":
 		return KeyID{}
-	case len(id) < 2*half: // too short to show half of it
+	case len(id) < 8: // too short to show half of it
 		return KeyID{masked{id, mask}}
 	default:
-		return KeyID{masked{id, id[:half] + mask}}
+		return KeyID{masked{id, id[:4] + mask}}
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,7 +25,10 @@ const (
 	repairTimeout = 4 * time.Second
 )
 
-var errNoAnswer = fmt.Errorf("no answer within %s", askTimeout)
+var (
+	errNoAnswer = fmt.Errorf("no answer within %s", askTimeout)
+	errNotAsked = errors.New("not asked yet")
+)
 
 // Options are what a Monitor needs.
 type Options struct {
@@ -53,20 +56,17 @@ type Stream struct{ Name, Called string }
 
 // Monitor asks the broker now and then about the jobs stream and its consumer.
 type Monitor struct {
-	o     Options
+	Options
 	now   func() time.Time
 	every time.Duration
 	told  once.States
 	// When the server was last asked whether it stores jobs, and what was last stored.
 	storeAsked time.Time
 	lastSeq    uint64
-
-	mu   sync.Mutex
-	last snapshot
+	last       atomic.Pointer[snapshot]
 }
 
 type snapshot struct {
-	asked       bool
 	err         error
 	missing     []string // what does not exist
 	unrepaired  error    // why it is still missing
@@ -80,7 +80,11 @@ type snapshot struct {
 }
 
 // New returns a monitor.
-func New(o Options) *Monitor { return &Monitor{o: o, now: time.Now, every: interval} }
+func New(o Options) *Monitor {
+	m := &Monitor{Options: o, now: time.Now, every: interval}
+	m.last.Store(&snapshot{err: errNotAsked})
+	return m
+}
 
 // Run asks until ctx ends.
 func (m *Monitor) Run(ctx context.Context) {
@@ -94,13 +98,11 @@ func (m *Monitor) Run(ctx context.Context) {
 		if (len(s.missing) > 0 || !repaired) && s.err == nil {
 			// Bounded so that the questions go on: it is called again.
 			repairing, cancel := context.WithTimeoutCause(ctx, repairTimeout, fmt.Errorf("not done within %s", repairTimeout))
-			s.unrepaired = m.o.Repair(repairing)
+			s.unrepaired = m.Repair(repairing)
 			cancel()
 			repaired = len(s.missing) == 0 && s.unrepaired == nil
 		}
-		m.mu.Lock()
-		m.last = s
-		m.mu.Unlock()
+		m.last.Store(&s)
 		m.tell(s)
 		select {
 		case <-ctx.Done():
@@ -115,39 +117,35 @@ func (m *Monitor) Run(ctx context.Context) {
 func (m *Monitor) tell(s snapshot) {
 	if s.err == nil && m.told.Changed("pause", s.pause) {
 		if s.pause == "" {
-			m.o.Logger.Info("jobs flow again")
+			m.Logger.Info("jobs flow again")
 		} else {
-			m.o.Logger.Warn("jobs are paused for all workers", "pause", s.pause)
+			m.Logger.Warn("jobs are paused for all workers", "pause", s.pause)
 		}
 	}
 	if why := m.restart(); m.told.Changed("store", why) && why != "" {
-		m.o.Logger.Error("a server of the broker must be restarted", "reason", why)
+		m.Logger.Error("a server of the broker must be restarted", "reason", why)
 	}
-	reasons := m.troubles()
-	switch before := m.told.Last("broker"); {
-	case len(reasons) == 0:
-		m.told.Changed("broker", "works")
-		if before == "fails" {
-			m.o.Logger.Info("the broker works again")
-		}
-	case before == "works":
-		m.told.Changed("broker", "fails")
-		m.o.Logger.Warn("the broker keeps jobs waiting", "reasons", reasons)
+	reasons, before := m.troubles(), m.told.Last("broker")
+	switch {
+	case len(reasons) == 0 && m.told.Changed("broker", "works") && before != "":
+		m.Logger.Info("the broker works again")
+	case len(reasons) > 0 && before != "" && m.told.Changed("broker", "fails"):
+		m.Logger.Warn("the broker keeps jobs waiting", "reasons", reasons)
 	}
 }
 
 func (m *Monitor) ask(ctx context.Context) snapshot {
 	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, errNoAnswer)
 	defer cancel()
-	s := snapshot{asked: true}
-	for _, other := range m.o.Others {
-		if _, err := m.o.JS.Stream(ctx, other.Name); err != nil {
+	var s snapshot
+	for _, other := range m.Others {
+		if _, err := m.JS.Stream(ctx, other.Name); err != nil {
 			s.failed(other.Called, err)
 		}
 	}
-	stream, err := m.o.JS.Stream(ctx, m.o.Stream)
+	stream, err := m.JS.Stream(ctx, m.Stream)
 	if err != nil {
-		s.failed("stream "+m.o.Stream, err)
+		s.failed("stream "+m.Stream, err)
 		return s
 	}
 	// In a work queue the first message is the oldest job not done.
@@ -155,20 +153,20 @@ func (m *Monitor) ask(ctx context.Context) snapshot {
 	if state.Msgs > 0 {
 		s.oldest = state.FirstTime
 	}
-	consumer, err := stream.Consumer(ctx, m.o.Consumer)
+	consumer, err := stream.Consumer(ctx, m.Consumer)
 	if err != nil {
-		s.failed("consumer "+m.o.Consumer, err)
+		s.failed("consumer "+m.Consumer, err)
 		return s
 	}
 	info := consumer.CachedInfo()
 	s.waiting, s.outstanding = info.NumPending, info.NumAckPending
 	if info.Paused && info.Config.PauseUntil != nil {
 		s.pausedFor = info.PauseRemaining
-		if s.pause, err = m.o.Pause(ctx, *info.Config.PauseUntil); err != nil && s.err == nil {
+		if s.pause, err = m.Pause(ctx, *info.Config.PauseUntil); err != nil && s.err == nil {
 			s.err = err
 		}
 	}
-	s.leader, s.storeError = broker.Leader(m.o.JS, stream), m.snapshot().storeError
+	s.leader, s.storeError = broker.Leader(m.JS, stream), m.last.Load().storeError
 	if last := m.lastSeq; last != state.LastSeq || m.now().Sub(m.storeAsked) >= storeInterval {
 		if last == state.LastSeq { // else it stores something
 			s.storeError = broker.StoreError(ctx, stream)
@@ -193,22 +191,14 @@ func (s *snapshot) failed(what string, err error) {
 	}
 }
 
-func (m *Monitor) snapshot() snapshot {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.last
-}
-
 // troubles is what in the broker keeps the worker from doing its job.
 func (m *Monitor) troubles() []string {
-	s := m.snapshot()
-	var reasons []string
-	switch {
-	case !m.o.Connected(): // which explains whatever fails
+	if !m.Connected() { // which explains whatever fails
 		return []string{"broker: not connected"}
-	case !s.asked:
-		reasons = append(reasons, "broker: not asked yet")
-	case s.err != nil:
+	}
+	var reasons []string
+	s := m.last.Load()
+	if s.err != nil {
 		reasons = append(reasons, "broker: "+s.err.Error())
 	}
 	for _, what := range s.missing {
@@ -218,7 +208,7 @@ func (m *Monitor) troubles() []string {
 		}
 		reasons = append(reasons, reason)
 	}
-	for _, err := range m.o.Standing() {
+	for _, err := range m.Standing() {
 		reasons = append(reasons, "broker: "+err.Error())
 	}
 	if why := m.restart(); why != "" {
@@ -230,13 +220,13 @@ func (m *Monitor) troubles() []string {
 // restart says which server of the broker stores nothing more until it is restarted.
 // Of the jobs' stream it says so itself; else it answers questions, but no writes.
 func (m *Monitor) restart() string {
-	s := m.snapshot()
+	s := m.last.Load()
 	switch {
-	case !m.o.Connected() || !s.asked || s.err != nil || len(s.missing) > 0:
+	case !m.Connected() || s.err != nil || len(s.missing) > 0:
 		return ""
 	case s.storeError != "":
 		return fmt.Sprintf("%s stores no jobs (%s): make room on its disk, then restart it", s.leader, s.storeError)
-	case slices.ContainsFunc(m.o.Standing(), func(err error) bool { return errors.Is(err, retry.ErrNoAnswer) }):
+	case slices.ContainsFunc(m.Standing(), func(err error) bool { return errors.Is(err, retry.ErrNoAnswer) }):
 		return s.leader + " answers questions, but no writes: if its disk was full, make room, then restart it"
 	default:
 		return ""
@@ -246,10 +236,10 @@ func (m *Monitor) restart() string {
 // NotReady returns what keeps the worker from doing its job.
 func (m *Monitor) NotReady() []string {
 	reasons := m.troubles()
-	if s := m.snapshot(); s.pause != "" {
+	if s := m.last.Load(); s.pause != "" {
 		reasons = append(reasons, "paused: "+s.pause)
 	}
-	if why := m.o.Account(); why != "" {
+	if why := m.Account(); why != "" {
 		reasons = append(reasons, "account: "+why)
 	}
 	return reasons
@@ -258,7 +248,7 @@ func (m *Monitor) NotReady() []string {
 // Gauges hands over the monitor's figures, each with its name and what it says.
 func (m *Monitor) Gauges(add func(name, help string, value func() float64)) {
 	gauge := func(name, help string, value func(s snapshot) float64) {
-		add(name, help, func() float64 { return value(m.snapshot()) })
+		add(name, help, func() float64 { return value(*m.last.Load()) })
 	}
 	gauge("oldest_job_age_seconds", "Age of the oldest job in the stream that is not done.", func(s snapshot) float64 {
 		if s.oldest.IsZero() {

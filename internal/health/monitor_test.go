@@ -45,7 +45,8 @@ func TestMonitor(t *testing.T) {
 	gauges := map[string]func() float64{}
 	m.Gauges(func(name, _ string, value func() float64) { gauges[name] = value })
 	look := func() []string {
-		m.last = m.ask(ctx)
+		s := m.ask(ctx)
+		m.last.Store(&s)
 		return m.NotReady()
 	}
 
@@ -95,7 +96,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	nc, js := brokertest.Start(t)
 	m := New(options(nc, js))
 	stop := running(t, m)
-	require.Eventually(t, func() bool { return m.snapshot().asked }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return !errors.Is(m.last.Load().err, errNotAsked) }, 10*time.Second, time.Millisecond)
 	stop()
 }
 
@@ -223,20 +224,20 @@ func TestStandingTroubleIsNotReady(t *testing.T) {
 		want     []string
 		restart  float64
 	}{
-		{snapshot{asked: true}, nil, nil, 0},
-		{snapshot{asked: true}, []error{refused}, []string{"broker: the records fail"}, 0},
-		{snapshot{asked: true, leader: "east"}, []error{refused, silent}, []string{
+		{snapshot{}, nil, nil, 0},
+		{snapshot{}, []error{refused}, []string{"broker: the records fail"}, 0},
+		{snapshot{leader: "east"}, []error{refused, silent}, []string{
 			"broker: the records fail", "broker: " + silent.Error(), restart}, 1},
-		{snapshot{asked: true, leader: "east", err: errNoAnswer}, []error{silent}, []string{
+		{snapshot{leader: "east", err: errNoAnswer}, []error{silent}, []string{
 			"broker: " + errNoAnswer.Error(), "broker: " + silent.Error()}, 0},
-		{snapshot{asked: true, leader: "east", storeError: "no space left on device"}, []error{silent}, []string{
+		{snapshot{leader: "east", storeError: "no space left on device"}, []error{silent}, []string{
 			"broker: " + silent.Error(), full}, 1},
 	} {
 		m := New(Options{
 			Connected: func() bool { return true }, Account: func() string { return "" },
 			Standing: func() []error { return test.standing },
 		})
-		m.last = test.last
+		m.last.Store(&test.last)
 		assert.Equal(t, test.want, m.NotReady())
 		m.Gauges(func(name, _ string, value func() float64) {
 			if name == "broker_restart_needed" {

@@ -33,43 +33,32 @@ func Serve(ctx context.Context, address, worker string, m *Metrics, ready func()
 	if err != nil {
 		return nil, fmt.Errorf("http.listen: %w", err)
 	}
-	answer := func(w http.ResponseWriter, reasons []string) {
+	answer := func(w http.ResponseWriter, reasons []string) { // "ok", or 503 and one reason a line
 		w.Header().Set(WorkerHeader, worker)
-		answer(w, reasons)
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		if len(reasons) == 0 {
+			_, _ = fmt.Fprintln(w, "ok")
+			return
+		}
+		w.WriteHeader(http.StatusServiceUnavailable)
+		for _, reason := range reasons {
+			_, _ = fmt.Fprintln(w, Scrub(text.Printable(reason)))
+		}
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, ready()) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-	s := &Server{
-		http: &http.Server{
-			Handler:           mux,
-			ReadHeaderTimeout: 5 * time.Second,
-			WriteTimeout:      10 * time.Second,
-			IdleTimeout:       time.Minute,
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-		},
-		listener: listener,
-	}
+	s := &Server{listener: listener, http: &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}}
 	s.done.Go(func() {
 		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("HTTP server failed", "error", err)
 		}
 	})
 	return s, nil
-}
-
-// answer says "ok", or 503 and one reason a line.
-func answer(w http.ResponseWriter, reasons []string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if len(reasons) == 0 {
-		_, _ = fmt.Fprintln(w, "ok")
-		return
-	}
-	w.WriteHeader(http.StatusServiceUnavailable)
-	for _, reason := range reasons {
-		_, _ = fmt.Fprintln(w, Scrub(text.Printable(reason)))
-	}
 }
 
 // Address is where the server listens, with the port that was chosen.

@@ -21,51 +21,40 @@ type Metrics struct {
 	inFlight             prometheus.Gauge
 }
 
-// Label values that are not types of their own.
-var (
-	lookupResults = []string{"accepted", "undelivered", "not_found", "failed"}
-	deliveryKinds = []string{
-		"new", "redelivered", "duplicate", "under_way", "reopened", "invalid", "expired", "handed_back",
-	}
-	operations = []string{
-		"claim", "find owner", "count attempt", "look up", "reserve", "admit", "gate",
-		"dead letter", "close phone", "release", "record", "announce", "reply", "abandoned", "recover",
-	}
-	undeliverableCodes = []string{"max_deliveries", "terminated"}
-)
-
-// liveHeap adds what the last garbage collection found to be alive, as
-// go_gc_heap_live_bytes, which tells growth from garbage.
-var liveHeap = collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/live:bytes$`)}
-
 // NewMetrics returns metrics in a registry of their own. rules names the limits
 // that may refuse a request.
 func NewMetrics(rules []string) *Metrics {
 	m := &Metrics{
-		registry:    prometheus.NewRegistry(),
-		requests:    counter("requests_total", "Changes of a request's state, by the status it came to.", "status", passcode.Statuses()),
-		attempts:    counter("attempts_total", "Calls to Aliyun, by the class of their outcome.", "class", passcode.Classes()),
-		lookups:     counter("lookups_total", "Look-ups of doubtful sends, by result.", "result", lookupResults),
-		deliveries:  counter("deliveries_total", "Jobs delivered to this worker, by what they turned out to be.", "kind", deliveryKinds),
+		registry: prometheus.NewRegistry(),
+		requests: counter("requests_total", "Changes of a request's state, by the status it came to.", "status", passcode.Statuses()),
+		attempts: counter("attempts_total", "Calls to Aliyun, by the class of their outcome.", "class", passcode.Classes()),
+		lookups: counter("lookups_total", "Look-ups of doubtful sends, by result.", "result",
+			[]string{"accepted", "undelivered", "not_found", "failed"}),
+		deliveries: counter("deliveries_total", "Jobs delivered to this worker, by what they turned out to be.", "kind",
+			[]string{"new", "redelivered", "duplicate", "under_way", "reopened", "invalid", "expired", "handed_back"}),
 		deadLetters: counter("dead_letters_total", "Jobs written to the dead-letter stream, by reason.", "reason", passcode.Reasons()),
 		denied:      counter("limit_denials_total", "Requests refused by our own per-phone limits, by rule.", "rule", append([]string{"closed"}, rules...)),
 		undeliverable: counter("abandoned_jobs_total",
-			"Jobs that the server no longer delivers and no worker ended, by code: consumer or stream were tampered with.", "code", undeliverableCodes),
-		trouble: counter("broker_errors_total", "Failed operations on the broker; each is tried again.", "operation", operations),
+			"Jobs that the server no longer delivers and no worker ended, by code: consumer or stream were tampered with.", "code", []string{"max_deliveries", "terminated"}),
+		trouble: counter("broker_errors_total", "Failed operations on the broker; each is tried again.", "operation", []string{
+			"claim", "find owner", "count attempt", "look up", "reserve", "admit", "gate",
+			"dead letter", "close phone", "release", "record", "announce", "reply", "abandoned", "recover",
+		}),
 		callTime: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "passcode_attempt_duration_seconds",
-			Help:    "Time that calls to Aliyun took.",
+			Name: "passcode_attempt_duration_seconds", Help: "Time that calls to Aliyun took.",
 			Buckets: []float64{.01, .025, .05, .1, .2, .3, .5, 1, 2, 5, 10},
 		}),
 		queuedTime: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "passcode_sent_after_seconds",
-			Help:    "Time from the moment the stream stored a job to Aliyun's acceptance.",
+			Name: "passcode_sent_after_seconds", Help: "Time from the moment the stream stored a job to Aliyun's acceptance.",
 			Buckets: []float64{.05, .1, .2, .3, .5, 1, 2, 5, 10, 30, 60, 300, 600},
 		}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "passcode_in_flight", Help: "Jobs being handled by this worker now.",
 		}),
 	}
+	// It adds what the last garbage collection found to be alive, as go_gc_heap_live_bytes,
+	// which tells growth from garbage.
+	liveHeap := collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/live:bytes$`)}
 	m.registry.MustRegister(
 		m.requests, m.attempts, m.lookups, m.deliveries, m.deadLetters, m.denied, m.undeliverable, m.trouble, m.callTime, m.queuedTime, m.inFlight,
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

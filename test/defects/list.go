@@ -238,7 +238,7 @@ func All() []Defect {
 		},
 		{
 			Name: "result not announced", File: "internal/broker/topology.go",
-			Old:      `	c.RePublish = &jetstream.RePublish{`,
+			Old:      `	results.RePublish = &jetstream.RePublish{`,
 			New:      `	_ = &jetstream.RePublish{`,
 			Breaks:   "what is recorded is announced",
 			CaughtBy: []Test{{broker, "TestBucketsAreWhatTheClientLibraryMakes"}},

@@ -17,6 +17,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/app"
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/internal/config"
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
 	"github.com/passcode-worker/passcode-worker/internal/ratelimit"
 )
@@ -120,9 +121,9 @@ func ownSettings(given config.Config, natsURL, endpoint string) config.Config {
 	a, g := &cfg.Aliyun, given.Aliyun
 	a.ConnectTimeout, a.Timeout, a.MaxQPS, a.InDoubt = g.ConnectTimeout, g.Timeout, g.MaxQPS, g.InDoubt
 	a.Endpoint, a.Protocol, a.SignName = endpoint, "http", "Emulator"
-	a.Templates = []config.Template{
-		{UsageType: "Generic", TemplateCode: config.TemplateCode{China: "SMS_100000001", Overseas: "SMS_100000001"}},
-		{UsageType: "SignIn", TemplateCode: config.TemplateCode{China: "SMS_100000002", Overseas: "SMS_100000003"}},
+	a.Templates = []domain.Template{
+		{UsageType: "Generic", TemplateCode: domain.TemplateCode{China: "SMS_100000001", Overseas: "SMS_100000001"}},
+		{UsageType: "SignIn", TemplateCode: domain.TemplateCode{China: "SMS_100000002", Overseas: "SMS_100000003"}},
 	}
 	cfg.HTTP.Listen = "127.0.0.1:0"
 	return cfg
