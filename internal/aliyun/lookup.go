@@ -3,10 +3,9 @@ package aliyun
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strconv"
 	"time"
-
-	dysmsapi "github.com/alibabacloud-go/dysmsapi-20170525/v3/client"
-	util "github.com/alibabacloud-go/tea-utils/v2/service"
 
 	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -56,12 +55,11 @@ func (s *Sender) Lookup(ctx context.Context, phone passcode.Phone, requestID str
 			return domain.Finding{}, failure
 		}
 		s.ObserveLookup()
-		switch onDay.State {
-		case domain.Accepted:
+		if onDay.State == domain.Accepted {
 			return onDay, nil
-		case domain.Undelivered:
+		}
+		if onDay.State == domain.Undelivered {
 			found = onDay
-		case domain.NotFound:
 		}
 	}
 	return found, nil
@@ -87,26 +85,21 @@ func days(since, now time.Time) (list []string) {
 type detailsPage struct {
 	TotalCount *answer.Number
 	Details    struct {
-		Rows []*struct {
-			OutID      string `json:"OutId"`
-			SendStatus *answer.Number
-			ErrCode    string
-		} `json:"SmsSendDetailDTO"`
+		Rows []*detailsRow `json:"SmsSendDetailDTO"`
 	} `json:"SmsSendDetailDTOs"`
+}
+
+type detailsRow struct {
+	OutID      string `json:"OutId"`
+	SendStatus *answer.Number
+	ErrCode    string
 }
 
 // plausible reports whether the page can be the service's: it decides whether a
 // message is sent a second time.
 func (p *detailsPage) plausible() bool {
-	if p.TotalCount == nil || *p.TotalCount < 0 || len(p.Details.Rows) > pageSize {
-		return false
-	}
-	for _, row := range p.Details.Rows {
-		if row == nil || row.SendStatus == nil {
-			return false
-		}
-	}
-	return true
+	return p.TotalCount != nil && *p.TotalCount >= 0 && len(p.Details.Rows) <= pageSize &&
+		!slices.ContainsFunc(p.Details.Rows, func(row *detailsRow) bool { return row == nil || row.SendStatus == nil })
 }
 
 func (s *Sender) lookupDay(ctx context.Context, phone, requestID, day string, scrub *answer.Scrubber) (domain.Finding, *answer.Failure) {
@@ -114,15 +107,12 @@ func (s *Sender) lookupDay(ctx context.Context, phone, requestID, day string, sc
 	incomplete := &answer.Failure{Action: action, Class: passcode.ClassTransient, Code: "incomplete_pages", Answered: true}
 	found := domain.Finding{State: domain.NotFound}
 	read := answer.Number(0)
-	for page := int64(1); page <= maxPages; page++ {
-		request := (&dysmsapi.QuerySendDetailsRequest{}).
-			SetPhoneNumber(phone).SetSendDate(day).SetPageSize(pageSize).SetCurrentPage(page)
+	for page := range maxPages {
+		query := map[string]*string{
+			"PhoneNumber": &phone, "SendDate": &day, "PageSize": new(strconv.Itoa(pageSize)), "CurrentPage": new(strconv.Itoa(page + 1)),
+		}
 		var details detailsPage
-		failure := s.ask(ctx, scrub, question{action, func(client *dysmsapi.Client) error {
-			_, err := client.QuerySendDetailsWithOptions(request, &util.RuntimeOptions{})
-			return err
-		}}, &details)
-		if failure != nil {
+		if failure := s.ask(ctx, scrub, action, query, &details); failure != nil {
 			return domain.Finding{}, failure
 		}
 		if !details.plausible() {

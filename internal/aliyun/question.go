@@ -17,28 +17,18 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// question is a call that changes nothing at Aliyun.
-type question struct {
-	action string
-	call   func(*dysmsapi.Client) error
-}
-
-// generic is a question with one parameter, for which this version of the SDK has no
-// method.
-func generic(action, parameter, value string) question {
-	return question{action, func(client *dysmsapi.Client) error {
+// ask puts a question, a call that changes nothing at Aliyun, within [Options.Timeout],
+// and decodes the answer. The SDK doesn't decode it: it would take true for a number, and
+// a number for a text.
+func (s *Sender) ask(
+	ctx context.Context, scrub *answer.Scrubber, action string, query map[string]*string, into any,
+) *answer.Failure {
+	x, failure := s.call(ctx, time.Time{}, func(client *dysmsapi.Client) error {
 		params := (&openapi.Params{}).SetAction(action).SetVersion("2017-05-25").SetProtocol("HTTPS").SetPathname("/").
 			SetMethod(http.MethodPost).SetAuthType("AK").SetStyle("RPC").SetReqBodyType("formData").SetBodyType("json")
-		request := (&openapi.OpenApiRequest{}).SetQuery(map[string]*string{parameter: &value})
-		_, err := client.CallApi(params, request, &util.RuntimeOptions{})
+		_, err := client.CallApi(params, (&openapi.OpenApiRequest{}).SetQuery(query), &util.RuntimeOptions{})
 		return err
-	}}
-}
-
-// ask puts a question, within [Options.Timeout], and decodes the answer. What the SDK
-// has decoded is not used: it takes true for a number, and a number for a text.
-func (s *Sender) ask(ctx context.Context, scrub *answer.Scrubber, q question, into any) *answer.Failure {
-	x, failure := s.call(ctx, time.Time{}, q.call)
+	})
 	switch {
 	case failure != nil:
 	case x.Envelope.Class(x.Status) != passcode.ClassOK:
@@ -47,11 +37,11 @@ func (s *Sender) ask(ctx context.Context, scrub *answer.Scrubber, q question, in
 			Answered: x.Envelope.RequestID != "",
 		}
 	case x.SDKErr != nil || json.Unmarshal(x.Body, into) != nil:
-		return unreadable(q.action, x.Status)
+		return unreadable(action, x.Status)
 	default:
 		return nil
 	}
-	return harmless(q.action, failure)
+	return harmless(action, failure)
 }
 
 // harmless is a failed question: it is not in doubt, as asking twice does no harm.

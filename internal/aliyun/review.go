@@ -7,9 +7,6 @@ import (
 	"regexp"
 	"slices"
 
-	dysmsapi "github.com/alibabacloud-go/dysmsapi-20170525/v3/client"
-	util "github.com/alibabacloud-go/tea-utils/v2/service"
-
 	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
@@ -83,16 +80,16 @@ type reviewAnswer struct {
 	}
 }
 
-// review puts the present form of a question, and its older form if that gets no
-// readable answer, or if the endpoint or the key's user may not use it.
-func (s *Sender) review(ctx context.Context, scrub *answer.Scrubber, present, older question,
-	complete func(*reviewAnswer) bool,
+// review asks by the present action, and by its older form if that gets no readable
+// answer, or if the endpoint or the key's user may not use it. Both take the same parameter.
+func (s *Sender) review(
+	ctx context.Context, scrub *answer.Scrubber, present, older, parameter, value string, complete func(*reviewAnswer) bool,
 ) (*reviewAnswer, *answer.Failure) {
-	ask := func(q question) (*reviewAnswer, *answer.Failure) {
+	ask := func(action string) (*reviewAnswer, *answer.Failure) {
 		var got reviewAnswer
-		failure := s.ask(ctx, scrub, q, &got)
+		failure := s.ask(ctx, scrub, action, map[string]*string{parameter: &value}, &got)
 		if failure == nil && !complete(&got) {
-			failure = unreadable(q.action, http.StatusOK)
+			failure = unreadable(action, http.StatusOK)
 		}
 		return &got, failure
 	}
@@ -114,11 +111,7 @@ func (s *Sender) review(ctx context.Context, scrub *answer.Scrubber, present, ol
 // ReviewSign asks for the state of a signature. An error is an [*answer.Failure].
 func (s *Sender) ReviewSign(ctx context.Context, name string) (Review, error) {
 	scrub := answer.NewScrubber(domain.Message{})
-	older := question{"QuerySmsSign", func(client *dysmsapi.Client) error {
-		_, err := client.QuerySmsSignWithOptions((&dysmsapi.QuerySmsSignRequest{}).SetSignName(name), &util.RuntimeOptions{})
-		return err
-	}}
-	got, failure := s.review(ctx, scrub, generic("GetSmsSign", "SignName", name), older,
+	got, failure := s.review(ctx, scrub, "GetSmsSign", "QuerySmsSign", "SignName", name,
 		func(a *reviewAnswer) bool { return a.SignStatus != nil })
 	if failure != nil {
 		return Review{}, failure
@@ -140,11 +133,7 @@ func (s *Sender) ReviewSign(ctx context.Context, name string) (Review, error) {
 // ReviewTemplate asks for the state of a template. An error is an [*answer.Failure].
 func (s *Sender) ReviewTemplate(ctx context.Context, code string) (Review, error) {
 	scrub := answer.NewScrubber(domain.Message{})
-	older := question{"QuerySmsTemplate", func(client *dysmsapi.Client) error {
-		_, err := client.QuerySmsTemplateWithOptions((&dysmsapi.QuerySmsTemplateRequest{}).SetTemplateCode(code), &util.RuntimeOptions{})
-		return err
-	}}
-	got, failure := s.review(ctx, scrub, generic("GetSmsTemplate", "TemplateCode", code), older,
+	got, failure := s.review(ctx, scrub, "GetSmsTemplate", "QuerySmsTemplate", "TemplateCode", code,
 		func(a *reviewAnswer) bool { return a.TemplateStatus != nil && a.TemplateType != nil })
 	if failure != nil {
 		return Review{}, failure

@@ -7,41 +7,30 @@ import (
 )
 
 // Codes of ours, where no answer of the service could be read.
-const (
-	CodeTimeout     = "timeout"
-	CodeConnTimeout = "connect_timeout"
-	CodeCanceled    = "canceled"
-	CodeTooLate     = "too_late"
-	CodeRefused     = "connection_refused"
-	CodeReset       = "connection_reset"
-	CodeClosed      = "connection_closed"
-	CodeUnreachable = "unreachable"
-	CodeDNS         = "dns"
-	CodeTLS         = "tls"
-	CodeNetwork     = "network"
-	CodeUnreadable  = "unreadable_answer"
-	CodeNoBizID     = "no_biz_id"
-	CodeCredentials = "credentials"
-	CodeNotBuilt    = "request_not_built"
+var (
+	CodeTimeout     = ours("timeout", "no answer in time")
+	CodeConnTimeout = ours("connect_timeout", "no connection in time")
+	CodeCanceled    = ours("canceled", "the call was canceled")
+	CodeTooLate     = ours("too_late", "the claim had run out before the request could be written")
+	CodeRefused     = ours("connection_refused", "connection refused")
+	CodeReset       = ours("connection_reset", "connection reset")
+	CodeClosed      = ours("connection_closed", "connection closed without an answer")
+	CodeUnreachable = ours("unreachable", "host or network unreachable")
+	CodeDNS         = ours("dns", "the endpoint's name could not be resolved")
+	CodeTLS         = ours("tls", "the TLS handshake failed")
+	CodeNetwork     = ours("network", "network error")
+	CodeUnreadable  = ours("unreadable_answer", "the answer could not be read")
+	CodeNoBizID     = ours("no_biz_id", "OK without a BizId")
+	CodeCredentials = ours("credentials", "no credentials could be had from the provider")
+	CodeNotBuilt    = ours("request_not_built", "the SDK could not build the request")
 )
 
 // Texts explain these codes. The errors behind them hold the URL.
-var Texts = map[string]string{
-	CodeTimeout:     "no answer in time",
-	CodeConnTimeout: "no connection in time",
-	CodeCanceled:    "the call was canceled",
-	CodeTooLate:     "the claim had run out before the request could be written",
-	CodeRefused:     "connection refused",
-	CodeReset:       "connection reset",
-	CodeClosed:      "connection closed without an answer",
-	CodeUnreachable: "host or network unreachable",
-	CodeDNS:         "the endpoint's name could not be resolved",
-	CodeTLS:         "the TLS handshake failed",
-	CodeNetwork:     "network error",
-	CodeUnreadable:  "the answer could not be read",
-	CodeNoBizID:     "OK without a BizId",
-	CodeCredentials: "no credentials could be had from the provider",
-	CodeNotBuilt:    "the SDK could not build the request",
+var Texts = map[string]string{}
+
+func ours(code, text string) string {
+	Texts[code] = text
+	return code
 }
 
 // Failure is why a question was not answered. It holds no part of a request.
