@@ -71,7 +71,7 @@ func (b *Breaker) Hold(ctx context.Context, d time.Duration, reason string) (not
 // Resumed is what Resume found.
 type Resumed struct {
 	Paused  bool  // the consumer was, until Pause.Until
-	Pause   Pause // with a time At where an operator's note says whose it was
+	Pause   Pause // see [Breaker.Holder]
 	Account State
 }
 
@@ -92,15 +92,10 @@ func (b *Breaker) Resume(ctx context.Context) (Resumed, error) {
 			return err
 		}
 		if left > 0 {
-			found, err := b.bucket.Get(ctx, noteKey)
-			if err != nil {
+			if r.Pause, err = b.Holder(ctx, now.Add(left).UTC()); err != nil {
 				return err
 			}
-			note := parseNote(found.Value)
-			r.Paused, r.Pause = true, Pause{Until: now.Add(left).UTC()}
-			if note.ends(r.Pause.Until) {
-				r.Pause = note
-			}
+			r.Paused = true
 		}
 		if !r.Paused { // neither now nor in an earlier try
 			return nil
@@ -116,14 +111,17 @@ func (b *Breaker) Resume(ctx context.Context) (Resumed, error) {
 	return r, nil
 }
 
-// Holder returns the operator's note about a pause of the consumer with this end,
-// or false. It rewrites an old note, so that the bucket doesn't drop it while
-// replicas ask.
-func (b *Breaker) Holder(ctx context.Context, until time.Time) (note Pause, known bool, err error) {
+// Holder returns the operator's note about a pause of the consumer with this end, or
+// one without a time At. It rewrites an old note, so that the bucket doesn't drop it
+// while replicas ask.
+func (b *Breaker) Holder(ctx context.Context, until time.Time) (note Pause, err error) {
 	_, err = b.bucket.Change(ctx, noteKey, nil, func(found bucket.Entry) ([]byte, error) {
 		note = parseNote(found.Value)
-		known = note.ends(until)
-		if ttl := b.bucket.TTL(); !known || ttl == 0 || b.now().Sub(note.KeptAt) <= ttl/2 {
+		if note.At.IsZero() || note.Until.Sub(until).Abs() >= slack {
+			note = Pause{Until: until}
+			return nil, nil
+		}
+		if ttl := b.bucket.TTL(); ttl == 0 || b.now().Sub(note.KeptAt) <= ttl/2 {
 			return nil, nil
 		}
 		kept := note
@@ -131,14 +129,9 @@ func (b *Breaker) Holder(ctx context.Context, until time.Time) (note Pause, know
 		return json.Marshal(kept)
 	})
 	if err != nil {
-		return Pause{}, false, fmt.Errorf("account: whose pause it is: %w", err)
+		return Pause{}, fmt.Errorf("account: whose pause it is: %w", err)
 	}
-	return note, known, nil
-}
-
-// ends reports whether the note is about a pause with this end.
-func (p Pause) ends(until time.Time) bool {
-	return !p.At.IsZero() && p.Until.Sub(until).Abs() < slack
+	return note, nil
 }
 
 // parseNote returns no note where there is none, or one that can't be read.

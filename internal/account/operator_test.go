@@ -28,9 +28,9 @@ func (r replica) resumes() Resumed {
 
 func (r replica) knows(until time.Time) (Pause, bool) {
 	r.t.Helper()
-	p, ok, err := r.Holder(r.t.Context(), until)
+	p, err := r.Holder(r.t.Context(), until)
 	require.NoError(r.t, err)
-	return p, ok
+	return p, !p.At.IsZero()
 }
 
 func TestHoldAndResume(t *testing.T) {

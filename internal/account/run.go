@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -108,11 +109,7 @@ func (b *Breaker) tend(ctx context.Context) time.Duration {
 
 // warn says that something fails once, until it has worked again: err is nil then.
 func (b *Breaker) warn(what string, err error) {
-	state := ""
-	if err != nil {
-		state = "fails"
-	}
-	if b.said.Changed(what, state) && err != nil {
+	if b.said.Changed(what, strconv.FormatBool(err != nil)) && err != nil {
 		b.log.Warn(what, "error", err)
 	}
 }

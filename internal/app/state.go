@@ -20,29 +20,23 @@ func (a *App) notReady() []string {
 
 // accountClosed says why nothing can be sent for the account, empty where it can.
 func (a *App) accountClosed() string {
-	p := a.parts.Load()
-	if p.starting != "" {
-		return ""
+	if p := a.parts.Load(); p.starting == "" {
+		if state := p.account.State(); state.Closed() {
+			return fmt.Sprintf("closed %s; next probe at %s", AccountText(state), state.Until.Format(time.RFC3339))
+		}
 	}
-	state := p.account.State()
-	if !state.Closed() {
-		return ""
-	}
-	return fmt.Sprintf("closed %s; next probe at %s", AccountText(state), state.Until.Format(time.RFC3339))
+	return ""
 }
 
 // aliyunDown is the reason not to be ready while Aliyun answers no call.
 func (a *App) aliyunDown() []string {
-	p := a.parts.Load()
-	if p.starting != "" {
-		return nil
+	if p := a.parts.Load(); p.starting == "" {
+		if state := p.outage.State(); state.Open {
+			return []string{fmt.Sprintf("aliyun: down since %s (%s: %s); next probe at %s",
+				state.Since.UTC().Format(time.RFC3339), state.Code, state.Message, state.NextProbe.UTC().Format(time.RFC3339))}
+		}
 	}
-	state := p.outage.State()
-	if !state.Open {
-		return nil
-	}
-	return []string{fmt.Sprintf("aliyun: down since %s (%s: %s); next probe at %s",
-		state.Since.UTC().Format(time.RFC3339), state.Code, state.Message, state.NextProbe.UTC().Format(time.RFC3339))}
+	return nil
 }
 
 // standing says what in the broker fails while jobs are handled.
@@ -68,12 +62,9 @@ func (a *App) pause(ctx context.Context, until time.Time) (string, error) {
 	if p.starting != "" {
 		return "", nil
 	}
-	pause, known, err := p.account.Holder(ctx, until)
-	if err != nil || !known && p.account.State().Closed() {
+	pause, err := p.account.Holder(ctx, until)
+	if err != nil || pause.At.IsZero() && p.account.State().Closed() {
 		return "", err
-	}
-	if !known {
-		pause = account.Pause{Until: until}
 	}
 	return PauseText(pause), nil
 }

@@ -16,14 +16,6 @@ type delivery struct {
 	origin domain.Origin
 }
 
-// gone reports whether the job's stream is not there any more, or may not be. A recreated one counts from the start
-// again, so what is said of a job of the old one would be taken for a word on a job of the new one, and lose that.
-// If nothing is said, the job comes again.
-func (d *delivery) gone() bool {
-	now := d.pull.source.created.Load()
-	return now == nil || !now.Equal(d.pull.created)
-}
-
 // locate reads where the job came from.
 func (d *delivery) locate() error {
 	meta, err := d.msg.Metadata()
@@ -53,9 +45,11 @@ func (d *delivery) Nak(delay time.Duration) error {
 
 func (d *delivery) Term(reason string) error { return d.say("+TERM " + workerTerm + " " + reason) }
 
-// say sends a word of JetStream's protocol of acknowledgements.
+// say sends a word of JetStream's protocol of acknowledgements, unless the job's stream is not there any more, or may
+// not be. A recreated one counts from the start again, so what is said of a job of the old one would be taken for a
+// word on a job of the new one, and lose that. If nothing is said, the job comes again.
 func (d *delivery) say(word string) error {
-	if d.gone() {
+	if now := d.pull.source.created.Load(); now == nil || !now.Equal(d.pull.created) {
 		return nil
 	}
 	return d.pull.source.js.Conn().Publish(d.msg.Reply, []byte(word))

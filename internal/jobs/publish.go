@@ -21,19 +21,15 @@ func Publish(ctx context.Context, js jetstream.JetStream, subject string, job pa
 		return false, err
 	}
 	ack, err := js.Publish(ctx, subject, data, jetstream.WithMsgID(job.RequestID))
-	if full(err) {
+	// A stream may refuse a message because of its limits. Only the description tells.
+	refused, _ := errors.AsType[*jetstream.APIError](err)
+	switch {
+	case refused != nil && refused.ErrorCode == storeFailed && strings.HasPrefix(refused.Description, "maximum "):
 		return false, fmt.Errorf("publish job on %s: the stream is full, and did not take the job: %w", subject, err)
-	}
-	if err != nil {
+	case err != nil:
 		return false, fmt.Errorf("publish job on %s: %w", subject, err)
 	}
 	return ack.Duplicate, nil
-}
-
-// full reports whether a stream refused a message because of its limits. Only the description tells why.
-func full(err error) bool {
-	var refused *jetstream.APIError
-	return errors.As(err, &refused) && refused.ErrorCode == storeFailed && strings.HasPrefix(refused.Description, "maximum ")
 }
 
 // storeFailed is JSStreamStoreFailedF of nats-server's server/errors.json.

@@ -13,10 +13,8 @@ import (
 
 // Why a pull ended that nobody ended here.
 var (
-	errSilent      = errors.New("no answer to a request for jobs")
-	errDeleted     = errors.New("the consumer was deleted")
-	errReconnected = errors.New("the connection was lost")
-	errClosed      = errors.New("the connection is closed")
+	errSilent  = errors.New("no answer to a request for jobs")
+	errDeleted = errors.New("the consumer was deleted")
 )
 
 // pull asks the consumer for jobs over one subscription. It counts what the server owes it, so that each request
@@ -32,10 +30,9 @@ type pull struct {
 	reconnected chan nats.Status // tells that the connection is back, without any of the requests
 
 	// The source's lock guards these.
-	owed     int       // how many of the jobs asked for may still arrive
-	heard    time.Time // when the server was last heard, or asked
-	answered bool
-	ended    error // why nothing more can be expected of this pull; nil: something can
+	owed  int       // how many of the jobs asked for may still arrive
+	heard time.Time // when the server was last heard, or asked
+	ended error     // why nothing more can be expected of this pull; nil: something can
 }
 
 // maxPullBytes bounds what one request asks for. More than a server holds back for a client (max_pending) would make
@@ -52,14 +49,10 @@ func newPull(s *Source, created time.Time) (*pull, error) {
 		return nil, err
 	}
 	p.inbox = inbox
-	s.mu.Lock()
-	s.inboxes++
-	s.mu.Unlock()
+	s.inboxes.Add(1)
 	inbox.SetClosedHandler(func(string) {
-		s.mu.Lock()
-		s.inboxes--
-		s.mu.Unlock()
-		p.end(errClosed)
+		s.inboxes.Add(-1)
+		p.end(errors.New("the connection is closed"))
 	})
 	// What arrives was asked for, so its number is bounded already.
 	return p, inbox.SetPendingLimits(-1, -1)
@@ -125,7 +118,7 @@ func (p *pull) arrive(msg *nats.Msg) {
 func (p *pull) hear(less int, jobs ...*delivery) {
 	p.source.mu.Lock()
 	defer p.source.mu.Unlock()
-	p.heard, p.answered = time.Now(), true
+	p.heard, p.source.silent = time.Now(), false
 	p.owed = max(p.owed-less, 0)
 	p.source.arrived = append(p.source.arrived, jobs...)
 	p.source.wake()

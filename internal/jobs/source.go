@@ -52,16 +52,16 @@ type Source struct {
 	drained context.Context // ends with Drain
 	drain   context.CancelCauseFunc
 	changed chan struct{}             // wakes Next: a job arrived, or a pull has something to tell
-	created atomic.Pointer[time.Time] // of the stream that is there now; nil: not known, see delivery.gone
+	inboxes atomic.Int32              // in which something may still arrive
+	created atomic.Pointer[time.Time] // of the stream that is there now; nil: not known, see delivery.say
 
 	mu      sync.Mutex
 	pull    *pull // nil while not pulling
 	retired []*pull
 	opened  time.Time
 	arrived []*delivery // that wait to be taken
-	inboxes int         // in which something may still arrive
 	failing error       // why no pull could be begun; nil once one is
-	silent  bool        // a pull ended in silence, and no other was answered since
+	silent  bool        // a pull ended in silence, and nothing was heard since
 }
 
 // NewSource returns a source. It connects to nothing yet.
@@ -130,7 +130,7 @@ func (s *Source) awaitJob(ctx context.Context) error {
 		}
 	}
 	if ended != nil {
-		s.giveUp(pull, ended)
+		s.giveUp(ended)
 		return nil
 	}
 	timer := time.NewTimer(silentIn)
@@ -139,7 +139,7 @@ func (s *Source) awaitJob(ctx context.Context) error {
 	case <-s.changed:
 	case <-timer.C:
 	case <-pull.reconnected:
-		pull.end(errReconnected)
+		pull.end(errors.New("the connection was lost"))
 	case <-s.drained.Done():
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -150,7 +150,7 @@ func (s *Source) awaitJob(ctx context.Context) error {
 // awaitRest waits for what still arrives after Drain.
 func (s *Source) awaitRest(ctx context.Context) error {
 	s.mu.Lock()
-	done := len(s.arrived) == 0 && (s.inboxes == 0 || s.js.Conn().IsClosed())
+	done := len(s.arrived) == 0 && (s.inboxes.Load() == 0 || s.js.Conn().IsClosed())
 	s.mu.Unlock()
 	if done {
 		return domain.ErrDrained
@@ -200,7 +200,7 @@ func (s *Source) Trouble() string {
 	switch {
 	case s.failing != nil:
 		return fmt.Sprintf("jobs can't be pulled: %v", s.failing)
-	case s.silent && (s.pull == nil || !s.pull.answered):
+	case s.silent:
 		return "no answer while jobs are waited for"
 	default:
 		return ""
@@ -235,11 +235,7 @@ func (s *Source) begin(ctx context.Context) error {
 		}
 	})
 	defer stop()
-	var p *pull
-	err := retry.Do(trying, func(ctx context.Context) (err error) {
-		p, err = s.open(ctx)
-		return err
-	})
+	p, err := retry.Value(trying, s.open)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -279,13 +275,10 @@ func (s *Source) open(ctx context.Context) (*pull, error) {
 }
 
 // giveUp ends a pull, after which Next begins another.
-func (s *Source) giveUp(p *pull, why error) {
+func (s *Source) giveUp(why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retire()
-	if p.answered {
-		s.silent = false
-	}
 	switch {
 	case errors.Is(why, errSilent):
 		if !s.silent { // one that lasts is told once

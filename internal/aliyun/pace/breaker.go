@@ -1,7 +1,6 @@
 package pace
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -42,8 +41,7 @@ const (
 // The breaker judges by this worker's calls alone: others may have another network. So
 // while it is open the worker takes few jobs from the stream, [Min] a second.
 type OutageBreaker struct {
-	pacer    *pacer // held at its floor while the breaker is open
-	now      func() time.Time
+	*pacer   // held at its floor while the breaker is open
 	log      *slog.Logger
 	patience time.Duration // how long a probe may take before another is made
 
@@ -59,17 +57,8 @@ type OutageBreaker struct {
 // New returns a closed breaker, and its pacer with a cap of calls a second (0: none). A
 // call takes at most callTimeout. The breaker is safe for concurrent use.
 func New(maxQPS float64, callTimeout time.Duration, now func() time.Time, log *slog.Logger) *OutageBreaker {
-	return &OutageBreaker{pacer: newPacer(maxQPS, now), now: now, log: log, patience: 2 * callTimeout}
+	return &OutageBreaker{pacer: newPacer(maxQPS, now), log: log, patience: 2 * callTimeout}
 }
-
-// Pace waits until a call may be made at the current rate. The caller makes the
-// call, or releases its permit, once. The error is ctx's.
-func (b *OutageBreaker) Pace(ctx context.Context) (release func(), err error) {
-	return b.pacer.wait(ctx)
-}
-
-// Rate is how many calls a second may be made; +Inf: no bound; 0: the breaker is open.
-func (b *OutageBreaker) Rate() float64 { return b.pacer.rate() }
 
 // streak is calls that failed one after the other.
 type streak struct {

@@ -98,7 +98,7 @@ func TestBreakerOpens(t *testing.T) {
 				row.calls(b)
 				assert.Equal(t, row.opens, b.State().Open)
 				assert.Equal(t, !row.opens, b.Admit("x") == (domain.Admission{Allowed: true}))
-				assert.Equal(t, row.opens, p.rate() == 0)
+				assert.Equal(t, row.opens, p.Rate() == 0)
 				if row.opens {
 					assert.Equal(t, began, b.State().Since)
 					assert.NotEmpty(t, b.State().Code)
@@ -134,7 +134,7 @@ func TestBreakerProbes(t *testing.T) {
 		b.Observe("probe", time.Now(), barred)
 		assert.Equal(t, Outage{}, b.State())
 		assert.Equal(t, domain.Admission{Allowed: true}, b.Admit("x"))
-		assert.InDelta(t, Min, p.rate(), 0.01, "slowly at first")
+		assert.InDelta(t, Min, p.Rate(), 0.01, "slowly at first")
 
 		fail(b, openAfter-1, 2*silentTime, refused)
 		assert.False(t, b.State().Open, "the streak begins again")

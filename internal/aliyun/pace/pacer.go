@@ -66,9 +66,9 @@ func burstOf(pace float64) float64 {
 	return max(1, math.Floor(pace*burstSeconds))
 }
 
-// wait returns when a call may begin. The caller makes the call, or releases its
-// permit, once. The error is ctx's.
-func (p *pacer) wait(ctx context.Context) (release func(), err error) {
+// Pace waits until a call may be made at the current rate. The caller makes the call, or
+// releases its permit, once. The error is ctx's.
+func (p *pacer) Pace(ctx context.Context) (release func(), err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -160,7 +160,8 @@ func (p *pacer) resume() {
 	p.held, p.cutAt = false, p.now()
 }
 
-func (p *pacer) rate() float64 {
+// Rate is how many calls a second may be made; +Inf: no bound; 0: the breaker is open.
+func (p *pacer) Rate() float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.held {

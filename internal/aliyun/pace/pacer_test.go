@@ -31,7 +31,7 @@ func run(t *testing.T, p *pacer, callers int, d time.Duration) int {
 	for range callers {
 		wg.Go(func() {
 			for {
-				if _, err := p.wait(ctx); err != nil {
+				if _, err := p.Pace(ctx); err != nil {
 					return
 				}
 				calls.Add(1)
@@ -48,7 +48,7 @@ func pass(d time.Duration) { <-time.After(d) }
 func take(t *testing.T, p *pacer, n int) {
 	t.Helper()
 	for range n {
-		_, err := p.wait(t.Context())
+		_, err := p.Pace(t.Context())
 		require.NoError(t, err)
 	}
 }
@@ -64,7 +64,7 @@ func TestPaceKeepsToTheCap(t *testing.T) {
 			calls := run(t, p, test.callers, 10*time.Second)
 			assert.InDelta(t, test.cap*10, calls, test.cap*0.3+2)
 			assert.LessOrEqual(t, float64(calls), test.cap*(10+burstSeconds)+1)
-			assert.InDelta(t, test.cap, p.rate(), 0)
+			assert.InDelta(t, test.cap, p.Rate(), 0)
 		})
 	}
 }
@@ -76,22 +76,22 @@ func TestPaceHalvesWhatWasObservedAtOnce(t *testing.T) {
 		began := time.Now()
 		take(t, p, 400)
 		assert.Zero(t, time.Since(began), "without a cap nobody waits")
-		assert.True(t, math.IsInf(p.rate(), 1))
+		assert.True(t, math.IsInf(p.Rate(), 1))
 		p.throttled(time.Now())
-		assert.InDelta(t, 200, p.rate(), 0.1)
+		assert.InDelta(t, 200, p.Rate(), 0.1)
 		assert.InDelta(t, 200, run(t, p, 64, time.Second), 12)
 	})
 	synctest.Test(t, func(t *testing.T) {
 		p := newPacer(1000, time.Now)
 		run(t, p, 8, 2*time.Second)
 		p.throttled(time.Now())
-		assert.InDelta(t, 500, p.rate(), 30)
+		assert.InDelta(t, 500, p.Rate(), 30)
 	})
 	synctest.Test(t, func(t *testing.T) {
 		p := newPacer(1000, time.Now)
 		take(t, p, 20) // far below what was allowed
 		p.throttled(time.Now())
-		assert.InDelta(t, 10, p.rate(), 0.1)
+		assert.InDelta(t, 10, p.Rate(), 0.1)
 	})
 }
 
@@ -104,19 +104,19 @@ func TestABurstOfRefusalsCutsThePaceOnce(t *testing.T) {
 		for range 256 {
 			p.throttled(began)
 		}
-		assert.InDelta(t, 128, p.rate(), 0.1)
+		assert.InDelta(t, 128, p.Rate(), 0.1)
 
 		// Answers that come in much later, to calls from before the cut.
 		pass(3 * time.Second)
-		before := p.rate()
+		before := p.Rate()
 		p.throttled(began)
-		assert.InDelta(t, before, p.rate(), 0)
+		assert.InDelta(t, before, p.Rate(), 0)
 
 		// One to a new call cuts again.
 		run(t, p, 4, 2*time.Second)
-		before = p.rate()
+		before = p.Rate()
 		p.throttled(time.Now())
-		assert.InDelta(t, before/2, p.rate(), before/8)
+		assert.InDelta(t, before/2, p.Rate(), before/8)
 	})
 }
 
@@ -126,25 +126,25 @@ func TestPaceAfterCuts(t *testing.T) {
 		p := newPacer(100, time.Now)
 		run(t, p, 4, 2*time.Second)
 		p.throttled(time.Now())
-		low := p.rate()
+		low := p.Rate()
 		pass(5 * time.Second)
-		assert.InDelta(t, (low+5*paceStep)*math.Pow(paceGrowth, 5), p.rate(), 0.001)
+		assert.InDelta(t, (low+5*paceStep)*math.Pow(paceGrowth, 5), p.Rate(), 0.001)
 		pass(10 * time.Second)
-		assert.InDelta(t, 100, p.rate(), 0, "half a pace is whole again in less than 15 seconds")
+		assert.InDelta(t, 100, p.Rate(), 0, "half a pace is whole again in less than 15 seconds")
 		assert.InDelta(t, 1000, run(t, p, 4, 10*time.Second), 25)
 
 		slow := newPacer(0.5, time.Now)
 		slow.throttled(time.Now())
-		assert.InDelta(t, 0.5, slow.rate(), 0, "the floor is not above the cap")
+		assert.InDelta(t, 0.5, slow.Rate(), 0, "the floor is not above the cap")
 
 		uncapped := newPacer(0, time.Now)
 		for range 20 {
 			uncapped.throttled(time.Now())
 			pass(2 * cutInterval)
-			assert.GreaterOrEqual(t, uncapped.rate(), Min)
+			assert.GreaterOrEqual(t, uncapped.Rate(), Min)
 		}
 		pass(5 * time.Minute)
-		assert.True(t, math.IsInf(uncapped.rate(), 1))
+		assert.True(t, math.IsInf(uncapped.Rate(), 1))
 	})
 }
 
@@ -158,7 +158,7 @@ func TestACutReachesThoseWhoWait(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 500 {
 			wg.Go(func() {
-				if _, err := p.wait(ctx); err == nil {
+				if _, err := p.Pace(ctx); err == nil {
 					calls.Add(1)
 				}
 			})
@@ -182,7 +182,7 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 			wg.Go(func() {
 				ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, cause)
 				defer cancel()
-				release, err := p.wait(ctx)
+				release, err := p.Pace(ctx)
 				assert.ErrorIs(t, err, cause)
 				assert.Nil(t, release)
 			})
@@ -196,7 +196,7 @@ func TestAnUnusedPermitIsTakenAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPacer(1, time.Now)
-		release, err := p.wait(t.Context())
+		release, err := p.Pace(t.Context())
 		require.NoError(t, err)
 		release()
 		began := time.Now()
@@ -207,7 +207,7 @@ func TestAnUnusedPermitIsTakenAtOnce(t *testing.T) {
 
 		began = time.Now()
 		for range 1000 {
-			release, err := p.wait(t.Context())
+			release, err := p.Pace(t.Context())
 			require.NoError(t, err)
 			time.AfterFunc(time.Millisecond, release) // while the next one waits already
 		}
@@ -247,7 +247,7 @@ func TestPaceKeepsItsBounds(t *testing.T) {
 				p.throttled(now.Add(-time.Duration(rapid.IntRange(0, 3000).Draw(t, "ago")) * time.Millisecond))
 			},
 			"": func(t *rapid.T) {
-				rate := p.rate()
+				rate := p.Rate()
 				if rate > top || rate < min(Min, top) {
 					t.Fatalf("rate %v of cap %v", rate, top)
 				}
@@ -272,13 +272,13 @@ func TestAHeldPaceStaysAtItsFloor(t *testing.T) {
 			}
 			take(t, p, 1)
 			p.hold()
-			assert.Zero(t, p.rate(), "no call is made")
+			assert.Zero(t, p.Rate(), "no call is made")
 			p.throttled(time.Now())
 			assert.InDelta(t, floor*600, run(t, p, 2, 10*time.Minute), 2)
 			p.resume()
-			assert.InDelta(t, floor, p.rate(), 0.01)
+			assert.InDelta(t, floor, p.Rate(), 0.01)
 			pass(10 * time.Second)
-			assert.InDelta(t, min((floor+10*paceStep)*math.Pow(paceGrowth, 10), p.cap), p.rate(), 0.01)
+			assert.InDelta(t, min((floor+10*paceStep)*math.Pow(paceGrowth, 10), p.cap), p.Rate(), 0.01)
 		})
 	}
 }
