@@ -132,7 +132,7 @@ func (b *Breaker) Admit(ctx context.Context) (domain.Admission, error) {
 		return domain.Admission{Wait: shortWait}, nil
 	}
 	defer b.claiming.Store(false)
-	bounded, cancel := retry.Probe.Context(ctx, nil)
+	bounded, cancel := retry.Probe.Context(ctx)
 	defer cancel()
 	v, err := b.change(bounded, event{kind: admit})
 	switch {

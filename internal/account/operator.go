@@ -32,9 +32,6 @@ type Pause struct {
 	KeptAt time.Time `json:"kept_at"`
 }
 
-// Endless reports whether the pause lasts until somebody ends it.
-func (p Pause) Endless() bool { return !p.Until.Before(Forever) }
-
 // Hold pauses the consumer for d, or for d = 0 until [Breaker.Resume], and notes why.
 // It changes the end of an earlier pause, but doesn't shorten the account's own.
 // The note is written first, so that a replica that sees the pause can say whose

@@ -141,7 +141,4 @@ func (r *keyRing) fetch(renew bool) <-chan struct{} {
 	return done
 }
 
-// close waits for a fetch in progress. The SDK's providers end it in a few seconds.
-func (r *keyRing) close() { r.wg.Wait() }
-
 func empty(s *string) bool { return s == nil || *s == "" }

@@ -60,7 +60,7 @@ func (p *fakeProvider) GetCredential() (*credentials.CredentialModel, error) {
 func newTestRing(t *testing.T, chain *fakeChain) (*keyRing, *fake.Clock) {
 	clock := newTestClock()
 	ring := &keyRing{now: clock.Now, build: chain.build}
-	t.Cleanup(ring.close)
+	t.Cleanup(ring.wg.Wait)
 	return ring, clock
 }
 
@@ -136,7 +136,7 @@ func TestWaitingForKeysEnds(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 
 	close(chain.wait)
-	ring.close()
+	ring.wg.Wait()
 	assert.EqualValues(t, 1, chain.fetches.Load(), "the fetch goes on")
 }
 

@@ -2,6 +2,7 @@ package aliyun_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -29,9 +30,8 @@ func start(t *testing.T, o emulator.Options) (*emulator.Emulator, *aliyun.Sender
 		Credentials: aliyun.Credentials{
 			AccessKeyID: emulator.DefaultAccessKeyID, AccessKeySecret: passcode.NewSecret(emulator.DefaultAccessKeySecret),
 		},
-		SignName:  "测试签名",
-		Templates: []domain.Template{{UsageType: "Generic", TemplateCode: domain.TemplateCode{China: "SMS_CN", Overseas: "SMS_INTL"}}},
-		Timeout:   2 * time.Second,
+		SignName: "测试签名", Templates: []domain.Template{{UsageType: "Generic", TemplateCode: domain.TemplateCode{China: "SMS_CN", Overseas: "SMS_INTL"}}},
+		Timeout: 2 * time.Second, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
 	t.Cleanup(sender.Close)

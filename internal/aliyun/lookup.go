@@ -65,7 +65,6 @@ func (s *Sender) Lookup(ctx context.Context, phone passcode.Phone, requestID str
 	return found, nil
 }
 
-// days lists the days from since to now.
 func days(since, now time.Time) (list []string) {
 	const form = "20060102"
 	if oldest := now.Add(-maxAge); since.Before(oldest) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -49,11 +50,11 @@ func testOptions(endpoint string) Options {
 	}
 	return Options{
 		Endpoint: host, Protocol: scheme,
-		Credentials: Credentials{AccessKeyID: "LTAI5tTestKeyId", AccessKeySecret: passcode.NewSecret("TestKeySecret0123456789")},
-		SignName:    "测试签名",
-		Templates:   []domain.Template{{UsageType: "Generic", TemplateCode: domain.TemplateCode{China: "SMS_CN", Overseas: "SMS_INTL"}, Params: []string{"app"}}},
-
+		Credentials:    Credentials{AccessKeyID: "LTAI5tTestKeyId", AccessKeySecret: passcode.NewSecret("TestKeySecret0123456789")},
+		SignName:       "测试签名",
+		Templates:      []domain.Template{{UsageType: "Generic", TemplateCode: domain.TemplateCode{China: "SMS_CN", Overseas: "SMS_INTL"}, Params: []string{"app"}}},
 		ConnectTimeout: 2 * time.Second, Timeout: 5 * time.Second, Concurrency: 256,
+		Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	}
 }
 

@@ -48,12 +48,8 @@ func (s *Sender) request(msg domain.Message) (*dysmsapi.SendSmsRequest, *domain.
 	if sign == "" {
 		return nil, &domain.Outcome{Class: passcode.ClassConfig, Code: "sign_name_missing", Message: "no signature is set"}
 	}
-	return (&dysmsapi.SendSmsRequest{}).
-		SetPhoneNumbers(number).
-		SetSignName(sign).
-		SetTemplateCode(code).
-		SetTemplateParam(templateParam(msg, template.Params)).
-		SetOutId(msg.RequestID), nil
+	return (&dysmsapi.SendSmsRequest{}).SetPhoneNumbers(number).SetSignName(sign).SetTemplateCode(code).
+		SetTemplateParam(templateParam(msg, template.Params)).SetOutId(msg.RequestID), nil
 }
 
 // template picks by exact usage type, then Generic; the first match wins.

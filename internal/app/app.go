@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/passcode-worker/passcode-worker/internal/account"
 	"github.com/passcode-worker/passcode-worker/internal/aliyun/pace"
 	"github.com/passcode-worker/passcode-worker/internal/broker"
@@ -30,7 +32,7 @@ type App struct {
 	log     *slog.Logger
 	worker  string
 	metrics *telemetry.Metrics
-	link    *Link
+	js      jetstream.JetStream // with the connection
 	monitor *health.Monitor
 	parts   atomic.Pointer[parts]
 	// One goroutine at a time provisions; told has how it found each item last.
@@ -92,18 +94,18 @@ func (a *App) connect(ctx context.Context) error {
 		settings.URL = config.NewServerURLs(embedded.URL())
 		a.log.Info("embedded broker runs", "url", settings.URL)
 	}
-	link, err := Dial(ctx, settings, "passcode-worker "+a.worker, broker.WorkerInbox, a.log)
+	js, err := Dial(ctx, settings, "passcode-worker "+a.worker, broker.WorkerInbox, a.log)
 	if err != nil {
 		return err
 	}
-	a.link = link
+	a.js = js
 	a.later("connection", func(ctx context.Context) error {
-		defer link.NC.Close()
-		if !link.NC.IsConnected() {
+		defer js.Conn().Close()
+		if !js.Conn().IsConnected() {
 			return nil
 		}
 		// Acknowledgements are plain messages: they must have left.
-		return link.NC.FlushWithContext(ctx)
+		return js.Conn().FlushWithContext(ctx)
 	})
 	return nil
 }
@@ -118,14 +120,14 @@ func (a *App) serve(ctx context.Context) error {
 	a.metrics = telemetry.NewMetrics(names)
 	a.parts.Store(&parts{starting: "waiting for the broker"})
 	a.monitor = health.New(health.Options{
-		JS: a.link.JS, Stream: a.cfg.Jobs.Stream, Consumer: a.cfg.Jobs.Consumer,
+		JS: a.js, Stream: a.cfg.Jobs.Stream, Consumer: a.cfg.Jobs.Consumer,
 		Others: []health.Stream{
 			{Name: "KV_" + a.cfg.Results.Bucket, Called: "bucket " + a.cfg.Results.Bucket},
 			{Name: "KV_" + a.cfg.Limits.Bucket, Called: "bucket " + a.cfg.Limits.Bucket},
 			{Name: a.cfg.DeadLetters.Stream, Called: "stream " + a.cfg.DeadLetters.Stream},
 		},
 		Repair: a.repair, Standing: a.standing,
-		Connected: a.link.NC.IsConnected, Account: a.accountClosed, Pause: a.pause, Logger: a.log,
+		Connected: a.js.Conn().IsConnected, Account: a.accountClosed, Pause: a.pause, Logger: a.log,
 	})
 	a.background("monitor", a.monitor.Run)
 	a.monitor.Gauges(a.metrics.Gauge)
@@ -149,3 +151,25 @@ func (a *App) serve(ctx context.Context) error {
 	a.log.Info("HTTP listens", "address", server.Address())
 	return nil
 }
+
+// Dial connects as the settings say. It doesn't wait for the broker to be there.
+func Dial(ctx context.Context, n config.NATS, name, inbox string, log *slog.Logger) (jetstream.JetStream, error) {
+	nc, err := broker.Connect(ctx, n, name, inbox, log)
+	if err != nil {
+		return nil, UsageError{err}
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("JetStream: %w", err)
+	}
+	return js, nil
+}
+
+// UsageError is a mistake in the settings or the command line.
+type UsageError struct{ Err error }
+
+func (e UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the mistake.
+func (e UsageError) Unwrap() error { return e.Err }

@@ -15,7 +15,6 @@ const stepTimeout = 5 * time.Second
 // teardown takes down what was built, the last thing first.
 type teardown struct{ steps []func() error }
 
-// later adds a step.
 func (t *teardown) later(name string, do func(context.Context) error) {
 	t.steps = append(t.steps, func() error {
 		ctx, cancel := context.WithTimeoutCause(context.Background(), stepTimeout, fmt.Errorf("took longer than %s", stepTimeout))
@@ -39,7 +38,6 @@ func (t *teardown) background(name string, f func(context.Context)) {
 	})
 }
 
-// close takes every step.
 func (t *teardown) close() error {
 	var errs []error
 	for _, step := range slices.Backward(t.steps) {

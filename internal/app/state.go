@@ -48,8 +48,8 @@ func (a *App) standing() []error {
 			all = append(all, errors.New(why))
 		}
 	}
-	if a.link.NC.IsConnected() {
-		if err := broker.CheckServer(a.link.NC); err != nil {
+	if a.js.Conn().IsConnected() {
+		if err := broker.CheckServer(a.js.Conn()); err != nil {
 			all = append(all, err)
 		}
 	}
@@ -72,7 +72,7 @@ func (a *App) pause(ctx context.Context, until time.Time) (string, error) {
 // PauseText says until when a pause lasts, whose it is and why.
 func PauseText(p account.Pause) string {
 	text := "until \"worker resume\""
-	if !p.Endless() {
+	if p.Until.Before(account.Forever) {
 		text = "until " + p.Until.Format(time.RFC3339)
 	}
 	if p.At.IsZero() {

@@ -88,7 +88,7 @@ func Provision(ctx context.Context, js jetstream.JetStream, cfg config.Config, l
 
 // Inspect looks at the item, for an operator who waits.
 func (i *Item) Inspect(ctx context.Context, js jetstream.JetStream) error {
-	ctx, cancel := retry.Inspect.Context(ctx, nil)
+	ctx, cancel := retry.Inspect.Context(ctx)
 	defer cancel()
 	return i.provision(ctx, js, false)
 }

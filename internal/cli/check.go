@@ -102,7 +102,7 @@ func dialOnce(ctx context.Context, cfg config.Config) (*nats.Conn, error) {
 
 // askingSender returns a sender for questions alone, whatever else is wrong.
 func askingSender(cfg config.Config, problems *config.Errors) (*aliyun.Sender, error) {
-	o := app.SenderOptions(cfg)
+	o := app.SenderOptions(cfg, slog.New(slog.DiscardHandler))
 	o.MaxQPS, o.Concurrency = 0, 1
 	if !problems.Usable("aliyun.connect_timeout", "aliyun.timeout") {
 		defaults := config.Default().Aliyun

@@ -55,8 +55,8 @@ func Execute(e *command.Env, options ...kong.Option) int {
 	}
 	e.Flags = c.Flags
 	err = ctx.Run(e)
-	if e.Link != nil {
-		e.NC.Close()
+	if e.JS != nil {
+		e.JS.Conn().Close()
 	}
 	var settings *config.Errors
 	var usage app.UsageError

@@ -79,7 +79,7 @@ func withAccount(e *command.Env, use func(*account.Breaker) error) error {
 	if err := e.Connect(); err != nil {
 		return err
 	}
-	if err := broker.CheckServer(e.NC); err != nil {
+	if err := broker.CheckServer(e.JS.Conn()); err != nil {
 		return err
 	}
 	breaker, err := account.Open(e.Stop, e.JS, account.Options{

@@ -19,7 +19,7 @@ func (p *provisionCmd) Run(e *command.Env) error {
 	if err := e.Connect(); err != nil {
 		return err
 	}
-	if err := broker.CheckServer(e.NC); err != nil {
+	if err := broker.CheckServer(e.JS.Conn()); err != nil {
 		return err
 	}
 	items, err := broker.Provision(e.Stop, e.JS, e.Cfg, ratelimit.BucketTTL(e.Cfg.Limits.Phone), !p.DryRun)

@@ -80,9 +80,9 @@ func (s *sendCmd) await(ctx context.Context, e *command.Env, job passcode.Job) (
 	// Listening first: the result may be faster than the broker's acknowledgement.
 	results := make(chan *nats.Msg, 64)
 	subject := e.Cfg.Results.Subject + "." + job.RequestID
-	_, err := e.NC.ChanSubscribe(subject, results)
+	_, err := e.JS.Conn().ChanSubscribe(subject, results)
 	if err == nil {
-		err = e.NC.FlushWithContext(ctx)
+		err = e.JS.Conn().FlushWithContext(ctx)
 	}
 	if err != nil {
 		return passcode.Result{}, fmt.Errorf("subscribe to %s: %w", subject, err)

@@ -230,7 +230,7 @@ func TestReplayThatCannotBePublishedKeepsTheDeadLetter(t *testing.T) {
 	full.die(t, 1)
 	_, err := full.js.Publish(t.Context(), "passcode.send", []byte("in the way"))
 	require.NoError(t, err)
-	hasty, cancel := retry.Policy{Total: 2 * time.Second, First: 100 * time.Millisecond, Longest: time.Second}.Context(t.Context(), nil)
+	hasty, cancel := retry.Policy{Total: 2 * time.Second, First: 100 * time.Millisecond, Longest: time.Second}.Context(t.Context())
 	defer cancel()
 	step := full.replayer().Replay(hasty, hasty, 1, atOnce)
 	require.ErrorContains(t, step.Err, "maximum messages exceeded")

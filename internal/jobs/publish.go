@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -21,10 +20,10 @@ func Publish(ctx context.Context, js jetstream.JetStream, subject string, job pa
 		return false, err
 	}
 	ack, err := js.Publish(ctx, subject, data, jetstream.WithMsgID(job.RequestID))
-	// A stream may refuse a message because of its limits. Only the description tells.
+	// JSStreamStoreFailedF of nats-server's server/errors.json. Only the description tells that it is because of a limit.
 	refused, _ := errors.AsType[*jetstream.APIError](err)
 	switch {
-	case refused != nil && refused.ErrorCode == storeFailed && strings.HasPrefix(refused.Description, "maximum "):
+	case refused != nil && refused.ErrorCode == 10077 && strings.HasPrefix(refused.Description, "maximum "):
 		return false, fmt.Errorf("publish job on %s: the stream is full, and did not take the job: %w", subject, err)
 	case err != nil:
 		return false, fmt.Errorf("publish job on %s: %w", subject, err)
@@ -32,17 +31,14 @@ func Publish(ctx context.Context, js jetstream.JetStream, subject string, job pa
 	return ack.Duplicate, nil
 }
 
-// storeFailed is JSStreamStoreFailedF of nats-server's server/errors.json.
-const storeFailed jetstream.ErrorCode = 10077
-
 // Announce publishes the result on a plain subject. An ack sent afterwards on the same connection reaches the server
 // after it.
-func Announce(nc *nats.Conn, subject string, result passcode.Result) error {
+func (s *Source) Announce(subject string, result passcode.Result) error {
 	data, err := json.Marshal(result)
 	if err != nil {
 		return fmt.Errorf("encode result: %w", err)
 	}
-	if err := nc.Publish(subject, data); err != nil {
+	if err := s.js.Conn().Publish(subject, data); err != nil {
 		return fmt.Errorf("publish result: %w", err)
 	}
 	return nil

@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -9,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 )
 
 // Why a pull ended that nobody ended here.
@@ -58,14 +59,6 @@ func newPull(s *Source, created time.Time) (*pull, error) {
 	return p, inbox.SetPendingLimits(-1, -1)
 }
 
-// pullRequest is the body of a request for jobs, in the server's own names.
-type pullRequest struct {
-	Batch     int           `json:"batch"`
-	MaxBytes  int64         `json:"max_bytes"`
-	Expires   time.Duration `json:"expires"`
-	Heartbeat time.Duration `json:"idle_heartbeat"`
-}
-
 // demand returns how many jobs to ask for, and counts them: they may arrive before the request has returned. It is
 // 0 until there is room for half of the prefetch, so that a request is worth its while. The caller holds the lock.
 func (p *pull) demand() int {
@@ -81,15 +74,11 @@ func (p *pull) demand() int {
 
 func (p *pull) ask(batch int) {
 	nc, opts := p.source.js.Conn(), p.source.opts
-	request, err := json.Marshal(pullRequest{
-		// A message that doesn't fit would never come.
-		Batch: batch, MaxBytes: max(maxPullBytes, 2*nc.MaxPayload()), Expires: pullExpiry, Heartbeat: pullHeartbeat,
-	})
-	if err == nil {
-		subject := jetstream.DefaultAPIPrefix + "CONSUMER.MSG.NEXT." + opts.Stream + "." + opts.Consumer
-		err = nc.PublishRequest(subject, p.inbox.Subject, request)
-	}
-	if err != nil {
+	maxBytes := max(maxPullBytes, 2*nc.MaxPayload()) // a message that doesn't fit would never come
+	request := fmt.Appendf(nil, `{"batch":%d,"max_bytes":%d,"expires":%d,"idle_heartbeat":%d}`,
+		batch, maxBytes, pullExpiry, pullHeartbeat)
+	subject := jetstream.DefaultAPIPrefix + "CONSUMER.MSG.NEXT." + opts.Stream + "." + opts.Consumer
+	if err := nc.PublishRequest(subject, p.inbox.Subject, request); err != nil {
 		p.end(fmt.Errorf("ask for jobs: %w", err))
 	}
 }
@@ -132,4 +121,50 @@ func (p *pull) end(why error) {
 		p.ended = why
 	}
 	p.source.wake()
+}
+
+// delivery is one message of the jobs stream.
+type delivery struct {
+	msg    *nats.Msg
+	pull   *pull // that brought it
+	origin domain.Origin
+}
+
+// locate reads where the job came from.
+func (d *delivery) locate() error {
+	meta, err := d.msg.Metadata()
+	if err != nil {
+		return fmt.Errorf("a message without JetStream metadata: %w", err)
+	}
+	d.origin = domain.Origin{
+		Stream: meta.Stream, Seq: meta.Sequence.Stream, Subject: d.msg.Subject,
+		QueuedAt: meta.Timestamp, Deliveries: meta.NumDelivered,
+	}
+	return nil
+}
+
+func (d *delivery) Body() []byte              { return d.msg.Data }
+func (d *delivery) Header(name string) string { return d.msg.Header.Get(name) }
+func (d *delivery) Origin() domain.Origin     { return d.origin }
+
+func (d *delivery) Ack() error    { return d.say("+ACK") }
+func (d *delivery) Extend() error { return d.say("+WPI") }
+
+func (d *delivery) Nak(delay time.Duration) error {
+	if delay <= 0 {
+		return d.say("-NAK")
+	}
+	return d.say(fmt.Sprintf(`-NAK {"delay": %d}`, delay.Nanoseconds()))
+}
+
+func (d *delivery) Term(reason string) error { return d.say("+TERM " + workerTerm + " " + reason) }
+
+// say sends a word of JetStream's protocol of acknowledgements, unless the job's stream is not there any more, or may
+// not be. A recreated one counts from the start again, so what is said of a job of the old one would be taken for a
+// word on a job of the new one, and lose that. If nothing is said, the job comes again.
+func (d *delivery) say(word string) error {
+	if now := d.pull.source.created.Load(); now == nil || !now.Equal(d.pull.created) {
+		return nil
+	}
+	return d.pull.source.js.Conn().Publish(d.msg.Reply, []byte(word))
 }

@@ -219,7 +219,7 @@ func (s *Source) begin(ctx context.Context) error {
 	}
 
 	var told once.States // an error that lasts is met every second
-	trying, stop := retry.Pull.Context(waiting, func(err error) {
+	trying, stop := retry.Pull.Context(retry.Observe(waiting, func(err error) {
 		if told.Changed("pull", err.Error()) {
 			s.opts.Logger.Warn("jobs can't be pulled; trying again", "error", err)
 		}
@@ -233,7 +233,7 @@ func (s *Source) begin(ctx context.Context) error {
 		if err := s.opts.Repair(waiting); err != nil && told.Changed("repair", err.Error()) {
 			s.opts.Logger.Warn("stream or consumer not repaired", "error", err)
 		}
-	})
+	}))
 	defer stop()
 	p, err := retry.Value(trying, s.open)
 	switch {

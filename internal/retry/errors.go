@@ -14,15 +14,10 @@ import (
 // Permanent marks an error that no retry fixes, under any policy. Its text stays.
 func Permanent(err error) error { return backoff.Permanent(err) }
 
-func isPermanent(err error) bool {
-	var permanent *backoff.PermanentError
-	return errors.As(err, &permanent)
-}
-
 // NotFinal reports whether a try that failed with err is worth repeating where
 // there is nothing better to do: unless err is an answer that stays the same.
 func NotFinal(err error) bool {
-	return !isPermanent(err) && !isAny(err,
+	return !isAny(err,
 		domain.ErrConflict, domain.ErrCorrupt, domain.ErrUnstorable, domain.ErrNotFound,
 		jetstream.ErrKeyNotFound, jetstream.ErrMsgNotFound, nats.ErrConnectionClosed,
 	)
@@ -45,12 +40,9 @@ func Temporary(err error) bool {
 	) {
 		return true
 	}
-	var api *jetstream.APIError
-	if !errors.As(err, &api) {
-		return false
-	}
-	passes := api.Code == 503 || api.Code == 429 || slices.Contains(passing, api.ErrorCode)
-	return passes && !slices.Contains(lasting, api.ErrorCode)
+	api, _ := errors.AsType[*jetstream.APIError](err)
+	return api != nil && (api.Code == 503 || api.Code == 429 || slices.Contains(passing, api.ErrorCode)) &&
+		!slices.Contains(lasting, api.ErrorCode)
 }
 
 // NeverSent reports whether a request that failed with err surely was not carried

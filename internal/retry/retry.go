@@ -93,11 +93,7 @@ func with(ctx context.Context, change func(*scope)) context.Context {
 
 // Context returns a context under which [Do] follows the policy. It bounds all
 // that is done under it by [Policy.Total], with a cause that wraps [ErrGaveUp].
-// observe is told of each try that failed and is made again; nil: as before.
-func (p Policy) Context(ctx context.Context, observe func(error)) (context.Context, context.CancelFunc) {
-	if observe != nil {
-		ctx = Observe(ctx, observe)
-	}
+func (p Policy) Context(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx = with(ctx, func(s *scope) { s.policy, s.looping = &p, false })
 	if p.Total == 0 {
 		return context.WithCancel(ctx)
@@ -120,8 +116,8 @@ func WithTimer(ctx context.Context, after func(time.Duration) <-chan time.Time) 
 // Bound returns a context that bounds all that is done under it together, by
 // [Request] where ctx carries no policy.
 func Bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	if s := scopeOf(ctx); s.policy == nil && !s.looping {
-		return Request.Context(ctx, nil)
+	if scopeOf(ctx).policy == nil {
+		return Request.Context(ctx)
 	}
 	return ctx, func() {}
 }
@@ -152,7 +148,7 @@ func Value[T any](ctx context.Context, op func(context.Context) (T, error)) (val
 // Do calls op under this policy, whatever the context carries. Where [Policy.Try]
 // is 0 a try isn't bounded, so that op may consist of several calls of [Do].
 func (p Policy) Do(ctx context.Context, op func(context.Context) error) error {
-	ctx, cancel := p.Context(ctx, nil)
+	ctx, cancel := p.Context(ctx)
 	defer cancel()
 	return p.run(ctx, p.Try, op)
 }
@@ -193,8 +189,9 @@ func (p Policy) run(ctx context.Context, bound time.Duration, op func(context.Co
 }
 
 func (p Policy) passes(err error) bool {
+	permanent, _ := errors.AsType[*backoff.PermanentError](err)
 	switch {
-	case isPermanent(err):
+	case permanent != nil:
 		return false
 	case errors.Is(err, ErrAgain):
 		return true

@@ -177,7 +177,7 @@ func TestTheContextNamesThePolicy(t *testing.T) {
 		unknown := errors.New("unknown")
 		var observed []error
 		observe := func(err error) { observed = append(observed, err) }
-		ctx, cancel := retry.Settle.Context(t.Context(), observe)
+		ctx, cancel := retry.Settle.Context(retry.Observe(t.Context(), observe))
 		defer cancel()
 		op, _ := fails(unknown, fmt.Errorf("lost a race: %w", retry.ErrAgain), nats.ErrTimeout, nil)
 		require.NoError(t, retry.Do(ctx, func(ctx context.Context) error {
@@ -198,7 +198,7 @@ func TestTheContextNamesThePolicy(t *testing.T) {
 			domain.ErrConflict, domain.ErrCorrupt, domain.ErrNotFound, domain.ErrUnstorable,
 			nats.ErrConnectionClosed, retry.Permanent(nats.ErrTimeout),
 		} {
-			ctx, cancel := retry.Settle.Context(t.Context(), func(error) { t.Error("tried again") })
+			ctx, cancel := retry.Settle.Context(retry.Observe(t.Context(), func(error) { t.Error("tried again") }))
 			defer cancel()
 			require.ErrorIs(t, retry.Do(ctx, func(context.Context) error { return final }), final)
 		}
@@ -234,7 +234,7 @@ func TestTheTimerMayBeReplaced(t *testing.T) {
 	close(at)
 	var pauses []time.Duration
 	ctx := retry.WithTimer(t.Context(), func(d time.Duration) <-chan time.Time { pauses = append(pauses, d); return at })
-	ctx, cancel := retry.Settle.Context(ctx, nil)
+	ctx, cancel := retry.Settle.Context(ctx)
 	defer cancel()
 	op, _ := fails(nats.ErrTimeout, nats.ErrTimeout, nats.ErrTimeout, nil)
 	require.NoError(t, retry.Do(ctx, op))

@@ -75,8 +75,6 @@ func (r *streak) add(requestID string, began time.Time) {
 	}
 }
 
-func (r *streak) end() { clear(r.requests) }
-
 // opens says whether the streak is long enough, in requests and in time.
 func (r *streak) opens(now time.Time, after time.Duration) bool {
 	return len(r.requests) >= openAfter && now.Sub(r.since) >= after
@@ -186,7 +184,7 @@ func (b *OutageBreaker) failure(requestID string, began time.Time, out domain.Ou
 		return // any other began before the breaker opened
 	}
 	if out.ProviderRequestID != "" {
-		b.silent.end()
+		clear(b.silent.requests)
 	} else {
 		b.silent.add(requestID, began)
 	}
@@ -219,15 +217,15 @@ func (b *OutageBreaker) answer(requestID string) {
 		b.pacer.resume()
 		b.log.Info("Aliyun answers again: sending goes on, slowly at first", "after", down)
 	}
-	b.silent.end()
-	b.failed.end()
+	clear(b.silent.requests)
+	clear(b.failed.requests)
 }
 
 // ObserveLookup takes note of a look-up that was answered: Aliyun can be reached.
 func (b *OutageBreaker) ObserveLookup() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.silent.end()
+	clear(b.silent.requests)
 	if b.outage.Open && b.probe == "" {
 		b.outage.NextProbe = b.now()
 	}

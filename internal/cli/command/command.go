@@ -45,7 +45,7 @@ type Env struct {
 
 	// What Connect has read and opened. The connection is closed when the command ends.
 	Cfg config.Config
-	*app.Link
+	JS  jetstream.JetStream
 }
 
 // Flags are the flags of every command.
@@ -93,12 +93,12 @@ func (e *Env) Connect() (err error) {
 	}
 	// A command speaks for itself; the connection only in trouble.
 	log := telemetry.NewLogger(e.Stderr, "warn", "text")
-	if e.Link, err = app.Dial(e.Stop, e.Cfg.NATS, "worker command", broker.CommandInbox, log); err != nil {
+	if e.JS, err = app.Dial(e.Stop, e.Cfg.NATS, "worker command", broker.CommandInbox, log); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(e.Stop, Patience, fmt.Errorf("not connected to %s within %s", e.Cfg.NATS.URL, Patience))
 	defer cancel()
-	return broker.WaitConnected(ctx, e.NC)
+	return broker.WaitConnected(ctx, e.JS.Conn())
 }
 
 // NeverRun words the error of a command that finds nothing to work on; name is the

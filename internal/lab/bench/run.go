@@ -104,7 +104,7 @@ func (r *run) drive(load Load, book *Book) (d *Drive, unsubscribe func(), err er
 		})
 	}
 	d = NewDrive(load, book)
-	subscription, err := r.NC.Subscribe(r.Settings.Results.Subject+".>", func(msg *nats.Msg) {
+	subscription, err := r.JS.Conn().Subscribe(r.Settings.Results.Subject+".>", func(msg *nats.Msg) {
 		if noteResult(book, msg.Data) {
 			d.Freed()
 		}
@@ -113,7 +113,7 @@ func (r *run) drive(load Load, book *Book) (d *Drive, unsubscribe func(), err er
 		err = subscription.SetPendingLimits(pendingResults, pendingResults*512)
 	}
 	if err == nil {
-		err = r.NC.FlushTimeout(command.Patience) // the subscription must have arrived before the first job does
+		err = r.JS.Conn().FlushTimeout(command.Patience) // the subscription must have arrived before the first job does
 	}
 	return d, func() { _ = subscription.Unsubscribe() }, err
 }

@@ -68,11 +68,11 @@ func (d *Cmd) Run(e *command.Env) (err error) {
 	if st.worker, err = st.StartWorker(e.Stop); err != nil {
 		return err
 	}
-	if st.results, err = st.NC.SubscribeSync(st.Settings.Results.Subject + ".>"); err != nil {
+	if st.results, err = st.JS.Conn().SubscribeSync(st.Settings.Results.Subject + ".>"); err != nil {
 		return err
 	}
 	// The subscription must have arrived before the first job does.
-	if err := st.NC.FlushTimeout(command.Patience); err != nil {
+	if err := st.JS.Conn().FlushTimeout(command.Patience); err != nil {
 		return err
 	}
 

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/passcode-worker/passcode-worker/internal/app"
 	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/internal/config"
@@ -45,7 +47,7 @@ type Options struct {
 // System is a broker in this process, and an emulator and workers in processes of
 // their own.
 type System struct {
-	*app.Link
+	JS       jetstream.JetStream
 	Settings config.Config // the workers'
 	NATS     string        // the broker's URL
 	Emulator *Process
@@ -92,11 +94,11 @@ func (s *System) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.Settings = ownSettings(s.options.Settings, s.NATS, s.Admin.Endpoint())
-	s.Link, err = app.Dial(ctx, s.Settings.NATS, s.options.Name, broker.CommandInbox, quiet)
+	s.JS, err = app.Dial(ctx, s.Settings.NATS, s.options.Name, broker.CommandInbox, quiet)
 	if err != nil {
 		return err
 	}
-	if err := broker.WaitConnected(ctx, s.NC); err != nil {
+	if err := broker.WaitConnected(ctx, s.JS.Conn()); err != nil {
 		return err
 	}
 	// Streams are made before the workers come, so that these don't meet over it.
@@ -190,8 +192,8 @@ func (s *System) Stop() error {
 	for _, p := range slices.Backward(s.processes) {
 		p.Stop()
 	}
-	if s.Link != nil {
-		s.NC.Close()
+	if s.JS != nil {
+		s.JS.Conn().Close()
 	}
 	var err error
 	if s.embedded != nil {
