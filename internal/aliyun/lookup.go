@@ -4,8 +4,10 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
+
+	dysmsapi "github.com/alibabacloud-go/dysmsapi-20170525/v3/client"
+	util "github.com/alibabacloud-go/tea-utils/v2/service"
 
 	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -107,11 +109,13 @@ func (s *Sender) lookupDay(ctx context.Context, phone, requestID, day string, sc
 	found := domain.Finding{State: domain.NotFound}
 	read := answer.Number(0)
 	for page := range maxPages {
-		query := map[string]*string{
-			"PhoneNumber": &phone, "SendDate": &day, "PageSize": new(strconv.Itoa(pageSize)), "CurrentPage": new(strconv.Itoa(page + 1)),
-		}
+		request := (&dysmsapi.QuerySendDetailsRequest{}).
+			SetPhoneNumber(phone).SetSendDate(day).SetPageSize(pageSize).SetCurrentPage(int64(page + 1))
 		var details detailsPage
-		if failure := s.ask(ctx, scrub, action, query, &details); failure != nil {
+		if failure := s.ask(ctx, scrub, action, &details, func(client *dysmsapi.Client) error {
+			_, err := client.QuerySendDetailsWithOptions(request, &util.RuntimeOptions{})
+			return err
+		}); failure != nil {
 			return domain.Finding{}, failure
 		}
 		if !details.plausible() {

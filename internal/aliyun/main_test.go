@@ -49,12 +49,10 @@ func testOptions(endpoint string) Options {
 		scheme, host = "http", endpoint
 	}
 	return Options{
-		Endpoint: host, Protocol: scheme,
+		Endpoint: host, Protocol: scheme, SignName: "测试签名", Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 		Credentials:    Credentials{AccessKeyID: "LTAI5tTestKeyId", AccessKeySecret: passcode.NewSecret("TestKeySecret0123456789")},
-		SignName:       "测试签名",
 		Templates:      []domain.Template{{UsageType: "Generic", TemplateCode: domain.TemplateCode{China: "SMS_CN", Overseas: "SMS_INTL"}, Params: []string{"app"}}},
 		ConnectTimeout: 2 * time.Second, Timeout: 5 * time.Second, Concurrency: 256,
-		Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	}
 }
 

@@ -96,7 +96,13 @@ func (s *Sender) review(
 ) (*reviewAnswer, *answer.Failure) {
 	ask := func(action string) (*reviewAnswer, *answer.Failure) {
 		var got reviewAnswer
-		failure := s.ask(ctx, scrub, action, map[string]*string{parameter: &value}, &got)
+		failure := s.ask(ctx, scrub, action, &got, func(client *dysmsapi.Client) error {
+			params := (&openapi.Params{}).SetAction(action).SetVersion("2017-05-25").SetProtocol("HTTPS").SetPathname("/").
+				SetMethod(http.MethodPost).SetAuthType("AK").SetStyle("RPC").SetReqBodyType("formData").SetBodyType("json")
+			request := (&openapi.OpenApiRequest{}).SetQuery(map[string]*string{parameter: &value})
+			_, err := client.CallApi(params, request, &util.RuntimeOptions{})
+			return err
+		})
 		if failure == nil && !complete(&got) {
 			failure = unreadable(action, http.StatusOK)
 		}
@@ -171,14 +177,9 @@ func (a *reviewAnswer) decision(status answer.Number, scrub *answer.Scrubber) Re
 // and decodes the answer. The SDK doesn't decode it: it would take true for a number, and
 // a number for a text.
 func (s *Sender) ask(
-	ctx context.Context, scrub *answer.Scrubber, action string, query map[string]*string, into any,
+	ctx context.Context, scrub *answer.Scrubber, action string, into any, call func(*dysmsapi.Client) error,
 ) *answer.Failure {
-	x, failure := s.call(ctx, time.Time{}, func(client *dysmsapi.Client) error {
-		params := (&openapi.Params{}).SetAction(action).SetVersion("2017-05-25").SetProtocol("HTTPS").SetPathname("/").
-			SetMethod(http.MethodPost).SetAuthType("AK").SetStyle("RPC").SetReqBodyType("formData").SetBodyType("json")
-		_, err := client.CallApi(params, (&openapi.OpenApiRequest{}).SetQuery(query), &util.RuntimeOptions{})
-		return err
-	})
+	x, failure := s.call(ctx, time.Time{}, call)
 	switch {
 	case failure != nil:
 	case x.Envelope.Class(x.Status) != passcode.ClassOK:

@@ -250,11 +250,10 @@ func TestSourceOutlivesBrokerAndConsumer(t *testing.T) {
 func TestAnnounce(t *testing.T) {
 	t.Parallel()
 	nc, js := brokertest.Start(t)
-	source := newSource(js, 1)
 	sub, err := nc.SubscribeSync("answers.>")
 	require.NoError(t, err)
 	want := passcode.Result{RequestID: "r1", Metadata: map[string]string{"k": "v"}}.In(passcode.StatusSent)
-	require.NoError(t, source.Announce("answers.x", want))
+	require.NoError(t, newSource(js, 1).Announce("answers.x", want))
 	msg, err := sub.NextMsg(5 * time.Second)
 	require.NoError(t, err)
 	var got passcode.Result
@@ -262,7 +261,7 @@ func TestAnnounce(t *testing.T) {
 	assert.Equal(t, want, got)
 
 	nc.Close()
-	require.Error(t, source.Announce("answers.x", want))
+	require.Error(t, newSource(js, 1).Announce("answers.x", want))
 }
 
 // TestWaits: a job is known by its place and its request.
