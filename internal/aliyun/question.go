@@ -174,8 +174,8 @@ func (a *reviewAnswer) decision(status answer.Number, scrub *answer.Scrubber) Re
 }
 
 // ask puts a question, a call that changes nothing at Aliyun, within [Options.Timeout],
-// and decodes the answer. The SDK doesn't decode it: it would take true for a number, and
-// a number for a text.
+// and decodes the answer. What the SDK has decoded isn't used: it takes true for a number,
+// and a number for a text.
 func (s *Sender) ask(
 	ctx context.Context, scrub *answer.Scrubber, action string, into any, call func(*dysmsapi.Client) error,
 ) *answer.Failure {
