@@ -55,8 +55,7 @@ func whereJSONBroke(err error) string {
 	return ""
 }
 
-// decoder reads members one by one and notes what is wrong with each, so that
-// one bad member hides no other.
+// decoder reads members one by one and notes what is wrong with each, so that one bad member hides no other.
 type decoder struct {
 	members map[string]json.RawMessage
 	bad     *problems

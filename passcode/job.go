@@ -83,10 +83,9 @@ func (j Job) Encode() ([]byte, error) {
 	return data, nil
 }
 
-// Decode reads a job and checks every rule that needs no settings; the worker judges
-// whether the phone is valid and the reply subject allowed. Its error is an
-// [*InvalidError] that names every member that is wrong. The job returned beside it
-// holds the members that could be read, so that a refusal can be announced.
+// Decode reads a job and checks every rule that needs no settings; the worker judges whether the phone is valid and
+// the reply subject allowed. Its error is an [*InvalidError] that names every member that is wrong. The job
+// returned beside it holds the members that could be read, so that a refusal can be announced.
 func Decode(data []byte) (Job, error) {
 	var bad problems
 	if len(data) > MaxJobBytes {

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// Result is the state of one request: the record kept in the request bucket and the
-// very message announced on passcode.result.<request_id>. It never holds the passcode
-// or the whole phone number.
+// Result is the state of one request: the record kept in the request bucket and the very message announced on
+// passcode.result.<request_id>. It never holds the passcode or the whole phone number.
 type Result struct {
 	RequestID string `json:"request_id"`
 	Status    Status `json:"status"`
@@ -19,8 +18,7 @@ type Result struct {
 	BizID             string `json:"biz_id,omitempty"`
 	ProviderRequestID string `json:"provider_request_id,omitempty"`
 	Error             *Error `json:"error,omitempty"`
-	// RetryAfterSeconds is the wait before another passcode for this phone, with
-	// [StatusRateLimited]; rounded up.
+	// RetryAfterSeconds is the wait before another passcode for this phone, with [StatusRateLimited]; rounded up.
 	RetryAfterSeconds int64     `json:"retry_after_seconds,omitempty"`
 	NextAttemptAt     time.Time `json:"next_attempt_at,omitzero"`
 	// Duplicate is a result announced again for a repeated job; it is never stored.

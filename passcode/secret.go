@@ -7,8 +7,7 @@ import (
 	"unique"
 )
 
-// hidden is a value that shows masked however it is printed, logged or marshalled;
-// M says how.
+// hidden is a value that shows masked however it is printed, logged or marshalled; M says how.
 //
 // It holds the value behind a pointer, because fmt prints unexported fields, and
 // values given to a wrong verb, by reflection: of a pointer it prints the address. The
@@ -104,9 +103,8 @@ func (phoneMask) of(number string) string {
 	return "+" + country + national[:head] + stars + national[len(national)-tail:]
 }
 
-// callingCodeLen returns how many leading digits of an E.164 number are its
-// country calling code. ITU-T E.164 assigns 1 and 7 one digit, the codes listed
-// two, all others three.
+// callingCodeLen returns how many leading digits of an E.164 number are its country calling code. ITU-T E.164
+// assigns 1 and 7 one digit, the codes listed two, all others three.
 func callingCodeLen(digits string) int {
 	const two = " 20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58" +
 		" 60 61 62 63 64 65 66 81 82 84 86 90 91 92 93 94 95 98 "

@@ -40,8 +40,7 @@ func (s Status) Final() bool {
 // Replayable reports whether an operator's replay may open such a request again.
 func (s Status) Replayable() bool { return s == StatusDeadLettered || s == StatusUnknown }
 
-// Class is the kind of an outcome, one word in records, metrics, logs and dead
-// letters alike.
+// Class is the kind of an outcome, one word in records, metrics, logs and dead letters alike.
 type Class string
 
 // The classes of an outcome.

@@ -29,8 +29,7 @@ var version = "dev"
 
 func main() { os.Exit(run()) }
 
-// run is main with its exit status. The first signal asks the command to stop,
-// the second has it leave at once.
+// run is main with its exit status. The first signal asks the command to stop, the second has it leave at once.
 func run() int {
 	// net/http writes to the standard logger what a server sent unasked, as it
 	// came, and what that is nobody knows. Our own logs don't go there.

@@ -1,20 +1,16 @@
-// Package account stops every replica while Aliyun refuses the whole account: no
-// balance, arrears, a wrong key, a cap on the account. Each further call would fail
-// too, and some failures count against the account.
+// Package account stops every replica while Aliyun refuses the whole account: no balance, arrears, a wrong key, a
+// cap on the account. Each further call would fail too, and some failures count against the account.
 //
-// The replica that sees such an answer trips the breaker. The consumer is paused on
-// the server, so no replica is given a job. After the pause the next job is sent as
-// the probe, one over all replicas. If it gets through, the breaker opens; if not,
-// the next pause begins, twice as long. State.after is the whole rule.
+// The replica that sees such an answer trips the breaker. The consumer is paused on the server, so no replica is
+// given a job. After the pause the next job is sent as the probe, one over all replicas. If it gets through, the
+// breaker opens; if not, the next pause begins, twice as long. State.after is the whole rule.
 //
-// The state is one JSON document in a key-value bucket, changed by compare-and-swap
-// alone. Each breaker follows it with a watch and reads it again every ten seconds.
-// Without the broker the last known state counts.
+// The state is one JSON document in a key-value bucket, changed by compare-and-swap alone. Each breaker follows it
+// with a watch and reads it again every ten seconds. Without the broker the last known state counts.
 //
-// The document is written first, the consumer paused second. If a worker dies in
-// between, every replica that sees the pause checks that the consumer is paused. If
-// it dies with the probe, another replica probes in time. If it dies before it
-// resumes the consumer, the pause ends by itself.
+// The document is written first, the consumer paused second. If a worker dies in between, every replica that sees
+// the pause checks that the consumer is paused. If it dies with the probe, another replica probes in time. If it
+// dies before it resumes the consumer, the pause ends by itself.
 package account
 
 import (
@@ -41,8 +37,7 @@ const (
 
 	firstPause   = 30 * time.Second
 	longestPause = 15 * time.Minute
-	// probeTimeout is how long a prober may take before another one probes. It is
-	// longer than a call to Aliyun.
+	// probeTimeout is how long a prober may take before another one probes. It is longer than a call to Aliyun.
 	probeTimeout = 15 * time.Second
 	// shortWait is how long a job waits while the probe is made.
 	shortWait = time.Second
@@ -59,8 +54,7 @@ type Options struct {
 	Logger           *slog.Logger     // default: none
 }
 
-// Breaker is one replica's view of the account. Its methods may be called by any
-// number of goroutines.
+// Breaker is one replica's view of the account. Its methods may be called by any number of goroutines.
 type Breaker struct {
 	bucket   *bucket.Bucket
 	consumer Consumer
@@ -150,13 +144,11 @@ func (b *Breaker) Admit(ctx context.Context) (domain.Admission, error) {
 	return domain.Admission{Allowed: true, Probe: true}, nil
 }
 
-// Trip says that Aliyun refused a call for the whole account. It begins a pause, and
-// after a failed probe the next, longer one. While the account is paused it changes
-// nothing, as that call began before.
+// Trip says that Aliyun refused a call for the whole account. It begins a pause, and after a failed probe the next,
+// longer one. While the account is paused it changes nothing, as that call began before.
 //
-// It returns when to try the job again, also beside an error. The error says that
-// the pause could not be recorded, or that the consumer is not yet paused, which
-// [Breaker.Run] then does.
+// It returns when to try the job again, also beside an error. The error says that the pause could not be recorded,
+// or that the consumer is not yet paused, which [Breaker.Run] then does.
 func (b *Breaker) Trip(ctx context.Context, code, message string) (time.Time, error) {
 	v, err := b.change(ctx, event{kind: trip, code: code, message: message, first: b.first})
 	if err != nil {
@@ -173,9 +165,8 @@ func (b *Breaker) Trip(ctx context.Context, code, message string) (time.Time, er
 	return now.Add(b.view.Load().admission(now).Wait), err // an operator may have ended the pause already
 }
 
-// Passed says that Aliyun judged a message, so the account works. If this replica
-// holds the probe, the breaker opens and the consumer resumes. Otherwise it does
-// nothing, at the cost of an atomic load or two.
+// Passed says that Aliyun judged a message, so the account works. If this replica holds the probe, the breaker
+// opens and the consumer resumes. Otherwise it does nothing, at the cost of an atomic load or two.
 func (b *Breaker) Passed(ctx context.Context) error {
 	before := b.view.Load()
 	if !before.Closed() {
@@ -189,9 +180,8 @@ func (b *Breaker) Passed(ctx context.Context) error {
 	return b.resume(ctx, before.Until)
 }
 
-// Inconclusive says that the probe told nothing about the account: the job was a
-// duplicate or over a limit, or the call failed or was left in doubt. The next job
-// may probe at once. Without the probe it does nothing.
+// Inconclusive says that the probe told nothing about the account: the job was a duplicate or over a limit, or the
+// call failed or was left in doubt. The next job may probe at once. Without the probe it does nothing.
 func (b *Breaker) Inconclusive(ctx context.Context) error {
 	_, err := b.change(ctx, event{kind: inconclusive})
 	return err
@@ -212,9 +202,8 @@ func (b *Breaker) change(ctx context.Context, e event) (*view, error) {
 		if wrote = found.Own; wrote {
 			return nil, nil
 		}
-		// If what is stored is older than what is known, or gone, it was dropped or the
-		// bucket recreated, and our state is written over it. If only the reading is
-		// stale, the server refuses that.
+		// If what is stored is older than what is known, or gone, it was dropped or the bucket recreated, and our
+		// state is written over it. If only the reading is stale, the server refuses that.
 		if found.Revision > known.revision {
 			known = b.parse(found)
 			b.observe(known)

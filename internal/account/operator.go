@@ -20,9 +20,8 @@ const (
 // Forever is the end of a pause that lasts until somebody ends it.
 var Forever = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Pause is the note about an operator's pause of the consumer, which stops every
-// replica. The server keeps the pause itself. The note only says whose it is, so
-// one that outlives its pause does no harm.
+// Pause is the note about an operator's pause of the consumer, which stops every replica. The server keeps the
+// pause itself. The note only says whose it is, so one that outlives its pause does no harm.
 type Pause struct {
 	Until  time.Time `json:"until"` // by the server's clock
 	Reason string    `json:"reason,omitempty"`
@@ -32,10 +31,9 @@ type Pause struct {
 	KeptAt time.Time `json:"kept_at"`
 }
 
-// Hold pauses the consumer for d, or for d = 0 until [Breaker.Resume], and notes why.
-// It changes the end of an earlier pause, but doesn't shorten the account's own.
-// The note is written first, so that a replica that sees the pause can say whose
-// it is.
+// Hold pauses the consumer for d, or for d = 0 until [Breaker.Resume], and notes why. It changes the end of an
+// earlier pause, but doesn't shorten the account's own. The note is written first, so that a replica that sees the
+// pause can say whose it is.
 func (b *Breaker) Hold(ctx context.Context, d time.Duration, reason string) (note Pause, err error) {
 	err = retry.Do(ctx, func(ctx context.Context) error {
 		_, now, err := b.consumer.Paused(ctx)
@@ -72,8 +70,7 @@ type Resumed struct {
 	Account State
 }
 
-// Resume ends whatever pause there is. Where the account is paused the next job is
-// the probe.
+// Resume ends whatever pause there is. Where the account is paused the next job is the probe.
 func (b *Breaker) Resume(ctx context.Context) (Resumed, error) {
 	var r Resumed
 	if err := b.reload(ctx); err != nil {
@@ -108,9 +105,8 @@ func (b *Breaker) Resume(ctx context.Context) (Resumed, error) {
 	return r, nil
 }
 
-// Holder returns the operator's note about a pause of the consumer with this end, or
-// one without a time At. It rewrites an old note, so that the bucket doesn't drop it
-// while replicas ask.
+// Holder returns the operator's note about a pause of the consumer with this end, or one without a time At. It
+// rewrites an old note, so that the bucket doesn't drop it while replicas ask.
 func (b *Breaker) Holder(ctx context.Context, until time.Time) (note Pause, err error) {
 	_, err = b.bucket.Change(ctx, noteKey, nil, func(found bucket.Entry) ([]byte, error) {
 		note = parseNote(found.Value)

@@ -14,8 +14,7 @@ import (
 )
 
 const (
-	// lookEvery is how often the state is read beside the watch, which may be silent
-	// without an error.
+	// lookEvery is how often the state is read beside the watch, which may be silent without an error.
 	lookEvery = 10 * time.Second
 	// lookAfter leaves the replica that tripped the breaker time to pause the consumer
 	// itself; lookAgain is the wait after that failed.

@@ -107,10 +107,9 @@ const (
 	resume       kind = "resume"          // an operator ends the pause
 )
 
-// after is what an event makes of the state, or nil if it changes nothing. Only the
-// replica that holds the probe opens the breaker or lengthens a pause: any other call
-// began before the breaker was tripped. The first pause is longer than a call may last,
-// so no such call is left when the breaker opens again.
+// after is what an event makes of the state, or nil if it changes nothing. Only the replica that holds the probe
+// opens the breaker or lengthens a pause: any other call began before the breaker was tripped. The first pause is
+// longer than a call may last, so no such call is left when the breaker opens again.
 func (s State) after(e event, now time.Time) *State {
 	next, holds := s, e.probe != "" && e.probe == s.ID
 	switch {

@@ -23,8 +23,7 @@ const (
 // errCredentials stands for a provider's error, which may quote a token, path or answer.
 var errCredentials = errors.New("no credentials")
 
-// keys are one set of credentials. Of the SDK's interface its calls use GetCredential
-// alone.
+// keys are one set of credentials. Of the SDK's interface its calls use GetCredential alone.
 type keys struct {
 	credentials.Credential
 	model credentials.CredentialModel
@@ -131,8 +130,7 @@ func (r *keyRing) fetch(renew bool) <-chan struct{} {
 		if r.failed {
 			return
 		}
-		// Equal keys stay the same value: so a caller whose keys were rejected sees that
-		// there are no others.
+		// Equal keys stay the same value: so a caller whose keys were rejected sees that there are no others.
 		if r.current == nil || !reflect.DeepEqual(r.current.model, *model) {
 			r.current = &keys{model: *model}
 		}

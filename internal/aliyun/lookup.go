@@ -21,8 +21,7 @@ const (
 	maxPages = 20
 	// maxAge is how far back a look-up goes. Records and dead letters are kept for days.
 	maxAge = 30 * 24 * time.Hour
-	// midnightMargin is how near to midnight the neighbouring day is asked for too, since
-	// clocks differ.
+	// midnightMargin is how near to midnight the neighbouring day is asked for too, since clocks differ.
 	midnightMargin = 10 * time.Minute
 	// sendStatusFailed is the only SendStatus of a message that did not arrive; 1 waits
 	// for the carrier's report, 3 was delivered.
@@ -32,13 +31,11 @@ const (
 // beijing is the zone of QuerySendDetails' days: UTC+8, without summer time.
 var beijing = time.FixedZone("UTC+8", 8*60*60)
 
-// Lookup asks Aliyun what became of a request's attempts, the first of which was made
-// at since. It reads every page of the phone's send details of each day (UTC+8) since
-// then, and looks for the request id.
+// Lookup asks Aliyun what became of a request's attempts, the first of which was made at since. It reads every page
+// of the phone's send details of each day (UTC+8) since then, and looks for the request id.
 //
-// If several attempts left a row, an accepted one outweighs an undelivered one.
-// NotFound means that all rows were read; how soon after a send its row appears is not
-// documented. An error is an [*answer.Failure].
+// If several attempts left a row, an accepted one outweighs an undelivered one. NotFound means that all rows were
+// read; how soon after a send its row appears is not documented. An error is an [*answer.Failure].
 func (s *Sender) Lookup(ctx context.Context, phone passcode.Phone, requestID string, since time.Time) (domain.Finding, error) {
 	number, _, ok := numberFor(phone)
 	if !ok {
@@ -96,8 +93,7 @@ type detailsRow struct {
 	ErrCode    string
 }
 
-// plausible reports whether the page can be the service's: it decides whether a
-// message is sent a second time.
+// plausible reports whether the page can be the service's: it decides whether a message is sent a second time.
 func (p *detailsPage) plausible() bool {
 	return p.TotalCount != nil && *p.TotalCount >= 0 && len(p.Details.Rows) <= pageSize &&
 		!slices.ContainsFunc(p.Details.Rows, func(row *detailsRow) bool { return row == nil || row.SendStatus == nil })

@@ -43,8 +43,7 @@ const (
 	International Kind = 3
 )
 
-// FilingState is whether a carrier has a signature on file: RegisterStatus on the
-// page GetSmsSign.
+// FilingState is whether a carrier has a signature on file: RegisterStatus on the page GetSmsSign.
 type FilingState int
 
 // The states of a filing.
@@ -173,9 +172,8 @@ func (a *reviewAnswer) decision(status answer.Number, scrub *answer.Scrubber) Re
 	return Review{Approval: Approval(status), Note: scrub.Text(cmp.Or(a.AuditInfo.RejectInfo, a.Reason))}
 }
 
-// ask puts a question, a call that changes nothing at Aliyun, within [Options.Timeout],
-// and decodes the answer. What the SDK has decoded isn't used: it takes true for a number,
-// and a number for a text.
+// ask puts a question, a call that changes nothing at Aliyun, within [Options.Timeout], and decodes the answer.
+// What the SDK has decoded isn't used: it takes true for a number, and a number for a text.
 func (s *Sender) ask(
 	ctx context.Context, scrub *answer.Scrubber, action string, into any, call func(*dysmsapi.Client) error,
 ) *answer.Failure {
@@ -213,8 +211,7 @@ func unreadable(action string, status int) *answer.Failure {
 // Presence is what an endpoint's answer shows without a key.
 type Presence struct {
 	Dated bool // the answer told the time
-	// Ahead is how far its clock is ahead of ours, exact to half a second and the time
-	// that connecting took.
+	// Ahead is how far its clock is ahead of ours, exact to half a second and the time that connecting took.
 	Ahead time.Duration
 }
 
@@ -243,7 +240,6 @@ func (s *Sender) Knock(ctx context.Context) (Presence, error) {
 	if err != nil {
 		return Presence{}, nil // it has answered, without a time that can be read
 	}
-	// The header counts whole seconds, and was written halfway between question and
-	// answer.
+	// The header counts whole seconds, and was written halfway between question and answer.
 	return Presence{Dated: true, Ahead: date.Add(time.Second / 2).Sub(x.Began.Add(x.Took / 2))}, nil
 }

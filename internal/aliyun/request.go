@@ -16,9 +16,8 @@ import (
 
 const codePhoneInvalid = "phone_invalid"
 
-// numberFor returns the number as Aliyun wants it: eleven digits for mainland China,
-// country code and number elsewhere. It refuses all else: with a comma, one call would
-// send to many.
+// numberFor returns the number as Aliyun wants it: eleven digits for mainland China, country code and number
+// elsewhere. It refuses all else: with a comma, one call would send to many.
 func numberFor(phone passcode.Phone) (number string, inChina, ok bool) {
 	if national, ok := answer.Mainland(phone); ok {
 		return national, true, true
@@ -64,9 +63,8 @@ func (s *Sender) template(usageType string) (domain.Template, bool) {
 	return domain.Template{}, false
 }
 
-// templateParam is the JSON object of the template's variables: the code, and those of
-// the message that are listed. Aliyun refuses values that are no strings, and variables
-// that the template doesn't have.
+// templateParam is the JSON object of the template's variables: the code, and those of the message that are listed.
+// Aliyun refuses values that are no strings, and variables that the template doesn't have.
 func templateParam(msg domain.Message, listed []string) string {
 	params := map[string]string{}
 	for _, name := range listed {

@@ -1,10 +1,9 @@
 // Package aliyun sends passcodes through Aliyun SMS (Dysmsapi 2017-05-25) with the
 // official SDK, and asks what became of doubtful sends. No type of the SDK leaves it.
 //
-// Aliyun has no idempotency key, so everything depends on one question: did any byte
-// of the request leave this process? Package wire knows. If none did, another attempt
-// is harmless (class transient). If some did and no readable answer came, the message
-// may have been accepted (class in_doubt).
+// Aliyun has no idempotency key, so everything depends on one question: did any byte of the request leave this
+// process? Package wire knows. If none did, another attempt is harmless (class transient). If some did and no
+// readable answer came, the message may have been accepted (class in_doubt).
 //
 // Phone and passcode are in the URL's query. So no error of net/http or the SDK is
 // passed on, only texts of ours, and Aliyun's code and message after scrubbing.
@@ -93,9 +92,8 @@ func New(o Options) (*Sender, error) {
 	}, nil
 }
 
-// checkDebug refuses the values of DEBUG with which the SDK prints whole requests,
-// passcodes included. The SDK reads the variable before main begins, so all we can do
-// is not to start.
+// checkDebug refuses the values of DEBUG with which the SDK prints whole requests, passcodes included. The SDK
+// reads the variable before main begins, so all we can do is not to start.
 func checkDebug(value string) error {
 	for flag := range strings.SplitSeq(value, ",") {
 		if slices.Contains([]string{"dara", "tea", "credential"}, flag) {
@@ -105,16 +103,14 @@ func checkDebug(value string) error {
 	return nil
 }
 
-// Close releases connections and ends what runs in the background. No call may be in
-// progress.
+// Close releases connections and ends what runs in the background. No call may be in progress.
 func (s *Sender) Close() {
 	s.keys.wg.Wait() // for a fetch in progress, which the SDK's providers end in a few seconds
 	s.wire.Close()
 }
 
-// Send makes one attempt and classifies its outcome. It takes at most
-// [Options.Timeout]. It repeats nothing but a call whose security token was refused,
-// once, with newer keys if there are any: such a call sent nothing.
+// Send makes one attempt and classifies its outcome. It takes at most [Options.Timeout]. It repeats nothing but a
+// call whose security token was refused, once, with newer keys if there are any: such a call sent nothing.
 //
 // Nothing is written after notAfter (zero: no such bound), even if the process was
 // frozen in between. The outcome is then transient, "too_late". If ctx ends before
@@ -217,8 +213,7 @@ func withoutKeys(ctx context.Context, err error) *answer.Failure {
 	return &answer.Failure{Class: class, Code: code, Message: answer.Texts[code]}
 }
 
-// noAnswer classifies a call without a readable answer, by whether bytes of the
-// request were written.
+// noAnswer classifies a call without a readable answer, by whether bytes of the request were written.
 func noAnswer(ctx context.Context, x *wire.Exchange) *answer.Failure {
 	if !x.Built {
 		return &answer.Failure{Class: passcode.ClassConfig, Code: answer.CodeNotBuilt, Message: answer.Texts[answer.CodeNotBuilt]}

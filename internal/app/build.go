@@ -180,9 +180,8 @@ func SenderOptions(cfg config.Config, log *slog.Logger) aliyun.Options {
 // jobs a second it is what comes in 13 ms, longer than a pull takes.
 const maxPrefetch = 64
 
-// prefetch is how many jobs to ask for ahead. A job is leased while it waits for
-// its permit, so at the lowest pace, that of the settings or of a sender that is
-// throttled, all of them are taken up within two thirds of the lease.
+// prefetch is how many jobs to ask for ahead. A job is leased while it waits for its permit, so at the lowest pace,
+// that of the settings or of a sender that is throttled, all of them are taken up within two thirds of the lease.
 func prefetch(cfg config.Config) int {
 	lowest := float64(pace.Min)
 	if qps := cfg.Aliyun.MaxQPS; qps > 0 {

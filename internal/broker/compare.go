@@ -43,8 +43,7 @@ func compareConsumer(want, have jetstream.ConsumerConfig) []Difference {
 	return differences(want, have, consumerFields)
 }
 
-// differences compares those fields of two configurations that have one of the
-// names.
+// differences compares those fields of two configurations that have one of the names.
 func differences[T any](want, have T, names []string) []Difference {
 	var list []Difference
 	w, h := reflect.ValueOf(want), reflect.ValueOf(have)

@@ -1,6 +1,5 @@
-// Package broker connects the worker to NATS, runs a NATS server inside the
-// worker where that is asked for, and provisions the streams, buckets and the
-// consumer that the worker needs.
+// Package broker connects the worker to NATS, runs a NATS server inside the worker where that is asked for, and
+// provisions the streams, buckets and the consumer that the worker needs.
 package broker
 
 import (
@@ -21,19 +20,16 @@ import (
 // NATS server 2.11 brought the consumer pause that stops all replicas at once.
 const minMajor, minMinor = 2, 11
 
-// Connect returns a connection that keeps itself up, also where the broker starts
-// later or is away for long. It returns once every address was tried, connected or
-// not; see [WaitConnected]. The caller closes it. name is shown in the broker's own
-// listings; inbox, [WorkerInbox] or [CommandInbox], is where its answers are sent.
-// With nats.RetryOnFailedConnect(false) it says instead why no address could be reached.
+// Connect returns a connection that keeps itself up, also where the broker starts later or is away for long. It
+// returns once every address was tried, connected or not; see [WaitConnected]. The caller closes it. name is shown
+// in the broker's own listings; inbox, [WorkerInbox] or [CommandInbox], is where its answers are sent. With
+// nats.RetryOnFailedConnect(false) it says instead why no address could be reached.
 //
-// What is published while the link is down fails at once with
-// [nats.ErrReconnectBufExceeded]: a write that its caller has given up on must not go
-// out later. Callers repeat what failed (see package retry).
+// What is published while the link is down fails at once with [nats.ErrReconnectBufExceeded]: a write that its
+// caller has given up on must not go out later. Callers repeat what failed (see package retry).
 //
-// A wrong setting is an error that names the settings key. A broker that refuses
-// the credentials is not, since the fix may be made there: the refusal is logged and
-// the connection tries again.
+// A wrong setting is an error that names the settings key. A broker that refuses the credentials is not, since the
+// fix may be made there: the refusal is logged and the connection tries again.
 func Connect(ctx context.Context, n config.NATS, name, inbox string, log *slog.Logger, more ...nats.Option) (*nats.Conn, error) {
 	options, err := natsOptions(n)
 	if err != nil {
@@ -57,8 +53,7 @@ func Connect(ctx context.Context, n config.NATS, name, inbox string, log *slog.L
 		// was cut off, that lasts until here; the client's default is a minute.
 		nats.FlusherTimeout(4*time.Second),
 		nats.ReconnectOnFlusherError(),
-		// Without it the client closes for good when a server refuses it twice
-		// with the same words.
+		// Without it the client closes for good when a server refuses it twice with the same words.
 		nats.IgnoreAuthErrorAbort(),
 	)
 	nc, err := nats.Connect(n.URL.Reveal(), append(options, more...)...)

@@ -21,10 +21,9 @@ type Embedded struct {
 	shutDown func() error // once; who calls again waits for it
 }
 
-// StartEmbedded runs a server with JetStream and returns once it takes connections,
-// after it has read and checked its store. It asks nobody for credentials. address is
-// host:port; port 0 takes a free one. One server at a time may use dir. log takes the
-// server's warnings and errors. The caller stops it.
+// StartEmbedded runs a server with JetStream and returns once it takes connections, after it has read and checked
+// its store. It asks nobody for credentials. address is host:port; port 0 takes a free one. One server at a time
+// may use dir. log takes the server's warnings and errors. The caller stops it.
 func StartEmbedded(address, dir string, log *slog.Logger) (*Embedded, error) {
 	listen, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
@@ -73,9 +72,8 @@ func startServer(listen *net.TCPAddr, dir string, log *serverLog) (*server.Serve
 	}
 }
 
-// lockDir makes the directory and takes it for this process. The server itself
-// takes no lock, and two of them on one store ruin it. The lock goes with the
-// process, however that ends.
+// lockDir makes the directory and takes it for this process. The server itself takes no lock, and two of them on
+// one store ruin it. The lock goes with the process, however that ends.
 func lockDir(dir string) (unlock func() error, err error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
@@ -97,9 +95,8 @@ func lockDir(dir string) (unlock func() error, err error) {
 // URL is where clients of this machine reach the server.
 func (e *Embedded) URL() string { return e.srv.ClientURL() }
 
-// Stop shuts the server down and waits until it has written and closed its
-// files, or the context ends; the shutdown goes on even then. It may be called
-// again, to wait again.
+// Stop shuts the server down and waits until it has written and closed its files, or the context ends; the shutdown
+// goes on even then. It may be called again, to wait again.
 func (e *Embedded) Stop(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() { done <- e.shutDown() }()
@@ -115,8 +112,7 @@ func (e *Embedded) Stop(ctx context.Context) error {
 // operator of a server, which here is a part of the worker.
 type serverLog struct {
 	log *slog.Logger
-	// fatal takes the first text of a server that can't run. The server's own
-	// logger would end the process there.
+	// fatal takes the first text of a server that can't run. The server's own logger would end the process there.
 	fatal chan string
 }
 

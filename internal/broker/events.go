@@ -67,8 +67,7 @@ func (e *events) failed(nc *nats.Conn, sub *nats.Subscription, err error) {
 		e.notConnected(err)
 		return
 	case errors.Is(err, nats.ErrConsumerNotActive):
-		// A watch says so every ten seconds while there is no connection, and goes on by
-		// itself afterwards.
+		// A watch says so every ten seconds while there is no connection, and goes on by itself afterwards.
 		return
 	}
 	if direction, subject, ok := violation(err); ok {
@@ -90,9 +89,8 @@ func (e *events) deny(nc *nats.Conn, direction Direction, subject string) {
 		e.log.Error("NATS denies a right that is needed here", "right", string(direction), "subject", right,
 			"fix", `allow it to this user on the NATS server; "worker check" lists every right that a worker needs`)
 	}
-	// A server that is told to deny a subject drops the subscriptions to it, and doesn't
-	// take them up again when it is allowed; the client sends them with a new connection
-	// alone. Without its inbox a worker can do nothing.
+	// A server that is told to deny a subject drops the subscriptions to it, and doesn't take them up again when it
+	// is allowed; the client sends them with a new connection alone. Without its inbox a worker can do nothing.
 	if direction == Subscribe && strings.HasPrefix(subject, e.inbox+".") && e.renewing.CompareAndSwap(false, true) {
 		time.AfterFunc(5*time.Second, func() {
 			e.renewing.Store(false)

@@ -68,14 +68,12 @@ func (i Item) Request() string {
 	return api("STREAM.INFO." + i.Stream)
 }
 
-// Provision looks at each stream, bucket and consumer that the settings want, and where
-// create is set makes those that are missing. What is there is never rewritten: an
-// update of a replicated work queue has cost waiting jobs (nats-server issue 5526),
-// and a difference may be an operator's intention. Several workers may provision at
-// the same moment. See [Items] for limitsTTL.
+// Provision looks at each stream, bucket and consumer that the settings want, and where create is set makes those
+// that are missing. What is there is never rewritten: an update of a replicated work queue has cost waiting jobs
+// (nats-server issue 5526), and a difference may be an operator's intention. Several workers may provision at the
+// same moment. See [Items] for limitsTTL.
 //
-// An error names the item and the right that it takes; what was found before it is
-// returned too.
+// An error names the item and the right that it takes; what was found before it is returned too.
 func Provision(ctx context.Context, js jetstream.JetStream, cfg config.Config, limitsTTL time.Duration, create bool) ([]Item, error) {
 	items := Items(cfg, limitsTTL)
 	for i := range items {

@@ -32,9 +32,8 @@ type Right struct {
 	Why       string    `json:"why"`
 }
 
-// The prefixes of the inboxes to which the broker sends its answers, which may hold
-// jobs. They are not the _INBOX to which everybody may subscribe, and two, so that
-// users of the broker can be kept to their own.
+// The prefixes of the inboxes to which the broker sends its answers, which may hold jobs. They are not the _INBOX
+// to which everybody may subscribe, and two, so that users of the broker can be kept to their own.
 const (
 	WorkerInbox  = "_INBOX_passcode-worker"
 	CommandInbox = "_INBOX_passcode-command"
@@ -42,9 +41,8 @@ const (
 
 const userInfoSubject = "$SYS.REQ.USER.INFO"
 
-// WorkerRights lists what "worker run" must be allowed on a broker where everything
-// is provisioned; [ProvisionRights] is what it takes besides to create what is
-// missing. No right covers another.
+// WorkerRights lists what "worker run" must be allowed on a broker where everything is provisioned;
+// [ProvisionRights] is what it takes besides to create what is missing. No right covers another.
 func WorkerRights(cfg config.Config) []Right {
 	requests, limits := bucketStream(cfg.Results.Bucket), bucketStream(cfg.Limits.Bucket)
 	consumer := cfg.Jobs.Stream + "." + cfg.Jobs.Consumer

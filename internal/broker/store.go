@@ -13,11 +13,10 @@ var diskError = regexp.MustCompile("no space left on device|disk quota exceeded|
 // StoreError returns why the stream's server stores nothing more in it; it is empty
 // where the server does, or where that isn't known.
 //
-// nats-server remembers the first write of a stream that failed until it is
-// restarted, even when its disk has room again. Meanwhile it stores no message, leaves
-// it unanswered, and removes none. It says so to nobody but who wants a message
-// removed, which is what is asked here for one that never is. A stream with replicas
-// isn't asked: another of its servers takes over. A bucket allows no such question.
+// nats-server remembers the first write of a stream that failed until it is restarted, even when its disk has room
+// again. Meanwhile it stores no message, leaves it unanswered, and removes none. It says so to nobody but who wants
+// a message removed, which is what is asked here for one that never is. A stream with replicas isn't asked: another
+// of its servers takes over. A bucket allows no such question.
 func StoreError(ctx context.Context, stream jetstream.Stream) string {
 	if stream.CachedInfo().Config.Replicas > 1 {
 		return ""

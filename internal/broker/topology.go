@@ -12,10 +12,9 @@ import (
 // A request with more, such as many doubtful attempts, loses the first.
 const ResultHistory = 16
 
-// Items lists what the worker needs of JetStream, in the order of provisioning. The
-// jobs come last: once they can be published, all that settles them is there.
-// limitsTTL is how long a phone's document is kept after its last change, at least the
-// longest window; 0 keeps documents for ever.
+// Items lists what the worker needs of JetStream, in the order of provisioning. The jobs come last: once they can
+// be published, all that settles them is there. limitsTTL is how long a phone's document is kept after its last
+// change, at least the longest window; 0 keeps documents for ever.
 func Items(cfg config.Config, limitsTTL time.Duration) []Item {
 	limits := bucket(cfg.Limits.Bucket, "limits of passcode-worker, one document a phone", 1, limitsTTL)
 	results := bucket(cfg.Results.Bucket, "requests of passcode-worker, the last state of each", ResultHistory, cfg.Results.Retention)
@@ -36,8 +35,7 @@ func Items(cfg config.Config, limitsTTL time.Duration) []Item {
 		// Past the redelivery of a job whose worker died after it wrote the dead letter.
 		Duplicates: within(time.Hour, cfg.DeadLetters.Retention),
 	}
-	// A work queue, so that a settled job is gone. When full it refuses new jobs, and the
-	// producer gets an error.
+	// A work queue, so that a settled job is gone. When full it refuses new jobs, and the producer gets an error.
 	jobs := jetstream.StreamConfig{
 		Name:        cfg.Jobs.Stream,
 		Description: "jobs of passcode-worker",
@@ -99,8 +97,7 @@ func bucketStream(bucket string) string { return "KV_" + bucket }
 
 func bucketSubject(bucket, key string) string { return "$KV." + bucket + "." + key }
 
-// within caps a duplicate window at a stream's maximum age, as the server
-// demands; age 0 is none.
+// within caps a duplicate window at a stream's maximum age, as the server demands; age 0 is none.
 func within(window, age time.Duration) time.Duration {
 	if age > 0 {
 		return min(window, age)

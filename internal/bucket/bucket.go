@@ -1,7 +1,6 @@
-// Package bucket is a key-value bucket of the broker whose values change by
-// compare-and-swap alone: [Bucket.Change] reads, decides, writes, begins again
-// where somebody else was faster, and recognises its own write whose answer was
-// lost. Requests are repeated as package retry says.
+// Package bucket is a key-value bucket of the broker whose values change by compare-and-swap alone: [Bucket.Change]
+// reads, decides, writes, begins again where somebody else was faster, and recognises its own write whose answer
+// was lost. Requests are repeated as package retry says.
 package bucket
 
 import (
@@ -30,19 +29,15 @@ type Entry struct {
 	// Revision is what the next write goes over: 0 where there never was a value,
 	// after a deletion that of its mark.
 	Revision uint64
-	// Own is true for a value that [Bucket.Change] wrote in an earlier try, whose
-	// answer was lost.
+	// Own is true for a value that [Bucket.Change] wrote in an earlier try, whose answer was lost.
 	Own bool
 }
 
-// Server carries out one request at a time, without repeating it: the broker, or
-// what stands in for it in tests.
+// Server carries out one request at a time, without repeating it: the broker, or what stands in for it in tests.
 type Server interface {
-	// Get reads a key's newest entry from the leader. That there is no value is no
-	// error.
+	// Get reads a key's newest entry from the leader. That there is no value is no error.
 	Get(ctx context.Context, key string) (Entry, error)
-	// Swap stores a value if revision is still the newest, and returns the next
-	// one, or [ErrConflict].
+	// Swap stores a value if revision is still the newest, and returns the next one, or [ErrConflict].
 	Swap(ctx context.Context, key string, value []byte, revision uint64) (next uint64, err error)
 	// Remove drops a value, whatever it is.
 	Remove(ctx context.Context, key string) error
@@ -51,8 +46,7 @@ type Server interface {
 	Watch(ctx context.Context, key string, on func(Entry)) error
 	// History returns the values that the bucket still holds of a key, oldest first.
 	History(ctx context.Context, key string) (values [][]byte, err error)
-	// Since returns the time of the oldest value, or of the bucket's creation where
-	// none was ever dropped.
+	// Since returns the time of the oldest value, or of the bucket's creation where none was ever dropped.
 	Since(ctx context.Context) (time.Time, error)
 	// Announce publishes a value as the server does with each value that it stores,
 	// where the bucket is republished.
@@ -61,8 +55,7 @@ type Server interface {
 	TTL() time.Duration
 }
 
-// Bucket is one bucket, whose requests are repeated in trouble. It may be used by
-// many goroutines.
+// Bucket is one bucket, whose requests are repeated in trouble. It may be used by many goroutines.
 type Bucket struct{ server Server }
 
 // New returns the bucket of a server.

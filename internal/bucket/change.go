@@ -9,11 +9,10 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/retry"
 )
 
-// Change changes the value of a key by compare-and-swap, and returns the entry
-// that stands in the end. decide is given what is known of the key and returns the
-// value to store over it, or nil to leave it; it is asked again where somebody else
-// was faster, or where the broker was in trouble. Its error ends the change, unless
-// it wraps [retry.ErrAgain]: then the key is read again.
+// Change changes the value of a key by compare-and-swap, and returns the entry that stands in the end. decide is
+// given what is known of the key and returns the value to store over it, or nil to leave it; it is asked again
+// where somebody else was faster, or where the broker was in trouble. Its error ends the change, unless it wraps
+// [retry.ErrAgain]: then the key is read again.
 //
 // start is what the key is assumed to hold; nil has it read. Unless the server
 // accepts the write over an assumption, the key is read after all.

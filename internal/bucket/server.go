@@ -66,10 +66,9 @@ func (s natsServer) TTL() time.Duration        { return s.ttl }
 
 // Get asks the leader of the bucket's stream.
 //
-// The client library has any replica answer, where a bucket allows that. One that
-// was away answers before it has caught up: a write that rests on its old answer is
-// refused, but not a decision after which nothing is written. One that is cut off is
-// asked in vain for tens of seconds.
+// The client library has any replica answer, where a bucket allows that. One that was away answers before it has
+// caught up: a write that rests on its old answer is refused, but not a decision after which nothing is written.
+// One that is cut off is asked in vain for tens of seconds.
 func (s natsServer) Get(ctx context.Context, key string) (Entry, error) {
 	request, err := json.Marshal(map[string]string{"last_by_subj": s.subject(key)})
 	if err != nil {
@@ -135,8 +134,7 @@ func (s natsServer) Swap(ctx context.Context, key string, value []byte, revision
 func (s natsServer) Remove(ctx context.Context, key string) error { return s.kv.Purge(ctx, key) }
 
 func (s natsServer) Watch(ctx context.Context, key string, on func(Entry)) error {
-	// The context of a watch lasts as long as the watch, so its start is bounded
-	// from outside.
+	// The context of a watch lasts as long as the watch, so its start is bounded from outside.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	tooLong := fmt.Errorf("%w after %s", retry.ErrGaveUp, watchStart)

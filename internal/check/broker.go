@@ -69,8 +69,7 @@ func (r *run) version(nc *nats.Conn) {
 	r.ok(checkVersion, "", "NATS "+nc.ConnectedServerVersion())
 }
 
-// replicas compares the setting with whether there is a cluster. One replica on one
-// server is not worth a line.
+// replicas compares the setting with whether there is a cluster. One replica on one server is not worth a line.
 func (r *run) replicas(nc *nats.Conn) {
 	n, cluster := r.Config.NATS.Replicas, nc.ConnectedClusterName()
 	switch {

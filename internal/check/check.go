@@ -1,8 +1,7 @@
 // Package check tells whether a worker with given settings could do its job here and
 // now. It asks the broker and Aliyun, and changes and sends nothing.
 //
-// One failure doesn't hide another: what can't be checked because of an earlier one
-// says so in one line.
+// One failure doesn't hide another: what can't be checked because of an earlier one says so in one line.
 package check
 
 import (
@@ -20,8 +19,7 @@ import (
 // Status is how a [Result] stands.
 type Status string
 
-// The statuses. A failure keeps a worker from its job or its promises; a warning is for
-// an operator to judge.
+// The statuses. A failure keeps a worker from its job or its promises; a warning is for an operator to judge.
 const (
 	OK   Status = "ok"
 	Warn Status = "warn"
@@ -72,8 +70,7 @@ type Plan struct {
 	AliyunErr error
 }
 
-// Run makes every check, in a fixed order, and reports each result as it comes. An
-// error is that ctx ended.
+// Run makes every check, in a fixed order, and reports each result as it comes. An error is that ctx ended.
 func (p Plan) Run(ctx context.Context, report func(Result)) error {
 	r := &run{Plan: p, ctx: ctx, report: report}
 	r.settings()

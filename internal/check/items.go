@@ -66,8 +66,7 @@ func (r *run) items(nc *nats.Conn, missing []broker.Right) {
 	}
 }
 
-// stored reports whether the server still stores jobs in the jobs stream, and adds a
-// failure if it doesn't.
+// stored reports whether the server still stores jobs in the jobs stream, and adds a failure if it doesn't.
 func (r *run) stored(js jetstream.JetStream, item broker.Item, missing []broker.Right) bool {
 	if hinder(missing, broker.StoreRight(item.Name).Subject) {
 		return true

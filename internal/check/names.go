@@ -96,8 +96,7 @@ var filings = map[aliyun.FilingState]judgement{
 
 var carriers = map[string]string{"mobile": "China Mobile", "unicom": "China Unicom", "telecom": "China Telecom"}
 
-// judgeSign judges a signature: its approval, and each carrier that doesn't have it on
-// file.
+// judgeSign judges a signature: its approval, and each carrier that doesn't have it on file.
 func judgeSign(review aliyun.Review) []judgement {
 	approval := judgeApproval(review, "aliyun.sign_name")
 	if approval.status != OK {
@@ -168,8 +167,7 @@ func judgeTemplate(review aliyun.Review, code string, templates []domain.Templat
 	}
 }
 
-// questionFailures is what a failure says of a signature or template (THING) that
-// Aliyun was asked about by CALL.
+// questionFailures is what a failure says of a signature or template (THING) that Aliyun was asked about by CALL.
 var questionFailures = map[answer.Reason]judgement{
 	answer.NotListed:   {Fail, "not approved: the account has no such THING", "have it approved in Aliyun's console, or change the settings"},
 	answer.NotAllowed:  {Warn, "can't be checked: the access key may not call CALL", "allow dysms:CALL to its RAM user; sending may work without"},
@@ -180,8 +178,7 @@ var questionFailures = map[answer.Reason]judgement{
 	answer.Refused:     {Fail, "Aliyun refuses to tell", "look the code up in Aliyun's documents"},
 }
 
-// tell puts a question and reports its answer. It returns false if there is no use in
-// asking more.
+// tell puts a question and reports its answer. It returns false if there is no use in asking more.
 func (r *run) tell(q *question) bool {
 	answers, err := q.ask()
 	if err == nil {

@@ -21,8 +21,7 @@ var connectorGives = []string{
 	"aliyun.strict_phone_region_number_check",
 }
 
-// connectorSettings are the members that Logto's Aliyun SMS connector has. Logto
-// ignores all others.
+// connectorSettings are the members that Logto's Aliyun SMS connector has. Logto ignores all others.
 type connectorSettings struct {
 	AccessKeyID     KeyID           `yaml:"accessKeyId" required:"copy the connector's settings as they are"`
 	AccessKeySecret passcode.Secret `yaml:"accessKeySecret" required:"copy the connector's settings as they are"`
@@ -34,8 +33,7 @@ type connectorSettings struct {
 	Strict bool `yaml:"strictPhoneRegionNumberCheck"`
 }
 
-// connector reads the file that aliyun.connector_file names, and puts what it
-// says instead of our own settings.
+// connector reads the file that aliyun.connector_file names, and puts what it says instead of our own settings.
 func (c *check) connector(src Source) {
 	name := c.cfg.Aliyun.ConnectorFile
 	if name == "" || !c.fine(connectorKey) {

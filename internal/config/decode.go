@@ -88,8 +88,7 @@ func assign[T any](d decoder, path string, target *T, value T, right bool, probl
 	}
 }
 
-// list decodes each entry of a list; one that fails hides no other and stays in
-// the list as its zero value.
+// list decodes each entry of a list; one that fails hides no other and stays in the list as its zero value.
 func (d decoder) list(path string, n *yaml.Node, v reflect.Value) {
 	if n.Kind != yaml.SequenceNode {
 		d.fail(path, "must be a list", "write [a, b], or one entry a line with - before it")
@@ -101,8 +100,7 @@ func (d decoder) list(path string, n *yaml.Node, v reflect.Value) {
 	}
 }
 
-// object decodes the members of an object, and reports those that are required
-// and missing.
+// object decodes the members of an object, and reports those that are required and missing.
 func (d decoder) object(path string, n *yaml.Node, v reflect.Value) {
 	names := memberNames(v.Type())
 	whole := d.members(path, n, names, func(at string, value *yaml.Node) {
@@ -153,8 +151,7 @@ func (d decoder) members(path string, n *yaml.Node, names []string, visit func(a
 	return whole
 }
 
-// scalar returns the text of a scalar as it was written, and of anything else a
-// text that no type accepts.
+// scalar returns the text of a scalar as it was written, and of anything else a text that no type accepts.
 func scalar(n *yaml.Node) string {
 	if n.Kind != yaml.ScalarNode || isNull(n) {
 		return "(none)"
@@ -162,8 +159,7 @@ func scalar(n *yaml.Node) string {
 	return n.Value
 }
 
-// text decodes a text. A number is taken as it was written, so that an unquoted
-// token keeps its leading zeros.
+// text decodes a text. A number is taken as it was written, so that an unquoted token keeps its leading zeros.
 func (d decoder) text(path string, n *yaml.Node, set func(string)) {
 	text := n.Value
 	switch {

@@ -16,14 +16,12 @@ type Source struct {
 	Env      []string                          // as os.Environ gives it
 	Set      []string                          // of the command line, each "path=value"
 	ReadFile func(name string) ([]byte, error) // nil means os.ReadFile
-	// ToRun asks for what "worker run" needs, too. Other commands run where templates
-	// and keys are kept from them.
+	// ToRun asks for what "worker run" needs, too. Other commands run where templates and keys are kept from them.
 	ToRun bool
 }
 
-// Load reads the settings: defaults, then the file, then the environment, then
-// the command line. Its error is an [*Errors] that holds every problem; beside it,
-// the settings that could be read are returned.
+// Load reads the settings: defaults, then the file, then the environment, then the command line. Its error is an
+// [*Errors] that holds every problem; beside it, the settings that could be read are returned.
 func Load(src Source) (Config, error) {
 	if src.ReadFile == nil {
 		src.ReadFile = os.ReadFile
@@ -60,8 +58,7 @@ func Load(src Source) (Config, error) {
 	return cfg, nil
 }
 
-// layFile lays the settings file, where there is one. named is the one that the
-// environment names.
+// layFile lays the settings file, where there is one. named is the one that the environment names.
 func (e *Errors) layFile(src Source, named string) {
 	e.fileName = cmp.Or(src.File, named, "worker.yaml")
 	optional := src.File == "" && named == ""

@@ -64,8 +64,7 @@ func memberAt(n *yaml.Node, path string) *yaml.Node {
 	return n
 }
 
-// tidy writes durations in their shortest form, and lists of single words on one
-// line.
+// tidy writes durations in their shortest form, and lists of single words on one line.
 func tidy(n *yaml.Node, v reflect.Value) {
 	switch {
 	case v.Type() == reflect.TypeFor[time.Duration]():

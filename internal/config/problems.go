@@ -32,10 +32,9 @@ func (p Problem) String() string {
 	return text.Printable(line)
 }
 
-// Errors is everything that is wrong with the settings, and what is known of them while
-// they are read and checked. [Load] returns it; match with errors.As. A rule over
-// several settings is skipped where one of them has a problem already, so that each
-// mistake is reported once.
+// Errors is everything that is wrong with the settings, and what is known of them while they are read and checked.
+// [Load] returns it; match with errors.As. A rule over several settings is skipped where one of them has a problem
+// already, so that each mistake is reported once.
 type Errors struct {
 	Problems   []Problem
 	misspelt   []string // settings that were probably meant by a wrong name
@@ -58,10 +57,9 @@ func (e *Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Usable reports whether settings that belong together have the values that
-// their writer meant: nothing is wrong with any of them, and where the settings
-// file can't be read, one of them at least is set elsewhere, so that the others
-// most likely keep their defaults. Where e is nil all settings are usable.
+// Usable reports whether settings that belong together have the values that their writer meant: nothing is wrong
+// with any of them, and where the settings file can't be read, one of them at least is set elsewhere, so that the
+// others most likely keep their defaults. Where e is nil all settings are usable.
 func (e *Errors) Usable(keys ...string) bool {
 	if e == nil {
 		return true
@@ -82,8 +80,7 @@ func (e *Errors) add(key, source, problem, fix string) {
 // fail notes a problem of a setting, or of a part of one.
 func (e *Errors) fail(key, problem, fix string) { e.add(key, e.sourceOf(key), problem, fix) }
 
-// unknown notes a name that is no setting. The setting that it probably was meant
-// to be is not also missing.
+// unknown notes a name that is no setting. The setting that it probably was meant to be is not also missing.
 func (e *Errors) unknown(name, source string) {
 	fix := "remove it; config/worker.yaml lists every setting"
 	variable, isVariable := strings.CutPrefix(name, envPrefix)
@@ -97,8 +94,7 @@ func (e *Errors) unknown(name, source string) {
 	e.add(shown(name), source, "is no setting", fix)
 }
 
-// fine reports whether nothing is wrong with any of the settings, with a part of
-// one, or with what it is a part of.
+// fine reports whether nothing is wrong with any of the settings, with a part of one, or with what it is a part of.
 func (e *Errors) fine(keys ...string) bool {
 	return !slices.ContainsFunc(keys, func(key string) bool {
 		return e.unread(key) || slices.ContainsFunc(e.Problems, func(p Problem) bool { return within(p.Key, key) })
@@ -118,8 +114,7 @@ func (e *Errors) source(n *yaml.Node) string {
 	return fmt.Sprintf("%s line %d", e.fileName, n.Line)
 }
 
-// sourceOf says where a setting was written; of a part of one that is not
-// written, where the part around it was.
+// sourceOf says where a setting was written; of a part of one that is not written, where the part around it was.
 func (e *Errors) sourceOf(path string) string {
 	for {
 		if n, ok := e.nodes[path]; ok {
@@ -135,9 +130,8 @@ func (e *Errors) sourceOf(path string) string {
 
 var nameStart = regexp.MustCompile(`^[A-Za-z0-9_.\[\]-]{0,64}`)
 
-// shown returns a name that a problem may print. Names come from outside, and a
-// missing space turns "password: x" into a name; so it ends at the first
-// character that no name has.
+// shown returns a name that a problem may print. Names come from outside, and a missing space turns "password: x"
+// into a name; so it ends at the first character that no name has.
 func shown(name string) string {
 	start := nameStart.FindString(name)
 	if start == "" || start != name {

@@ -29,8 +29,7 @@ func (e *Errors) layYAML(data []byte) {
 	case err == nil:
 		e.failFile("", "holds more than one YAML document", "remove the lines ---, or split the file")
 	case !errors.Is(err, io.EOF):
-		// The parser's own words may quote the file and so a secret; only its line
-		// is taken.
+		// The parser's own words may quote the file and so a secret; only its line is taken.
 		source := ""
 		if found := yamlLine.FindStringSubmatch(err.Error()); found != nil {
 			source = e.fileName + " line " + found[1]
@@ -50,9 +49,8 @@ func (e *Errors) failFile(source, problem, fix string) {
 	e.add(e.fileName, source, problem, fix)
 }
 
-// lay lays what a source sets under a path over what was there. The tree that
-// comes of it is kept flat: a node for each setting, by path. What is null leaves
-// what was there.
+// lay lays what a source sets under a path over what was there. The tree that comes of it is kept flat: a node for
+// each setting, by path. What is null leaves what was there.
 func (e *Errors) lay(path string, n *yaml.Node) {
 	switch {
 	case isNull(n):
@@ -90,8 +88,7 @@ func (e *Errors) layAssignments(set []assignment) {
 // them look like settings that don't exist, and keep the worker from starting.
 var serviceLink = regexp.MustCompile(`^PASSCODE_([A-Z0-9]+_)*(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9]+)*|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
-// variables returns those of an environment that are ours. Of a name given twice
-// the last holds.
+// variables returns those of an environment that are ours. Of a name given twice the last holds.
 func variables(environ []string) map[string]string {
 	values := map[string]string{}
 	for _, variable := range environ {

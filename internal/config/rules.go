@@ -122,8 +122,7 @@ func (c *check) names() {
 	}
 }
 
-// reserved are the first tokens of subjects that belong to the server and the
-// client library.
+// reserved are the first tokens of subjects that belong to the server and the client library.
 var reserved = []string{"$SYS", "$JS", "$KV", "$O", "$NRG", "$G", "_INBOX"}
 
 // subjects checks that our own don't overlap: a result in the jobs stream would be

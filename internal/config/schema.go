@@ -68,8 +68,7 @@ func (s *schema) has(path string) bool { return s.isSetting(path) || s.isSection
 
 func (k key) field(c *Config) reflect.Value { return reflect.ValueOf(c).Elem().FieldByIndex(k.index) }
 
-// memberNames are what the fields are called where they are written. Those that aren't
-// come last.
+// memberNames are what the fields are called where they are written. Those that aren't come last.
 func memberNames(t reflect.Type) (names []string) {
 	for i := range t.NumField() {
 		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); name != "-" {
@@ -79,8 +78,7 @@ func memberNames(t reflect.Type) (names []string) {
 	return names
 }
 
-// EnvName returns the environment variable of a path: PASSCODE_NATS__TLS__CA for
-// "nats.tls.ca".
+// EnvName returns the environment variable of a path: PASSCODE_NATS__TLS__CA for "nats.tls.ca".
 func EnvName(path string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(path, ".", "__"))
 }
@@ -116,8 +114,7 @@ func letters(name string) string {
 	return strings.ToLower(strings.NewReplacer(".", "", "_", "", "-", "", "[", "", "]", "").Replace(name))
 }
 
-// apart is how many letters remain where what two words begin and end with alike
-// is taken away.
+// apart is how many letters remain where what two words begin and end with alike is taken away.
 func apart(a, b string) int {
 	for a != "" && b != "" && a[0] == b[0] {
 		a, b = a[1:], b[1:]

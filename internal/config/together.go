@@ -79,8 +79,7 @@ func (c *check) times() {
 	atLeast(retention, cfg.Results.Retention, "worker.passcode_ttl", cfg.Worker.PasscodeTTL, ": a job may wait that long and must find its record")
 	atLeast(retention, cfg.Results.Retention, "jobs.duplicate_window", cfg.Jobs.DuplicateWindow, ": a repeated job must find its record")
 	atLeast("retry.max_interval", cfg.Retry.MaxInterval, "retry.initial_interval", cfg.Retry.InitialInterval, "")
-	// The lease is renewed during a call, so a short one is safe; it leaves the
-	// broker little time to be slow.
+	// The lease is renewed during a call, so a short one is safe; it leaves the broker little time to be slow.
 	c.advise("worker.ack_wait", cfg.Worker.AckWait/2 >= cfg.Aliyun.Timeout,
 		"is less than twice aliyun.timeout: a slow broker beside a slow call may give the job to another worker")
 	c.advise("worker.shutdown_timeout", cfg.Worker.ShutdownTimeout >= cfg.Aliyun.Timeout,
@@ -101,8 +100,7 @@ func (c *check) limits() {
 		c.demand(key, rules[i].Window > rules[i-1].Window, "put the rules in that order", "must go from the shortest window to the longest, each once")
 		c.advise(at(i-1), rules[i].Max > rules[i-1].Max, "never applies, since the rule after it allows no more in a longer window")
 	}
-	// Phone numbers are few, so whoever reads the bucket can try them all with
-	// each key that can be guessed.
+	// Phone numbers are few, so whoever reads the bucket can try them all with each key that can be guessed.
 	n := len(c.cfg.Limits.Key.Reveal())
 	c.advise("limits.key", n == 0 || n >= 16, "is shorter than 16 characters: numbers could be found out by trying keys")
 }

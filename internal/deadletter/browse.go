@@ -35,8 +35,7 @@ type Browser struct {
 	name, subject string
 }
 
-// Browse returns a browser of an existing dead-letter stream; subject is the
-// prefix of its dead letters.
+// Browse returns a browser of an existing dead-letter stream; subject is the prefix of its dead letters.
 func Browse(ctx context.Context, js jetstream.JetStream, stream, subject string) (*Browser, error) {
 	found, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, stream) })
 	switch {
@@ -80,9 +79,8 @@ func (b *Browser) OldestFirst(ctx context.Context, f Filter) iter.Seq2[Stored, e
 	}
 }
 
-// NewestFirst is OldestFirst the other way round. The stream can only be read
-// upwards, so it is read in windows of sequences from its end, each as wide as fits
-// into one batch.
+// NewestFirst is OldestFirst the other way round. The stream can only be read upwards, so it is read in windows of
+// sequences from its end, each as wide as fits into one batch.
 func (b *Browser) NewestFirst(ctx context.Context, f Filter) iter.Seq2[Stored, error] {
 	return func(yield func(Stored, error) bool) {
 		first, last, err := b.bounds(ctx)
@@ -125,8 +123,7 @@ func (b *Browser) bounds(ctx context.Context) (first, last uint64, err error) {
 	}
 }
 
-// page reads one batch of what lies between two sequences, both included. more
-// says that there is more of it.
+// page reads one batch of what lies between two sequences, both included. more says that there is more of it.
 func (b *Browser) page(ctx context.Context, f Filter, from, to uint64) (page []Stored, more bool, err error) {
 	err = retry.Do(ctx, func(ctx context.Context) error {
 		page, more = nil, false
@@ -215,8 +212,7 @@ func among[T comparable](wanted []T, value T) bool {
 	return len(wanted) == 0 || slices.Contains(wanted, value)
 }
 
-// pattern is the narrowest single subject pattern with which the server leaves
-// out what the filter does not pick.
+// pattern is the narrowest single subject pattern with which the server leaves out what the filter does not pick.
 func (f Filter) pattern(prefix string) string {
 	switch {
 	case len(f.IDs) == 1:

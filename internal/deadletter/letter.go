@@ -49,8 +49,7 @@ type header struct {
 	limit int // of a text, in bytes
 }
 
-// headers are those that every dead letter has; one without a value is written
-// empty.
+// headers are those that every dead letter has; one without a value is written empty.
 func (e *Entry) headers() []header {
 	return []header{
 		{"Passcode-Reason", (*string)(&e.Reason), maxCodeBytes},
@@ -192,8 +191,7 @@ func newStored(prefix string, msg *jetstream.RawStreamMsg) Stored {
 	return s
 }
 
-// Request is the request's id, of the headers or else of the job; empty where there
-// is none.
+// Request is the request's id, of the headers or else of the job; empty where there is none.
 func (s Stored) Request() string {
 	job, _ := s.Job() // what can be read of it
 	return cmp.Or(s.RequestID, job.RequestID)

@@ -51,9 +51,8 @@ type Life struct {
 	PasscodeTTL time.Duration // worker.passcode_ttl: of a job that names no expiry
 }
 
-// Decide says what a replay would do with a dead letter at the time given. record is
-// nil where the request has none. Only a request without a record, or with a
-// [passcode.Status.Replayable] one, is opened again.
+// Decide says what a replay would do with a dead letter at the time given. record is nil where the request has
+// none. Only a request without a record, or with a [passcode.Status.Replayable] one, is opened again.
 func Decide(s Stored, record *passcode.Result, now time.Time, life Life) Plan {
 	plan := decide(s, record, now, life)
 	plan.Asks = plan.Action == Replayed && !s.AttemptedAt.IsZero()

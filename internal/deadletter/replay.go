@@ -15,8 +15,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// takeUp is for a replay that finds its job published already and looks for what
-// became of it.
+// takeUp is for a replay that finds its job published already and looks for what became of it.
 var takeUp = retry.Policy{Total: 3 * time.Second, First: 50 * time.Millisecond, Longest: 100 * time.Millisecond, Passes: retry.NotFinal}
 
 // Records tells how a request stands.
@@ -28,10 +27,9 @@ type Records interface {
 // Replayer publishes the jobs of dead letters again. It may be used by many
 // goroutines, and any number of replayers may work on the same stream.
 //
-// The order is: publish, see that the stream takes it for no duplicate, remove the
-// dead letter. A replay that dies in between leaves a dead letter whose job is queued.
-// The next one sees that by the message id, or by the replays in the request's record;
-// where neither tells, the worker finds the record final and sends nothing.
+// The order is: publish, see that the stream takes it for no duplicate, remove the dead letter. A replay that dies
+// in between leaves a dead letter whose job is queued. The next one sees that by the message id, or by the replays
+// in the request's record; where neither tells, the worker finds the record final and sends nothing.
 type Replayer struct {
 	Browser *Browser
 	Records Records
@@ -77,9 +75,8 @@ type Step struct {
 	Err     error  `json:"-"` // of the broker, with Failed
 }
 
-// Replay replays the dead letter of one sequence. permit is called right before the
-// job is published, to keep a pace. Up to then the end of stopping ends it; what has
-// begun goes on, unless work ends as well.
+// Replay replays the dead letter of one sequence. permit is called right before the job is published, to keep a
+// pace. Up to then the end of stopping ends it; what has begun goes on, unless work ends as well.
 func (r *Replayer) Replay(work, stopping context.Context, seq uint64, permit func(context.Context) error) Step {
 	s, err := r.Browser.Get(stopping, seq)
 	if errors.Is(err, ErrGone) {

@@ -1,6 +1,5 @@
-// Package deadletter keeps the jobs that need an operator: a JetStream stream
-// with one message for each reason and request, the job's bytes as the body and
-// what became of it in the headers.
+// Package deadletter keeps the jobs that need an operator: a JetStream stream with one message for each reason and
+// request, the job's bytes as the body and what became of it in the headers.
 package deadletter
 
 import (
@@ -36,10 +35,9 @@ type Store struct {
 	Now     func() time.Time
 }
 
-// Write stores a dead letter and returns once the stream has confirmed it, under the
-// context's policy (see package retry). Writing the same again (origin and replays
-// alike) stores nothing and is no error, unless it was removed meanwhile. A later one
-// for the same reason and request takes its place.
+// Write stores a dead letter and returns once the stream has confirmed it, under the context's policy (see package
+// retry). Writing the same again (origin and replays alike) stores nothing and is no error, unless it was removed
+// meanwhile. A later one for the same reason and request takes its place.
 //
 // A job too large for one message is cut to fit, and the headers say so.
 func (s *Store) Write(ctx context.Context, d domain.DeadLetter) error {
@@ -76,11 +74,10 @@ func (s *Store) Write(ctx context.Context, d domain.DeadLetter) error {
 	return nil
 }
 
-// stands reports whether a dead letter whose message id the stream knows is there. A
-// recreated jobs stream counts from 1 once more, so that within the duplicate window
-// the id may be that of another job's, and this one would be lost. One that an
-// operator has removed comes once more, which is the lesser evil. Without a request
-// id the subject doesn't tell the two apart, and the newer is kept.
+// stands reports whether a dead letter whose message id the stream knows is there. A recreated jobs stream counts
+// from 1 once more, so that within the duplicate window the id may be that of another job's, and this one would be
+// lost. One that an operator has removed comes once more, which is the lesser evil. Without a request id the
+// subject doesn't tell the two apart, and the newer is kept.
 func (s *Store) stands(ctx context.Context, d domain.DeadLetter) (bool, error) {
 	if d.RequestID == "" {
 		return false, nil

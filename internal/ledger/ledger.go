@@ -2,10 +2,9 @@
 // state of the request, the announcement of that state (the server republishes
 // each record) and the entry against which repeated jobs are recognised.
 //
-// Every write is a compare-and-swap. One whose answer was lost is settled by reading
-// the record back, and the record is then announced from here: a leader may die after
-// it has replicated a record and before it has published it. A leader that has just
-// been cut off may still show an old record; a write based on that is refused.
+// Every write is a compare-and-swap. One whose answer was lost is settled by reading the record back, and the
+// record is then announced from here: a leader may die after it has replicated a record and before it has published
+// it. A leader that has just been cut off may still show an old record; a write based on that is refused.
 package ledger
 
 import (
@@ -28,8 +27,7 @@ const staleFor = time.Second
 // errNoID shows nothing of the id: it may be anything an operator pasted.
 var errNoID = fmt.Errorf("%w: not a valid request id", domain.ErrNotFound)
 
-// Ledger reads and writes the records of requests. It may be used by many
-// goroutines.
+// Ledger reads and writes the records of requests. It may be used by many goroutines.
 type Ledger struct{ bucket *bucket.Bucket }
 
 // Open returns the ledger on a bucket, which must exist.
@@ -55,9 +53,8 @@ func New(b *bucket.Bucket) *Ledger { return &Ledger{b} }
 //
 // A record that can't be read gives [domain.ErrCorrupt]; nothing is written then.
 //
-// A replay is published only after its request was seen final. A record that
-// shows it in progress is most likely an old one, and is read again for a second
-// before it counts.
+// A replay is published only after its request was seen final. A record that shows it in progress is most likely an
+// old one, and is read again for a second before it counts.
 func (l *Ledger) Claim(ctx context.Context, first passcode.Result) (domain.Claim, error) {
 	value, first, err := encode(first)
 	if err != nil {
@@ -95,10 +92,9 @@ func (l *Ledger) Claim(ctx context.Context, first passcode.Result) (domain.Claim
 	return claim, nil
 }
 
-// Reopen is the record that takes the place of the stored one where [domain.Judge] lets a
-// replay open its request again. If the previous replay may have sent something, the
-// record is in doubt about that attempt and counts none of its own. A worker that
-// dies right after then leaves the doubt behind, and not its own attempt, which would
+// Reopen is the record that takes the place of the stored one where [domain.Judge] lets a replay open its request
+// again. If the previous replay may have sent something, the record is in doubt about that attempt and counts none
+// of its own. A worker that dies right after then leaves the doubt behind, and not its own attempt, which would
 // have Aliyun asked about another day.
 func Reopen(first, stored passcode.Result) passcode.Result {
 	doubt := domain.MayBeSent(stored)
@@ -118,9 +114,8 @@ func Reopen(first, stored passcode.Result) passcode.Result {
 	return rec
 }
 
-// Update stores rec over the given revision and returns the new one. It gives
-// [domain.ErrConflict] where the record has changed or gone since. After any other
-// error the record may or may not have been stored.
+// Update stores rec over the given revision and returns the new one. It gives [domain.ErrConflict] where the record
+// has changed or gone since. After any other error the record may or may not have been stored.
 func (l *Ledger) Update(ctx context.Context, rec passcode.Result, revision uint64) (uint64, error) {
 	value, rec, err := encode(rec)
 	if err != nil {
@@ -176,8 +171,7 @@ func (l *Ledger) Get(ctx context.Context, id string) (rec passcode.Result, revis
 	return rec, entry.Revision, nil
 }
 
-// Since returns from when on no record is missing: those written before may have
-// expired or been deleted.
+// Since returns from when on no record is missing: those written before may have expired or been deleted.
 func (l *Ledger) Since(ctx context.Context) (time.Time, error) {
 	since, err := l.bucket.Since(ctx)
 	if err != nil {

@@ -1,10 +1,8 @@
-// Package phone reads the phone numbers of jobs and brings them into canonical
-// form, E.164 with a leading "+".
+// Package phone reads the phone numbers of jobs and brings them into canonical form, E.164 with a leading "+".
 //
-// Whether a number is valid, and where its country code ends, is libphonenumber's
-// data to say. That library is made to find numbers in prose and so accepts much
-// that a job must not hold (letters, extensions, several numbers); this package
-// therefore admits plain digits and separators alone before it asks.
+// Whether a number is valid, and where its country code ends, is libphonenumber's data to say. That library is made
+// to find numbers in prose and so accepts much that a job must not hold (letters, extensions, several numbers);
+// this package therefore admits plain digits and separators alone before it asks.
 package phone
 
 import (
@@ -31,19 +29,16 @@ const (
 	ruleMobile     = "must be a mobile number, being of mainland China"
 )
 
-// Parser reads phone numbers. The zero value is ready to use, by any number of
-// goroutines at once.
+// Parser reads phone numbers. The zero value is ready to use, by any number of goroutines at once.
 type Parser struct {
-	// Strict makes digits without "+" or "00" always begin with a country code.
-	// Otherwise those that are a valid mainland China mobile number (1, 3 to 9,
-	// and nine more) are taken as that, and only others as beginning with a
-	// country code.
+	// Strict makes digits without "+" or "00" always begin with a country code. Otherwise those that are a valid
+	// mainland China mobile number (1, 3 to 9, and nine more) are taken as that, and only others as beginning with
+	// a country code.
 	Strict bool
 }
 
-// Parse returns the canonical E.164 form of one number, such as
-// "+8613812345678". A leading "+" or "00" always means that a country code
-// follows; what other digits mean is said at [Parser.Strict].
+// Parse returns the canonical E.164 form of one number, such as "+8613812345678". A leading "+" or "00" always
+// means that a country code follows; what other digits mean is said at [Parser.Strict].
 //
 // The error is a [*passcode.InvalidError] for the field "phone". It names the
 // rule and never shows any part of the text.
@@ -131,8 +126,7 @@ func validate(digits string) (canonical, rule string) {
 	}
 	canonical = phonenumbers.Format(number, phonenumbers.E164)
 	if number.GetCountryCode() == mainlandCode && !Mainland(passcode.NewPhone(canonical)) {
-		// A landline can receive no SMS, and Aliyun takes mainland numbers as
-		// the eleven digits of a mobile only.
+		// A landline can receive no SMS, and Aliyun takes mainland numbers as the eleven digits of a mobile only.
 		return "", ruleMobile
 	}
 	return canonical, ""

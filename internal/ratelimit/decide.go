@@ -55,8 +55,7 @@ func (d *document) closeFor(duration time.Duration, now int64, rules []domain.Ru
 	return true
 }
 
-// latest is the time that counts as now: no earlier than any reservation, whose
-// replica's clock may be ahead.
+// latest is the time that counts as now: no earlier than any reservation, whose replica's clock may be ahead.
 func (d *document) latest(now int64) int64 {
 	if last := len(d.Entries) - 1; last >= 0 {
 		return max(now, d.Entries[last].At)
@@ -73,8 +72,7 @@ func (d *document) take(id string) (own entry) {
 	return own
 }
 
-// blockedUntil returns from when on one more reservation fits under every rule, and
-// what binds until then.
+// blockedUntil returns from when on one more reservation fits under every rule, and what binds until then.
 func (d *document) blockedUntil(now int64, rules []domain.Rule) (until int64, by string) {
 	until = now
 	if d.ClosedUntil > now {

@@ -24,10 +24,9 @@ const (
 var errBadKey = errors.New(hmacKeyName + " in the bucket is not 64 hex digits; purge it to have a new one made, " +
 	"which forgets every phone's state")
 
-// keyring gives the HMAC key: the operator's own, or the one that the replicas
-// share. The bucket drops what is old, so the shared key is rewritten, with the same
-// bytes, before it is used after a refresh interval; see [BucketTTL]. A process that
-// slept past the key's age goes over to the new one.
+// keyring gives the HMAC key: the operator's own, or the one that the replicas share. The bucket drops what is old,
+// so the shared key is rewritten, with the same bytes, before it is used after a refresh interval; see [BucketTTL].
+// A process that slept past the key's age goes over to the new one.
 type keyring struct {
 	bucket  *bucket.Bucket
 	fixed   []byte // the operator's own; nil: shared

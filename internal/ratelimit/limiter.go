@@ -1,15 +1,13 @@
 // Package ratelimit keeps the limits per phone: at most so many SMS in so long a
 // window, shared by every replica of the worker.
 //
-// Windows slide: a reservation made at time t counts until t+w, exact up to the
-// difference between the replicas' clocks. Each phone has one JSON document in a
-// key-value bucket, under the hex HMAC-SHA256 of its E.164 number: no number is
-// stored. It is changed by compare-and-swap alone, so two replicas can't both make the
-// last reservation. A denial writes nothing.
+// Windows slide: a reservation made at time t counts until t+w, exact up to the difference between the replicas'
+// clocks. Each phone has one JSON document in a key-value bucket, under the hex HMAC-SHA256 of its E.164 number: no
+// number is stored. It is changed by compare-and-swap alone, so two replicas can't both make the last reservation.
+// A denial writes nothing.
 //
-// The HMAC key made by default lies in the same bucket. It keeps numbers out of
-// listings, backups and logs, but not from somebody who may read the whole bucket
-// and tries all numbers; set [Options].Key where that matters.
+// The HMAC key made by default lies in the same bucket. It keeps numbers out of listings, backups and logs, but not
+// from somebody who may read the whole bucket and tries all numbers; set [Options].Key where that matters.
 package ratelimit
 
 import (
@@ -31,8 +29,7 @@ import (
 )
 
 const (
-	// MaxClosure is how long a phone can be closed at most: Aliyun's longest window
-	// is a day.
+	// MaxClosure is how long a phone can be closed at most: Aliyun's longest window is a day.
 	MaxClosure = 24 * time.Hour
 	// KeyRefresh is how often the HMAC key in the bucket must be rewritten while it
 	// is in use, so that the bucket doesn't drop it.
@@ -53,9 +50,8 @@ type Options struct {
 	Logger *slog.Logger     // default: none
 }
 
-// Limiter keeps the limits per phone in a bucket that every replica shares. It may
-// be used by many goroutines. A call that fails may have been carried out none the
-// less, and calling again is safe.
+// Limiter keeps the limits per phone in a bucket that every replica shares. It may be used by many goroutines. A
+// call that fails may have been carried out none the less, and calling again is safe.
 type Limiter struct {
 	bucket *bucket.Bucket
 	keys   *keyring
@@ -64,13 +60,11 @@ type Limiter struct {
 	log    *slog.Logger
 }
 
-// BucketTTL returns how long the limits bucket must keep its values under these
-// rules.
+// BucketTTL returns how long the limits bucket must keep its values under these rules.
 //
-// A document matters for at most L after it was written, L being the longer of the
-// longest window and [MaxClosure]. The HMAC key must outlive every document that was
-// written under it, at most one [KeyRefresh] after the key. A second KeyRefresh is
-// left for the time that a call takes between looking at the key and writing.
+// A document matters for at most L after it was written, L being the longer of the longest window and [MaxClosure].
+// The HMAC key must outlive every document that was written under it, at most one [KeyRefresh] after the key. A
+// second KeyRefresh is left for the time that a call takes between looking at the key and writing.
 func BucketTTL(rules []domain.Rule) time.Duration {
 	return max(longest(rules), MaxClosure) + 2*KeyRefresh
 }
@@ -108,10 +102,9 @@ func New(ctx context.Context, b *bucket.Bucket, o Options) (*Limiter, error) {
 // until there can be one and which rule binds until then: the rule as
 // [domain.Rule.String] writes it, or "closed" where Aliyun itself closed the phone.
 //
-// A request has one reservation. Asking again later moves it to now, because windows
-// count when an SMS really goes out. If the other requests leave no room, the move is
-// denied and the old reservation stays until it is released or ages out. Asking again
-// within a millisecond, or with a clock that was set back, leaves it where it is.
+// A request has one reservation. Asking again later moves it to now, because windows count when an SMS really goes
+// out. If the other requests leave no room, the move is denied and the old reservation stays until it is released
+// or ages out. Asking again within a millisecond, or with a clock that was set back, leaves it where it is.
 //
 // revision is that of the request's record. It grows with each attempt and fences the
 // reservation off against earlier ones. The phone must be canonical E.164.
@@ -130,9 +123,8 @@ func (l *Limiter) Reserve(ctx context.Context, phone passcode.Phone, requestID s
 	return answer, nil
 }
 
-// Release ends a request's reservation, when it is certain that the attempt of this
-// revision sent nothing. It does nothing if a later attempt holds it: a worker that
-// was frozen must not release another's.
+// Release ends a request's reservation, when it is certain that the attempt of this revision sent nothing. It does
+// nothing if a later attempt holds it: a worker that was frozen must not release another's.
 func (l *Limiter) Release(ctx context.Context, phone passcode.Phone, requestID string, revision uint64) error {
 	return l.change(ctx, "release", phone, func(doc *document, now int64) bool {
 		return doc.release(requestID, revision, now, l.rules)
@@ -161,8 +153,7 @@ func (l *Limiter) change(ctx context.Context, call string, phone passcode.Phone,
 			if err != nil {
 				l.log.Error("limits of a phone can't be read and start from zero", "key", name, "revision", found.Revision, "error", err)
 			}
-			// The clock is read after the document: windows must not lose the time that
-			// the broker takes.
+			// The clock is read after the document: windows must not lose the time that the broker takes.
 			if !step(&doc, l.now().UnixNano()) {
 				return nil, nil
 			}

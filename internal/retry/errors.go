@@ -27,8 +27,7 @@ func isAny(err error, targets ...error) bool {
 	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 }
 
-// Temporary reports whether a request that failed with err is worth repeating
-// unchanged.
+// Temporary reports whether a request that failed with err is worth repeating unchanged.
 func Temporary(err error) bool {
 	if isAny(err,
 		ErrAgain, ErrNoAnswer,
@@ -45,9 +44,8 @@ func Temporary(err error) bool {
 		!slices.Contains(lasting, api.ErrorCode)
 }
 
-// NeverSent reports whether a request that failed with err surely was not carried
-// out: it did not leave this process, or nobody was there to take it. Of any
-// other failed request the answer alone may be lost.
+// NeverSent reports whether a request that failed with err surely was not carried out: it did not leave this
+// process, or nobody was there to take it. Of any other failed request the answer alone may be lost.
 func NeverSent(err error) bool {
 	return isAny(err,
 		nats.ErrReconnectBufExceeded, nats.ErrConnectionReconnecting,

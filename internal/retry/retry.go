@@ -47,13 +47,11 @@ type Policy struct {
 
 // The policies.
 var (
-	// Request suits a request that a job in hand waits for, and is the default. Its
-	// total is longer than a cluster takes to elect a leader, four to nine seconds,
-	// and well within the lease of a job. Its first pauses are short, for a
-	// compare-and-swap that lost a race.
+	// Request suits a request that a job in hand waits for, and is the default. Its total is longer than a cluster
+	// takes to elect a leader, four to nine seconds, and well within the lease of a job. Its first pauses are
+	// short, for a compare-and-swap that lost a race.
 	Request = Policy{Try: 2 * time.Second, Total: 15 * time.Second, First: 5 * time.Millisecond, Longest: time.Second}
-	// Settle suits the outcome of a job. Giving up loses no job: the next delivery
-	// asks Aliyun.
+	// Settle suits the outcome of a job. Giving up loses no job: the next delivery asks Aliyun.
 	Settle = Policy{Try: 2 * time.Second, Total: 10 * time.Minute, First: 20 * time.Millisecond, Longest: 2 * time.Second, Passes: NotFinal}
 	// Start suits a worker that waits for its broker at the start.
 	Start = Policy{First: 200 * time.Millisecond, Longest: 10 * time.Second, Passes: NotFinal}
@@ -101,20 +99,17 @@ func (p Policy) Context(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeoutCause(ctx, p.Total, fmt.Errorf("%w after %s", ErrGaveUp, p.Total))
 }
 
-// Observe returns a context under which observe is told of each try that failed
-// and is made again.
+// Observe returns a context under which observe is told of each try that failed and is made again.
 func Observe(ctx context.Context, observe func(error)) context.Context {
 	return with(ctx, func(s *scope) { s.observe = observe })
 }
 
-// WithTimer returns a context under which after takes the place of [time.After],
-// for tests.
+// WithTimer returns a context under which after takes the place of [time.After], for tests.
 func WithTimer(ctx context.Context, after func(time.Duration) <-chan time.Time) context.Context {
 	return with(ctx, func(s *scope) { s.after = after })
 }
 
-// Bound returns a context that bounds all that is done under it together, by
-// [Request] where ctx carries no policy.
+// Bound returns a context that bounds all that is done under it together, by [Request] where ctx carries no policy.
 func Bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if scopeOf(ctx).policy == nil {
 		return Request.Context(ctx)
@@ -122,10 +117,9 @@ func Bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() {}
 }
 
-// Do calls op until it succeeds, fails for good or the context ends, under the
-// policy that the context carries ([Request] where it carries none). The context
-// given to op ends after [Policy.Try]. An error that ended the tries wraps the
-// bound that did it (the context's cause) and the last try's own error.
+// Do calls op until it succeeds, fails for good or the context ends, under the policy that the context carries
+// ([Request] where it carries none). The context given to op ends after [Policy.Try]. An error that ended the tries
+// wraps the bound that did it (the context's cause) and the last try's own error.
 func Do(ctx context.Context, op func(context.Context) error) error {
 	if scopeOf(ctx).looping {
 		return try(ctx, Request.Try, op)

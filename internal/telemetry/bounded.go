@@ -10,17 +10,15 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Of warnings and errors that say the same, this many may come at once, and one
-// more each while after that.
+// Of warnings and errors that say the same, this many may come at once, and one more each while after that.
 const (
 	sameLines      = 32
 	sameLinesEvery = 5 * time.Minute
 )
 
-// Bounded returns a logger that leaves out warnings and errors where too many have the
-// same message, so that a broker that is away fills no disk. What is left out is
-// counted in the next line that isn't. A logger that shows debug lines leaves out
-// nothing.
+// Bounded returns a logger that leaves out warnings and errors where too many have the same message, so that a
+// broker that is away fills no disk. What is left out is counted in the next line that isn't. A logger that shows
+// debug lines leaves out nothing.
 func Bounded(log *slog.Logger) *slog.Logger {
 	if log.Enabled(context.Background(), slog.LevelDebug) {
 		return log

@@ -22,8 +22,7 @@ type Server struct {
 	done     sync.WaitGroup
 }
 
-// WorkerHeader names the worker that answers: another may have the address that
-// somebody meant to ask.
+// WorkerHeader names the worker that answers: another may have the address that somebody meant to ask.
 const WorkerHeader = "Passcode-Worker"
 
 // Serve listens on the address and serves until Close. ready returns what keeps

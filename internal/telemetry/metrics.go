@@ -21,8 +21,7 @@ type Metrics struct {
 	inFlight             prometheus.Gauge
 }
 
-// NewMetrics returns metrics in a registry of their own. rules names the limits
-// that may refuse a request.
+// NewMetrics returns metrics in a registry of their own. rules names the limits that may refuse a request.
 func NewMetrics(rules []string) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
@@ -70,8 +69,7 @@ func counter[T ~string](name, help, label string, values []T) *prometheus.Counte
 	return vec
 }
 
-// Gauge adds a gauge whose value is asked for at each scrape; value must return
-// at once.
+// Gauge adds a gauge whose value is asked for at each scrape; value must return at once.
 func (m *Metrics) Gauge(name, help string, value func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "passcode_" + name, Help: help}, value))
 }

@@ -8,15 +8,13 @@ import (
 	"unicode/utf8"
 )
 
-// EscapeJSON returns a writer for lines of JSON that escapes what can't be shown or
-// a terminal would act upon, which is the same JSON. Each Write must hold whole
-// characters.
+// EscapeJSON returns a writer for lines of JSON that escapes what can't be shown or a terminal would act upon,
+// which is the same JSON. Each Write must hold whole characters.
 func EscapeJSON(w io.Writer) io.Writer { return escaper{w} }
 
 type escaper struct{ w io.Writer }
 
-// In JSON such a character stands in strings alone. Below 0x20 it is escaped
-// already.
+// In JSON such a character stands in strings alone. Below 0x20 it is escaped already.
 func escaped(r rune) bool { return r == 0x7f || r >= utf8.RuneSelf && Hidden(r) }
 
 func (e escaper) Write(p []byte) (int, error) {

@@ -82,9 +82,8 @@ func meaning[M comparable](index map[string]M, code string) (m M, known bool) {
 	return m, known
 }
 
-// WindowOf reads from the message of isv.BUSINESS_LIMIT_CONTROL how long the phone stays
-// closed: "触发小时级流控Permits:5" is an hour. An unknown text counts as a day, since each
-// further attempt counts as a submission.
+// WindowOf reads from the message of isv.BUSINESS_LIMIT_CONTROL how long the phone stays closed: "触发小时级流控Permits:5"
+// is an hour. An unknown text counts as a day, since each further attempt counts as a submission.
 func WindowOf(message string) time.Duration {
 	switch {
 	case strings.Contains(message, "天"): // which outweighs the others

@@ -45,9 +45,8 @@ func Open(status int, body []byte) (Envelope, error) {
 	return e, nil
 }
 
-// Plain reads the answer that nearly every send gets: OK, as the service writes it, with
-// nothing in it that two readers could understand in two ways. It is what [Open] and the
-// SDK read too; other answers are theirs.
+// Plain reads the answer that nearly every send gets: OK, as the service writes it, with nothing in it that two
+// readers could understand in two ways. It is what [Open] and the SDK read too; other answers are theirs.
 func Plain(status int, body []byte) (e Envelope, plain bool) {
 	rest, object := strings.CutPrefix(string(body), "{\"")
 	if status != http.StatusOK || !object {

@@ -40,8 +40,7 @@ var (
 	plainID   = regexp.MustCompile(`^[A-Za-z0-9^._:\-]+$`)
 )
 
-// Scrubber hides one message in Aliyun's texts, which may quote it: "13812345678invalid
-// mobile number".
+// Scrubber hides one message in Aliyun's texts, which may quote it: "13812345678invalid mobile number".
 type Scrubber struct {
 	msg     domain.Message
 	secrets *regexp.Regexp // matches msg's values; made when needed, which is rare
@@ -165,8 +164,7 @@ func Digits(phone passcode.Phone) (string, bool) {
 	return digits, true
 }
 
-// Mainland returns the eleven digits of a mobile number of mainland China: 1[3-9] and
-// nine more, after +86.
+// Mainland returns the eleven digits of a mobile number of mainland China: 1[3-9] and nine more, after +86.
 func Mainland(phone passcode.Phone) (string, bool) {
 	digits, _ := Digits(phone)
 	national, ok := strings.CutPrefix(digits, "86")

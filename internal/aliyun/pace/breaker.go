@@ -30,13 +30,11 @@ const (
 	blindEach = 7
 )
 
-// OutageBreaker stops a worker's calls while Aliyun is down: unreachable, silent, or
-// unavailable for long. Such calls would cost jobs their attempts, or leave them in
-// doubt. After each pause one call, the probe, finds out whether Aliyun is back. Then
-// the pace grows from its floor. Throttling is left to the pacer.
+// OutageBreaker stops a worker's calls while Aliyun is down: unreachable, silent, or unavailable for long. Such
+// calls would cost jobs their attempts, or leave them in doubt. After each pause one call, the probe, finds out
+// whether Aliyun is back. Then the pace grows from its floor. Throttling is left to the pacer.
 //
-// A probe looks its request up before it sends it. If the look-up gets no answer, the
-// job is requeued unchanged.
+// A probe looks its request up before it sends it. If the look-up gets no answer, the job is requeued unchanged.
 //
 // The breaker judges by this worker's calls alone: others may have another network. So
 // while it is open the worker takes few jobs from the stream, [Min] a second.
@@ -142,8 +140,7 @@ func (b *OutageBreaker) pause(now time.Time, code, message string) time.Duration
 	return wait
 }
 
-// NotCalled says that no call was made for the request. If it had the probe, the next
-// job probes at once.
+// NotCalled says that no call was made for the request. If it had the probe, the next job probes at once.
 func (b *OutageBreaker) NotCalled(requestID string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -10,8 +10,7 @@ import (
 )
 
 const (
-	// Min is the lowest pace after throttling, in calls a second: enough to notice that
-	// the service has recovered.
+	// Min is the lowest pace after throttling, in calls a second: enough to notice that the service has recovered.
 	Min = 3.0
 	// A pace that was cut recovers each second by paceStep calls and by 5 %: half a large
 	// pace is whole again after 14 seconds, the floor grows to hundreds in half a minute.
@@ -22,8 +21,7 @@ const (
 	paceUnbounded = 10_000.0
 	// cutInterval is the least time between two cuts.
 	cutInterval = time.Second
-	// burstSeconds is how much of a second's calls may go at once, because timers are
-	// coarse.
+	// burstSeconds is how much of a second's calls may go at once, because timers are coarse.
 	burstSeconds = 0.02
 )
 
@@ -36,8 +34,7 @@ type pacer struct {
 	// first is held by the one caller that waits for a token. The others wait for it, so
 	// that no pace of the past binds them.
 	first chan struct{}
-	// released wakes that caller when a permit comes back unused, for example that of an
-	// expired job.
+	// released wakes that caller when a permit comes back unused, for example that of an expired job.
 	released chan struct{}
 
 	mu     sync.Mutex
@@ -196,8 +193,7 @@ func (p *pacer) paceAt(now time.Time) float64 {
 	return pace
 }
 
-// meter estimates the calls of the last second: those of this window of a second, and a
-// share of the one before.
+// meter estimates the calls of the last second: those of this window of a second, and a share of the one before.
 type meter struct {
 	start         time.Time
 	before, count float64

@@ -36,10 +36,9 @@ type Client struct {
 	closed bool
 }
 
-// New makes a client. Connect bounds one TCP connect, and again one TLS handshake;
-// timeout is how long a whole call takes at most; keep is how many connections are kept
-// idle; roots may be nil. It speaks HTTP/1.1, so a connection belongs to one exchange at
-// a time.
+// New makes a client. Connect bounds one TCP connect, and again one TLS handshake; timeout is how long a whole call
+// takes at most; keep is how many connections are kept idle; roots may be nil. It speaks HTTP/1.1, so a connection
+// belongs to one exchange at a time.
 //
 // net/http's Transport isn't used. It hands each request and its answer over between
 // goroutines, and repeats requests, which has to be fenced off.
@@ -92,8 +91,7 @@ type conn struct {
 	since time.Time         // idle
 }
 
-// take returns a connection to the server of a URL: the one that was used last, or a new
-// one.
+// take returns a connection to the server of a URL: the one that was used last, or a new one.
 func (c *Client) take(ctx context.Context, target *url.URL) (taken *conn, kept bool, err error) {
 	to := target.Scheme + "://" + target.Host
 	for {
@@ -139,10 +137,9 @@ type tlsError struct{ err error }
 func (e *tlsError) Error() string { return "tls handshake: " + e.err.Error() }
 func (e *tlsError) Unwrap() error { return e.err }
 
-// open makes a connection. It forgets what it has not delivered when it is closed: by us
-// after a timeout, or by the kernel after kill -9. Otherwise the kernel would try for
-// minutes, and a request could reach Aliyun after the look-ups found nothing. This costs
-// nothing: whoever closes expects no answer any more.
+// open makes a connection. It forgets what it has not delivered when it is closed: by us after a timeout, or by the
+// kernel after kill -9. Otherwise the kernel would try for minutes, and a request could reach Aliyun after the
+// look-ups found nothing. This costs nothing: whoever closes expects no answer any more.
 func (c *Client) open(ctx context.Context, target *url.URL) (*conn, error) {
 	port := target.Port()
 	switch {

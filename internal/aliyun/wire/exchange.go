@@ -26,12 +26,10 @@ var (
 	errSecondRequest = errors.New("an exchange carries one request")
 )
 
-// Exchange is one call. The SDK builds and signs the request; the exchange carries it
-// and keeps the answer, because the SDK loses the status of what it can't parse, and its
-// errors hold the URL.
+// Exchange is one call. The SDK builds and signs the request; the exchange carries it and keeps the answer, because
+// the SDK loses the status of what it can't parse, and its errors hold the URL.
 //
-// It knows whether bytes of the request left this process, and keeps them in when they
-// must not leave any more.
+// It knows whether bytes of the request left this process, and keeps them in when they must not leave any more.
 type Exchange struct {
 	client   *Client
 	ctx      context.Context // of the call
@@ -132,8 +130,7 @@ func (x *Exchange) on(conn *conn, req *http.Request, request []byte) (body []byt
 	}
 	x.Began = now
 	n, err := conn.Write(request)
-	// A first write that took no byte counts as none under TLS too: nobody can decrypt a
-	// part of a record.
+	// A first write that took no byte counts as none under TLS too: nobody can decrypt a part of a record.
 	if x.Written = n > 0; err != nil {
 		return nil, false, err
 	}
@@ -179,8 +176,7 @@ func (x *Exchange) Handshake() error {
 	return nil
 }
 
-// Fault says why no readable answer came, by a code of ours and its text. The context
-// is the call's.
+// Fault says why no readable answer came, by a code of ours and its text. The context is the call's.
 func (x *Exchange) Fault(ctx context.Context) (code, text string) {
 	code = x.faultCode(ctx)
 	text = answer.Texts[code]

@@ -9,9 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// giveUpAfter bounds how long the kernel tries to deliver what was written, should
-// the process be frozen so that it can't close the connection. See tcp(7),
-// TCP_USER_TIMEOUT.
+// giveUpAfter bounds how long the kernel tries to deliver what was written, should the process be frozen so that it
+// can't close the connection. See tcp(7), TCP_USER_TIMEOUT.
 func giveUpAfter(timeout time.Duration) func(network, address string, c syscall.RawConn) error {
 	return func(_, _ string, c syscall.RawConn) error {
 		var set error

@@ -101,8 +101,7 @@ func (e *Env) Connect() (err error) {
 	return broker.WaitConnected(ctx, e.JS.Conn())
 }
 
-// NeverRun words the error of a command that finds nothing to work on; name is the
-// bucket that it needs.
+// NeverRun words the error of a command that finds nothing to work on; name is the bucket that it needs.
 func (e *Env) NeverRun(name string, err error) error {
 	for missing, what := range map[error]string{
 		bucket.ErrMissing:             "bucket " + name,

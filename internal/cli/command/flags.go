@@ -10,8 +10,7 @@ import (
 // started is the moment from which ages on the command line count.
 var started = time.Now()
 
-// TimeFlag is a point in time on the command line: RFC 3339, or how long ago. It is
-// zero where none was given.
+// TimeFlag is a point in time on the command line: RFC 3339, or how long ago. It is zero where none was given.
 type TimeFlag struct{ time.Time }
 
 // UnmarshalText reads a time.

@@ -109,9 +109,8 @@ func (s *session) replayer(ttl time.Duration, dryRun bool) (*deadletter.Replayer
 	}, nil
 }
 
-// sequences returns where the picked dead letters stand, oldest first: eight bytes
-// each, so that a million fit into memory. Where there is none it says so, and fails if
-// a request was named.
+// sequences returns where the picked dead letters stand, oldest first: eight bytes each, so that a million fit into
+// memory. Where there is none it says so, and fails if a request was named.
 func (s *session) sequences() (all []uint64, byReason map[passcode.Reason]int, err error) {
 	byReason = map[passcode.Reason]int{}
 	for letter, err := range s.letters.OldestFirst(s.Stop, s.filter) {

@@ -113,9 +113,8 @@ func paced(stop context.Context, pace command.Pace, picked []uint64,
 	return failure
 }
 
-// inOrder does the same with each value, several at a time, and gives what came
-// of it in the values' order. When stop ends no more are begun, and those in hand
-// are still given.
+// inOrder does the same with each value, several at a time, and gives what came of it in the values' order. When
+// stop ends no more are begun, and those in hand are still given.
 func inOrder[T, R any](stop context.Context, atOnce int, values []T, do func(T) R) iter.Seq[R] {
 	return func(yield func(R) bool) {
 		for some := range slices.Chunk(values, atOnce) {

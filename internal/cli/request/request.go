@@ -66,9 +66,8 @@ func (r *Cmd) Run(e *command.Env) error {
 	return list.Flush()
 }
 
-// history returns the states that are kept, and whether the request is in progress
-// while its job is surely not in the stream. The record is read again after the
-// stream, since the job may have been done between the two.
+// history returns the states that are kept, and whether the request is in progress while its job is surely not in
+// the stream. The record is read again after the stream, since the job may have been done between the two.
 func (s *session) history() (history []passcode.Result, lost bool, err error) {
 	history, err = s.records.History(s.Stop, s.id)
 	if err != nil || history[len(history)-1].Final {

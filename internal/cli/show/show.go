@@ -93,8 +93,7 @@ func (p Page) Wrapped(name, text string) {
 // alignedRows is how many rows are aligned with one another, and held in memory.
 const alignedRows = 512
 
-// Listing lists things, each as a row of a table or as one JSON object a line. A
-// failed write shows in Flush.
+// Listing lists things, each as a row of a table or as one JSON object a line. A failed write shows in Flush.
 type Listing struct {
 	out      *bufio.Writer
 	json     *json.Encoder // nil: a table

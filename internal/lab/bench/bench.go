@@ -1,8 +1,7 @@
 // Package bench measures a system under load: it publishes jobs, notes what became of
 // each, and compares that with what the emulated Aliyun accepted.
 //
-// A run may last for days: of a finished job it keeps nine bytes, and of each second a
-// sample.
+// A run may last for days: of a finished job it keeps nine bytes, and of each second a sample.
 package bench
 
 import (
@@ -19,12 +18,10 @@ import (
 
 const (
 	defaultJobs = 20_000
-	// window is how many jobs are in progress for each call that a worker may make, if
-	// jobs are published as fast as they are done: enough for the stream to always have
-	// one, and few enough for latencies to be meaningful.
+	// window is how many jobs are in progress for each call that a worker may make, if jobs are published as fast
+	// as they are done: enough for the stream to always have one, and few enough for latencies to be meaningful.
 	window = 4
-	// earlyJobs is after how many jobs memory is first measured, or after a tenth of
-	// them in a shorter run.
+	// earlyJobs is after how many jobs memory is first measured, or after a tenth of them in a shorter run.
 	earlyJobs     = 50_000
 	drainWithin   = 15 * time.Second // for the jobs in progress, once stopped
 	stillAfter    = 2 * time.Minute  // a run ends after so long without a final result

@@ -114,8 +114,7 @@ type Progress struct {
 	Latency   Latency                 `json:"latency_seconds"`
 }
 
-// Progress is how far the run has come, with the latencies of those jobs that became
-// final after so many others.
+// Progress is how far the run has come, with the latencies of those jobs that became final after so many others.
 func (b *Book) Progress(after int) Progress {
 	b.mu.Lock()
 	final := len(b.latencies)

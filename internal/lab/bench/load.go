@@ -45,8 +45,7 @@ func (d *Drive) Freed() {
 	}
 }
 
-// Run publishes until all jobs are published, the time is up, ctx ends or a publish
-// fails.
+// Run publishes until all jobs are published, the time is up, ctx ends or a publish fails.
 func (d *Drive) Run(ctx context.Context) error {
 	publishing, stop := context.WithTimeout(ctx, cmp.Or(d.load.For, math.MaxInt64))
 	defer stop()

@@ -217,8 +217,7 @@ func (r *run) watch(published <-chan error) error {
 
 func (r *run) last() Sample { return r.samples[len(r.samples)-1] }
 
-// look takes a sample. Workers that are too busy to answer are taken to use as much as
-// before.
+// look takes a sample. Workers that are too busy to answer are taken to use as much as before.
 func (r *run) look() {
 	ctx, cancel := context.WithTimeout(r.e.Force, time.Second)
 	defer cancel()

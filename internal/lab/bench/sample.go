@@ -19,8 +19,7 @@ type Sample struct {
 	Progress
 	// PerSecond is how many jobs a second became final since the sample before.
 	PerSecond float64 `json:"jobs_per_second"`
-	// Worker is what the workers use together. Rest is the process that holds the
-	// broker and publishes the jobs.
+	// Worker is what the workers use together. Rest is the process that holds the broker and publishes the jobs.
 	Worker   Usage `json:"worker"`
 	Emulator Usage `json:"emulator"`
 	Rest     Usage `json:"broker_and_bench"`
@@ -56,8 +55,7 @@ type CPU struct {
 	Rest     float64 `json:"broker_and_bench"`
 }
 
-// summarise sums up a run. Its first sample is from before it began; after so many jobs
-// memory is first measured.
+// summarise sums up a run. Its first sample is from before it began; after so many jobs memory is first measured.
 func summarise(samples []Sample, after int, total Progress, audit Audit) Summary {
 	first, last := samples[0], samples[len(samples)-1]
 	last.Type, last.Progress = "summary", total
@@ -74,9 +72,8 @@ func summarise(samples []Sample, after int, total Progress, audit Audit) Summary
 	}
 }
 
-// Memory is what the workers together used, early in the run, at its end, and at most.
-// Early and Late are medians of half a minute. Early is nil if the run was too short for
-// the two to be apart.
+// Memory is what the workers together used, early in the run, at its end, and at most. Early and Late are medians
+// of half a minute. Early is nil if the run was too short for the two to be apart.
 type Memory struct {
 	After int    `json:"early_after_jobs"`
 	Early *Usage `json:"early,omitempty"`
@@ -173,8 +170,7 @@ func parseMetrics(r io.Reader) (u Usage, err error) {
 	return u, err
 }
 
-// processUsage is the usage of any process of this machine; without Linux's /proc it is
-// zero.
+// processUsage is the usage of any process of this machine; without Linux's /proc it is zero.
 func processUsage(pid int) Usage {
 	process, err := procfs.NewProc(pid)
 	if err != nil {

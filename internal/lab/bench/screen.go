@@ -120,8 +120,7 @@ func (s *screen) summary(r Summary) error {
 	return nil
 }
 
-// memory shows what the workers used at the end, and early in the run if it was long
-// enough.
+// memory shows what the workers used at the end, and early in the run if it was long enough.
 func (s *screen) memory(m Memory) error {
 	table := show.NewListing(s.out, false, "WORKER", "AFTER "+thousands(m.After), "AT THE END", "AT MOST")
 	for _, row := range figures {

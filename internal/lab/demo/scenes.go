@@ -163,8 +163,7 @@ func (st *stage) publish(ctx context.Context, s scene, i int) error {
 	return err
 }
 
-// replaceWorker kills the worker as soon as Aliyun has accepted the request's message,
-// and starts another.
+// replaceWorker kills the worker as soon as Aliyun has accepted the request's message, and starts another.
 func (st *stage) replaceWorker(ctx context.Context, id string) error {
 	for {
 		accepted, err := st.accepted(ctx)
@@ -194,9 +193,8 @@ func (st *stage) accepted(ctx context.Context) (map[string]int, error) {
 	return counts, err
 }
 
-// wholeNumber finds a phone number of the demo that is not masked. A letter or a digit may
-// stand right before it only as the end of an escape, because times, receipts and ids have
-// runs of digits too.
+// wholeNumber finds a phone number of the demo that is not masked. A letter or a digit may stand right before it
+// only as the end of an escape, because times, receipts and ids have runs of digits too.
 var wholeNumber = regexp.MustCompile(
 	`(?:^|[^0-9A-Za-z]|%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\[nrt])(?:0*86)?13[89]\d{8}(?:[^0-9A-Za-z]|$)`)
 

@@ -35,8 +35,7 @@ func (e *Emulator) adminRoutes() http.Handler {
 	return routes
 }
 
-// adminSent fails if some of the messages asked for were dropped, so that whoever counts
-// along notices.
+// adminSent fails if some of the messages asked for were dropped, so that whoever counts along notices.
 func (e *Emulator) adminSent(w http.ResponseWriter, r *http.Request) {
 	messages, dropped := e.messages()
 	after, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("after"), strconv.Itoa(dropped)))
@@ -120,8 +119,7 @@ func (e *Emulator) Stats() Stats {
 	return s
 }
 
-// answered counts an answer before it is written, so that a test which has the answer
-// finds it counted.
+// answered counts an answer before it is written, so that a test which has the answer finds it counted.
 func (e *Emulator) answered(action string, a answer) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

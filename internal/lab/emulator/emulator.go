@@ -1,7 +1,6 @@
-// Package emulator is a local Dysmsapi 2017-05-25, Aliyun's SMS service. Other vendors'
-// clients work with it too: it checks signatures, clock, nonce and parameters, enforces
-// the limits of each phone, answers look-ups, pushes delivery reports, and misbehaves on
-// request (package fault). Answers are always JSON.
+// Package emulator is a local Dysmsapi 2017-05-25, Aliyun's SMS service. Other vendors' clients work with it too:
+// it checks signatures, clock, nonce and parameters, enforces the limits of each phone, answers look-ups, pushes
+// delivery reports, and misbehaves on request (package fault). Answers are always JSON.
 //
 // It keeps every message that it accepts in memory until [Emulator.Reset], about a
 // gigabyte for a million. [Options].Keep bounds that by time.
@@ -49,9 +48,8 @@ const (
 // Options are an emulator's settings, and the flags of "worker emulator". The zero value
 // serves the default access key, approves every signature and template, and has no limits.
 //
-// With temporary credentials the access key is the temporary one; any security token will
-// do. A message is accepted before the latency. If a template is given with its variables
-// (SMS_154950909:code), others are refused.
+// With temporary credentials the access key is the temporary one; any security token will do. A message is accepted
+// before the latency. If a template is given with its variables (SMS_154950909:code), others are refused.
 type Options struct {
 	AccessKeyID     string        `name:"access-key-id" help:"The one access key that is known (${default_key_id} where left out)." placeholder:"ID"`
 	AccessKeySecret string        `name:"access-key-secret" help:"Its secret (${default_key_secret} where left out)." placeholder:"SECRET"`
@@ -100,8 +98,7 @@ type Emulator struct {
 	stats  Stats
 }
 
-// New returns an emulator that serves at once. Its error names the option, as in
-// "template: ", and the broken rule.
+// New returns an emulator that serves at once. Its error names the option, as in "template: ", and the broken rule.
 func New(opts Options) (*Emulator, error) {
 	if opts.AccessKeyID == "" && opts.AccessKeySecret == "" {
 		opts.AccessKeyID, opts.AccessKeySecret = DefaultAccessKeyID, DefaultAccessKeySecret
@@ -118,8 +115,7 @@ func New(opts Options) (*Emulator, error) {
 		templates: map[string]template{},
 		gateway:   gateway.New(opts.AccessKeyID, opts.AccessKeySecret, opts.Now),
 		limits:    limits{},
-		// No emulator gives out a BizId of an earlier emulator: they follow the clock, in
-		// units of ten nanoseconds.
+		// No emulator gives out a BizId of an earlier emulator: they follow the clock, in units of ten nanoseconds.
 		store: newStore(opts.Now().UnixNano()/10, opts.Keep),
 		stats: newStats(),
 	}
@@ -224,9 +220,8 @@ func (e *Emulator) leave() {
 	e.working.Done()
 }
 
-// Close ends hanging and waiting requests and the pushing of reports, and waits for
-// their end. Later requests are answered ServiceUnavailable; what was accepted can still
-// be read.
+// Close ends hanging and waiting requests and the pushing of reports, and waits for their end. Later requests are
+// answered ServiceUnavailable; what was accepted can still be read.
 func (e *Emulator) Close() {
 	e.mu.Lock()
 	e.close()
@@ -257,8 +252,7 @@ func (e *Emulator) faultFor(action string, numbers ...number.Number) *fault.Faul
 	return e.faults.Pick(action, numbers, false)
 }
 
-// Reset drops everything: messages, limits, nonces, counters, faults and the
-// reports that wait to be pushed.
+// Reset drops everything: messages, limits, nonces, counters, faults and the reports that wait to be pushed.
 func (e *Emulator) Reset() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -31,8 +31,7 @@ type counted struct {
 // first. The last window bounds their number. The emulator's lock guards it.
 type limits map[string][]counted
 
-// take counts one message to each recipient. If a window is full it counts none and
-// returns the window's message.
+// take counts one message to each recipient. If a window is full it counts none and returns the window's message.
 func (l limits) take(to []recipient, now time.Time) string {
 	for i, r := range to {
 		before := slices.DeleteFunc(l[r.number.Key], func(c counted) bool { return now.Sub(c.at) >= day })

@@ -23,8 +23,7 @@ type Sent struct {
 	Params       map[string]string `json:"params"`
 }
 
-// message is one accepted message. It does not change once it is stored, so that it can
-// be read without the lock.
+// message is one accepted message. It does not change once it is stored, so that it can be read without the lock.
 type message struct {
 	number   number.Number
 	outID    string
@@ -50,8 +49,7 @@ func (m *message) sent() Sent {
 	}
 }
 
-// store keeps the messages in the order of their acceptance. The emulator's lock guards
-// it.
+// store keeps the messages in the order of their acceptance. The emulator's lock guards it.
 type store struct {
 	all     []*message
 	dropped int           // messages that stood before the first of all

@@ -120,8 +120,7 @@ func (p *Process) Stop() {
 	}
 }
 
-// Ended is the error of a process that has ended by itself, with its last output; nil
-// while it runs.
+// Ended is the error of a process that has ended by itself, with its last output; nil while it runs.
 func (p *Process) Ended() error {
 	select {
 	case <-p.done:

@@ -37,15 +37,13 @@ type Options struct {
 	Name    string   // the command that starts it
 	Dir     string   // where it makes its folder; empty: where temporary files are
 	Environ []string // of the processes; PASSCODE_ variables don't count
-	// Settings are the workers'. Addresses, account, signature and templates are the
-	// system's own.
+	// Settings are the workers'. Addresses, account, signature and templates are the system's own.
 	Settings config.Config
 	Emulator []string  // further arguments of "worker emulator"
 	Log      io.Writer // gets the output of all processes; may be nil
 }
 
-// System is a broker in this process, and an emulator and workers in processes of
-// their own.
+// System is a broker in this process, and an emulator and workers in processes of their own.
 type System struct {
 	JS       jetstream.JetStream
 	Settings config.Config // the workers'
@@ -113,8 +111,7 @@ func (s *System) open(ctx context.Context) (err error) {
 	return errors.Join(config.Print(file, s.Settings), file.Close())
 }
 
-// ownSettings lets workers reach only the system's own broker and emulator, whatever the
-// given settings name.
+// ownSettings lets workers reach only the system's own broker and emulator, whatever the given settings name.
 func ownSettings(given config.Config, natsURL, endpoint string) config.Config {
 	cfg := config.Default()
 	cfg.Worker, cfg.Retry, cfg.Limits.Phone = given.Worker, given.Retry, given.Limits.Phone

@@ -1,5 +1,4 @@
-// Package once tells news from what was said before, so that a state is logged when
-// it changes, and not in between.
+// Package once tells news from what was said before, so that a state is logged when it changes, and not in between.
 package once
 
 import "sync"
@@ -7,8 +6,7 @@ import "sync"
 // most bounds how many things are kept, as some are named by what a request holds.
 const most = 64
 
-// States holds the last state of each thing, "" at first. The zero value is ready for
-// use, by many goroutines.
+// States holds the last state of each thing, "" at first. The zero value is ready for use, by many goroutines.
 type States struct {
 	mu   sync.Mutex
 	last map[string]string

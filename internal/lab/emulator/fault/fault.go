@@ -48,8 +48,7 @@ type Fault struct {
 	Kind Kind
 	// Accept makes a kind accept the message that would leave it unaccepted.
 	Accept bool
-	// Code, Status and Message are the answer of [KindCode]; without Status and Message
-	// Aliyun's own for the code.
+	// Code, Status and Message are the answer of [KindCode]; without Status and Message Aliyun's own for the code.
 	Code     string
 	Status   int
 	Message  string

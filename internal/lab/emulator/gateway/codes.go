@@ -16,8 +16,7 @@ const (
 	codeSignatureBroken  = "IncompleteSignature"
 )
 
-// messages are from the service's answers and its page of error codes: a code, a tab and
-// its message on each line.
+// messages are from the service's answers and its page of error codes: a code, a tab and its message on each line.
 //
 //go:embed messages.tsv
 var messages string

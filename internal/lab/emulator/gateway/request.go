@@ -62,8 +62,7 @@ func (g *Gateway) Reset() {
 	g.used = map[int64]map[uint64]struct{}{}
 }
 
-// Admit reads a request and checks that it may be served. A refused call holds what could
-// be read.
+// Admit reads a request and checks that it may be served. A refused call holds what could be read.
 func (g *Gateway) Admit(r *http.Request) (*Call, *Refusal) {
 	c := &Call{request: r}
 	refused := c.read()
@@ -133,8 +132,7 @@ func (c *Call) route() *Refusal {
 	return nil
 }
 
-// agreed returns the one of two values that is given, and false where both are
-// given and differ.
+// agreed returns the one of two values that is given, and false where both are given and differ.
 func agreed(header, param string) (string, bool) {
 	value := cmp.Or(header, param)
 	return value, value == cmp.Or(param, header)

@@ -121,8 +121,7 @@ func signACS3(secret, text string) string {
 	return fmt.Sprintf("%x", mac.Sum(nil))
 }
 
-// signatureRPC reads the older signature, which stands among the parameters.
-// SignatureMethod may be left out.
+// signatureRPC reads the older signature, which stands among the parameters. SignatureMethod may be left out.
 func (c *Call) signatureRPC() (signature, *Refusal) {
 	refused := Missing(c.Params.Get, "AccessKeyId", "Signature", "SignatureVersion", "SignatureNonce", "Timestamp")
 	if refused != nil {

@@ -11,8 +11,7 @@ type Number struct {
 	Key string
 }
 
-// Parse reads one number: of the mainland with or without 86, 0086 or +86, others with
-// their country code.
+// Parse reads one number: of the mainland with or without 86, 0086 or +86, others with their country code.
 func Parse(s string) (Number, bool) {
 	received := strings.TrimPrefix(s, "+")
 	if received == "" || strings.Trim(received, "0123456789") != "" {
