@@ -54,7 +54,8 @@ func FuzzPlain(f *testing.F) {
 			return *p
 		}
 		b := response.Body
-		assert.Equal(t, plain, answer.Envelope{Code: text(b.Code), Message: text(b.Message), RequestID: text(b.RequestId), BizID: text(b.BizId)})
+		bySDK := answer.Envelope{Code: text(b.Code), Message: text(b.Message), RequestID: text(b.RequestId), BizID: text(b.BizId)}
+		assert.Equal(t, bySDK, plain)
 	})
 }
 

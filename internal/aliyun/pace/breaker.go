@@ -156,7 +156,7 @@ func (b *OutageBreaker) release(requestID string) {
 // Observe takes note of a call's outcome.
 func (b *OutageBreaker) Observe(requestID string, began time.Time, out domain.Outcome) {
 	if out.Class == passcode.ClassThrottled {
-		b.pacer.throttled(began)
+		b.throttled(began)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -197,7 +197,7 @@ func (b *OutageBreaker) failure(requestID string, began time.Time, out domain.Ou
 	}
 	b.outage = Outage{Open: true, Since: since, NextProbe: now.Add(firstPause), Code: out.Code, Message: out.Message}
 	b.level, b.blind, b.probe = 0, 0, ""
-	b.pacer.hold()
+	b.hold()
 	b.log.Error("Aliyun is down: jobs wait, and single calls find out when it is back",
 		"since", since, "code", out.Code, "error", out.Message)
 }
@@ -211,7 +211,7 @@ func (b *OutageBreaker) answer(requestID string) {
 		}
 		down := b.now().Sub(b.outage.Since).Round(time.Second)
 		b.outage, b.probe = Outage{}, ""
-		b.pacer.resume()
+		b.resume()
 		b.log.Info("Aliyun answers again: sending goes on, slowly at first", "after", down)
 	}
 	clear(b.silent.requests)

@@ -135,7 +135,7 @@ func (x *Exchange) on(conn *conn, req *http.Request, request []byte) (body []byt
 		return nil, false, err
 	}
 	conn.limit.N = maxHeader
-	resp, err := readHead(conn.in, req)
+	resp, err := readHead(conn.in, req) //nolint:bodyclose // it is read to its end, or its connection is closed
 	if err != nil {
 		return nil, false, err
 	}
