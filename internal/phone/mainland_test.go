@@ -3,7 +3,6 @@ package phone
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"testing"
 
 	"github.com/nyaruka/phonenumbers"
@@ -27,43 +26,32 @@ func byLibrary(digits string) string {
 // TestMainlandIsLibphonenumber: what was learned of a prefix is what the library says of every number with it.
 func TestMainlandIsLibphonenumber(t *testing.T) {
 	t.Parallel()
-	const prefixes = 7000
-	each := 3
-	if os.Getenv("TEST_ALL") != "" {
-		each = 20
-	}
 	same := func(t *testing.T, digits string) {
 		t.Helper()
-		for _, text := range []string{digits, "+" + digits} {
-			canonical, _ := Parser{Strict: true}.Parse(passcode.NewPhone(text))
-			if want := byLibrary(digits); canonical.Reveal() != want {
-				t.Errorf("%s: %q, the library says %q", text, canonical.Reveal(), want)
-			}
-		}
-		if national := digits[2:]; looksMainland(national) {
-			canonical, _ := Parser{}.Parse(passcode.NewPhone(national))
-			want := byLibrary(digits)
-			if want == "" { // then it begins with a country code
-				want = byLibrary(national)
-			}
-			assert.Equal(t, want, canonical.Reveal(), national)
+		want := byLibrary(digits)
+		canonical, _ := Parser{Strict: true}.Parse(passcode.NewPhone("+" + digits))
+		if assert.Equal(t, want, canonical.Reveal()) && want != "" {
+			canonical, _ = Parser{}.Parse(passcode.NewPhone(digits[2:]))
+			assert.Equal(t, want, canonical.Reveal())
 		}
 	}
 	t.Run("every prefix", func(t *testing.T) {
 		t.Parallel()
-		for prefix := range prefixes {
-			same(t, fmt.Sprintf("861%04d000000", 3000+prefix))
-			same(t, fmt.Sprintf("861%04d999999", 3000+prefix))
-			for range each - 2 {
-				same(t, fmt.Sprintf("861%04d%06d", 3000+prefix, rand.IntN(1_000_000)))
+		for prefix := 3000; prefix < 10_000; prefix++ {
+			for _, tail := range []int{0, rand.IntN(1_000_000)} {
+				same(t, fmt.Sprintf("861%04d%06d", prefix, tail))
 			}
 		}
 	})
 	t.Run("a million others", func(t *testing.T) {
 		t.Parallel()
-		for range 1_000_000 {
-			if digits := fmt.Sprint(rand.Int64N(10_000_000_000_000)); len(digits) > 2 && validMainland(digits[2:]) {
-				same(t, "86"+digits[2:])
+		longest := int64(1_000_000)
+		for i := range int64(1_000_000) {
+			if i%100_000 == 0 {
+				longest *= 10
+			}
+			if digits := fmt.Sprint(rand.Int64N(longest)); validMainland(digits) {
+				same(t, "86"+digits)
 			}
 		}
 	})
