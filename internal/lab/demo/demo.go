@@ -79,18 +79,18 @@ func (d *Cmd) Run(e *command.Env) (err error) {
 	st.screen.Line("%s", st.screen.Paint(show.Bold, "passcode-worker demo"))
 	st.screen.Line("NATS at %s · emulated Aliyun at %s", st.NATS, st.Admin.URL)
 	note := func(err error) {
-		if err != nil {
+		if err != nil && e.Stop.Err() == nil {
 			failed++
 			st.screen.Line("  %s %v", st.screen.Paint(show.Red, "✗"), err)
 		}
 	}
 	for _, s := range scenes(d.Jobs) {
-		if e.Stop.Err() != nil {
-			return errors.New("demo stopped")
-		}
 		note(st.play(e.Stop, s))
 	}
 	note(st.summary(e.Stop))
+	if e.Stop.Err() != nil {
+		return errors.New("demo stopped")
+	}
 	if failed > 0 {
 		return fmt.Errorf("%d parts of the demo did not end as they should; the workers' log is in %s", failed, st.log.Name())
 	}
