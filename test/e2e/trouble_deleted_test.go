@@ -97,7 +97,7 @@ var (
 // slowlyTrying starts a system whose jobs stay in their states for a while.
 func slowlyTrying(t *testing.T) *troubled {
 	t.Helper()
-	return trouble(t, []string{"retry.initial_interval", "3s", "retry.randomization_factor", "0"}, "--latency", "600ms")
+	return trouble(t, []string{"retry.initial_interval", "3s", "retry.randomization_factor", "0"}, "--latency", "1500ms")
 }
 
 // inStates publishes five jobs for each state, and waits until they are in it.
