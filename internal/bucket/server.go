@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -121,14 +122,46 @@ func isMark(h nats.Header) bool {
 	return h.Get("KV-Operation") != "" || h.Get(jetstream.MarkerReasonHeader) != ""
 }
 
-// Swap: a lost compare-and-swap has two error codes, 10071 and on replicated
-// streams 10164. The library's errors cover both; the codes are never looked at.
+// Swap is [jetstream.KeyValue.Update], three times for each job: without its pattern for keys, and its repetitions.
 func (s natsServer) Swap(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	next, err := s.kv.Update(ctx, key, value, revision)
-	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
-		return 0, ErrConflict
+	if strings.ContainsFunc(key, notOfAKey) || key == "" {
+		return 0, jetstream.ErrInvalidKey
 	}
-	return next, err
+	answer, err := s.js.Conn().RequestMsgWithContext(ctx, &nats.Msg{
+		Subject: s.subject(key), Data: value,
+		Header: nats.Header{jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(revision, 10)}},
+	})
+	if err != nil {
+		return 0, err
+	}
+	return readAck(answer.Data)
+}
+
+// notOfAKey reports what no key of ours has: request ids, and names in hex or of a word.
+func notOfAKey(r rune) bool {
+	return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && r != '-' && r != '_'
+}
+
+// readAck reads the acknowledgement of a write. A lost compare-and-swap has two codes, one of them on replicated streams.
+func readAck(answer []byte) (uint64, error) {
+	var ack struct {
+		Error    *jetstream.APIError `json:"error"`
+		Stream   string              `json:"stream"`
+		Sequence uint64              `json:"seq"`
+	}
+	if json.Unmarshal(answer, &ack) != nil { // the parser's words would quote the answer
+		return 0, jetstream.ErrInvalidJSAck
+	}
+	switch {
+	case ack.Error != nil && (ack.Error.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		ack.Error.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
+		return 0, ErrConflict
+	case ack.Error != nil:
+		return 0, ack.Error
+	case ack.Stream == "" || ack.Sequence == 0:
+		return 0, jetstream.ErrInvalidJSAck
+	}
+	return ack.Sequence, nil
 }
 
 func (s natsServer) Remove(ctx context.Context, key string) error { return s.kv.Purge(ctx, key) }
