@@ -54,7 +54,8 @@ type Exchange struct {
 // after notAfter (zero: no such bound).
 func (c *Client) Do(ctx context.Context, now func() time.Time, notAfter time.Time, call func(*Exchange) error) *Exchange {
 	x := &Exchange{client: c, ctx: ctx, now: now, notAfter: notAfter}
-	if x.SDKErr = Guard(func() error { return call(x) }); x.Plain {
+	c.runShallow(func() { x.SDKErr = Guard(func() error { return call(x) }) })
+	if x.Plain {
 		x.SDKErr = nil
 	}
 	return x
