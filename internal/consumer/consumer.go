@@ -173,15 +173,11 @@ func (c *Consumer) Run(ctx, force context.Context) error {
 
 // dispatch takes jobs from the source until it is drained and every handler has returned.
 func (c *Consumer) dispatch(work, stopping context.Context) error {
-	type assignment struct {
-		job    domain.Delivery
-		permit func()
-	}
 	var handlers sync.WaitGroup
 	defer handlers.Wait()
 	// Handlers stay: their stacks have grown to what a call takes.
-	assignments, started := make(chan assignment), 0
-	defer close(assignments)
+	todo, started := make(chan func()), 0
+	defer close(todo)
 	slots := make(chan struct{}, c.Concurrency)
 	for {
 		// A slot and a permit first: if the pace is low, jobs wait in the stream, not here. Once the worker
@@ -206,21 +202,18 @@ func (c *Consumer) dispatch(work, stopping context.Context) error {
 			c.newTask(d).follow(work, failed{errStopping})
 			continue
 		}
-		next := assignment{d, returnPermit}
-		select {
-		case assignments <- next:
-			continue
-		default:
+		next := func() {
+			c.Handle(work, stopping, d, returnPermit)
+			<-slots
 		}
-		if started == c.Concurrency { // one has given its slot back already
-			assignments <- next
+		if started == c.Concurrency {
+			todo <- next // one of them has given its slot back
 			continue
 		}
 		started++
 		handlers.Go(func() {
-			for given, open := next, true; open; given, open = <-assignments {
-				c.Handle(work, stopping, given.job, given.permit)
-				<-slots
+			for run := next; run != nil; run = <-todo {
+				run()
 			}
 		})
 	}

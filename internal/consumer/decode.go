@@ -37,9 +37,6 @@ func (t *task) decode(context.Context, decision) (event, error) {
 	if t.rec.ExpiresAt.IsZero() {
 		t.rec.ExpiresAt = t.rec.QueuedAt.Add(t.c.Policy.PasscodeTTL)
 	}
-	if t.rec.Metadata == nil {
-		t.rec.Metadata = map[string]string{}
-	}
 	switch {
 	case len(problems) > 0:
 		return refused{&passcode.InvalidError{Problems: problems}}, nil

@@ -71,11 +71,10 @@ func (c *Consumer) retry(ctx context.Context, name, on string, f func(context.Co
 		}
 	}))
 	defer cancel()
-	err := f(ctx)
-	if err == nil {
-		return c.ended(name, on, nil)
+	if err := f(ctx); err != nil {
+		return err
 	}
-	return err
+	return c.ended(name, on, nil)
 }
 
 // Standing says what in the broker has failed for a while. Each wraps the last failure.
