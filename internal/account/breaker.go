@@ -126,9 +126,7 @@ func (b *Breaker) Admit(ctx context.Context) (domain.Admission, error) {
 		return domain.Admission{Wait: shortWait}, nil
 	}
 	defer b.claiming.Store(false)
-	bounded, cancel := retry.Probe.Context(ctx)
-	defer cancel()
-	v, err := b.change(bounded, event{kind: admit})
+	v, err := b.change(retry.Probe.Context(ctx), event{kind: admit})
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return domain.Admission{}, err

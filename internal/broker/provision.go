@@ -86,9 +86,7 @@ func Provision(ctx context.Context, js jetstream.JetStream, cfg config.Config, l
 
 // Inspect looks at the item, for an operator who waits.
 func (i *Item) Inspect(ctx context.Context, js jetstream.JetStream) error {
-	ctx, cancel := retry.Inspect.Context(ctx)
-	defer cancel()
-	return i.provision(ctx, js, false)
+	return i.provision(retry.Inspect.Context(ctx), js, false)
 }
 
 // provision looks for the item, and creates it where that is asked for. Where

@@ -63,14 +63,13 @@ func unusable(err error) bool {
 // retry repeats a broker operation until it succeeds, has a final answer, or ctx ends.
 func (c *Consumer) retry(ctx context.Context, name, on string, f func(context.Context) error) error {
 	warned := false
-	ctx, cancel := retry.Settle.Context(retry.Observe(ctx, func(err error) {
+	ctx = retry.Settle.Context(retry.Observe(ctx, func(err error) {
 		_ = c.ended(name, on, err)
 		if !warned { // once for each job and operation, not for each try
 			c.Logger.Warn("broker operation failed; trying again", "operation", name, "error", err)
 			warned = true
 		}
 	}))
-	defer cancel()
 	if err := f(ctx); err != nil {
 		return err
 	}

@@ -219,7 +219,7 @@ func (s *Source) begin(ctx context.Context) error {
 	}
 
 	var told once.States // an error that lasts is met every second
-	trying, stop := retry.Pull.Context(retry.Observe(waiting, func(err error) {
+	trying := retry.Pull.Context(retry.Observe(waiting, func(err error) {
 		if told.Changed("pull", err.Error()) {
 			s.opts.Logger.Warn("jobs can't be pulled; trying again", "error", err)
 		}
@@ -234,7 +234,6 @@ func (s *Source) begin(ctx context.Context) error {
 			s.opts.Logger.Warn("stream or consumer not repaired", "error", err)
 		}
 	}))
-	defer stop()
 	p, err := retry.Value(trying, s.open)
 	switch {
 	case err == nil:

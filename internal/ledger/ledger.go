@@ -144,8 +144,7 @@ func (l *Ledger) Update(ctx context.Context, rec passcode.Result, revision uint6
 func (l *Ledger) change(
 	ctx context.Context, id string, start bucket.Entry, decide func(bucket.Entry) ([]byte, error),
 ) (uint64, error) {
-	ctx, cancel := retry.Bound(ctx)
-	defer cancel()
+	ctx = retry.Bound(ctx)
 	entry, err := l.bucket.Change(ctx, id, &start, decide)
 	if err == nil && entry.Own {
 		err = l.bucket.Announce(ctx, id, entry.Value)

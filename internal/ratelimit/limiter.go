@@ -188,8 +188,7 @@ func (l *Limiter) on(ctx context.Context, call string, phone passcode.Phone, use
 	if !strings.HasPrefix(phone.Reveal(), "+") {
 		return errors.New("limits: the phone must be canonical E.164")
 	}
-	ctx, cancel := retry.Bound(ctx)
-	defer cancel()
+	ctx = retry.Bound(ctx)
 	name, err := l.keys.name(ctx, phone)
 	if err == nil {
 		err = use(ctx, name)

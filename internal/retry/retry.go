@@ -67,7 +67,8 @@ var (
 
 // scope is what a context carries.
 type scope struct {
-	policy  *Policy // nil: Request
+	policy  *Policy   // nil: Request
+	until   time.Time // what the policy's total comes to; zero: no bound
 	observe func(error)
 	after   func(time.Duration) <-chan time.Time
 	looping bool
@@ -89,14 +90,15 @@ func with(ctx context.Context, change func(*scope)) context.Context {
 	return context.WithValue(ctx, scopeKey{}, s)
 }
 
-// Context returns a context under which [Do] follows the policy. It bounds all
-// that is done under it by [Policy.Total], with a cause that wraps [ErrGaveUp].
-func (p Policy) Context(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx = with(ctx, func(s *scope) { s.policy, s.looping = &p, false })
-	if p.Total == 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeoutCause(ctx, p.Total, fmt.Errorf("%w after %s", ErrGaveUp, p.Total))
+// Context returns a context under which [Do] follows the policy: all calls of it together take [Policy.Total] at most,
+// and then fail with an error that wraps [ErrGaveUp].
+func (p Policy) Context(ctx context.Context) context.Context {
+	return with(ctx, func(s *scope) {
+		s.policy, s.until, s.looping = &p, time.Time{}, false
+		if p.Total > 0 {
+			s.until = time.Now().Add(p.Total)
+		}
+	})
 }
 
 // Observe returns a context under which observe is told of each try that failed and is made again.
@@ -109,12 +111,12 @@ func WithTimer(ctx context.Context, after func(time.Duration) <-chan time.Time) 
 	return with(ctx, func(s *scope) { s.after = after })
 }
 
-// Bound returns a context that bounds all that is done under it together, by [Request] where ctx carries no policy.
-func Bound(ctx context.Context) (context.Context, context.CancelFunc) {
+// Bound returns a context that bounds all calls of [Do] under it together, by [Request] where ctx carries no policy.
+func Bound(ctx context.Context) context.Context {
 	if scopeOf(ctx).policy == nil {
 		return Request.Context(ctx)
 	}
-	return ctx, func() {}
+	return ctx
 }
 
 // Do calls op until it succeeds, fails for good or the context ends, under the policy that the context carries
@@ -124,8 +126,7 @@ func Do(ctx context.Context, op func(context.Context) error) error {
 	if scopeOf(ctx).looping {
 		return try(ctx, Request.Try, op)
 	}
-	ctx, cancel := Bound(ctx)
-	defer cancel()
+	ctx = Bound(ctx)
 	p := scopeOf(ctx).policy
 	return p.run(ctx, cmp.Or(p.Try, Request.Try), op)
 }
@@ -142,9 +143,7 @@ func Value[T any](ctx context.Context, op func(context.Context) (T, error)) (val
 // Do calls op under this policy, whatever the context carries. Where [Policy.Try]
 // is 0 a try isn't bounded, so that op may consist of several calls of [Do].
 func (p Policy) Do(ctx context.Context, op func(context.Context) error) error {
-	ctx, cancel := p.Context(ctx)
-	defer cancel()
-	return p.run(ctx, p.Try, op)
+	return p.run(p.Context(ctx), p.Try, op)
 }
 
 func (p Policy) run(ctx context.Context, bound time.Duration, op func(context.Context) error) error {
@@ -152,11 +151,24 @@ func (p Policy) run(ctx context.Context, bound time.Duration, op func(context.Co
 		return context.Cause(ctx)
 	}
 	s := scopeOf(ctx)
-	loop := with(ctx, func(s *scope) { s.looping = true })
+	ctx = with(ctx, func(s *scope) { s.looping = true })
+	var err error
+	quick := bound > 0 && (s.until.IsZero() || time.Until(s.until) > bound)
+	if quick { // nearly every operation ends here, without a timer for the total
+		if err = try(ctx, bound, op); err == nil {
+			return nil
+		}
+	}
+	if !s.until.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadlineCause(ctx, s.until, fmt.Errorf("%w after %s", ErrGaveUp, p.Total))
+		defer cancel()
+	}
+	if !quick {
+		err = try(ctx, bound, op)
+	}
 	var pauses *backoff.ExponentialBackOff // made when needed, which is rare
-	var last error
-	for {
-		err := try(loop, bound, op)
+	for last := error(nil); ; err = try(ctx, bound, op) {
 		ended := ctx.Err()
 		switch {
 		case err == nil:

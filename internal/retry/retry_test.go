@@ -150,8 +150,7 @@ func TestTheCallerMaySayWhatPasses(t *testing.T) {
 func TestBoundBoundsSeveralCalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := retry.Bound(t.Context())
-		defer cancel()
+		ctx := retry.Bound(t.Context())
 		began := time.Now()
 		for range 2 {
 			err := retry.Do(ctx, func(context.Context) error { return nats.ErrNoResponders })
@@ -177,8 +176,7 @@ func TestTheContextNamesThePolicy(t *testing.T) {
 		unknown := errors.New("unknown")
 		var observed []error
 		observe := func(err error) { observed = append(observed, err) }
-		ctx, cancel := retry.Settle.Context(retry.Observe(t.Context(), observe))
-		defer cancel()
+		ctx := retry.Settle.Context(retry.Observe(t.Context(), observe))
 		op, _ := fails(unknown, fmt.Errorf("lost a race: %w", retry.ErrAgain), nats.ErrTimeout, nil)
 		require.NoError(t, retry.Do(ctx, func(ctx context.Context) error {
 			deadline, _ := ctx.Deadline()
@@ -198,8 +196,7 @@ func TestTheContextNamesThePolicy(t *testing.T) {
 			domain.ErrConflict, domain.ErrCorrupt, domain.ErrNotFound, domain.ErrUnstorable,
 			nats.ErrConnectionClosed, retry.Permanent(nats.ErrTimeout),
 		} {
-			ctx, cancel := retry.Settle.Context(retry.Observe(t.Context(), func(error) { t.Error("tried again") }))
-			defer cancel()
+			ctx := retry.Settle.Context(retry.Observe(t.Context(), func(error) { t.Error("tried again") }))
 			require.ErrorIs(t, retry.Do(ctx, func(context.Context) error { return final }), final)
 		}
 		require.EqualError(t, retry.Permanent(unknown), "unknown")
@@ -234,8 +231,7 @@ func TestTheTimerMayBeReplaced(t *testing.T) {
 	close(at)
 	var pauses []time.Duration
 	ctx := retry.WithTimer(t.Context(), func(d time.Duration) <-chan time.Time { pauses = append(pauses, d); return at })
-	ctx, cancel := retry.Settle.Context(ctx)
-	defer cancel()
+	ctx = retry.Settle.Context(ctx)
 	op, _ := fails(nats.ErrTimeout, nats.ErrTimeout, nats.ErrTimeout, nil)
 	require.NoError(t, retry.Do(ctx, op))
 	assert.Len(t, pauses, 3)
