@@ -1,6 +1,7 @@
 package bucket
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -34,6 +35,7 @@ type natsServer struct {
 	// republish is below which subject the server republishes each value, with its
 	// last dot; empty where it doesn't.
 	republish string
+	ack       []byte // see ackOf
 }
 
 func lookUp(ctx context.Context, js jetstream.JetStream, name string) (natsServer, error) {
@@ -42,6 +44,7 @@ func lookUp(ctx context.Context, js jetstream.JetStream, name string) (natsServe
 		return natsServer{}, err
 	}
 	s := natsServer{js: js, kv: kv}
+	s.ack = ackOf(s.stream())
 	info, err := s.info(ctx)
 	if err != nil {
 		return natsServer{}, err
@@ -134,7 +137,29 @@ func (s natsServer) Swap(ctx context.Context, key string, value []byte, revision
 	if err != nil {
 		return 0, err
 	}
+	if next := plainAck(s.ack, answer.Data); next > 0 {
+		return next, nil
+	}
 	return readAck(answer.Data)
+}
+
+// ackOf is how the acknowledgement of nearly every write to a stream begins; a sequence and a brace follow.
+func ackOf(stream string) []byte { return []byte(`{"stream":"` + stream + `","seq":`) }
+
+// plainAck reads such an acknowledgement as [readAck] does; 0: it looks different.
+func plainAck(prefix, answer []byte) (next uint64) {
+	digits, plain := bytes.CutPrefix(answer, prefix)
+	digits, closed := bytes.CutSuffix(digits, []byte("}"))
+	if !plain || !closed || len(digits) > 19 || bytes.HasPrefix(digits, []byte("0")) { // 20 digits may be too many
+		return 0
+	}
+	for _, digit := range digits {
+		if digit < '0' || digit > '9' {
+			return 0
+		}
+		next = 10*next + uint64(digit-'0')
+	}
+	return next
 }
 
 // notOfAKey reports what no key of ours has: request ids, and names in hex or of a word.

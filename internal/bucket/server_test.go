@@ -58,6 +58,24 @@ func FuzzReadEntry(f *testing.F) {
 	})
 }
 
+// FuzzReadAck: the short way to read an acknowledgement finds what the long one does, or nothing.
+func FuzzReadAck(f *testing.F) {
+	f.Add([]byte(`{"stream":"KV_things","seq":7}`))
+	f.Add([]byte(`{"stream":"KV_things","domain":"hub","seq":7}`))
+	f.Add([]byte(`{"stream":"KV_things","seq":18446744073709551616}`))
+	f.Add([]byte(`{"stream":"KV_things","seq":07}`))
+	f.Add([]byte(`{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 5"},"stream":"KV_things","seq":0}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		next, err := readAck(data)
+		require.Equal(t, err == nil, next > 0)
+		if quick := plainAck(ackOf("KV_things"), data); quick > 0 {
+			require.NoError(t, err)
+			require.Equal(t, next, quick)
+		}
+	})
+	require.Equal(f, uint64(7), plainAck(ackOf("KV_things"), []byte(`{"stream":"KV_things","seq":7}`)))
+}
+
 // TestGetOfABrokerInTrouble answers in the broker's place.
 func TestGetOfABrokerInTrouble(t *testing.T) {
 	t.Parallel()
