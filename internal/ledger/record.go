@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
@@ -23,12 +25,69 @@ func encode(rec passcode.Result) ([]byte, passcode.Result, error) {
 	if what := wrong(rec); what != "" {
 		return nil, rec, fmt.Errorf("%w: %s", domain.ErrUnstorable, what)
 	}
-	type plain passcode.Result // without its MarshalJSON, which only sees to metadata; what it writes is scanned again
-	data, err := json.Marshal(plain(rec))
+	data, err := appendPlain(rec), error(nil)
+	if data == nil {
+		type plain passcode.Result // without its MarshalJSON, which only sees to metadata; what it writes is scanned again
+		data, err = json.Marshal(plain(rec))
+	}
 	if err == nil && len(data) > MaxRecordBytes {
 		err = fmt.Errorf("%w: %d bytes, at most %d are allowed", domain.ErrUnstorable, len(data), MaxRecordBytes)
 	}
 	return data, rec, err
+}
+
+// appendPlain writes a record as [json.Marshal] does, without reflection, if it is like most: it has no error, and its
+// texts need no escapes. Otherwise it returns nil.
+func appendPlain(rec passcode.Result) []byte {
+	plain := rec.Error == nil && rec.RetryAfterSeconds == 0 && !rec.Duplicate && !rec.Recovered
+	b := append(make([]byte, 0, 512), '{')
+	member := func(name string, wanted bool, quote string, write func([]byte) []byte) {
+		if wanted {
+			b = append(append(append(append(b, '"'), name...), `":`...), quote...)
+			b = append(append(write(b), quote...), ',')
+		}
+	}
+	text := func(name, value string, wanted bool) {
+		plain = plain && !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune("\"\\<>&", r) })
+		member(name, wanted, `"`, func(b []byte) []byte { return append(b, value...) })
+	}
+	number := func(name string, value uint64, wanted bool) {
+		member(name, wanted, "", func(b []byte) []byte { return strconv.AppendUint(b, value, 10) })
+	}
+	at := func(name string, t time.Time, wanted bool) {
+		member(name, wanted, `"`, func(b []byte) []byte { return t.AppendFormat(b, time.RFC3339Nano) })
+	}
+	text("request_id", rec.RequestID, true)
+	text("status", string(rec.Status), true)
+	member("final", true, "", func(b []byte) []byte { return strconv.AppendBool(b, rec.Final) })
+	text("phone", rec.Phone, true)
+	text("usage_type", rec.UsageType, true)
+	number("attempts", uint64(rec.Attempts), true)
+	text("biz_id", rec.BizID, rec.BizID != "")
+	text("provider_request_id", rec.ProviderRequestID, rec.ProviderRequestID != "")
+	at("next_attempt_at", rec.NextAttemptAt, !rec.NextAttemptAt.IsZero())
+	at("delivered_at", rec.DeliveredAt, !rec.DeliveredAt.IsZero())
+	number("replays", uint64(rec.Replays), rec.Replays > 0)
+	member("metadata", true, "", func(b []byte) []byte {
+		if len(rec.Metadata) == 0 {
+			return append(b, "{}"...)
+		}
+		data, err := json.Marshal(rec.Metadata)
+		plain = plain && err == nil
+		return append(b, data...)
+	})
+	at("queued_at", rec.QueuedAt, true)
+	at("updated_at", rec.UpdatedAt, true)
+	at("expires_at", rec.ExpiresAt, true)
+	number("stream_seq", rec.StreamSeq, true)
+	text("worker", rec.Worker, true)
+	at("attempted_at", rec.AttemptedAt, !rec.AttemptedAt.IsZero())
+	plain = plain && rec.Lookups == 0 && rec.LookupBeganAt.IsZero() && rec.Interruptions == 0
+	if !plain {
+		return nil
+	}
+	b[len(b)-1] = '}'
+	return b
 }
 
 // decode reads the stored bytes of a request. Its error quotes nothing of them.

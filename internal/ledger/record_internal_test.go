@@ -2,9 +2,13 @@ package ledger
 
 import (
 	"encoding/json"
+	"reflect"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -35,5 +39,53 @@ func FuzzDecode(f *testing.F) {
 		again, err := decode("r", stored)
 		require.NoError(t, err)
 		require.Equal(t, rec, again)
+	})
+}
+
+// TestAppendPlainWritesWhatJSONDoes: with any members set. A new member of the record fails it until it is written.
+func TestAppendPlainWritesWhatJSONDoes(t *testing.T) {
+	t.Parallel()
+	type plain passcode.Result
+	odd := []string{"Error", "RetryAfterSeconds", "Duplicate", "Recovered", "Lookups", "LookupBeganAt", "Interruptions"}
+	rapid.Check(t, func(t *rapid.T) {
+		rec := passcode.Result{Metadata: map[string]string{}}
+		usual := rapid.Bool().Draw(t, "usual")
+		texts := rapid.StringMatching(`[ -~]{0,8}|.{0,3}`)
+		if usual {
+			texts = rapid.StringMatching(`[a-zA-Z0-9^*_.+ -]{0,16}`)
+		}
+		v := reflect.ValueOf(&rec).Elem()
+		for i := range v.NumField() {
+			name := v.Type().Field(i).Name
+			if usual && slices.Contains(odd, name) || !rapid.Bool().Draw(t, name+" is set") {
+				continue
+			}
+			switch field := v.Field(i); field.Interface().(type) {
+			case string, passcode.Status:
+				field.SetString(texts.Draw(t, name))
+			case bool:
+				field.SetBool(true)
+			case int, int64:
+				field.SetInt(rapid.Int64Range(0, 1<<40).Draw(t, name))
+			case uint64:
+				field.SetUint(rapid.Uint64().Draw(t, name))
+			case time.Time:
+				seconds, fraction := rapid.Int64Range(0, 1<<33).Draw(t, name), rapid.Int64Range(0, 999_999_999).Draw(t, "fraction")
+				field.Set(reflect.ValueOf(time.Unix(seconds, fraction).UTC()))
+			case map[string]string:
+				field.Set(reflect.ValueOf(rapid.MapOf(texts, rapid.String()).Draw(t, name)))
+			case *passcode.Error:
+				field.Set(reflect.ValueOf(&passcode.Error{Message: texts.Draw(t, name)}))
+			default:
+				t.Fatalf("what is %s?", name)
+			}
+		}
+		got := appendPlain(rec)
+		require.False(t, usual && got == nil, "a usual record is written without reflection")
+		if got != nil {
+			want, err := json.Marshal(plain(rec))
+			require.NoError(t, err)
+			require.Equal(t, string(want), string(got))
+		}
 	})
 }
