@@ -94,10 +94,12 @@ func Decode(data []byte) (Job, error) {
 	if !utf8.Valid(data) {
 		bad.add("job", "must be UTF-8")
 	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(data, &members); err != nil || members == nil { // the literal null
-		bad.add("job", "must be one JSON object%s", whereJSONBroke(err))
-		return Job{}, bad.err()
+	members := plainMembers(data)
+	if members == nil {
+		if err := json.Unmarshal(data, &members); err != nil || members == nil { // the literal null
+			bad.add("job", "must be one JSON object%s", whereJSONBroke(err))
+			return Job{}, bad.err()
+		}
 	}
 
 	d := decoder{members: members, bad: &bad}
