@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"strings"
 	"time"
 
@@ -19,6 +20,9 @@ import (
 
 // NATS server 2.11 brought the consumer pause that stops all replicas at once.
 const minMajor, minMinor = 2, 11
+
+// connectTimeout bounds one try of one address, up to the server's greeting.
+const connectTimeout = 2 * time.Second
 
 // Connect returns a connection that keeps itself up, also where the broker starts later or is away for long. It
 // returns once every address was tried, connected or not; see [WaitConnected]. The caller closes it. name is shown
@@ -40,7 +44,8 @@ func Connect(ctx context.Context, n config.NATS, name, inbox string, log *slog.L
 		nats.RetryOnFailedConnect(true),
 		nats.Name(name),
 		nats.CustomInboxPrefix(inbox),
-		nats.Timeout(2*time.Second), // of one try of one address, up to the server's greeting
+		nats.Timeout(connectTimeout),
+		nats.SetCustomDialer(dialer{net.Dialer{Timeout: connectTimeout}}),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(500*time.Millisecond),
 		nats.ReconnectJitter(500*time.Millisecond, 500*time.Millisecond),
@@ -49,9 +54,6 @@ func Connect(ctx context.Context, n config.NATS, name, inbox string, log *slog.L
 		// long as a cluster takes to elect another leader. The client's default is six minutes.
 		nats.PingInterval(2*time.Second),
 		nats.MaxPingsOutstanding(2),
-		// The client can't even ping while it writes. With a full socket and a server that
-		// was cut off, that lasts until here; the client's default is a minute.
-		nats.FlusherTimeout(4*time.Second),
 		nats.ReconnectOnFlusherError(),
 		// Without it the client closes for good when a server refuses it twice with the same words.
 		nats.IgnoreAuthErrorAbort(),
