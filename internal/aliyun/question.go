@@ -96,10 +96,8 @@ func (s *Sender) review(
 	ask := func(action string) (*reviewAnswer, *answer.Failure) {
 		var got reviewAnswer
 		failure := s.ask(ctx, scrub, action, &got, func(client *dysmsapi.Client) error {
-			params := (&openapi.Params{}).SetAction(action).SetVersion("2017-05-25").SetProtocol("HTTPS").SetPathname("/").
-				SetMethod(http.MethodPost).SetAuthType("AK").SetStyle("RPC").SetReqBodyType("formData").SetBodyType("json")
 			request := (&openapi.OpenApiRequest{}).SetQuery(map[string]*string{parameter: &value})
-			_, err := client.CallApi(params, request, &util.RuntimeOptions{})
+			_, err := client.CallApi(callOf(action), request, &util.RuntimeOptions{})
 			return err
 		})
 		if failure == nil && !complete(&got) {

@@ -5,8 +5,10 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 
+	openapi "github.com/alibabacloud-go/darabonba-openapi/v2/client"
 	dysmsapi "github.com/alibabacloud-go/dysmsapi-20170525/v3/client"
 
 	"github.com/passcode-worker/passcode-worker/internal/aliyun/answer"
@@ -49,6 +51,23 @@ func (s *Sender) request(msg domain.Message) (*dysmsapi.SendSmsRequest, *domain.
 	}
 	return (&dysmsapi.SendSmsRequest{}).SetPhoneNumbers(number).SetSignName(sign).SetTemplateCode(code).
 		SetTemplateParam(templateParam(msg, template.Params)).SetOutId(msg.RequestID), nil
+}
+
+// callOf names an action to the SDK's generic method.
+func callOf(action string) *openapi.Params {
+	return (&openapi.Params{}).SetAction(action).SetVersion("2017-05-25").SetProtocol("HTTPS").SetPathname("/").
+		SetMethod(http.MethodPost).SetAuthType("AK").SetStyle("RPC").SetReqBodyType("formData").SetBodyType("json")
+}
+
+var sendSmsCall = callOf("SendSms")
+
+// generic is what SendSmsWithOptions of the SDK makes of a request. Before that, it checks the request by reflection and
+// takes it through JSON, which is a tenth of a job's CPU. TestARequestIsTheSDKsOwn compares the two.
+func generic(r *dysmsapi.SendSmsRequest) *openapi.OpenApiRequest {
+	return &openapi.OpenApiRequest{Query: map[string]*string{
+		"PhoneNumbers": r.PhoneNumbers, "SignName": r.SignName, "TemplateCode": r.TemplateCode,
+		"TemplateParam": r.TemplateParam, "OutId": r.OutId,
+	}}
 }
 
 // template picks by exact usage type, then Generic; the first match wins.

@@ -1,11 +1,19 @@
 package aliyun
 
 import (
+	"bytes"
+	"errors"
+	"net/http"
+	"regexp"
 	"testing"
 	"time"
 
+	openapi "github.com/alibabacloud-go/darabonba-openapi/v2/client"
+	dysmsapi "github.com/alibabacloud-go/dysmsapi-20170525/v3/client"
+	util "github.com/alibabacloud-go/tea-utils/v2/service"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -96,4 +104,41 @@ func TestTemplateParam(t *testing.T) {
 	assert.Equal(t, `{"code":"493817"}`, templateParam(msg, nil))
 	msg.Code = passcode.NewPasscode("0042")
 	assert.Equal(t, `{"code":"0042"}`, templateParam(msg, nil), "leading zeros are kept, as a string")
+}
+
+// kept is an SDK's HTTP client that keeps what would be sent.
+type kept struct{ bytes.Buffer }
+
+func (k *kept) Call(r *http.Request, _ *http.Transport) (*http.Response, error) {
+	return nil, errors.Join(errors.New("not sent"), r.Write(k))
+}
+
+// TestARequestIsTheSDKsOwn: byte for byte but for the nonce, the time and what is signed with them.
+func TestARequestIsTheSDKsOwn(t *testing.T) {
+	t.Parallel()
+	endpoint, key := "127.0.0.1:1", "key"
+	varies := regexp.MustCompile(`(?i)(x-acs-(?:signature-nonce|date): |Signature=)\S+`)
+	rapid.Check(t, func(t *rapid.T) {
+		text := func(name string) string { return rapid.String().Draw(t, name) }
+		request := (&dysmsapi.SendSmsRequest{}).SetPhoneNumbers(text("phone")).SetSignName(text("sign")).
+			SetTemplateCode(text("template")).SetTemplateParam(text("param")).SetOutId(text("id"))
+		written := func(call func(*dysmsapi.Client) error) string {
+			client, err := dysmsapi.NewClient(&openapi.Config{Endpoint: &endpoint, NoProxy: &endpoint, AccessKeyId: &key, AccessKeySecret: &key})
+			require.NoError(t, err)
+			var out kept
+			client.HttpClient = &out
+			require.ErrorContains(t, call(client), "not sent")
+			return varies.ReplaceAllString(out.String(), "$1")
+		}
+		theirs := written(func(client *dysmsapi.Client) error {
+			_, err := client.SendSmsWithOptions(request, &util.RuntimeOptions{})
+			return err
+		})
+		ours := written(func(client *dysmsapi.Client) error {
+			_, err := client.CallApi(sendSmsCall, generic(request), &util.RuntimeOptions{})
+			return err
+		})
+		require.Contains(t, ours, "SignedHeaders=")
+		require.Equal(t, theirs, ours)
+	})
 }

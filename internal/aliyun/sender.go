@@ -127,9 +127,9 @@ func (s *Sender) send(ctx context.Context, msg domain.Message, notAfter time.Tim
 	if refusal != nil {
 		return *refusal
 	}
-	var response *dysmsapi.SendSmsResponse
+	var response map[string]any
 	x, failure := s.call(ctx, notAfter, func(client *dysmsapi.Client) (err error) {
-		response, err = client.SendSmsWithOptions(request, &util.RuntimeOptions{})
+		response, err = client.CallApi(sendSmsCall, generic(request), &util.RuntimeOptions{})
 		return err
 	})
 	if failure == nil {
@@ -176,7 +176,7 @@ func (s *Sender) call(ctx context.Context, notAfter time.Time, do func(*dysmsapi
 }
 
 // outcomeOf classifies a readable answer.
-func outcomeOf(x *wire.Exchange, response *dysmsapi.SendSmsResponse, scrub *answer.Scrubber) domain.Outcome {
+func outcomeOf(x *wire.Exchange, response map[string]any, scrub *answer.Scrubber) domain.Outcome {
 	outcome := domain.Outcome{
 		Class:             x.Envelope.Class(x.Status),
 		Code:              scrub.Code(x.Envelope.Code),
@@ -189,7 +189,8 @@ func outcomeOf(x *wire.Exchange, response *dysmsapi.SendSmsResponse, scrub *answ
 	switch {
 	case outcome.Class == passcode.ClassOK:
 		// OK counts only if the SDK, the status and the receipt agree.
-		if !x.Plain && (x.SDKErr != nil || response == nil || response.Body == nil || response.Body.Code == nil || *response.Body.Code != "OK") {
+		body, _ := response["body"].(map[string]any)
+		if !x.Plain && (x.SDKErr != nil || body["Code"] != "OK") {
 			doubt(answer.CodeUnreadable, fmt.Sprintf("HTTP %d: OK, in an answer that could not be read", x.Status))
 		} else if !answer.Receipt(x.Envelope.BizID) {
 			doubt(answer.CodeNoBizID, answer.Texts[answer.CodeNoBizID])

@@ -31,7 +31,7 @@ type Client struct {
 	tls     *tls.Config
 	keep    int
 
-	calls   chan func() // for callers that are free
+	calls   chan *Exchange // for callers that are free
 	callers sync.WaitGroup
 	free    atomic.Int64 // at most as many stay as connections do
 
@@ -50,7 +50,7 @@ type Client struct {
 func New(connect, timeout time.Duration, keep int, roots *x509.CertPool) *Client {
 	c := &Client{
 		Dial:    (&net.Dialer{Timeout: connect, Control: giveUpAfter(timeout)}).DialContext,
-		connect: connect, keep: keep, calls: make(chan func()),
+		connect: connect, keep: keep, calls: make(chan *Exchange),
 		tls: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}},
 	}
 	c.sweep = time.AfterFunc(maxIdle, c.closeIdle)
@@ -72,25 +72,8 @@ func (c *Client) Close() {
 	c.idle = nil
 }
 
-// runShallow runs a call on a goroutine of its own, whose stack is short. For each nonce the SDK has its whole stack
-// printed, to read the goroutine's number off the first line: from a handler's depth that takes 9 % of a job's CPU.
-func (c *Client) runShallow(call func()) {
-	done := make(chan struct{})
-	next := func() { call(); close(done) }
-	select {
-	case c.calls <- next:
-	default:
-		c.callers.Go(func() {
-			for run := next; run != nil; run = c.nextCall() {
-				run()
-			}
-		})
-	}
-	<-done
-}
-
 // nextCall waits for the next call of a caller, nil if it is to end.
-func (c *Client) nextCall() func() {
+func (c *Client) nextCall() *Exchange {
 	defer c.free.Add(-1)
 	if c.free.Add(1) > int64(c.keep) {
 		return nil
