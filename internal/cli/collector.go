@@ -3,6 +3,7 @@ package cli
 import (
 	"math"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -16,8 +17,9 @@ const garbage = 300
 var limitFiles = []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}
 
 // tuneCollector has garbage collected less often, and more often again near the memory limit. What GOGC and GOMEMLIMIT
-// say takes precedence.
+// say takes precedence. No samples of allocations are taken, which nobody could read.
 func tuneCollector(files []string) {
+	runtime.MemProfileRate = 0
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbage)
 	}
