@@ -22,6 +22,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/lab/demo"
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
 	"github.com/passcode-worker/passcode-worker/internal/lab/serve"
+	"github.com/passcode-worker/passcode-worker/internal/lab/system"
 )
 
 // version is set by the release build with -ldflags "-X main.version=v1.2.3".
@@ -64,6 +65,7 @@ func run() int {
 		kong.DynamicCommand("demo", "Show every path a job can take. Needs nothing installed.", "", &demo.Cmd{}),
 		kong.DynamicCommand("emulator", "Serve a local Aliyun SMS for tests and trials.", "", &serve.Cmd{}),
 		kong.DynamicCommand("bench", "Measure how many jobs a second this machine does. Needs nothing installed.", "", &bench.Cmd{}),
+		kong.DynamicCommand(system.BrokerCommand, "Serve the broker of the commands above.", "", &system.Broker{}, `hidden:""`),
 		kong.Vars{"default_key_id": emulator.DefaultAccessKeyID, "default_key_secret": emulator.DefaultAccessKeySecret},
 	)
 }

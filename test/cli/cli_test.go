@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/passcode-worker/passcode-worker/test/brokertest"
@@ -49,7 +51,8 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"publish": publish(nc),
+			"publish":   publish(nc),
+			"nostreams": noStreams(nc),
 		},
 	})
 }
@@ -62,5 +65,25 @@ func publish(nc *nats.Conn) func(*testscript.TestScript, bool, []string) {
 		}
 		ts.Check(nc.Publish(args[0], []byte(args[1])))
 		ts.Check(nc.Flush())
+	}
+}
+
+// noStreams is "nostreams PREFIX": the broker has no stream or bucket whose name holds that.
+func noStreams(nc *nats.Conn) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 1 {
+			ts.Fatalf("usage: nostreams PREFIX")
+		}
+		js, err := jetstream.New(nc)
+		ts.Check(err)
+		ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
+		defer cancel()
+		names := js.StreamNames(ctx)
+		for name := range names.Name() {
+			if strings.Contains(name, args[0]) {
+				ts.Fatalf("stream %s is there", name)
+			}
+		}
+		ts.Check(names.Err())
 	}
 }

@@ -1,13 +1,14 @@
 // Package bench measures a system under load: it publishes jobs, notes what became of
 // each, and compares that with what the emulated Aliyun accepted.
 //
-// A run may last for days: of a finished job it keeps nine bytes, and of each second a sample.
+// A run may last for days: of a finished job it keeps 17 bytes, and of each second a sample.
 package bench
 
 import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/cli/command"
@@ -37,24 +38,27 @@ type Cmd struct {
 	Concurrency int           `placeholder:"N" help:"Calls that each worker makes at a time (worker.concurrency)."`
 	Latency     time.Duration `placeholder:"D" default:"50ms" help:"How long the emulated Aliyun takes for an answer (${default})."`
 	Dir         string        `placeholder:"DIR" help:"Where to make a folder for the broker's data, about 1.5 KB a job; removed at the end. Left out: the system's folder for temporary files."`
+	Against     string        `placeholder:"URL" help:"Use the broker there instead of one of the bench's own, with the credentials, TLS and replicas of your settings. Streams, buckets and subjects there are the bench's own, and removed at the end."`
+	Plot        string        `placeholder:"FILE" help:"Draw both latencies into this file, as SVG."`
 	JSON        bool          `name:"json" help:"One JSON object a line: a sample each second, at the end the summary."`
 }
 
 // Help is shown below the flags' own.
 func (*Cmd) Help() string {
-	return `Starts a broker, an emulated Aliyun and workers on this machine, publishes jobs, each to a number of its own, and tells how many a second were done, how long each took, and what the workers used. At the end what the emulator accepted is held against every single job. Some jobs before the first warm the workers up; they don't count.
+	return `Starts a broker, an emulated Aliyun and workers on this machine, publishes jobs, each to a number of its own, and tells how many a second were done, how long they took from publish to receipt (a worker has claimed the job) and to result, what CPU each process took for a job, and what the workers used. At the end what the emulator accepted is held against every single job. Some jobs before the first warm the workers up; they don't count.
 
-Nothing leaves this machine: the workers know no Aliyun but the emulated one. They take worker.*, retry.*, limits.phone and Aliyun's timeouts from your settings; the broker, the account and everything else is the bench's own.
+Nothing leaves this machine, unless --against names a broker elsewhere: the workers know no Aliyun but the emulated one. They take worker.*, retry.*, limits.phone and Aliyun's timeouts from your settings; the broker, the account and everything else is the bench's own.
 
 Exit status 1 where a job was lost, sent twice or not final at the end. Ctrl-C ends a run with what it has; a second one leaves at once.
 
   worker bench
   worker bench --rate 500/s --for 10m
+  worker bench --against nats://10.0.0.5:4222 --plot latency.svg
   worker bench --jobs 1000000 --rate 500/s --json > bench.jsonl`
 }
 
-// check checks what the parser can't.
-func (b *Cmd) check() error {
+// Validate is called by the parser, and checks what that can't.
+func (b *Cmd) Validate() error {
 	switch {
 	case b.Jobs < 0 || b.Jobs > MaxJobs:
 		return fmt.Errorf("--jobs must be 1 to %d", MaxJobs)
@@ -69,16 +73,13 @@ func (b *Cmd) check() error {
 }
 
 // Run measures, and fails where a job did not end as it should.
-func (b *Cmd) Run(e *command.Env) error {
-	if err := b.check(); err != nil {
-		return command.Usagef("worker bench: %w", err)
-	}
+func (b *Cmd) Run(e *command.Env) (failure error) {
 	cfg, err := b.settings(e)
 	if err != nil {
 		return err
 	}
 	s, err := system.Start(e.Stop, system.Options{
-		Name: "bench", Dir: b.Dir, Environ: e.Environ, Settings: cfg,
+		Name: "bench", Dir: b.Dir, Environ: e.Environ, Settings: cfg, Against: b.Against != "",
 		Emulator: []string{"--latency", b.Latency.String(), "--keep", emulatorKeeps},
 	})
 	if err != nil {
@@ -87,6 +88,7 @@ func (b *Cmd) Run(e *command.Env) error {
 	defer func() {
 		if err := s.Stop(); err != nil {
 			show.Say(e.Stderr, "worker bench: %v", err)
+			failure = cmp.Or(failure, command.ErrSaid)
 		}
 	}()
 	r := &run{e: e, b: b, System: s, screen: newScreen(e, b, cfg.Worker.Concurrency)}
@@ -97,11 +99,18 @@ func (b *Cmd) Run(e *command.Env) error {
 		}
 		r.workers = append(r.workers, w)
 	}
+	if b.Plot != "" { // a mistake shows now rather than after hours
+		if r.plot, err = os.Create(b.Plot); err != nil {
+			return fmt.Errorf("--plot: %w", err)
+		}
+	}
 	return r.measure()
 }
 
-// settings are the operator's.
 func (b *Cmd) settings(e *command.Env) (config.Config, error) {
+	if b.Against != "" {
+		e.Set = append(e.Set, "nats.url="+b.Against, "nats.embedded.enabled=false")
+	}
 	if b.Concurrency != 0 {
 		e.Set = append(e.Set, fmt.Sprintf("worker.concurrency=%d", b.Concurrency))
 	}

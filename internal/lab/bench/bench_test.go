@@ -38,12 +38,13 @@ func longRun() Summary {
 	u := Usage{Resident: 1_234_567_890, HeapInUse: 934_567_890, HeapLive: 834_567_890, Goroutines: 12345, Files: 1234}
 	return Summary{
 		Sample: Sample{
-			Seconds: 36_000, PerSecond: 5000, Emulator: u, Rest: u, Progress: Progress{
+			Seconds: 36_000, PerSecond: 5000, Broker: u, Emulator: u, Bench: u, Progress: Progress{
 				Published: 18_000_000, Final: 18_000_000, Statuses: map[passcode.Status]int{passcode.StatusSent: 18_000_000},
-				Latency: Latency{P50: 51_200_000, P95: 123_400_000, P99: 1_234_500_000, Max: 123_456_700_000},
+				Receipt: Latency{P50: 1_200_000, P90: 23_400_000, P99: 123_400_000, Max: 12_345_670_000},
+				Result:  Latency{P50: 51_200_000, P90: 123_400_000, P95: 200_000_000, P99: 1_234_500_000, Max: 123_456_700_000},
 			},
 		},
-		CPU:    CPU{Worker: .00041, Emulator: .00014, Rest: .00024},
+		CPU:    map[string]float64{"worker": .00041, "broker": .00024, "emulator": .00014, "bench": .0000904},
 		Memory: Memory{After: 50_000, Early: &u, Late: u, Most: u},
 		Audit:  Audit{Accepted: 18_000_000},
 	}
@@ -55,11 +56,22 @@ func TestSummaryText(t *testing.T) {
 	s := &screen{Screen: &show.Screen{W: &out}, out: &out, b: &Cmd{}}
 	require.NoError(t, s.summary(longRun()))
 	for _, want := range []string{
-		"18,000,000 jobs in 10h: 5,000 a second", "p50 51.2ms, p95 123ms, p99 1.23s", "AFTER 50,000", "+0.0 %",
-		"worker 0.41 ms", "The emulator accepted 18,000,000 of 18,000,000 jobs: none lost, none sent twice.",
+		"18,000,000 jobs in 10h: 5,000 a second", "receipt: p50 1.2ms, p90 23.4ms, p99 123ms, the longest 12.3s.",
+		"result: p50 51.2ms, p90 123ms, p99 1.23s, the longest 2m3s.", "AFTER 50,000", "+0.0 %",
+		"CPU a job: worker 410 µs, broker 240 µs, emulator 140 µs, bench 90 µs.", "The emulator accepted 18,000,000 of 18,000,000 jobs: none lost, none sent twice.",
 	} {
 		assert.Contains(t, out.String(), want)
 	}
+	holdWidth(t, out.String())
+
+	out.Reset()
+	s.b.Against = "nats://10.0.0.5:4222"
+	elsewhere := longRun()
+	elsewhere.Broker = Usage{}
+	delete(elsewhere.CPU, "broker")
+	require.NoError(t, s.summary(elsewhere))
+	assert.Contains(t, out.String(), "worker 410 µs, broker unknown, emulator")
+	assert.Contains(t, out.String(), "Memory at the end: broker unknown, emulator 1234.6 MB, bench")
 	holdWidth(t, out.String())
 
 	out.Reset()
@@ -84,8 +96,8 @@ func TestLineIsRefreshed(t *testing.T) {
 	assert.Contains(t, out.String(), "1,024 jobs before that warm it up and don't count")
 	holdWidth(t, out.String())
 	now := longRun().Sample
-	now.Seconds, now.PerSecond, now.Published, now.Final, now.Worker = 1800, 499.7, 901_000, 900_000, now.Rest
-	const line = " 50 %  30m  900,000 done  500/s  p50 51.2ms, p95 123ms, p99 1.23s  1,000 in progress  worker 1234.6 MB,"
+	now.Seconds, now.PerSecond, now.Published, now.Final, now.Worker = 1800, 499.7, 901_000, 900_000, now.Bench
+	const line = " 50 %  30m  900,000 done  500/s  p50 51.2ms, p90 123ms, p99 1.23s  1,000 in progress  worker 1234.6 MB,"
 	for range 2 {
 		s.sample(now)
 	}
@@ -117,7 +129,7 @@ func TestFigures(t *testing.T) {
 		assert.Equal(t, want, aSecond(n))
 	}
 	for d, want := range map[time.Duration]string{
-		0: "0s", 1234567 * time.Nanosecond: "1.2ms", 123456 * time.Microsecond: "123ms", 1234 * time.Millisecond: "1.23s",
+		0: "0s", 7: "7ns", 123456: "123µs", 1234567 * time.Nanosecond: "1.23ms", 123456 * time.Microsecond: "123ms", 1234 * time.Millisecond: "1.23s",
 	} {
 		assert.Equal(t, want, span(d).String())
 	}

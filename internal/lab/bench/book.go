@@ -1,27 +1,29 @@
 package bench
 
 import (
+	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// Book knows of each job of a run whether it was published, how it ended, how long that
-// took, and whether the emulator accepted it. It is safe for concurrent use.
+// Book knows of each job of a run whether it was published, when a worker received it, how it ended, and whether the
+// emulator accepted it. It is safe for concurrent use.
 type Book struct {
 	Requests
 
-	mu        sync.Mutex
-	jobs      []jobState        // a byte for each
-	open      map[int]time.Time // when each job was published that is not final
-	statuses  map[passcode.Status]int
-	latencies []time.Duration // of the final jobs, in the order of their ends
-	audit     Audit
+	mu       sync.Mutex
+	jobs     []jobState        // a byte for each
+	open     map[int]time.Time // when each job was published that is not final
+	statuses map[passcode.Status]int
+	receipts []time.Duration // how long jobs took until a worker announced its claim, in that order
+	results  []time.Duration // and until their end
+	audit    Audit
 }
 
 // jobState is what is known of one job.
@@ -29,6 +31,7 @@ type jobState uint8
 
 const (
 	jobPublished jobState = 1 << iota
+	jobReceived
 	jobFinal
 	jobSent
 	jobUnknown // nobody knows whether it was sent
@@ -69,13 +72,19 @@ func (b *Book) NotPublished(i int) {
 	}
 }
 
-// Ended notes when the final status of a job arrived, and reports whether it is new: a
-// result may be announced twice.
-func (b *Book) Ended(i int, status passcode.Status, at time.Time) bool {
+// Announced notes when a worker announced its claim of a job, or how the job ended. It reports whether that is the end:
+// a result may be announced twice.
+func (b *Book) Announced(i int, status passcode.Status, at time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	published, open := b.open[i]
 	if !open {
+		return false
+	}
+	if status == passcode.StatusSending && b.add(i, jobReceived) { // the first of its attempts
+		b.receipts = append(b.receipts, at.Sub(published))
+	}
+	if !status.Final() {
 		return false
 	}
 	delete(b.open, i)
@@ -88,7 +97,7 @@ func (b *Book) Ended(i int, status passcode.Status, at time.Time) bool {
 	}
 	b.add(i, state)
 	b.statuses[status]++
-	b.latencies = append(b.latencies, at.Sub(published))
+	b.results = append(b.results, at.Sub(published))
 	return true
 }
 
@@ -109,19 +118,22 @@ func (b *Book) Settled() bool {
 // Progress is how far a run has come.
 type Progress struct {
 	Published int                     `json:"published"`
+	Received  int                     `json:"received"`
 	Final     int                     `json:"final"`
 	Statuses  map[passcode.Status]int `json:"statuses"`
-	Latency   Latency                 `json:"latency_seconds"`
+	Receipt   Latency                 `json:"receipt_latency_seconds"`
+	Result    Latency                 `json:"latency_seconds"`
 }
 
-// Progress is how far the run has come, with the latencies of those jobs that became final after so many others.
-func (b *Book) Progress(after int) Progress {
+// Progress is how far the run has come, with the latencies of what came since it had come so far.
+func (b *Book) Progress(since Progress) Progress {
 	b.mu.Lock()
-	final := len(b.latencies)
-	p := Progress{Published: len(b.open) + final, Final: final, Statuses: maps.Clone(b.statuses)}
-	recent := slices.Clone(b.latencies[after:])
+	p := Progress{
+		Published: len(b.open) + len(b.results), Received: len(b.receipts), Final: len(b.results), Statuses: maps.Clone(b.statuses),
+	}
+	receipts, results := slices.Clone(b.receipts[since.Received:]), slices.Clone(b.results[since.Final:])
 	b.mu.Unlock()
-	p.Latency = latency(recent)
+	p.Receipt, p.Result = latency(receipts), latency(results)
 	return p
 }
 
@@ -171,10 +183,10 @@ func (b *Book) Audit() Audit {
 // Clean reports whether every job is final, and everything sent exactly once.
 func (a Audit) Clean() bool { return a == Audit{Accepted: a.Accepted} }
 
-// Latency is how long jobs took from the moment at which they should have been published
-// to the arrival of their final result.
+// Latency is how long jobs took from the moment at which they should have been published, exactly.
 type Latency struct {
 	P50 span `json:"p50"`
+	P90 span `json:"p90"`
 	P95 span `json:"p95"`
 	P99 span `json:"p99"`
 	Max span `json:"max"`
@@ -190,31 +202,23 @@ func latency(took []time.Duration) Latency {
 	quantile := func(share float64) span {
 		return span(took[int(math.Ceil(share*float64(len(took))))-1])
 	}
-	return Latency{P50: quantile(.50), P95: quantile(.95), P99: quantile(.99), Max: quantile(1)}
+	return Latency{P50: quantile(.50), P90: quantile(.90), P95: quantile(.95), P99: quantile(.99), Max: quantile(1)}
 }
 
-// String is the percentiles for people.
 func (l Latency) String() string {
-	return "p50 " + l.P50.String() + ", p95 " + l.P95.String() + ", p99 " + l.P99.String()
+	return fmt.Sprintf("p50 %s, p90 %s, p99 %s", l.P50, l.P90, l.P99)
 }
 
 // span is how long something took.
 type span time.Duration
 
-// MarshalJSON writes seconds, to a tenth of a millisecond.
+// MarshalJSON writes seconds, to a microsecond.
 func (s span) MarshalJSON() ([]byte, error) {
-	rounded := time.Duration(s).Round(100 * time.Microsecond)
-	return strconv.AppendFloat(nil, rounded.Seconds(), 'f', -1, 64), nil
+	return json.Marshal(rounded(time.Duration(s).Seconds(), 1e6))
 }
 
 // String has three digits.
 func (s span) String() string {
-	switch d := time.Duration(s); {
-	case d < 100*time.Millisecond:
-		return d.Round(100 * time.Microsecond).String()
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	default:
-		return d.Round(10 * time.Millisecond).String()
-	}
+	unit := math.Pow10(int(math.Log10(float64(max(s, 100)))) - 2)
+	return time.Duration(s).Round(time.Duration(unit)).String()
 }

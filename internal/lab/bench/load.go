@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -29,7 +28,6 @@ type Drive struct {
 	load  Load
 	book  *Book
 	slots chan struct{} // of jobs in progress
-	taken atomic.Int64
 }
 
 // NewDrive returns a drive that has not begun.
@@ -49,25 +47,26 @@ func (d *Drive) Freed() {
 func (d *Drive) Run(ctx context.Context) error {
 	publishing, stop := context.WithTimeout(ctx, cmp.Or(d.load.For, math.MaxInt64))
 	defer stop()
-	failed := make(chan error, publishers)
 	began := time.Now()
+	busy, failed := make(chan struct{}, publishers), make(chan error, publishers)
 	var running sync.WaitGroup
-	for range min(publishers, d.load.Jobs) {
+	for i := range d.load.Jobs {
+		if take(publishing, busy) != nil {
+			break
+		}
+		due, err := d.wait(publishing, i, began)
+		if err != nil {
+			break // the time is up, or a publish has failed
+		}
+		d.book.Publishing(i, due)
 		running.Go(func() {
-			for {
-				i, due, ok := d.next(publishing, began)
-				if !ok {
-					return
-				}
-				d.book.Publishing(i, due)
-				// A publish that was begun is seen through when the time is up.
-				if err := d.load.Publish(context.WithoutCancel(ctx), i); err != nil {
-					d.book.NotPublished(i)
-					failed <- fmt.Errorf("job %d of the run: %w", i, err)
-					stop()
-					return
-				}
+			// A publish that was begun is seen through when the time is up.
+			if err := d.load.Publish(context.WithoutCancel(ctx), i); err != nil {
+				d.book.NotPublished(i)
+				failed <- fmt.Errorf("job %d of the run: %w", i, err)
+				stop()
 			}
+			<-busy
 		})
 	}
 	running.Wait()
@@ -75,29 +74,24 @@ func (d *Drive) Run(ctx context.Context) error {
 	return <-failed // nil if there is none
 }
 
-// next waits until another job is to be published, and returns its index and when that
-// was. ok is false if there is none.
-func (d *Drive) next(ctx context.Context, began time.Time) (i int, due time.Time, ok bool) {
+// wait waits until a job is to be published, and returns when that was.
+func (d *Drive) wait(ctx context.Context, i int, began time.Time) (time.Time, error) {
 	if d.load.Rate == 0 {
-		select {
-		case d.slots <- struct{}{}:
-		case <-ctx.Done():
-			return 0, time.Time{}, false
-		}
+		err := take(ctx, d.slots)
+		return time.Now(), err
 	}
-	i = int(d.taken.Add(1) - 1)
-	if i >= d.load.Jobs || ctx.Err() != nil {
-		d.Freed() // or whoever waits for the slot would wait for ever
-		return 0, time.Time{}, false
-	}
-	if d.load.Rate == 0 {
-		return i, time.Now(), true
-	}
-	due = began.Add(time.Duration(float64(i) / d.load.Rate * float64(time.Second)))
+	due := began.Add(time.Duration(float64(i) / d.load.Rate * float64(time.Second)))
 	select {
 	case <-time.After(time.Until(due)):
-		return i, due, true
 	case <-ctx.Done():
-		return 0, time.Time{}, false
 	}
+	return due, ctx.Err()
+}
+
+func take(ctx context.Context, slots chan<- struct{}) error {
+	select {
+	case slots <- struct{}{}:
+	case <-ctx.Done():
+	}
+	return ctx.Err()
 }

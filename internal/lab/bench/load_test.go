@@ -55,11 +55,11 @@ func TestSlowPublishesCountAsLatency(t *testing.T) {
 		book := NewBook(Requests{})
 		d := NewDrive(Load{Jobs: 2 * publishers, Rate: 1e6, Publish: func(_ context.Context, i int) error {
 			<-time.After(time.Second)
-			book.Ended(i, passcode.StatusSent, time.Now())
+			book.Announced(i, passcode.StatusSent, time.Now())
 			return nil
 		}}, book)
 		require.NoError(t, d.Run(t.Context()))
-		assert.InDelta(t, 2*time.Second, time.Duration(book.Progress(0).Latency.Max), float64(time.Millisecond))
+		assert.InDelta(t, 2*time.Second, time.Duration(book.Progress(Progress{}).Result.Max), float64(time.Millisecond))
 	})
 }
 
@@ -107,7 +107,7 @@ func TestTheTimeIsKept(t *testing.T) {
 		require.NoError(t, d.Run(t.Context()))
 		assert.Equal(t, 10*time.Second, time.Since(s.began))
 		assert.InDelta(t, 1000, len(s.at), 1)
-		assert.Equal(t, len(s.at), book.Progress(0).Published)
+		assert.Equal(t, len(s.at), book.Progress(Progress{}).Published)
 		assert.Equal(t, len(s.at)-1, slices.Max(book.Open()), "no index was left out")
 	})
 }
@@ -124,6 +124,6 @@ func TestAJobThatIsRefusedEndsTheRun(t *testing.T) {
 			return nil
 		}}, book)
 		require.ErrorIs(t, d.Run(t.Context()), full)
-		assert.Equal(t, 30, book.Progress(0).Published, "what was refused is not lost")
+		assert.Equal(t, 30, book.Progress(Progress{}).Published, "what was refused is not lost")
 	})
 }

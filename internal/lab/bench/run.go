@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"time"
@@ -44,6 +43,7 @@ type run struct {
 	*system.System
 	workers []*system.Worker
 	screen  *screen
+	plot    *os.File // nil without --plot
 
 	book    *Book
 	began   time.Time
@@ -76,9 +76,12 @@ func (r *run) measure() error {
 	unsubscribe()
 	r.lookUp(r.e.Force)
 	err = r.readAccepted(r.e.Force)
-	summary := summarise(r.samples, min(earlyJobs, r.b.jobs()/10), r.book.Progress(0), r.book.Audit())
+	summary := summarise(r.samples, min(earlyJobs, r.b.jobs()/10), r.book.Progress(Progress{}), r.book.Audit())
 	if err == nil {
 		err = r.screen.summary(summary)
+	}
+	if r.plot != nil {
+		err = errors.Join(err, plot(r.plot, r.screen.asked()+"; "+r.screen.setup(), r.book), r.plot.Close())
 	}
 	switch {
 	case r.e.Force.Err() != nil:
@@ -109,27 +112,20 @@ func (r *run) drive(load Load, book *Book) (d *Drive, unsubscribe func(), err er
 			d.Freed()
 		}
 	})
-	if err == nil {
-		err = subscription.SetPendingLimits(pendingResults, pendingResults*512)
-	}
-	if err == nil {
-		err = r.JS.Conn().FlushTimeout(command.Patience) // the subscription must have arrived before the first job does
-	}
+	// The subscription must have arrived before the first job does.
+	err = errors.Join(err, subscription.SetPendingLimits(pendingResults, pendingResults*512), r.JS.Conn().FlushTimeout(command.Patience))
 	return d, func() { _ = subscription.Unsubscribe() }, err
 }
 
-// noteResult notes a result in the book, and reports whether it was new.
+// noteResult notes a result in the book, and reports whether it ends its job.
 func noteResult(book *Book, data []byte) bool {
 	var result struct {
 		RequestID string          `json:"request_id"`
 		Status    passcode.Status `json:"status"`
-		Final     bool            `json:"final"`
 	}
-	if json.Unmarshal(data, &result) != nil || !result.Final {
-		return false
-	}
+	err := json.Unmarshal(data, &result)
 	i, ours := book.Index(result.RequestID)
-	return ours && book.Ended(i, result.Status, time.Now())
+	return err == nil && ours && book.Announced(i, result.Status, time.Now())
 }
 
 // warmUpJobs is how many jobs warm the workers up: enough for all of their calls to be in
@@ -223,7 +219,7 @@ func (r *run) look() {
 	defer cancel()
 	before, now := r.last(), r.usage(ctx)
 	now.Type, now.Seconds = "sample", time.Since(r.began).Round(time.Millisecond).Seconds()
-	now.Progress = r.book.Progress(before.Final)
+	now.Progress = r.book.Progress(before.Progress)
 	now.PerSecond = pace(before, now)
 	if now.Worker == (Usage{}) {
 		now.Worker = before.Worker
@@ -243,18 +239,17 @@ func (r *run) look() {
 // usage asks every worker for its /metrics, and the operating system for the others. If
 // one doesn't answer, nothing is known of the workers.
 func (r *run) usage(ctx context.Context) Sample {
-	usages := make([]Usage, len(r.workers))
-	for i, w := range r.workers {
-		err := system.Call(ctx, http.MethodGet, "http://"+w.HTTP+"/metrics", "", func(body io.Reader) (err error) {
-			usages[i], err = parseMetrics(body)
-			return err
-		})
-		if err != nil {
-			usages = nil
+	s := Sample{Emulator: processUsage(r.Emulator.PID()), Bench: processUsage(os.Getpid())}
+	for _, w := range r.workers {
+		if err := system.Call(ctx, http.MethodGet, "http://"+w.HTTP+"/metrics", "", s.Worker.add); err != nil {
+			s.Worker = Usage{}
 			break
 		}
 	}
-	return Sample{Worker: each(usages, sum), Emulator: processUsage(r.Emulator.PID()), Rest: processUsage(os.Getpid())}
+	if r.Broker != nil {
+		s.Broker = processUsage(r.Broker.PID())
+	}
+	return s
 }
 
 // readAccepted reads what the emulator accepted since it was last read.
@@ -273,11 +268,7 @@ func (r *run) lookUp(ctx context.Context) {
 		return // those jobs count as lost
 	}
 	for _, i := range r.book.Open() {
-		entry, err := bucket.Get(ctx, r.book.ID(i))
-		if ctx.Err() != nil {
-			return
-		}
-		if err == nil {
+		if entry, err := bucket.Get(ctx, r.book.ID(i)); err == nil {
 			noteResult(r.book, entry.Value())
 		}
 	}

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -19,10 +20,11 @@ type Sample struct {
 	Progress
 	// PerSecond is how many jobs a second became final since the sample before.
 	PerSecond float64 `json:"jobs_per_second"`
-	// Worker is what the workers use together. Rest is the process that holds the broker and publishes the jobs.
+	// Worker is what the workers use together. Nothing is known of a broker that runs elsewhere.
 	Worker   Usage `json:"worker"`
+	Broker   Usage `json:"broker,omitzero"`
 	Emulator Usage `json:"emulator"`
-	Rest     Usage `json:"broker_and_bench"`
+	Bench    Usage `json:"bench"`
 }
 
 // Elapsed is the time since the run began.
@@ -42,17 +44,10 @@ func rounded(f, parts float64) float64 { return math.Round(f*parts) / parts }
 
 // Summary is what came of a run.
 type Summary struct {
-	Sample        // Type is "summary", PerSecond that of the whole run
-	Memory Memory `json:"worker"`
-	CPU    CPU    `json:"cpu_seconds_per_job"`
-	Audit  Audit  `json:"audit"`
-}
-
-// CPU is the time of one core that each part took for a job, in seconds.
-type CPU struct {
-	Worker   float64 `json:"worker"`
-	Emulator float64 `json:"emulator"`
-	Rest     float64 `json:"broker_and_bench"`
+	Sample                    // Type is "summary", PerSecond that of the whole run
+	Memory Memory             `json:"worker"`
+	CPU    map[string]float64 `json:"cpu_seconds_per_job"` // of one core, by the part that took it, as far as it is known
+	Audit  Audit              `json:"audit"`
 }
 
 // summarise sums up a run. Its first sample is from before it began; after so many jobs memory is first measured.
@@ -60,16 +55,15 @@ func summarise(samples []Sample, after int, total Progress, audit Audit) Summary
 	first, last := samples[0], samples[len(samples)-1]
 	last.Type, last.Progress = "summary", total
 	last.PerSecond = pace(first, last)
-	perJob := func(first, last Usage) float64 {
-		if took := last.CPU - first.CPU; audit.Accepted > 0 && took > 0 {
-			return rounded(took/float64(audit.Accepted), 1e7)
-		}
-		return 0
+	cpu := map[string]float64{
+		"worker": last.Worker.CPU - first.Worker.CPU, "broker": last.Broker.CPU - first.Broker.CPU,
+		"emulator": last.Emulator.CPU - first.Emulator.CPU, "bench": last.Bench.CPU - first.Bench.CPU,
 	}
-	return Summary{
-		Sample: last, Memory: memory(samples[1:], after), Audit: audit,
-		CPU: CPU{perJob(first.Worker, last.Worker), perJob(first.Emulator, last.Emulator), perJob(first.Rest, last.Rest)},
+	maps.DeleteFunc(cpu, func(_ string, took float64) bool { return took <= 0 || audit.Accepted == 0 })
+	for name, took := range cpu {
+		cpu[name] = rounded(took/float64(audit.Accepted), 1e7)
 	}
+	return Summary{Sample: last, Memory: memory(samples[1:], after), CPU: cpu, Audit: audit}
 }
 
 // Memory is what the workers together used, early in the run, at its end, and at most. Early and Late are medians
@@ -146,39 +140,29 @@ func each(usages []Usage, f func([]float64) float64) (combined Usage) {
 	return combined
 }
 
-func sum(values []float64) (total float64) {
-	for _, v := range values {
-		total += v
-	}
-	return total
-}
-
 func median(values []float64) float64 {
 	slices.Sort(values)
 	return values[len(values)/2]
 }
 
-// parseMetrics reads a worker's usage from its /metrics.
-func parseMetrics(r io.Reader) (u Usage, err error) {
+// add adds what a worker's /metrics tell.
+func (u *Usage) add(r io.Reader) error {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(r)
 	for _, figure := range figures {
 		for _, m := range families[figure.metric].GetMetric() { // there is one, a gauge or a counter
-			*figure.of(&u) = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			*figure.of(u) += m.GetGauge().GetValue() + m.GetCounter().GetValue()
 		}
 	}
-	return u, err
+	return err
 }
 
 // processUsage is the usage of any process of this machine; without Linux's /proc it is zero.
-func processUsage(pid int) Usage {
-	process, err := procfs.NewProc(pid)
-	if err != nil {
-		return Usage{}
+func processUsage(pid int) (u Usage) {
+	if process, err := procfs.NewProc(pid); err == nil {
+		if stat, err := process.Stat(); err == nil {
+			u.Resident, u.CPU = float64(stat.ResidentMemory()), stat.CPUTime()
+		}
 	}
-	stat, err := process.Stat()
-	if err != nil {
-		return Usage{}
-	}
-	return Usage{Resident: float64(stat.ResidentMemory()), CPU: stat.CPUTime()}
+	return u
 }

@@ -43,9 +43,10 @@ func TestMemoryOfAShortRun(t *testing.T) {
 	assert.NotNil(t, memory(samples, 0).Early)
 }
 
-func TestParseMetrics(t *testing.T) {
+func TestUsageOfWorkers(t *testing.T) {
 	t.Parallel()
-	u, err := parseMetrics(strings.NewReader(`# HELP go_goroutines Number of goroutines that currently exist.
+	var u Usage
+	metrics := `# HELP go_goroutines Number of goroutines that currently exist.
 # TYPE go_goroutines gauge
 go_goroutines 42
 # TYPE go_memstats_heap_inuse_bytes gauge
@@ -59,15 +60,14 @@ process_open_fds 211
 # TYPE process_cpu_seconds_total counter
 process_cpu_seconds_total 12.34
 passcode_requests_total{status="sent"} 7
-`))
-	require.NoError(t, err)
+`
+	require.NoError(t, u.add(strings.NewReader(metrics)))
 	assert.Equal(t, Usage{
 		Resident: 62e6, CPU: 12.34, HeapInUse: 18e6, HeapLive: 9.5e6, Goroutines: 42, Files: 211,
 	}, u)
-	assert.InDelta(t, 84, each([]Usage{u, u}, sum).Goroutines, 0)
-
-	_, err = parseMetrics(strings.NewReader("go_goroutines many\n"))
-	require.Error(t, err)
+	require.NoError(t, u.add(strings.NewReader(metrics)), "of another worker")
+	assert.InDelta(t, 84, u.Goroutines, 0)
+	require.Error(t, u.add(strings.NewReader("go_goroutines many\n")))
 }
 
 func TestProcessUsage(t *testing.T) {
@@ -83,28 +83,34 @@ func TestProcessUsage(t *testing.T) {
 
 func TestSummarise(t *testing.T) {
 	t.Parallel()
-	first := Sample{Worker: Usage{CPU: 1}, Rest: Usage{CPU: 3}}
-	last := Sample{Type: "sample", Seconds: 10, Progress: Progress{Published: 10_000, Final: 9_999, Latency: Latency{P50: 123456789}}}
-	last.Worker, last.Rest, last.PerSecond = Usage{CPU: 5}, Usage{CPU: 4}, pace(first, last)
+	first := Sample{Worker: Usage{CPU: 1}, Broker: Usage{CPU: 3}}
+	last := Sample{Type: "sample", Seconds: 10, Progress: Progress{Published: 10_000, Final: 9_999, Received: 9_999, Receipt: Latency{P90: 1e6}, Result: Latency{P50: 123456789}}}
+	last.Worker, last.Broker, last.PerSecond = Usage{CPU: 5}, Usage{CPU: 4}, pace(first, last)
 	s := summarise([]Sample{first, last}, 5, last.Progress, Audit{Accepted: 10_000})
 	assert.InDelta(t, 999.9, s.PerSecond, 1e-9)
-	assert.InDelta(t, .0004, s.CPU.Worker, 1e-9)
-	assert.InDelta(t, .0001, s.CPU.Rest, 1e-9)
-	assert.Zero(t, s.CPU.Emulator, "not told")
+	assert.InDelta(t, .0004, s.CPU["worker"], 1e-9)
+	assert.InDelta(t, .0001, s.CPU["broker"], 1e-9)
+	assert.Zero(t, s.CPU["emulator"], "not told")
 	assert.Nil(t, s.Memory.Early)
 	assert.Zero(t, pace(Sample{}, Sample{}))
 
 	text, err := json.Marshal(s)
 	require.NoError(t, err)
-	assert.JSONEq(t, `{"type":"summary","seconds":10,"published":10000,"final":9999,"statuses":null,"jobs_per_second":999.9,
-		"latency_seconds":{"p50":0.1235,"p95":0,"p99":0,"max":0},
+	assert.JSONEq(t, `{"type":"summary","seconds":10,"published":10000,"received":9999,"final":9999,"statuses":null,"jobs_per_second":999.9,
+		"latency_seconds":{"p50":0.123457,"p90":0,"p95":0,"p99":0,"max":0},
+		"receipt_latency_seconds":{"p50":0,"p90":0.001,"p95":0,"p99":0,"max":0},
 		"worker":{"early_after_jobs":5,"late":{"resident_bytes":0},"most":{"resident_bytes":0}},
-		"cpu_seconds_per_job":{"worker":0.0004,"emulator":0,"broker_and_bench":0.0001},
-		"emulator":{"resident_bytes":0},"broker_and_bench":{"resident_bytes":0},
+		"cpu_seconds_per_job":{"worker":0.0004,"broker":0.0001},
+		"broker":{"resident_bytes":0},"emulator":{"resident_bytes":0},"bench":{"resident_bytes":0},
 		"audit":{"accepted":10000,"doubled":0,"lost":0,"not_accepted":0,"denied":0,"strange":0}}`, string(text))
 	text, err = json.Marshal(last)
 	require.NoError(t, err)
-	assert.JSONEq(t, `{"type":"sample","seconds":10,"published":10000,"final":9999,"statuses":null,"jobs_per_second":999.9,
-		"latency_seconds":{"p50":0.1235,"p95":0,"p99":0,"max":0},"worker":{"resident_bytes":0},
-		"emulator":{"resident_bytes":0},"broker_and_bench":{"resident_bytes":0}}`, string(text))
+	assert.JSONEq(t, `{"type":"sample","seconds":10,"published":10000,"received":9999,"final":9999,"statuses":null,"jobs_per_second":999.9,
+		"latency_seconds":{"p50":0.123457,"p90":0,"p95":0,"p99":0,"max":0},
+		"receipt_latency_seconds":{"p50":0,"p90":0.001,"p95":0,"p99":0,"max":0},"worker":{"resident_bytes":0},
+		"broker":{"resident_bytes":0},"emulator":{"resident_bytes":0},"bench":{"resident_bytes":0}}`, string(text))
+
+	elsewhere, err := json.Marshal(summarise([]Sample{{}, {}}, 5, Progress{}, Audit{Accepted: 1}))
+	require.NoError(t, err)
+	assert.NotContains(t, string(elsewhere), "broker", "nothing is known of it")
 }

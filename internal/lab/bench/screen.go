@@ -32,23 +32,29 @@ type screen struct {
 
 func newScreen(e *command.Env, b *Cmd, calls int) *screen {
 	s := &screen{Screen: show.NewScreen(e.Stderr), b: b, calls: calls, out: e.Stdout}
-	s.live = s.Terminal
+	s.live = s.Terminal && !(b.JSON && show.IsTerminal(e.Stdout)) // which then has its own lines
 	if b.JSON {
 		s.json, s.out = show.JSONLines(e.Stdout), e.Stderr
-		s.live = s.live && !show.IsTerminal(e.Stdout) // which has its own lines
 	}
 	return s
 }
 
 func (s *screen) begin(warmUp int) {
-	s.Line("%s %s", s.Paint(show.Bold, "passcode-worker bench"), s.dim("· broker, emulated Aliyun and workers on this machine"))
-	s.Line("%s", s.dim(fmt.Sprintf("%s, %d calls at a time, each answered after %s",
-		count(s.b.Workers, "worker"), s.calls, s.b.Latency)))
-	s.Line("%s", s.dim(s.asked()))
+	where := "broker, emulated Aliyun and workers on this machine"
+	if s.b.Against != "" {
+		where = "the broker is elsewhere, so its CPU stays unknown"
+	}
+	s.Line("%s %s", s.Paint(show.Bold, "passcode-worker bench"), s.dim("· "+where))
+	s.Line("%s\n%s", s.dim(s.setup()), s.dim(s.asked()))
 	s.Line("%s\n", s.dim(count(warmUp, "job")+" before that warm it up and don't count"))
 }
 
 func (s *screen) dim(text string) string { return s.Paint(show.Dim, text) }
+
+// setup is what the jobs are given to.
+func (s *screen) setup() string {
+	return fmt.Sprintf("%s, %d calls at a time, each answered after %s", count(s.b.Workers, "worker"), s.calls, s.b.Latency)
+}
 
 // asked is what the run is to do.
 func (s *screen) asked() string {
@@ -75,7 +81,7 @@ func (s *screen) sample(now Sample) {
 		share = max(share, now.Seconds/s.b.For.Seconds())
 	}
 	line := fmt.Sprintf("%3.0f %% %4s  %s done  %s/s  %s  %s in progress  worker %s, heap %s, %.0f goroutines, %.0f files",
-		100*min(share, 1), show.Span(now.Elapsed()), thousands(now.Final), aSecond(now.PerSecond), now.Latency,
+		100*min(share, 1), show.Span(now.Elapsed()), thousands(now.Final), aSecond(now.PerSecond), now.Result,
 		thousands(now.Published-now.Final), megabytes(now.Worker.Resident), megabytes(now.Worker.HeapInUse),
 		now.Worker.Goroutines, now.Worker.Files)
 	switch {
@@ -109,13 +115,15 @@ func (s *screen) summary(r Summary) error {
 	}
 	show.Say(s.out, "\n%s in %s: %s", count(r.Final, "job"), show.Roughly(r.Elapsed()), s.Paint(show.Bold, aSecond(r.PerSecond)+" a second"))
 	show.Say(s.out, "  %s\n", s.statuses(r.Statuses))
-	show.Say(s.out, "From publish to result: %s, the longest %s.", r.Latency, r.Latency.Max)
-	c := r.CPU
-	show.Say(s.out, "CPU a job: worker %.2f ms, emulator %.2f ms, broker and bench %.2f ms.\n", 1000*c.Worker, 1000*c.Emulator, 1000*c.Rest)
+	show.Say(s.out, "From publish to receipt: %s, the longest %s.", r.Receipt, r.Receipt.Max)
+	show.Say(s.out, "From publish to result: %s, the longest %s.", r.Result, r.Result.Max)
+	show.Say(s.out, "CPU a job: worker %s, broker %s, emulator %s, bench %s.\n", microseconds(r.CPU["worker"]),
+		microseconds(r.CPU["broker"]), microseconds(r.CPU["emulator"]), microseconds(r.CPU["bench"]))
 	if err := s.memory(r.Memory); err != nil {
 		return err
 	}
-	show.Say(s.out, "\nAt the end the emulator has %s, the broker and the bench %s.", megabytes(r.Emulator.Resident), megabytes(r.Rest.Resident))
+	show.Say(s.out, "\nMemory at the end: broker %s, emulator %s, bench %s.",
+		megabytes(r.Broker.Resident), megabytes(r.Emulator.Resident), megabytes(r.Bench.Resident))
 	s.conclusion(r)
 	return nil
 }
@@ -185,7 +193,6 @@ func thousands(n int) string {
 	return text
 }
 
-// aSecond writes how many there are a second.
 func aSecond(n float64) string {
 	if n < 10 {
 		return fmt.Sprintf("%.2g", n)
@@ -193,6 +200,16 @@ func aSecond(n float64) string {
 	return thousands(int(n + .5))
 }
 
-func megabytes(n float64) string { return fmt.Sprintf("%.1f MB", n/1e6) }
+func megabytes(n float64) string { return known(n/1e6, "%.1f MB") }
+
+func microseconds(seconds float64) string { return known(1e6*seconds, "%.0f µs") }
 
 func whole(n float64) string { return fmt.Sprintf("%.0f", n) }
+
+// known writes a figure, of which 0 is unknown.
+func known(n float64, format string) string {
+	if n == 0 {
+		return "unknown"
+	}
+	return fmt.Sprintf(format, n)
+}

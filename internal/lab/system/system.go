@@ -3,7 +3,9 @@
 package system
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/passcode-worker/passcode-worker/internal/app"
 	"github.com/passcode-worker/passcode-worker/internal/broker"
+	"github.com/passcode-worker/passcode-worker/internal/cli/command"
 	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
@@ -26,10 +29,7 @@ import (
 
 const (
 	startWithin = 30 * time.Second // each part
-	// brokerStop bounds the broker's end, which took more than five seconds with a
-	// million records on a busy machine.
-	brokerStop = time.Minute
-	keep       = 64 << 10 // bytes of a process's output
+	keep        = 64 << 10         // bytes of a process's output
 )
 
 // Options say what system to start.
@@ -39,21 +39,24 @@ type Options struct {
 	Environ []string // of the processes; PASSCODE_ variables don't count
 	// Settings are the workers'. Addresses, account, signature and templates are the system's own.
 	Settings config.Config
+	// Against has the system use the broker of Settings.NATS, with streams, buckets and subjects of its own there.
+	Against  bool
 	Emulator []string  // further arguments of "worker emulator"
 	Log      io.Writer // gets the output of all processes; may be nil
 }
 
-// System is a broker in this process, and an emulator and workers in processes of their own.
+// System is a broker, an emulator and workers, each in a process of its own.
 type System struct {
 	JS       jetstream.JetStream
 	Settings config.Config // the workers'
-	NATS     string        // the broker's URL
+	NATS     string        // the URL of its own broker
+	Broker   *Process      // nil if it is another's
 	Emulator *Process
 	Admin    Admin // the emulator's
 
 	options   Options
 	dir       string
-	embedded  *broker.Embedded
+	made      bool       // streams on another's broker
 	processes []*Process // in the order of their start
 }
 
@@ -80,11 +83,14 @@ func Start(ctx context.Context, o Options) (*System, error) {
 
 func (s *System) open(ctx context.Context) (err error) {
 	quiet := slog.New(slog.DiscardHandler)
-	s.embedded, err = broker.StartEmbedded("127.0.0.1:0", filepath.Join(s.dir, "nats"), quiet)
-	if err != nil {
-		return err
+	if !s.options.Against {
+		if s.Broker, err = s.start(BrokerCommand, filepath.Join(s.dir, "nats")); err != nil {
+			return err
+		}
+		if _, s.NATS, err = s.Broker.WaitFor(ctx, "listening on "); err != nil {
+			return err
+		}
 	}
-	s.NATS = s.embedded.URL()
 	if s.Emulator, err = s.start(append([]string{"emulator", "--listen", "127.0.0.1:0"}, s.options.Emulator...)...); err != nil {
 		return err
 	}
@@ -92,6 +98,10 @@ func (s *System) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.Settings = ownSettings(s.options.Settings, s.NATS, s.Admin.Endpoint())
+	if s.options.Against {
+		// No long numbers, which errors would mask.
+		settleApart(&s.Settings, s.options.Settings.NATS, "passcode-"+s.options.Name+"-"+rand.Text()[:8])
+	}
 	s.JS, err = app.Dial(ctx, s.Settings.NATS, s.options.Name, broker.CommandInbox, quiet)
 	if err != nil {
 		return err
@@ -99,12 +109,21 @@ func (s *System) open(ctx context.Context) (err error) {
 	if err := broker.WaitConnected(ctx, s.JS.Conn()); err != nil {
 		return err
 	}
+	if s.options.Against {
+		if err := broker.CheckServer(s.JS.Conn()); err != nil {
+			return err
+		}
+		// There is nothing to remove yet: this asks whether it will be allowed.
+		if err := s.remove(ctx); err != nil {
+			return fmt.Errorf("nothing was created on the broker, where it could not be removed again: %w", err)
+		}
+		s.made = true
+	}
 	// Streams are made before the workers come, so that these don't meet over it.
 	if _, err := broker.Provision(ctx, s.JS, s.Settings, ratelimit.BucketTTL(s.Settings.Limits.Phone), true); err != nil {
 		return err
 	}
-	// The workers look for this name in their folder.
-	file, err := os.Create(filepath.Join(s.dir, "worker.yaml"))
+	file, err := os.Create(s.settingsFile())
 	if err != nil {
 		return err
 	}
@@ -128,15 +147,45 @@ func ownSettings(given config.Config, natsURL, endpoint string) config.Config {
 	return cfg
 }
 
-// start starts this very program with other arguments, in the system's folder.
+// settleApart has the system use another's broker. All that it has there bears its name, which no other system has.
+func settleApart(cfg *config.Config, nats config.NATS, name string) {
+	cfg.NATS = nats
+	cfg.Jobs.Stream, cfg.Jobs.Subject = name, name+".send"
+	cfg.Results.Bucket, cfg.Results.Subject = name+"-requests", name+".result"
+	cfg.DeadLetters.Stream, cfg.DeadLetters.Subject = name+"-dead", name+".dead"
+	cfg.Limits.Bucket = name + "-limits"
+}
+
+// remove removes the system's streams and buckets from another's broker, as far as they are there.
+func (s *System) remove(ctx context.Context) error {
+	for _, item := range broker.Items(s.Settings, 0) {
+		bounded, cancel := command.Bounded(ctx)
+		err := s.JS.DeleteStream(bounded, item.Stream) // which takes the consumer with it
+		err = cmp.Or(context.Cause(bounded), err)
+		cancel()
+		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf("remove stream %s: %w (is JetStream enabled, and may this user publish to $JS.API.STREAM.DELETE.%s?)",
+				item.Stream, err, item.Stream)
+		}
+	}
+	return nil
+}
+
+func (s *System) settingsFile() string { return filepath.Join(s.dir, "worker.yaml") }
+
+// start starts this very program with other arguments.
 func (s *System) start(args ...string) (*Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find the worker's own program: %w", err)
 	}
 	p, err := StartProcess(Command{
-		Path: self, Args: args, Dir: s.dir, Keep: keep, Log: s.options.Log,
-		Env: append(withoutSettings(s.options.Environ),
+		Path: self, Args: args, Keep: keep, Log: s.options.Log,
+		// The settings file masks secrets, so these come in the environment.
+		Env: append(withoutSettings(s.options.Environ), config.EnvFile+"="+s.settingsFile(),
+			"PASSCODE_NATS__URL="+s.Settings.NATS.URL.Reveal(),
+			"PASSCODE_NATS__PASSWORD="+s.Settings.NATS.Password.Reveal(),
+			"PASSCODE_NATS__TOKEN="+s.Settings.NATS.Token.Reveal(),
 			"PASSCODE_ALIYUN__ACCESS_KEY_ID="+emulator.DefaultAccessKeyID,
 			"PASSCODE_ALIYUN__ACCESS_KEY_SECRET="+emulator.DefaultAccessKeySecret),
 	})
@@ -189,14 +238,12 @@ func (s *System) Stop() error {
 	for _, p := range slices.Backward(s.processes) {
 		p.Stop()
 	}
+	var err error
+	if s.made {
+		err = s.remove(context.Background())
+	}
 	if s.JS != nil {
 		s.JS.Conn().Close()
-	}
-	var err error
-	if s.embedded != nil {
-		ctx, cancel := context.WithTimeoutCause(context.Background(), brokerStop, fmt.Errorf("took longer than %s", brokerStop))
-		defer cancel()
-		err = s.embedded.Stop(ctx)
 	}
 	return errors.Join(err, os.RemoveAll(s.dir))
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/passcode-worker/passcode-worker/internal/broker"
 	"github.com/passcode-worker/passcode-worker/internal/config"
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator"
 	"github.com/passcode-worker/passcode-worker/passcode"
@@ -56,6 +58,28 @@ func TestWorkersReachNothingElse(t *testing.T) {
 	}
 	own := withoutSettings([]string{"PATH=/bin", "PASSCODE_ALIYUN__ENDPOINT=dysmsapi.aliyuncs.com", "PASSCODE_CONFIG=theirs.yaml"})
 	assert.Equal(t, []string{"PATH=/bin"}, own)
+}
+
+// TestNothingOfTheirsIsTouched on a broker that is theirs: every stream, bucket and subject is the system's own.
+func TestNothingOfTheirsIsTouched(t *testing.T) {
+	t.Parallel()
+	theirs := config.Default()
+	theirs.NATS.Creds, theirs.NATS.Replicas = "their.creds", 3
+	cfg := ownSettings(theirs, "", "127.0.0.1:2")
+	settleApart(&cfg, theirs.NATS, "passcode-bench-ABCDEFGH")
+	assert.Equal(t, theirs.NATS, cfg.NATS)
+	for _, item := range broker.Items(cfg, 0) {
+		assert.Contains(t, item.Stream, "passcode-bench-ABCDEFGH")
+	}
+	for _, subject := range []string{cfg.Jobs.Subject, cfg.Results.Subject, cfg.DeadLetters.Subject} {
+		assert.True(t, strings.HasPrefix(subject, "passcode-bench-ABCDEFGH."), subject)
+	}
+	var printed bytes.Buffer
+	require.NoError(t, config.Print(&printed, cfg))
+	file := filepath.Join(t.TempDir(), "worker.yaml")
+	require.NoError(t, os.WriteFile(file, printed.Bytes(), 0o600))
+	_, err := config.Load(config.Source{File: file})
+	require.NoError(t, err, "a worker takes these names")
 }
 
 func startLines(t *testing.T, keep int, log *bytes.Buffer) *Process {
