@@ -32,7 +32,6 @@ import (
 )
 
 const (
-	// stateKey is where the state lies in the bucket.
 	stateKey = "account"
 
 	firstPause   = 30 * time.Second
@@ -70,7 +69,6 @@ type Breaker struct {
 	said     once.States
 }
 
-// view is the newest state known.
 type view struct {
 	State
 	revision uint64
@@ -255,7 +253,6 @@ func (b *Breaker) parse(found bucket.Entry) *view {
 	return &view{state, found.Revision}
 }
 
-// reload reads the state and takes it over if it is newer.
 func (b *Breaker) reload(ctx context.Context) error {
 	found, err := b.bucket.Get(ctx, stateKey)
 	if err == nil {

@@ -12,7 +12,6 @@ import (
 )
 
 const (
-	// noteKey is where the note about an operator's pause lies in the bucket.
 	noteKey        = "pause"
 	maxReasonBytes = 256
 )

@@ -66,7 +66,6 @@ func decode(data []byte) (State, error) {
 	return s, nil
 }
 
-// pauses reports whether the consumer should be paused.
 func (s State) pauses(now time.Time) bool { return s.Phase == PhasePaused && s.Until.After(now) }
 
 // left is how long no probe may be made while calls are held back.
@@ -89,7 +88,6 @@ func (s State) admission(now time.Time) domain.Admission {
 	}
 }
 
-// event is what has happened to a replica.
 type event struct {
 	kind          kind
 	probe         string // the ID of the probe that the replica held when it happened

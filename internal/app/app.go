@@ -82,7 +82,6 @@ func (a *App) Run(stop, force context.Context) (err error) {
 	return err
 }
 
-// connect starts the embedded broker, where there is one, and the connection.
 func (a *App) connect(ctx context.Context) error {
 	settings := a.cfg.NATS
 	if a.cfg.NATS.Embedded.Enabled {

@@ -93,7 +93,6 @@ func (a *App) repair(ctx context.Context) error {
 	return a.provision(ctx)
 }
 
-// build joins the parts of the pipeline.
 func (a *App) build(ctx context.Context) error {
 	cfg := a.cfg
 	sender, err := aliyun.New(SenderOptions(cfg, a.log))

@@ -114,7 +114,6 @@ func askingSender(cfg config.Config, problems *config.Errors) (*aliyun.Sender, e
 	return aliyun.New(o)
 }
 
-// printer returns what prints one result; on a terminal long texts are folded.
 func (k *checkCmd) printer(e *command.Env) func(check.Result) {
 	if k.JSON {
 		out := show.JSONLines(e.Stdout)

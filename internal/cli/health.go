@@ -16,7 +16,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/telemetry"
 )
 
-// healthTimeout bounds the question to the running worker.
 const healthTimeout = 5 * time.Second
 
 // healthCmd is for a container that has no shell and no curl.

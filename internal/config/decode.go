@@ -25,7 +25,6 @@ type decoder struct {
 	connector bool // as Logto decodes: unknown members are passed over, a number is no text
 }
 
-// value decodes into the types that settings have.
 func (d decoder) value(path string, n *yaml.Node, v reflect.Value) {
 	d.nodes[path] = n
 	// Aliases may grow without bound, and a tag has a value read otherwise than it looks.
@@ -79,7 +78,6 @@ func (d decoder) value(path string, n *yaml.Node, v reflect.Value) {
 	}
 }
 
-// assign sets the target to a value that is right, and else notes the problem.
 func assign[T any](d decoder, path string, target *T, value T, right bool, problem, fix string) {
 	if right {
 		*target = value
@@ -100,7 +98,6 @@ func (d decoder) list(path string, n *yaml.Node, v reflect.Value) {
 	}
 }
 
-// object decodes the members of an object, and reports those that are required and missing.
 func (d decoder) object(path string, n *yaml.Node, v reflect.Value) {
 	names := memberNames(v.Type())
 	whole := d.members(path, n, names, func(at string, value *yaml.Node) {

@@ -17,7 +17,6 @@ import (
 
 var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
 
-// layYAML lays the text of the settings file.
 func (e *Errors) layYAML(data []byte) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var document, second yaml.Node

@@ -15,7 +15,6 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// check judges decoded settings.
 type check struct {
 	*Errors
 	cfg *Config
@@ -36,7 +35,6 @@ func (c *check) demand(key string, ok bool, fix, problem string, args ...any) {
 	}
 }
 
-// rules checks the values that are set, each alone and then together.
 func (c *check) rules() {
 	n, w, r, a := c.cfg.NATS, c.cfg.Worker, c.cfg.Retry, c.cfg.Aliyun
 	_, rule := parseURLs(n.URL.Reveal())

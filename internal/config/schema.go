@@ -21,7 +21,6 @@ type key struct {
 	standard *yaml.Node // the default; nil for the zero value
 }
 
-// schema is what can be set.
 type schema struct {
 	keys     []key               // in the order of the file
 	lists    map[string]bool     // false for a setting that is no list

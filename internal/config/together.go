@@ -49,7 +49,6 @@ func (c *check) authentication() {
 	}
 }
 
-// servers: the worker's own, and where it sends.
 func (c *check) servers() {
 	embedded, a := c.cfg.NATS.Embedded, c.cfg.Aliyun
 	if embedded.Enabled {
@@ -86,13 +85,12 @@ func (c *check) times() {
 		"is shorter than aliyun.timeout: a worker that stops may leave calls in doubt")
 }
 
-// limits checks the rules of limits.phone, and its key.
 func (c *check) limits() {
 	const key = "limits.phone"
 	rules := c.cfg.Limits.Phone
 	at := func(i int) string { return fmt.Sprintf("%s[%d]", key, i) }
 	for i, rule := range rules {
-		c.demand(at(i), rule.Check() == nil && rule.Window >= time.Second, `write for instance "5/1h"`,
+		c.demand(at(i), rule.Valid() && rule.Window >= time.Second, `write for instance "5/1h"`,
 			"must allow 1 to %d in a window of 1s to %s, is %s", domain.MaxPlaces, domain.FormatDuration(domain.MaxWindow), rule)
 	}
 	c.advise(key, len(rules) > 0, "is empty: nothing but Aliyun's own limits keeps a phone from being flooded")
@@ -172,7 +170,6 @@ func (c *check) running() {
 	}
 }
 
-// holds reports whether a text is written anywhere in a node.
 func holds(n *yaml.Node, text string) bool {
 	return n != nil && (n.Value == text || slices.ContainsFunc(n.Content, func(child *yaml.Node) bool { return holds(child, text) }))
 }

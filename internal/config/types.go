@@ -28,7 +28,6 @@ var byteUnits = []struct {
 	{"MiB", 1 << 20}, {"MB", 1e6}, {"KiB", 1 << 10}, {"KB", 1e3}, {"B", 1},
 }
 
-// parseBytes reads a size such as "1GiB".
 func parseBytes(text string) (size Bytes, ok bool) {
 	unit := Bytes(1)
 	for _, u := range byteUnits {

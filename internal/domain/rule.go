@@ -2,7 +2,6 @@ package domain
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -23,36 +22,21 @@ type Rule struct {
 	Window time.Duration
 }
 
-var errNotRule = errors.New("not a rule like 5/1h")
-
-// ParseRule reads a rule: a count, a slash, and a duration as in [time.ParseDuration]. [Rule.Check] checks its values.
+// ParseRule reads a rule: a count, a slash, and a duration as in [time.ParseDuration]. [Rule.Valid] judges its values.
 // The error does not quote the text, which in a file of settings may be a secret.
 func ParseRule(text string) (Rule, error) {
-	count, window, ok := strings.Cut(text, "/")
-	if !ok {
-		return Rule{}, fmt.Errorf("%w: there is no slash", errNotRule)
-	}
-	most, err := strconv.Atoi(count)
-	if err != nil {
-		return Rule{}, fmt.Errorf("%w: the count must be a whole number", errNotRule)
-	}
-	length, err := time.ParseDuration(window)
-	if err != nil {
-		return Rule{}, fmt.Errorf("%w: the window must be a duration such as 90s, 1h or 24h", errNotRule)
+	count, window, _ := strings.Cut(text, "/")
+	most, badCount := strconv.Atoi(count)
+	length, badWindow := time.ParseDuration(window)
+	if badCount != nil || badWindow != nil {
+		return Rule{}, errors.New("not a rule like 5/1h")
 	}
 	return Rule{Max: most, Window: length}, nil
 }
 
-// Check reports a rule that is out of its limits.
-func (r Rule) Check() error {
-	switch {
-	case r.Max < 1 || r.Max > MaxPlaces:
-		return fmt.Errorf("the count must be 1 to %d", MaxPlaces)
-	case r.Window <= 0 || r.Window > MaxWindow:
-		return fmt.Errorf("the window must be longer than 0 and at most %s", FormatDuration(MaxWindow))
-	default:
-		return nil
-	}
+// Valid reports whether the rule is within its limits.
+func (r Rule) Valid() bool {
+	return r.Max >= 1 && r.Max <= MaxPlaces && r.Window > 0 && r.Window <= MaxWindow
 }
 
 // String writes the rule in its shortest form: "5/1h", never "5/1h0m0s".

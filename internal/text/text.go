@@ -4,7 +4,6 @@ package text
 import (
 	"strings"
 	"unicode"
-	"unicode/utf8"
 )
 
 // Printable removes from a text what a terminal would act upon or not show. Control characters and any white space
@@ -36,11 +35,8 @@ func Line(s string, limit int) string {
 // Cut shortens a text to at most limit bytes of whole characters. What is no UTF-8 becomes U+FFFD.
 func Cut(s string, limit int) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
-	if len(s) <= limit {
-		return s
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:max(limit, 0)], "") // without half a character at its end
 	}
-	for limit > 0 && !utf8.RuneStart(s[limit]) {
-		limit--
-	}
-	return s[:max(limit, 0)]
+	return s
 }

@@ -31,7 +31,6 @@ func Reasons() string {
 	return strings.Join(words, ",")
 }
 
-// filterFlags are the flags that pick dead letters.
 type filterFlags struct {
 	ID        []string          `name:"id" placeholder:"REQUEST" sep:"none" help:"Of this request; seq-N where the job had no readable id. May be repeated."`
 	Reason    []passcode.Reason `placeholder:"REASON" enum:"${reasons}" help:"With this reason: ${reasons}. May be repeated."`
@@ -40,7 +39,6 @@ type filterFlags struct {
 	Until     command.TimeFlag  `placeholder:"TIME" help:"Died before this time."`
 }
 
-// filter checks the flags and returns what they pick.
 func (f filterFlags) filter() (deadletter.Filter, error) {
 	for _, id := range f.ID {
 		if !passcode.ValidRequestID(id) {

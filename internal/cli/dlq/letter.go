@@ -107,7 +107,6 @@ func (d *session) masked(number passcode.Phone) string {
 	return number.Masked()
 }
 
-// expiry is what is left of a passcode's life.
 func (l letter) expiry(now time.Time) string {
 	switch {
 	case l.ExpiresAt.IsZero():
@@ -119,7 +118,6 @@ func (l letter) expiry(now time.Time) string {
 	}
 }
 
-// code is the error code, or that the message is no dead letter.
 func (l letter) code() string {
 	if l.Corrupt != "" {
 		return "(not a dead letter)"

@@ -73,7 +73,6 @@ func (c *listCmd) Run(e *command.Env) error {
 	return nil
 }
 
-// tally counts the dead letters of one reason.
 type tally struct {
 	Reason     passcode.Reason `json:"reason"`
 	Count      int             `json:"count"`

@@ -34,7 +34,6 @@ type replayReport struct {
 	replayed      []deadletter.Step
 }
 
-// outcome is a line of the summary.
 type outcome struct {
 	action deadletter.Action
 	cause  string

@@ -106,7 +106,6 @@ func (l letter) page(w io.Writer, now time.Time) {
 	page.Line("next", "%s", l.next())
 }
 
-// jobText is the job itself where it is revealed, otherwise its size.
 func (l letter) jobText() string {
 	switch {
 	case l.Body != "":
@@ -149,7 +148,6 @@ func (l letter) next() string {
 	}
 }
 
-// meanings are the reasons in a few words.
 var meanings = map[passcode.Reason]string{
 	passcode.ReasonInvalid:   "the job breaks the rules for jobs",
 	passcode.ReasonConfig:    "template, signature or parameters are wrong",

@@ -113,7 +113,6 @@ func (s *session) deadReason() (string, error) {
 	return reason, nil
 }
 
-// whereIsIt tells what to look at where a request has no record.
 func (s *session) whereIsIt() error {
 	reason, err := s.deadReason()
 	if err != nil {
