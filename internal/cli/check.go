@@ -49,12 +49,9 @@ Exit status: 0 nothing failed, 1 something did (a wrong setting too), 2 the comm
 
 func (k *checkCmd) Run(e *command.Env) error {
 	cfg, err := e.Settings(true)
-	var problems *config.Errors
-	if err != nil && !errors.As(err, &problems) {
+	problems, isSettings := errors.AsType[*config.Errors](err)
+	if err != nil && (!isSettings || problems.Concern("--set")) { // a wrong command line leaves open what was meant
 		return err
-	}
-	if problems != nil && problems.Concern("--set") {
-		return err // a command line that is wrong leaves open what was meant
 	}
 	plan := check.Plan{
 		Config: cfg, Problems: problems, LimitsTTL: ratelimit.BucketTTL(cfg.Limits.Phone),

@@ -48,13 +48,11 @@ func (s *sendCmd) Run(e *command.Env) error {
 	if err := out.Encode(result); err != nil {
 		return err
 	}
-	switch result.Status {
-	case passcode.StatusSent, passcode.StatusDelivered:
-		return nil
-	default:
+	if result.Status != passcode.StatusSent && result.Status != passcode.StatusDelivered {
 		e.Note("not sent: %s", why(result))
 		return command.ErrSaid
 	}
+	return nil
 }
 
 func (s *sendCmd) job() (passcode.Job, error) {

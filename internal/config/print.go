@@ -8,7 +8,6 @@ import (
 	"io"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -31,8 +30,10 @@ func Print(w io.Writer, c Config) error {
 	if err := root.Encode(shown); err != nil {
 		return fmt.Errorf("print settings: %w", err)
 	}
+	written := newErrors()
+	written.lay("", root)
 	for _, k := range known.keys {
-		n := memberAt(root, k.path)
+		n := written.nodes[k.path]
 		tidy(n, k.field(&shown))
 		if fromConnector(k) {
 			text, _ := json.Marshal(k.field(&c).Interface()) // texts alone; it escapes line breaks
@@ -51,17 +52,6 @@ func Print(w io.Writer, c Config) error {
 		return fmt.Errorf("print settings: %w", err)
 	}
 	return nil
-}
-
-func memberAt(n *yaml.Node, path string) *yaml.Node {
-	for name := range strings.SplitSeq(path, ".") {
-		i := 0
-		for n.Content[i].Value != name {
-			i += 2 // past the value
-		}
-		n = n.Content[i+1]
-	}
-	return n
 }
 
 // tidy writes durations in their shortest form, and lists of single words on one line.

@@ -2,7 +2,7 @@ package config
 
 import (
 	"fmt"
-	"net/netip"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -57,13 +57,9 @@ func (c *check) servers() {
 			"must be 1 with nats.embedded.enabled, is %d: the embedded server is alone", n)
 		c.demand("nats.embedded.store_dir", embedded.StoreDir != "", "write a folder", "must not be empty")
 	}
-	c.advise("aliyun.protocol", a.Protocol != "http" || isLoopback((&url.URL{Host: a.Endpoint}).Hostname()),
+	host := (&url.URL{Host: a.Endpoint}).Hostname()
+	c.advise("aliyun.protocol", a.Protocol != "http" || host == "localhost" || net.ParseIP(host).IsLoopback(),
 		"is http to a host that is not this machine: phone numbers and passcodes travel in the clear")
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 func (c *check) times() {

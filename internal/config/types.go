@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
 // mask is what stands in place of a value that must not be seen.
@@ -51,13 +53,10 @@ func (b Bytes) MarshalText() ([]byte, error) {
 }
 
 // masked is a value that shows only in part, however it is printed or logged.
-type masked struct{ value, shown string }
-
-// Reveal returns the value in clear, for use alone.
-func (m masked) Reveal() string { return m.value }
-
-// IsZero reports whether the value is not set.
-func (m masked) IsZero() bool { return m.value == "" }
+type masked struct {
+	passcode.Secret
+	shown string
+}
 
 // String returns the part that may be seen.
 func (m masked) String() string { return m.shown }
@@ -74,14 +73,11 @@ type KeyID struct{ masked }
 
 // NewKeyID wraps an id.
 func NewKeyID(id string) KeyID {
-	switch {
-	case id == "":
-		return KeyID{}
-	case len(id) < 8: // too short to show half of it
-		return KeyID{masked{id, mask}}
-	default:
-		return KeyID{masked{id, id[:4] + mask}}
+	secret := passcode.NewSecret(id)
+	if len(id) < 8 { // too short to show half of it
+		return KeyID{masked{secret, secret.String()}}
 	}
+	return KeyID{masked{secret, id[:4] + mask}}
 }
 
 // ServerURLs is a list of NATS server URLs, separated by commas. Credentials
@@ -89,7 +85,9 @@ func NewKeyID(id string) KeyID {
 type ServerURLs struct{ masked }
 
 // NewServerURLs wraps a list without checking it.
-func NewServerURLs(list string) ServerURLs { return ServerURLs{masked{list, maskURLs(list)}} }
+func NewServerURLs(list string) ServerURLs {
+	return ServerURLs{masked{passcode.NewSecret(list), maskURLs(list)}}
+}
 
 // maskURLs masks passwords and tokens. A list that can't be read shows as the
 // mask alone, since nobody knows which part of it is harmless.

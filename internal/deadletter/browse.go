@@ -37,7 +37,7 @@ type Browser struct {
 
 // Browse returns a browser of an existing dead-letter stream; subject is the prefix of its dead letters.
 func Browse(ctx context.Context, js jetstream.JetStream, stream, subject string) (*Browser, error) {
-	found, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, stream) })
+	found, err := retry.Value(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, stream) })
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return nil, fmt.Errorf("%w: %s", ErrNoStream, stream)
@@ -47,15 +47,6 @@ func Browse(ctx context.Context, js jetstream.JetStream, stream, subject string)
 		return nil, fmt.Errorf("the dead-letter stream %s can't be read in batches: set allow_direct (nats stream edit %s --allow-direct)", stream, stream)
 	}
 	return &Browser{js: js, stream: found, name: stream, subject: subject}, nil
-}
-
-// ask repeats a question as the context's policy says.
-func ask[T any](ctx context.Context, question func(context.Context) (T, error)) (answer T, err error) {
-	err = retry.Do(ctx, func(ctx context.Context) (err error) {
-		answer, err = question(ctx)
-		return err
-	})
-	return answer, err
 }
 
 // OldestFirst gives the dead letters that the filter picks, read in batches. What
@@ -109,18 +100,14 @@ func (b *Browser) NewestFirst(ctx context.Context, f Filter) iter.Seq2[Stored, e
 	}
 }
 
-// bounds returns the first and the last sequence in the stream; last is 0 where it is
-// empty. first is at least 1: the server refuses to read from the 0 of a new stream.
+// bounds returns the first and the last sequence in the stream; where it is empty the first is the higher one.
+// It is at least 1: the server refuses to read from the 0 of a new stream.
 func (b *Browser) bounds(ctx context.Context) (first, last uint64, err error) {
-	info, err := ask(ctx, func(ctx context.Context) (*jetstream.StreamInfo, error) { return b.stream.Info(ctx) })
-	switch {
-	case err != nil:
+	info, err := retry.Value(ctx, func(ctx context.Context) (*jetstream.StreamInfo, error) { return b.stream.Info(ctx) })
+	if err != nil {
 		return 0, 0, fmt.Errorf("look at the dead-letter stream: %w", err)
-	case info.State.Msgs == 0:
-		return 1, 0, nil
-	default:
-		return max(info.State.FirstSeq, 1), info.State.LastSeq, nil
 	}
+	return max(info.State.FirstSeq, 1), info.State.LastSeq, nil
 }
 
 // page reads one batch of what lies between two sequences, both included. more says that there is more of it.
@@ -160,7 +147,7 @@ func (b *Browser) page(ctx context.Context, f Filter, from, to uint64) (page []S
 
 // Get reads one dead letter by its sequence, or returns [ErrGone].
 func (b *Browser) Get(ctx context.Context, seq uint64) (Stored, error) {
-	msg, err := ask(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return b.stream.GetMsg(ctx, seq) })
+	msg, err := retry.Value(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return b.stream.GetMsg(ctx, seq) })
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return Stored{}, ErrGone

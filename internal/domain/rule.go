@@ -45,15 +45,6 @@ func (r Rule) String() string { return strconv.Itoa(r.Max) + "/" + FormatDuratio
 // MarshalText implements [encoding.TextMarshaler] with [Rule.String].
 func (r Rule) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// UnmarshalText implements [encoding.TextUnmarshaler] with [ParseRule]. On an error the rule stays as it was.
-func (r *Rule) UnmarshalText(text []byte) error {
-	rule, err := ParseRule(string(text))
-	if err == nil {
-		*r = rule
-	}
-	return err
-}
-
 // FormatDuration writes a duration without zero units at its end: 24h, not 24h0m0s.
 func FormatDuration(d time.Duration) string {
 	text := d.String()

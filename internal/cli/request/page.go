@@ -31,7 +31,7 @@ func showRequest(w io.Writer, history []passcode.Result, now time.Time, next []s
 	page.If(rec.Recovered, "recovered", "a look-up settled a doubtful send")
 	if rec.Error != nil {
 		page.Line("error", "%s (class %s)", rec.Error.Code, rec.Error.Class)
-		page.Wrapped("", show.Glossed(rec.Error.Message))
+		page.Wrapped(show.Glossed(rec.Error.Message))
 	}
 	page.If(rec.RetryAfterSeconds > 0, "retry after", "%s", show.Roughly(time.Duration(rec.RetryAfterSeconds)*time.Second))
 	page.Time("queued", rec.QueuedAt)

@@ -83,10 +83,9 @@ func (p Page) Text(name, text string) { p.If(text != "", name, "%s", text) }
 func (p Page) Time(name string, t time.Time) { p.If(!t.IsZero(), name, "%s", Moment(t, p.Now)) }
 
 // Wrapped writes a text on as many lines as it needs.
-func (p Page) Wrapped(name, text string) {
+func (p Page) Wrapped(text string) {
 	for _, line := range Wrapped(text, Width-p.Names-1) {
-		p.Line(name, "%s", line)
-		name = ""
+		p.Line("", "%s", line)
 	}
 }
 

@@ -52,7 +52,7 @@ func TestNothingHiddenIsShown(t *testing.T) {
 		},
 		"lines":   func(w io.Writer) error { Lines(w, evil); return nil },
 		"page":    func(w io.Writer) error { Page{W: w, Names: 5}.Line("name", "%s", word(evil)); return nil },
-		"wrapped": func(w io.Writer) error { Page{W: w, Names: 5}.Wrapped("name", evil); return nil },
+		"wrapped": func(w io.Writer) error { Page{W: w, Names: 5}.Wrapped(evil); return nil },
 		"table": func(w io.Writer) error {
 			table := NewListing(w, false, "NAME", "VALUE")
 			table.Row(word(evil), errors.New(evil))
