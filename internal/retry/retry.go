@@ -165,6 +165,9 @@ func (p Policy) run(ctx context.Context, bound time.Duration, op func(context.Co
 		defer cancel()
 	}
 	if !quick {
+		if ctx.Err() != nil { // earlier calls under the same total took all of it
+			return context.Cause(ctx)
+		}
 		err = try(ctx, bound, op)
 	}
 	var pauses *backoff.ExponentialBackOff // made when needed, which is rare

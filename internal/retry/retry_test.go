@@ -158,6 +158,8 @@ func TestBoundBoundsSeveralCalls(t *testing.T) {
 			assert.ErrorContains(t, err, "after 15s")
 		}
 		assert.Equal(t, retry.Request.Total, time.Since(began))
+		err := retry.Do(ctx, func(context.Context) error { t.Error("tried, though the time is over"); return nil })
+		require.ErrorIs(t, err, retry.ErrGaveUp)
 	})
 }
 
