@@ -39,51 +39,43 @@ func encode(rec passcode.Result) ([]byte, passcode.Result, error) {
 // appendPlain writes a record as [json.Marshal] does, without reflection, if it is like most: it has no error, and its
 // texts need no escapes. Otherwise it returns nil.
 func appendPlain(rec passcode.Result) []byte {
-	plain := rec.Error == nil && rec.RetryAfterSeconds == 0 && !rec.Duplicate && !rec.Recovered
+	plain := rec.Error == nil && rec.RetryAfterSeconds == 0 && !rec.Duplicate && !rec.Recovered && rec.Lookups == 0 &&
+		rec.LookupBeganAt.IsZero() && rec.Interruptions == 0
 	b := append(make([]byte, 0, 512), '{')
-	member := func(name string, wanted bool, quote string, write func([]byte) []byte) {
+	raw := func(name, before, value, after string, wanted bool) {
 		if wanted {
-			b = append(append(append(append(b, '"'), name...), `":`...), quote...)
-			b = append(append(write(b), quote...), ',')
+			b = append(append(append(append(append(append(b, '"'), name...), before...), value...), after...), ',')
 		}
 	}
+	bare := func(name, value string, wanted bool) { raw(name, `":`, value, "", wanted) }
 	text := func(name, value string, wanted bool) {
 		plain = plain && !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune("\"\\<>&", r) })
-		member(name, wanted, `"`, func(b []byte) []byte { return append(b, value...) })
+		raw(name, `":"`, value, `"`, wanted)
 	}
-	number := func(name string, value uint64, wanted bool) {
-		member(name, wanted, "", func(b []byte) []byte { return strconv.AppendUint(b, value, 10) })
-	}
-	at := func(name string, t time.Time, wanted bool) {
-		member(name, wanted, `"`, func(b []byte) []byte { return t.AppendFormat(b, time.RFC3339Nano) })
+	at := func(name string, t time.Time, wanted bool) { raw(name, `":"`, t.Format(time.RFC3339Nano), `"`, wanted) }
+	metadata, err := []byte("{}"), error(nil)
+	if len(rec.Metadata) > 0 {
+		metadata, err = json.Marshal(rec.Metadata)
 	}
 	text("request_id", rec.RequestID, true)
 	text("status", string(rec.Status), true)
-	member("final", true, "", func(b []byte) []byte { return strconv.AppendBool(b, rec.Final) })
+	bare("final", strconv.FormatBool(rec.Final), true)
 	text("phone", rec.Phone, true)
 	text("usage_type", rec.UsageType, true)
-	number("attempts", uint64(rec.Attempts), true)
+	bare("attempts", strconv.Itoa(rec.Attempts), true)
 	text("biz_id", rec.BizID, rec.BizID != "")
 	text("provider_request_id", rec.ProviderRequestID, rec.ProviderRequestID != "")
 	at("next_attempt_at", rec.NextAttemptAt, !rec.NextAttemptAt.IsZero())
 	at("delivered_at", rec.DeliveredAt, !rec.DeliveredAt.IsZero())
-	number("replays", uint64(rec.Replays), rec.Replays > 0)
-	member("metadata", true, "", func(b []byte) []byte {
-		if len(rec.Metadata) == 0 {
-			return append(b, "{}"...)
-		}
-		data, err := json.Marshal(rec.Metadata)
-		plain = plain && err == nil
-		return append(b, data...)
-	})
+	bare("replays", strconv.Itoa(rec.Replays), rec.Replays != 0)
+	bare("metadata", string(metadata), true)
 	at("queued_at", rec.QueuedAt, true)
 	at("updated_at", rec.UpdatedAt, true)
 	at("expires_at", rec.ExpiresAt, true)
-	number("stream_seq", rec.StreamSeq, true)
+	bare("stream_seq", strconv.FormatUint(rec.StreamSeq, 10), true)
 	text("worker", rec.Worker, true)
 	at("attempted_at", rec.AttemptedAt, !rec.AttemptedAt.IsZero())
-	plain = plain && rec.Lookups == 0 && rec.LookupBeganAt.IsZero() && rec.Interruptions == 0
-	if !plain {
+	if !plain || err != nil {
 		return nil
 	}
 	b[len(b)-1] = '}'

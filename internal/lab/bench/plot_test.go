@@ -109,6 +109,6 @@ func TestPlotOfLittle(t *testing.T) {
 	assert.Empty(t, d.curves["receipt"])
 	assert.Contains(t, d.texts, "10ms", "an axis has a length")
 	for _, point := range d.curves["result"] {
-		assert.Equal(t, 0., point[1])
+		assert.Zero(t, point[1])
 	}
 }

@@ -32,7 +32,7 @@ type screen struct {
 
 func newScreen(e *command.Env, b *Cmd, calls int) *screen {
 	s := &screen{Screen: show.NewScreen(e.Stderr), b: b, calls: calls, out: e.Stdout}
-	s.live = s.Terminal && !(b.JSON && show.IsTerminal(e.Stdout)) // which then has its own lines
+	s.live = s.Terminal && (!b.JSON || !show.IsTerminal(e.Stdout)) // which then has its own lines
 	if b.JSON {
 		s.json, s.out = show.JSONLines(e.Stdout), e.Stderr
 	}
