@@ -14,7 +14,7 @@ type Result struct {
 	Phone     string `json:"phone"` // masked; empty where the job's was unreadable
 	UsageType string `json:"usage_type"`
 	Attempts  int    `json:"attempts"` // calls to Aliyun, the one in progress included
-	// BizID is Aliyun's receipt; look-ups don't return it.
+	// BizID is Aliyun's id of the message; look-ups don't return it.
 	BizID             string `json:"biz_id,omitempty"`
 	ProviderRequestID string `json:"provider_request_id,omitempty"`
 	Error             *Error `json:"error,omitempty"`

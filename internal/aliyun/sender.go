@@ -188,11 +188,11 @@ func outcomeOf(x *wire.Exchange, response map[string]any, scrub *answer.Scrubber
 	}
 	switch {
 	case outcome.Class == passcode.ClassOK:
-		// OK counts only if the SDK, the status and the receipt agree.
+		// OK counts only if the SDK, the status and the BizId agree.
 		body, _ := response["body"].(map[string]any)
 		if !x.Plain && (x.SDKErr != nil || body["Code"] != "OK") {
 			doubt(answer.CodeUnreadable, fmt.Sprintf("HTTP %d: OK, in an answer that could not be read", x.Status))
-		} else if !answer.Receipt(x.Envelope.BizID) {
+		} else if !answer.IsID(x.Envelope.BizID) {
 			doubt(answer.CodeNoBizID, answer.Texts[answer.CodeNoBizID])
 		} else {
 			outcome.BizID = scrub.ID(x.Envelope.BizID)

@@ -125,8 +125,8 @@ func (s *Scrubber) Code(raw string) string {
 	return raw
 }
 
-// Receipt reports whether a BizId can be one.
-func Receipt(id string) bool {
+// IsID reports whether a text can be a BizId or RequestId.
+func IsID(id string) bool {
 	const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789^._:-"
 	return id != "" && len(id) <= MaxIDBytes && strings.Trim(id, plain) == ""
 }
@@ -137,7 +137,7 @@ func (s *Scrubber) ID(raw string) string {
 	if raw == "" {
 		return ""
 	}
-	if !Receipt(raw) || (s.phone != "" && strings.Contains(raw, s.phone)) {
+	if !IsID(raw) || (s.phone != "" && strings.Contains(raw, s.phone)) {
 		return unreadableCode
 	}
 	return raw

@@ -18,7 +18,7 @@ import (
 )
 
 // demoCode is the passcode of every job of the demo. It has letters, because six digits
-// appear by chance in the times and receipts of a log.
+// appear by chance in the times and ids of a log.
 const demoCode = "w0kz7q"
 
 // scene is one path that a job can take.
@@ -194,7 +194,7 @@ func (st *stage) accepted(ctx context.Context) (map[string]int, error) {
 }
 
 // wholeNumber finds a phone number of the demo that is not masked. A letter or a digit may stand right before it
-// only as the end of an escape, because times, receipts and ids have runs of digits too.
+// only as the end of an escape, because times and ids have runs of digits too.
 var wholeNumber = regexp.MustCompile(
 	`(?:^|[^0-9A-Za-z]|%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\[nrt])(?:0*86)?13[89]\d{8}(?:[^0-9A-Za-z]|$)`)
 
