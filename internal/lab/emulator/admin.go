@@ -37,7 +37,9 @@ func (e *Emulator) adminRoutes() http.Handler {
 
 // adminSent fails if some of the messages asked for were dropped, so that whoever counts along notices.
 func (e *Emulator) adminSent(w http.ResponseWriter, r *http.Request) {
-	messages, dropped := e.messages()
+	e.mu.Lock()
+	messages, dropped := e.store.all, e.store.dropped // read without the lock below: reset and sweep begin a new slice
+	e.mu.Unlock()
 	after, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("after"), strconv.Itoa(dropped)))
 	switch {
 	case err != nil || after < 0:

@@ -74,18 +74,13 @@ func (e *Emulator) list(rows string, names []string, row func(name string) membe
 	}}
 }
 
-func listedSign(name string) members {
-	return members{"SignName": name, "BusinessType": "验证码类型"}
-}
-
 func (e *Emulator) listedTemplate(code string) members {
 	m, kind := e.templates[code].members(), e.templates[code].kind
 	m["TemplateCode"], m["OuterTemplateType"], m["TemplateType"] = code, kind, listedKinds[kind]
 	return m
 }
 
-// isFiling reads CARRIER=STATUS:REASON. The statuses are: 3 filed, 1 filed and
-// awaiting verification, 2 lapsed, 0 failed, -1 in progress, -2 not filed.
+// isFiling reads CARRIER=STATUS:REASON; [Options] says what the statuses are.
 var isFiling = regexp.MustCompile(`^(mobile|unicom|telecom)=(-2|-1|0|1|2|3)(?::([A-Z_]{1,64}))?$`)
 
 // readFilings returns what each carrier has on file about every signature.

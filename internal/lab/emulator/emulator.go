@@ -160,6 +160,7 @@ type action struct {
 func (e *Emulator) actions() map[string]action {
 	sign := e.approval("SignName", e.signApproved, e.tellSign)
 	template := e.approval("TemplateCode", e.templateApproved, e.tellTemplate)
+	listedSign := func(name string) members { return members{"SignName": name, "BusinessType": "验证码类型"} }
 	return map[string]action{
 		gateway.ActionSendSms:          {[]string{"PhoneNumbers", "SignName", "TemplateCode"}, e.sendSms},
 		gateway.ActionSendBatchSms:     {[]string{"PhoneNumberJson", "SignNameJson", "TemplateCode"}, e.sendBatchSms},
@@ -268,22 +269,4 @@ func (e *Emulator) Reset() {
 		e.pusher.close()
 		e.startPusher()
 	}
-}
-
-// messages returns what was accepted, and how many earlier messages were dropped. It may
-// be read without the lock: reset and sweep begin a new slice.
-func (e *Emulator) messages() (kept []*message, dropped int) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return slices.Clip(e.store.all), e.store.dropped
-}
-
-// Sent returns the messages that were accepted, oldest first.
-func (e *Emulator) Sent() []Sent {
-	messages, _ := e.messages()
-	sent := make([]Sent, len(messages))
-	for i, m := range messages {
-		sent[i] = m.sent()
-	}
-	return sent
 }

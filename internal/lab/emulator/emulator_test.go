@@ -1,6 +1,9 @@
 package emulator
 
 import (
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -54,10 +57,23 @@ func signed(e *Emulator, action string, params map[string]string) *http.Request 
 	} {
 		form.Set(name, value)
 	}
-	form.Set("Signature", gateway.SignRPC(e.opts.AccessKeySecret, http.MethodPost, form))
+	mac := hmac.New(sha1.New, []byte(e.opts.AccessKeySecret+"&"))
+	mac.Write([]byte("POST&%2F&" + url.QueryEscape(strings.ReplaceAll(form.Encode(), "+", "%20"))))
+	form.Set("Signature", base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 	r := httptest.NewRequest(http.MethodPost, "http://dysmsapi.test/", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	return r
+}
+
+// Sent returns the messages that were accepted, oldest first.
+func (e *Emulator) Sent() []Sent {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	sent := make([]Sent, len(e.store.all))
+	for i, m := range e.store.all {
+		sent[i] = m.sent()
+	}
+	return sent
 }
 
 // sending returns parameters of SendSms that are all sound, with changes.

@@ -31,10 +31,14 @@ type counted struct {
 // first. The last window bounds their number. The emulator's lock guards it.
 type limits map[string][]counted
 
-// take counts one message to each recipient. If a window is full it counts none and returns the window's message.
-func (l limits) take(to []recipient, now time.Time) string {
-	for i, r := range to {
-		before := slices.DeleteFunc(l[r.number.Key], func(c counted) bool { return now.Sub(c.at) >= day })
+// with returns the recipients' limits with one more message to each, or the message of the first window that is full.
+func (l limits) with(to []recipient, now time.Time) (after limits, full string) {
+	after = limits{}
+	for _, r := range to {
+		before, again := after[r.number.Key]
+		if !again {
+			before = slices.DeleteFunc(slices.Clone(l[r.number.Key]), func(c counted) bool { return now.Sub(c.at) >= day })
+		}
 		for _, w := range windows {
 			n := 0
 			for _, c := range before {
@@ -43,20 +47,10 @@ func (l limits) take(to []recipient, now time.Time) string {
 				}
 			}
 			if n >= w.permits {
-				l[r.number.Key] = before
-				l.undo(to[:i])
-				return w.message
+				return nil, w.message
 			}
 		}
-		l[r.number.Key] = append(before, counted{r.sign, now})
+		after[r.number.Key] = append(before, counted{r.sign, now})
 	}
-	return ""
-}
-
-// undo undoes take for messages that were not accepted after all. The lock must have
-// been held since take, so that the last ones are theirs.
-func (l limits) undo(to []recipient) {
-	for _, r := range to {
-		l[r.number.Key] = l[r.number.Key][:len(l[r.number.Key])-1]
-	}
+	return after, ""
 }

@@ -3,6 +3,7 @@ package emulator
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -115,9 +116,10 @@ func (e *Emulator) submit(c *gateway.Call, to []recipient) (members, *fault.Faul
 	if e.sends++; e.opts.MaxQPS > 0 && e.sends > e.opts.MaxQPS {
 		return nil, nil, gateway.Refuse("Throttling.User")
 	}
+	var counted limits
 	var limited string
 	if e.opts.Limits {
-		limited = e.limits.take(to, now)
+		counted, limited = e.limits.with(to, now)
 	}
 	numbers := make([]number.Number, len(to))
 	for i, r := range to {
@@ -126,15 +128,13 @@ func (e *Emulator) submit(c *gateway.Call, to []recipient) (members, *fault.Faul
 	f := e.faults.Pick(c.Action, numbers, limited != "")
 	switch {
 	case f != nil && !f.Accepts():
-		if e.opts.Limits && limited == "" {
-			e.limits.undo(to)
-		}
 		return members{}, f, nil
 	case limited != "":
 		refused := gateway.Refuse("isv.BUSINESS_LIMIT_CONTROL")
 		refused.Message = limited
 		return nil, nil, refused
 	}
+	maps.Copy(e.limits, counted)
 	lag, carrier := e.opts.LookupLag, delivered
 	if f != nil {
 		if f.Kind == fault.KindUndelivered {

@@ -32,6 +32,10 @@ func admit(g *Gateway, r *http.Request) string {
 
 var nonceCounter atomic.Int64
 
+func signRPC(secret, method string, params url.Values) string {
+	return signText(secret, stringRPC(method, params))
+}
+
 // sending are parameters of a SendSms; the gateway does not look at them.
 func sending() map[string]string {
 	return map[string]string{"PhoneNumbers": "13812345678", "TemplateParam": `{"code":"123456"}`, "OutId": "req-1"}
@@ -52,7 +56,7 @@ func signed(params map[string]string, after func(url.Values)) *http.Request {
 			form.Set(name, value)
 		}
 	}
-	form.Set("Signature", SignRPC(testSecret, http.MethodPost, form))
+	form.Set("Signature", signRPC(testSecret, http.MethodPost, form))
 	if after != nil {
 		after(form)
 	}

@@ -139,11 +139,7 @@ func (c *Call) signatureRPC() (signature, *Refusal) {
 	}, nil
 }
 
-// SignRPC signs parameters in the older way. One that is named Signature is left out.
-func SignRPC(secret, method string, params url.Values) string {
-	return signText(secret, stringRPC(method, params))
-}
-
+// stringRPC is the text that the older signature covers: the parameters but the signature itself.
 func stringRPC(method string, params url.Values) string {
 	unsigned := maps.Clone(params)
 	unsigned.Del("Signature")

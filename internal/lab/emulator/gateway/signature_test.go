@@ -202,9 +202,9 @@ func TestPublishedRPCVector(t *testing.T) {
 	} {
 		params.Set(name, value)
 	}
-	assert.Equal(t, "llJfXJjBW3OacrVgxxsITgYaYm0=", SignRPC("testsecret", http.MethodPost, params))
+	assert.Equal(t, "llJfXJjBW3OacrVgxxsITgYaYm0=", signRPC("testsecret", http.MethodPost, params))
 	params.Set("Signature", "is not part of what is signed")
-	assert.Equal(t, "llJfXJjBW3OacrVgxxsITgYaYm0=", SignRPC("testsecret", http.MethodPost, params))
+	assert.Equal(t, "llJfXJjBW3OacrVgxxsITgYaYm0=", signRPC("testsecret", http.MethodPost, params))
 	assert.Contains(t, params, "Signature", "the caller's map stays as it is")
 }
 
