@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,6 +24,7 @@ const tail = 16 << 10
 // those that fail the test, by the test's own.
 type Process struct {
 	*system.Process
+	Dir    string // where it runs
 	t      testing.TB
 	name   string
 	codes  []string // what must not be printed
@@ -48,11 +50,13 @@ func StartWorker(t testing.TB, bin string, env map[string]string, args ...string
 	for name, value := range env {
 		environ = append(environ, name+"="+value)
 	}
-	process, err := system.StartProcess(system.Command{Path: bin, Args: args, Env: environ, Dir: dir})
+	cmd := exec.Command(bin, args...)
+	cmd.Env, cmd.Dir = environ, dir
+	process, err := system.StartProcess(cmd, 0, nil)
 	if err != nil {
 		t.Fatalf("start %s: %v", bin, err)
 	}
-	p := &Process{Process: process, t: t, name: bin + " " + strings.Join(args, " ")}
+	p := &Process{Process: process, Dir: dir, t: t, name: bin + " " + strings.Join(args, " ")}
 	t.Cleanup(p.cleanup)
 	return p
 }

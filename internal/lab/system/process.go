@@ -20,29 +20,19 @@ const (
 	pipeDelay  = 5 * time.Second  // for which its output may stay open after its end
 )
 
-// Command is a program to start.
-type Command struct {
-	Path string
-	Args []string
-	Env  []string
-	Dir  string
-	Keep int       // how many bytes of its output are kept, the last ones; 0: all
-	Log  io.Writer // gets all of its output; may be nil
-}
-
 // Process is a program that was started. Its methods are safe for concurrent use.
 type Process struct {
-	Command
 	cmd            *exec.Cmd
 	stdout, stderr stream
+	keep           int
+	log            io.Writer
 	done           chan struct{}
 
 	mu      sync.Mutex
 	lines   []line // whole ones, of both streams
 	dropped int    // how many lines came before those
 	size    int
-	changed chan struct{} // closed and replaced at every change
-	ended   bool          // the output has
+	changed chan struct{} // closed and replaced at every line
 }
 
 type line struct {
@@ -56,12 +46,11 @@ type stream struct {
 	rest []byte // a line that has no end yet
 }
 
-// StartProcess starts a program.
-func StartProcess(c Command) (*Process, error) {
-	p := &Process{Command: c, changed: make(chan struct{}), done: make(chan struct{})}
+// StartProcess starts a program. The last bytes of its output are kept, as many as keep
+// says, or all where that is 0. The log gets all of it; it may be nil.
+func StartProcess(cmd *exec.Cmd, keep int, log io.Writer) (*Process, error) {
+	p := &Process{cmd: cmd, keep: keep, log: log, changed: make(chan struct{}), done: make(chan struct{})}
 	p.stdout.p, p.stderr.p = p, p
-	p.cmd = exec.Command(c.Path, c.Args...) //nolint:gosec,noctx // our own program; it is stopped by signal, in order
-	p.cmd.Dir, p.cmd.Env = c.Dir, c.Env
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	p.cmd.WaitDelay = pipeDelay
 	// Ctrl-C is for the command, which then stops its children.
@@ -132,7 +121,7 @@ func (p *Process) Ended() error {
 	if len(said) > most {
 		_, said, _ = strings.Cut(said[len(said)-most:], "\n")
 	}
-	name := strings.Join(p.Args[:min(1, len(p.Args))], "")
+	name := strings.Join(p.cmd.Args[1:min(2, len(p.cmd.Args))], "")
 	return fmt.Errorf("worker %s ended (%s); it last said:\n%s", name, p.cmd.ProcessState, strings.TrimSpace(said))
 }
 
@@ -140,22 +129,23 @@ func (p *Process) Ended() error {
 // rest of it, up to the next quotation mark.
 func (p *Process) WaitFor(ctx context.Context, parts ...string) (line, behind string, err error) {
 	for seen := 0; ; {
+		ended := p.Ended() // asked first: what has ended has printed all its lines
 		p.mu.Lock()
 		lines := slices.Clone(p.lines[max(seen-p.dropped, 0):])
 		seen = p.dropped + len(p.lines)
-		ended, changed := p.ended, p.changed
+		changed := p.changed
 		p.mu.Unlock()
 		for _, l := range lines {
 			if behind, found := cutParts(l.text, parts); found {
 				return l.text, behind, nil
 			}
 		}
-		if ended {
-			<-p.done
-			return "", "", p.Ended()
+		if ended != nil {
+			return "", "", ended
 		}
 		select {
 		case <-changed:
+		case <-p.done:
 		case <-ctx.Done():
 			return "", "", context.Cause(ctx)
 		}
@@ -192,18 +182,14 @@ func (s *stream) add(text string) {
 	p := s.p
 	p.lines = append(p.lines, line{s, text})
 	p.size += len(text)
-	for p.Keep > 0 && p.size > p.Keep && len(p.lines) > 1 {
+	for p.keep > 0 && p.size > p.keep && len(p.lines) > 1 {
 		p.size -= len(p.lines[0].text)
 		p.lines = p.lines[1:]
 		p.dropped++
 	}
-	if p.Log != nil {
-		_, _ = io.WriteString(p.Log, text+"\n") // a failure must not end the process
+	if p.log != nil {
+		_, _ = io.WriteString(p.log, text+"\n") // a failure must not end the process
 	}
-	p.wake()
-}
-
-func (p *Process) wake() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
@@ -217,8 +203,6 @@ func (p *Process) endOutput() {
 			s.add(string(s.rest))
 		}
 	}
-	p.ended = true
-	p.wake()
 }
 
 // text returns the lines of one stream, or of both where from is nil.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -179,16 +180,15 @@ func (s *System) start(args ...string) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the worker's own program: %w", err)
 	}
-	p, err := StartProcess(Command{
-		Path: self, Args: args, Keep: keep, Log: s.options.Log,
-		// The settings file masks secrets, so these come in the environment.
-		Env: append(withoutSettings(s.options.Environ), config.EnvFile+"="+s.settingsFile(),
-			"PASSCODE_NATS__URL="+s.Settings.NATS.URL.Reveal(),
-			"PASSCODE_NATS__PASSWORD="+s.Settings.NATS.Password.Reveal(),
-			"PASSCODE_NATS__TOKEN="+s.Settings.NATS.Token.Reveal(),
-			"PASSCODE_ALIYUN__ACCESS_KEY_ID="+emulator.DefaultAccessKeyID,
-			"PASSCODE_ALIYUN__ACCESS_KEY_SECRET="+emulator.DefaultAccessKeySecret),
-	})
+	cmd := exec.Command(self, args...) //nolint:gosec,noctx // our own program; it is stopped by signal, in order
+	// The settings file masks secrets, so these come in the environment.
+	cmd.Env = append(withoutSettings(s.options.Environ), config.EnvFile+"="+s.settingsFile(),
+		"PASSCODE_NATS__URL="+s.Settings.NATS.URL.Reveal(),
+		"PASSCODE_NATS__PASSWORD="+s.Settings.NATS.Password.Reveal(),
+		"PASSCODE_NATS__TOKEN="+s.Settings.NATS.Token.Reveal(),
+		"PASSCODE_ALIYUN__ACCESS_KEY_ID="+emulator.DefaultAccessKeyID,
+		"PASSCODE_ALIYUN__ACCESS_KEY_SECRET="+emulator.DefaultAccessKeySecret)
+	p, err := StartProcess(cmd, keep, s.options.Log)
 	if err != nil {
 		return nil, fmt.Errorf("start worker %s: %w", args[0], err)
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -86,7 +87,9 @@ func startLines(t *testing.T, keep int, log *bytes.Buffer) *Process {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	p, err := StartProcess(Command{Path: self, Args: []string{"run"}, Env: []string{"SYSTEM_TEST_LINES=1"}, Dir: t.TempDir(), Keep: keep, Log: log})
+	cmd := exec.Command(self, "run")
+	cmd.Env, cmd.Dir = []string{"SYSTEM_TEST_LINES=1"}, t.TempDir()
+	p, err := StartProcess(cmd, keep, log)
 	require.NoError(t, err)
 	t.Cleanup(p.Kill)
 	return p
