@@ -17,48 +17,47 @@ import (
 // question is a signature or template that Aliyun is asked about.
 type question struct {
 	check, name string
-	ask         func() ([]judgement, error) // asks once, and then repeats the answer
+	ask         func() ([]judgement, *answer.Failure) // asks once, and then repeats the answer
 }
 
-func (r *run) question(check, name string, ask func(context.Context) ([]judgement, error)) *question {
-	return &question{check, name, sync.OnceValues(func() ([]judgement, error) {
+type reviewer func(ctx context.Context, name string) ([]judgement, error)
+
+func (r *run) question(check, name string, review reviewer) *question {
+	return &question{check, name, sync.OnceValues(func() ([]judgement, *answer.Failure) {
 		ctx, cancel := r.bounded()
 		defer cancel()
-		return ask(ctx)
+		judgements, err := review(ctx, name)
+		return judgements, failureOf(err)
 	})}
 }
 
 // questions lists each signature that a template uses, and each template code.
 func (r *run) questions() (signs, templates []*question) {
 	cfg := r.Config.Aliyun
-	add := func(list *[]*question, name string, about func(string) *question) {
+	add := func(list *[]*question, check, name string, review reviewer) {
 		if name != "" && !slices.ContainsFunc(*list, func(q *question) bool { return q.name == name }) {
-			*list = append(*list, about(name))
+			*list = append(*list, r.question(check, name, review))
 		}
 	}
 	if len(cfg.Templates) == 0 {
-		add(&signs, cfg.SignName, r.signQuestion)
+		add(&signs, checkSignature, cfg.SignName, r.reviewSign)
 	}
 	for _, t := range cfg.Templates {
-		add(&signs, cmp.Or(t.SignName, cfg.SignName), r.signQuestion)
-		add(&templates, t.TemplateCode.China, r.templateQuestion)
-		add(&templates, t.TemplateCode.Overseas, r.templateQuestion)
+		add(&signs, checkSignature, cmp.Or(t.SignName, cfg.SignName), r.reviewSign)
+		add(&templates, checkTemplate, t.TemplateCode.China, r.reviewTemplate)
+		add(&templates, checkTemplate, t.TemplateCode.Overseas, r.reviewTemplate)
 	}
 	return signs, templates
 }
 
-func (r *run) signQuestion(name string) *question {
-	return r.question(checkSignature, name, func(ctx context.Context) ([]judgement, error) {
-		review, err := r.Aliyun.ReviewSign(ctx, name)
-		return judgeSign(review), err
-	})
+func (r *run) reviewSign(ctx context.Context, name string) ([]judgement, error) {
+	review, err := r.Aliyun.ReviewSign(ctx, name)
+	return judgeSign(review), err
 }
 
-func (r *run) templateQuestion(code string) *question {
-	return r.question(checkTemplate, code, func(ctx context.Context) ([]judgement, error) {
-		review, err := r.Aliyun.ReviewTemplate(ctx, code)
-		return []judgement{judgeTemplate(review, code, r.Config.Aliyun.Templates)}, err
-	})
+func (r *run) reviewTemplate(ctx context.Context, code string) ([]judgement, error) {
+	review, err := r.Aliyun.ReviewTemplate(ctx, code)
+	return []judgement{judgeTemplate(review, code, r.Config.Aliyun.Templates)}, err
 }
 
 // notApproved explains the documented approvals, except the good one.
@@ -180,14 +179,13 @@ var questionFailures = map[answer.Reason]judgement{
 
 // tell puts a question and reports its answer. It returns false if there is no use in asking more.
 func (r *run) tell(q *question) bool {
-	answers, err := q.ask()
-	if err == nil {
+	answers, failure := q.ask()
+	if failure == nil {
 		for _, j := range answers {
 			r.add(q.check, q.name, j)
 		}
 		return true
 	}
-	failure := failureOf(err)
 	r.add(q.check, q.name, explain(questionFailures, failure, "THING", q.check, "CALL", failure.Action))
 	return failure.Reason() != answer.Unreachable && failure.Reason() != answer.Unreadable
 }
@@ -202,8 +200,9 @@ func explain(words map[answer.Reason]judgement, failure *answer.Failure, names .
 	return judgement{j.status, fill.Replace(j.detail) + " (" + failure.Error() + ")", fill.Replace(j.fix)}
 }
 
-func failureOf(err error) *answer.Failure {
-	failure := &answer.Failure{Code: err.Error()}
-	errors.As(err, &failure)
+func failureOf(err error) (failure *answer.Failure) {
+	if err != nil && !errors.As(err, &failure) {
+		failure = &answer.Failure{Code: err.Error()}
+	}
 	return failure
 }

@@ -101,19 +101,15 @@ func (r *run) account() {
 	asked := questions
 	if len(questions) == 0 {
 		// Any answer shows whether the call was well signed.
-		asked = []*question{r.signQuestion("worker-check")}
+		asked = []*question{r.question(checkSignature, "worker-check", r.reviewSign)}
 	}
-	var first *answer.Failure
+	var failure *answer.Failure
 	for _, q := range asked {
-		first = nil
-		if _, err := q.ask(); err != nil {
-			first = failureOf(err)
-		}
-		if first == nil || first.Reason() != answer.NotOffered {
+		if _, failure = q.ask(); failure == nil || failure.Reason() != answer.NotOffered {
 			break
 		}
 	}
-	if !r.credentials(first) {
+	if !r.credentials(failure) {
 		r.skip(checkCredentials, checkSignature, checkTemplate)
 		return
 	}
