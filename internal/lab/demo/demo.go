@@ -32,7 +32,8 @@ Ctrl-C ends it.`
 // stage is what the demo plays on.
 type stage struct {
 	*system.System
-	screen  *screen
+	*show.Screen
+	began   time.Time // the scene
 	worker  *system.Worker
 	results *nats.Subscription
 	log     *os.File      // of the processes
@@ -45,7 +46,7 @@ func (d *Cmd) Run(e *command.Env) (err error) {
 		return command.Usagef("worker demo: --jobs must be 1 to 100000")
 	}
 	st := &stage{
-		screen: &screen{Screen: show.NewScreen(e.Stdout)},
+		Screen: show.NewScreen(e.Stdout),
 		ends:   show.NewListing(e.Stdout, false, "PATH", "STATUS", "ATTEMPTS", "DETAIL"),
 	}
 	if st.log, err = os.CreateTemp("", "passcode-demo-*.log"); err != nil {
@@ -76,12 +77,12 @@ func (d *Cmd) Run(e *command.Env) (err error) {
 		return err
 	}
 
-	st.screen.Line("%s", st.screen.Paint(show.Bold, "passcode-worker demo"))
-	st.screen.Line("NATS at %s · emulated Aliyun at %s", st.NATS, st.Admin.URL)
+	st.Line("%s", st.Paint(show.Bold, "passcode-worker demo"))
+	st.Line("NATS at %s · emulated Aliyun at %s", st.NATS, st.Admin.URL)
 	note := func(err error) {
 		if err != nil && e.Stop.Err() == nil {
 			failed++
-			st.screen.Line("  %s %v", st.screen.Paint(show.Red, "✗"), err)
+			st.Line("  %s %v", st.Paint(show.Red, "✗"), err)
 		}
 	}
 	for _, s := range scenes(d.Jobs) {
@@ -95,7 +96,7 @@ func (d *Cmd) Run(e *command.Env) (err error) {
 		return fmt.Errorf("%d parts of the demo did not end as they should; the workers' log is in %s", failed, st.log.Name())
 	}
 	if d.Stay {
-		st.screen.Line(stay, st.NATS, st.NATS, st.Admin.URL)
+		st.Line(stay, st.NATS, st.NATS, st.Admin.URL)
 		<-e.Stop.Done()
 	}
 	return nil

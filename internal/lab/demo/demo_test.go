@@ -41,7 +41,7 @@ func TestScreen(t *testing.T) {
 	t.Parallel()
 	play := func(terminal bool) string {
 		var out bytes.Buffer
-		s := &screen{Screen: &show.Screen{W: &out, Terminal: terminal}}
+		s := &stage{Screen: &show.Screen{W: &out, Terminal: terminal}}
 		s.begin(scene{path: "retried", story: "twice"})
 		now := time.Now()
 		s.state(passcode.Result{

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,7 +72,7 @@ const patience = 45 * time.Second
 func (st *stage) play(ctx context.Context, s scene) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no final result within %s", patience))
 	defer cancel()
-	st.screen.begin(s)
+	st.begin(s)
 	if s.fault != "" {
 		if err := st.Admin.SetFaults(ctx, s.fault+",phone="+s.phone); err != nil {
 			return err
@@ -85,7 +86,7 @@ func (st *stage) play(ctx context.Context, s scene) error {
 	}
 	progress := &show.Progress{}
 	if s.burst {
-		progress = show.NewProgress(st.screen.W, jobs)
+		progress = show.NewProgress(st.W, jobs)
 	}
 	for final, killed := 0, false; ; {
 		r, err := st.next(ctx, s.id)
@@ -93,7 +94,7 @@ func (st *stage) play(ctx context.Context, s scene) error {
 			return err
 		}
 		if !s.burst {
-			st.screen.state(r)
+			st.state(r)
 		}
 		if s.kill && !killed && r.Status == passcode.StatusSending {
 			killed = true
@@ -120,7 +121,7 @@ func (st *stage) play(ctx context.Context, s scene) error {
 		if s.burst {
 			what = fmt.Sprintf("%.0f a second", float64(final)/time.Since(began).Seconds())
 			progress.Clear()
-			st.screen.step(r.Status, what)
+			st.step(r.Status, what)
 		}
 		st.ends.Row(s.path, r.Status, r.Attempts, what)
 		return err
@@ -165,22 +166,17 @@ func (st *stage) publish(ctx context.Context, s scene, i int) error {
 
 // replaceWorker kills the worker as soon as Aliyun has accepted the request's message, and starts another.
 func (st *stage) replaceWorker(ctx context.Context, id string) error {
-	for {
+	for range time.Tick(5 * time.Millisecond) {
 		accepted, err := st.accepted(ctx)
 		if err != nil {
-			return err
+			return cmp.Or(context.Cause(ctx), err)
 		}
 		if accepted[id] > 0 {
 			break
 		}
-		select {
-		case <-time.After(5 * time.Millisecond):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
 	}
 	st.Kill(st.worker)
-	st.screen.step("killed", "another worker starts")
+	st.step("killed", "another worker starts")
 	var err error
 	st.worker, err = st.StartWorker(ctx)
 	return err
@@ -217,12 +213,12 @@ func (st *stage) summary(ctx context.Context) error {
 		return err
 	}
 	leaks := leaksIn(log)
-	st.screen.Line("")
+	st.Line("")
 	if err := st.ends.Flush(); err != nil {
 		return err
 	}
-	st.screen.Line("\n%d requests sent by Aliyun, %d of them twice.", requests, twice)
-	st.screen.Line("%d lines of worker log, %d passcodes or whole numbers in them.", bytes.Count(log, []byte("\n")), leaks)
+	st.Line("\n%d requests sent by Aliyun, %d of them twice.", requests, twice)
+	st.Line("%d lines of worker log, %d passcodes or whole numbers in them.", bytes.Count(log, []byte("\n")), leaks)
 	switch {
 	case twice > 0:
 		return fmt.Errorf("%d requests were sent more than once", twice)

@@ -9,35 +9,29 @@ import (
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
-// screen shows the demo, a line for each state of a request.
-type screen struct {
-	*show.Screen
-	began time.Time // the scene
-}
-
 // begin opens a scene.
-func (s *screen) begin(sc scene) {
-	s.began = time.Now()
-	s.Line("\n%s", s.Paint(show.Bold, "▸ "+sc.path+": ")+sc.story)
+func (st *stage) begin(sc scene) {
+	st.began = time.Now()
+	st.Line("\n%s", st.Paint(show.Bold, "▸ "+sc.path+": ")+sc.story)
 }
 
 // state shows one state of a request, and why it ends with an error.
-func (s *screen) state(r passcode.Result) {
-	s.step(r.Status, detail(r))
+func (st *stage) state(r passcode.Result) {
+	st.step(r.Status, detail(r))
 	if !r.Final || r.Error == nil {
 		return
 	}
 	for _, line := range show.Wrapped(r.Error.Message, show.Width-8) {
-		s.Line("        %s", s.Paint(show.Dim, line))
+		st.Line("        %s", st.Paint(show.Dim, line))
 	}
 }
 
 // step shows what a request came to, and when.
-func (s *screen) step(status passcode.Status, detail string) {
+func (st *stage) step(status passcode.Status, detail string) {
 	if detail != "" {
-		detail = s.Paint(show.Dim, " ("+detail+")")
+		detail = st.Paint(show.Dim, " ("+detail+")")
 	}
-	s.Line("  %6.2fs  %s%s", time.Since(s.began).Seconds(), s.Paint(show.StatusColour(status), string(status)), detail)
+	st.Line("  %6.2fs  %s%s", time.Since(st.began).Seconds(), st.Paint(show.StatusColour(status), string(status)), detail)
 }
 
 // detail is what a state says besides its name.
