@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -62,8 +63,9 @@ var rules = []rule{
 	{field: "replay_policy", breaks: "jobs come as slowly as they were published", immutable: true},
 }
 
-// settingOf is the setting that a field follows, by role, besides num_replicas.
+// settingOf is the setting that a field follows, by role; "" stands for every role.
 var settingOf = map[broker.Role]map[string]string{
+	"":              {"num_replicas": "nats.replicas"},
 	broker.Jobs:     {"subjects": "jobs.subject", "max_bytes": "jobs.max_bytes", "duplicate_window": "jobs.duplicate_window"},
 	broker.Consumer: {"filter_subjects": "jobs.subject", "ack_wait": "worker.ack_wait"},
 	broker.Results:  {"max_age": "results.retention", "republish": "results.subject"},
@@ -73,17 +75,14 @@ var settingOf = map[broker.Role]map[string]string{
 
 // judge judges a difference, and names the setting that the field follows, if any.
 func judge(item broker.Item, d broker.Difference) (j judgement, key string) {
-	key = settingOf[item.Role][d.Field]
-	if d.Field == "num_replicas" {
-		key = "nats.replicas"
-	}
+	key = cmp.Or(settingOf[item.Role][d.Field], settingOf[""][d.Field])
+	fix := fixDifference(item, key)
 	i := slices.IndexFunc(rules, func(rule rule) bool {
 		return rule.field == d.Field && (rule.roles == nil || slices.Contains(rule.roles, item.Role)) && (!rule.onlyShorter || shorter(d))
 	})
 	if i < 0 {
-		return judgement{Warn, d.String(), fixDifference(item, key)}, key
+		return judgement{Warn, d.String(), fix}, key
 	}
-	fix := fixDifference(item, key)
 	switch {
 	case rules[i].immutable && item.Kind == broker.KindConsumer:
 		fix = "it can't be changed in place: delete it with the nats tool, and run worker provision"
