@@ -33,7 +33,7 @@ Ctrl-C ends it.`
 type stage struct {
 	*system.System
 	*show.Screen
-	began   time.Time // the scene
+	began   time.Time // of the scene
 	worker  *system.Worker
 	results *nats.Subscription
 	log     *os.File      // of the processes

@@ -13,7 +13,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/fault"
 )
 
-// maxFaultsBody bounds the body of POST /_/faults.
+// maxFaultsBody bounds the body of POST /_/faults, one SPEC a line.
 const maxFaultsBody = 1 << 20
 
 func (e *Emulator) adminRoutes() http.Handler {
@@ -35,7 +35,8 @@ func (e *Emulator) adminRoutes() http.Handler {
 	return routes
 }
 
-// adminSent fails if some of the messages asked for were dropped, so that whoever counts along notices.
+// adminSent lists what was accepted, one JSON object a line, oldest first; with ?after=N without the first N. It
+// fails with 410 if some of the messages asked for were dropped, so that whoever counts along notices.
 func (e *Emulator) adminSent(w http.ResponseWriter, r *http.Request) {
 	e.mu.Lock()
 	messages, dropped := e.store.all, e.store.dropped // read without the lock below: reset and sweep begin a new slice

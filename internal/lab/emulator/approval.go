@@ -148,9 +148,6 @@ func (t template) required() []string {
 
 // members are those that every answer about a template has.
 func (t template) members() members {
-	var variables strings.Builder
-	for _, name := range t.required() {
-		variables.WriteString("${" + name + "}")
-	}
-	return members{"TemplateName": "验证码", "TemplateContent": "您的验证码为" + variables.String() + ",请勿泄露于他人!"}
+	variables := "${" + strings.Join(t.required(), "}${") + "}"
+	return members{"TemplateName": "验证码", "TemplateContent": "您的验证码为" + variables + ",请勿泄露于他人!"}
 }

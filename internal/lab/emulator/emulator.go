@@ -5,18 +5,8 @@
 // It keeps every message that it accepts in memory until [Emulator.Reset], about a
 // gigabyte for a million. [Options].Keep bounds that by time.
 //
-// # Administration
-//
-// These routes need no signature, and show phone numbers and passcodes on purpose.
-// Serve the emulator on loopback alone.
-//
-//	GET    /_/sent    what was accepted, one JSON object a line, oldest first; with
-//	                  ?after=N without the first N, or 410 if more were dropped
-//	GET    /_/stats   counters, see [Stats]
-//	POST   /_/reset   drops everything: messages, limits, nonces, counters, faults
-//	GET    /_/faults  the faults and how often each has fired
-//	POST   /_/faults  replaces them: one SPEC a line
-//	DELETE /_/faults  clears them
+// The administration below /_/ needs no signature, and shows phone numbers and passcodes on purpose. Serve the
+// emulator on loopback alone.
 //
 // Only a request with a right signature and valid parameters meets a fault: the first
 // that matches. One that accepts the message does not fire if the limits refuse it.

@@ -116,10 +116,10 @@ func (e *Emulator) submit(c *gateway.Call, to []recipient) (members, *fault.Faul
 	if e.sends++; e.opts.MaxQPS > 0 && e.sends > e.opts.MaxQPS {
 		return nil, nil, gateway.Refuse("Throttling.User")
 	}
-	var counted limits
+	var after limits
 	var limited string
 	if e.opts.Limits {
-		counted, limited = e.limits.with(to, now)
+		after, limited = e.limits.with(to, now)
 	}
 	numbers := make([]number.Number, len(to))
 	for i, r := range to {
@@ -134,7 +134,7 @@ func (e *Emulator) submit(c *gateway.Call, to []recipient) (members, *fault.Faul
 		refused.Message = limited
 		return nil, nil, refused
 	}
-	maps.Copy(e.limits, counted)
+	maps.Copy(e.limits, after)
 	lag, carrier := e.opts.LookupLag, delivered
 	if f != nil {
 		if f.Kind == fault.KindUndelivered {
