@@ -247,21 +247,18 @@ func (m *Monitor) NotReady() []string {
 
 // Gauges hands over the monitor's figures, each with its name and what it says.
 func (m *Monitor) Gauges(add func(name, help string, value func() float64)) {
-	gauge := func(name, help string, value func(s snapshot) float64) {
-		add(name, help, func() float64 { return value(*m.last.Load()) })
-	}
-	gauge("oldest_job_age_seconds", "Age of the oldest job in the stream that is not done.", func(s snapshot) float64 {
-		if s.oldest.IsZero() {
-			return 0
+	add("oldest_job_age_seconds", "Age of the oldest job in the stream that is not done.", func() float64 {
+		if oldest := m.last.Load().oldest; !oldest.IsZero() {
+			return max(m.now().Sub(oldest).Seconds(), 0)
 		}
-		return max(m.now().Sub(s.oldest).Seconds(), 0)
+		return 0
 	})
-	gauge("jobs_waiting", "Jobs in the stream that no worker has taken yet.", func(s snapshot) float64 { return float64(s.waiting) })
-	gauge("jobs_outstanding", "Jobs that some worker handles or that wait for another attempt.",
-		func(s snapshot) float64 { return float64(s.outstanding) })
-	gauge("consumer_paused", "1 while the consumer is paused on the server.", func(s snapshot) float64 { return oneIf(s.pausedFor > 0) })
-	gauge("consumer_pause_remaining_seconds", "How much is left of the consumer's pause; 0 while it isn't paused.",
-		func(s snapshot) float64 { return s.pausedFor.Seconds() })
+	add("jobs_waiting", "Jobs in the stream that no worker has taken yet.", func() float64 { return float64(m.last.Load().waiting) })
+	add("jobs_outstanding", "Jobs that some worker handles or that wait for another attempt.",
+		func() float64 { return float64(m.last.Load().outstanding) })
+	add("consumer_paused", "1 while the consumer is paused on the server.", func() float64 { return oneIf(m.last.Load().pausedFor > 0) })
+	add("consumer_pause_remaining_seconds", "How much is left of the consumer's pause; 0 while it isn't paused.",
+		func() float64 { return m.last.Load().pausedFor.Seconds() })
 	add("broker_restart_needed", "1 while a server of the broker stores nothing more until it is restarted.",
 		func() float64 { return oneIf(m.restart() != "") })
 }
