@@ -24,7 +24,7 @@ const tail = 16 << 10
 // those that fail the test, by the test's own.
 type Process struct {
 	*system.Process
-	Dir    string // where it runs
+	cmd    *exec.Cmd
 	t      testing.TB
 	name   string
 	codes  []string // what must not be printed
@@ -56,7 +56,7 @@ func StartWorker(t testing.TB, bin string, env map[string]string, args ...string
 	if err != nil {
 		t.Fatalf("start %s: %v", bin, err)
 	}
-	p := &Process{Process: process, Dir: dir, t: t, name: bin + " " + strings.Join(args, " ")}
+	p := &Process{Process: process, cmd: cmd, t: t, name: bin + " " + strings.Join(args, " ")}
 	t.Cleanup(p.cleanup)
 	return p
 }
@@ -72,7 +72,7 @@ func (p *Process) Hush() { p.hushed = true }
 // then the signal did not do what the test is about.
 func (p *Process) Signal(sig os.Signal) {
 	p.t.Helper()
-	if err := p.Process.Signal(sig); err != nil {
+	if err := p.cmd.Process.Signal(sig); err != nil {
 		p.t.Fatalf("send %v: %v\n%s", sig, err, p.lastOutput())
 	}
 }
@@ -86,7 +86,7 @@ func (p *Process) Wait(bound time.Duration) int {
 	defer timer.Stop()
 	select {
 	case <-p.Done():
-		return p.ExitCode()
+		return p.cmd.ProcessState.ExitCode()
 	case <-timer.C:
 		p.dumpStacks()
 		p.t.Fatalf("the process still runs after %v\n%s", bound, p.lastOutput())
@@ -112,7 +112,7 @@ func (p *Process) WaitFor(text string, bound time.Duration) string {
 
 // dumpStacks makes a Go program print its goroutines, and ends it.
 func (p *Process) dumpStacks() {
-	_ = p.Process.Signal(syscall.SIGQUIT) // where that fails the process is gone
+	_ = p.cmd.Process.Signal(syscall.SIGQUIT) // where that fails the process is gone
 	select {
 	case <-p.Done():
 	case <-time.After(stackDelay):

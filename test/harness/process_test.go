@@ -47,8 +47,8 @@ func TestProcessHasAnEnvironmentOfItsOwn(t *testing.T) {
 	assert.Contains(t, p.Stdout(), "PASSCODE_LOG__LEVEL=debug\n")
 	assert.NotContains(t, p.Stdout(), "of.the.developer")
 	assert.NotContains(t, p.Stdout(), "\nPATH=")
-	assert.Contains(t, p.Stdout(), "HOME="+p.Dir+"\n")
-	assert.Contains(t, p.Stdout(), "in "+p.Dir)
+	assert.Contains(t, p.Stdout(), "HOME="+p.cmd.Dir+"\n")
+	assert.Contains(t, p.Stdout(), "in "+p.cmd.Dir)
 }
 
 func TestProcessTakesSignals(t *testing.T) {

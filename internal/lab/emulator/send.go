@@ -34,22 +34,17 @@ var isPasscode = regexp.MustCompile(`^[0-9A-Za-z]{4,6}$`).MatchString
 
 // recipient is one message of a submission.
 type recipient struct {
-	number number.Number
+	number number.Number // empty where it breaks a rule
 	sign   string
 	param  string // JSON
-}
-
-// newRecipient leaves the number empty where it breaks a rule.
-func newRecipient(phone, sign, param string) recipient {
-	n, _ := number.Parse(phone)
-	return recipient{n, sign, param}
 }
 
 // sendSms sends one text to one number or several, with commas between.
 func (e *Emulator) sendSms(c *gateway.Call) (members, *fault.Fault, *gateway.Refusal) {
 	var to []recipient
 	for phone := range strings.SplitSeq(c.Params.Get("PhoneNumbers"), ",") {
-		to = append(to, newRecipient(phone, c.Params.Get("SignName"), c.Params.Get("TemplateParam")))
+		n, _ := number.Parse(phone)
+		to = append(to, recipient{n, c.Params.Get("SignName"), c.Params.Get("TemplateParam")})
 	}
 	return e.send(c, to, maxNumbers)
 }
@@ -73,7 +68,8 @@ func (e *Emulator) sendBatchSms(c *gateway.Call) (members, *fault.Fault, *gatewa
 	}
 	to := make([]recipient, len(phones))
 	for i := range to {
-		to[i] = newRecipient(phones[i], signs[i], string(params[i]))
+		n, _ := number.Parse(phones[i])
+		to[i] = recipient{n, signs[i], string(params[i])}
 	}
 	return e.send(c, to, maxBatch)
 }

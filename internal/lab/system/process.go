@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -78,9 +77,6 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Done is closed when the process is gone and all its output is read.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// ExitCode is the exit status of a process that is gone, -1 where a signal ended it.
-func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
-
 // Output is what the process printed so far on both streams, in whole lines.
 func (p *Process) Output() string { return p.text(nil) }
 
@@ -90,9 +86,6 @@ func (p *Process) Stdout() string { return p.text(&p.stdout) }
 // Stderr is the part of Output that came on standard error.
 func (p *Process) Stderr() string { return p.text(&p.stderr) }
 
-// Signal sends a signal.
-func (p *Process) Signal(sig os.Signal) error { return p.cmd.Process.Signal(sig) }
-
 // Kill ends it at once, as a crash does.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // it may have ended by itself
@@ -101,7 +94,7 @@ func (p *Process) Kill() {
 
 // Stop asks it to stop, and kills it if it doesn't.
 func (p *Process) Stop() {
-	_ = p.Signal(syscall.SIGTERM) // it may have ended by itself
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
 	select {
 	case <-p.done:
 	case <-time.After(stopWithin):

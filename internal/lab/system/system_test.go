@@ -106,7 +106,7 @@ func TestProcessKeepsTheLast(t *testing.T) {
 	assert.True(t, strings.HasPrefix(out, `{"msg":"line","number":"9`), out)
 	assert.Contains(t, out, "no space on the disk\n")
 	assert.Equal(t, 1001, strings.Count(log.String(), "\n"))
-	assert.Equal(t, 3, p.ExitCode())
+	assert.Equal(t, 3, p.cmd.ProcessState.ExitCode())
 	require.ErrorContains(t, p.Ended(), "worker run ended (exit status 3); it last said:")
 	require.ErrorContains(t, p.Ended(), "no space on the disk")
 }
