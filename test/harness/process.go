@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/lab/system"
+	"github.com/passcode-worker/passcode-worker/test/fake"
 	"github.com/passcode-worker/passcode-worker/test/harness/leaks"
 )
 
@@ -25,6 +26,8 @@ const tail = 16 << 10
 type Process struct {
 	*system.Process
 	cmd    *exec.Cmd
+	stdout fake.Buffer
+	stderr fake.Buffer
 	t      testing.TB
 	name   string
 	codes  []string // what must not be printed
@@ -52,11 +55,12 @@ func StartWorker(t testing.TB, bin string, env map[string]string, args ...string
 	}
 	cmd := exec.Command(bin, args...)
 	cmd.Env, cmd.Dir = environ, dir
-	process, err := system.StartProcess(cmd, 0, nil)
-	if err != nil {
+	p := &Process{cmd: cmd, t: t, name: bin + " " + strings.Join(args, " ")}
+	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr
+	var err error
+	if p.Process, err = system.StartProcess(cmd, 0, nil); err != nil {
 		t.Fatalf("start %s: %v", bin, err)
 	}
-	p := &Process{Process: process, cmd: cmd, t: t, name: bin + " " + strings.Join(args, " ")}
 	t.Cleanup(p.cleanup)
 	return p
 }
@@ -67,6 +71,12 @@ func (p *Process) Forbid(values ...string) { p.codes = append(p.codes, values...
 // Hush keeps what the process printed out of a failing test's log. It is searched
 // all the same. For tests that start hundreds.
 func (p *Process) Hush() { p.hushed = true }
+
+// Stdout is what the process printed so far on standard output.
+func (p *Process) Stdout() string { return p.stdout.String() }
+
+// Stderr is what the process printed so far on standard error.
+func (p *Process) Stderr() string { return p.stderr.String() }
 
 // Signal sends a signal. A process that is gone already fails the test, since
 // then the signal did not do what the test is about.

@@ -28,42 +28,39 @@ type Process struct {
 	done           chan struct{}
 
 	mu      sync.Mutex
-	lines   []line // whole ones, of both streams
-	dropped int    // how many lines came before those
+	lines   []string // whole ones, of both streams
+	dropped int      // how many lines came before those
 	size    int
 	changed chan struct{} // closed and replaced at every line
-}
-
-type line struct {
-	from *stream
-	text string
 }
 
 // stream is the end into which one of the process's streams is copied.
 type stream struct {
 	p    *Process
-	rest []byte // a line that has no end yet
+	also io.Writer // gets it too; may be nil
+	rest []byte    // a line that has no end yet
 }
 
 // StartProcess starts a program. The last bytes of its output are kept, as many as keep
-// says, or all where that is 0. The log gets all of it; it may be nil.
+// says, or all where that is 0. The log gets all of it; it may be nil. What cmd names as
+// its Stdout and Stderr gets that stream too.
 func StartProcess(cmd *exec.Cmd, keep int, log io.Writer) (*Process, error) {
 	p := &Process{cmd: cmd, keep: keep, log: log, changed: make(chan struct{}), done: make(chan struct{})}
-	p.stdout.p, p.stderr.p = p, p
-	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
-	p.cmd.WaitDelay = pipeDelay
+	p.stdout, p.stderr = stream{p: p, also: cmd.Stdout}, stream{p: p, also: cmd.Stderr}
+	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr
+	cmd.WaitDelay = pipeDelay
 	// Ctrl-C is for the command, which then stops its children.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	endWithParent(p.cmd.SysProcAttr)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	endWithParent(cmd.SysProcAttr)
 	started := make(chan error, 1)
 	go func() {
 		// To the kernel the parent is the thread that started the process.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
+		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = p.cmd.Wait() // how it ended is read from ProcessState
+			_ = cmd.Wait() // how it ended is read from ProcessState
 		}
 		p.endOutput()
 		close(p.done)
@@ -78,13 +75,11 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Output is what the process printed so far on both streams, in whole lines.
-func (p *Process) Output() string { return p.text(nil) }
-
-// Stdout is the part of Output that came on standard output.
-func (p *Process) Stdout() string { return p.text(&p.stdout) }
-
-// Stderr is the part of Output that came on standard error.
-func (p *Process) Stderr() string { return p.text(&p.stderr) }
+func (p *Process) Output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(append(slices.Clone(p.lines), ""), "\n")
+}
 
 // Kill ends it at once, as a crash does.
 func (p *Process) Kill() {
@@ -129,8 +124,8 @@ func (p *Process) WaitFor(ctx context.Context, parts ...string) (line, behind st
 		changed := p.changed
 		p.mu.Unlock()
 		for _, l := range lines {
-			if behind, found := cutParts(l.text, parts); found {
-				return l.text, behind, nil
+			if behind, found := cutParts(l, parts); found {
+				return l, behind, nil
 			}
 		}
 		if ended != nil {
@@ -157,6 +152,9 @@ func cutParts(line string, parts []string) (behind string, found bool) {
 
 // Write takes any piece of the stream. It never fails, which would end the process.
 func (s *stream) Write(piece []byte) (int, error) {
+	if s.also != nil {
+		_, _ = s.also.Write(piece) // a failure must not end the process
+	}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	s.rest = append(s.rest, piece...)
@@ -165,23 +163,22 @@ func (s *stream) Write(piece []byte) (int, error) {
 		if !ok {
 			return len(piece), nil
 		}
-		s.add(string(text))
+		s.p.add(string(text))
 		s.rest = rest
 	}
 }
 
 // add adds a line to the output, and drops the oldest where it is too long.
-func (s *stream) add(text string) {
-	p := s.p
-	p.lines = append(p.lines, line{s, text})
-	p.size += len(text)
+func (p *Process) add(line string) {
+	p.lines = append(p.lines, line)
+	p.size += len(line)
 	for p.keep > 0 && p.size > p.keep && len(p.lines) > 1 {
-		p.size -= len(p.lines[0].text)
+		p.size -= len(p.lines[0])
 		p.lines = p.lines[1:]
 		p.dropped++
 	}
 	if p.log != nil {
-		_, _ = io.WriteString(p.log, text+"\n") // a failure must not end the process
+		_, _ = io.WriteString(p.log, line+"\n") // the same
 	}
 	close(p.changed)
 	p.changed = make(chan struct{})
@@ -193,20 +190,7 @@ func (p *Process) endOutput() {
 	defer p.mu.Unlock()
 	for _, s := range []*stream{&p.stdout, &p.stderr} {
 		if len(s.rest) > 0 {
-			s.add(string(s.rest))
+			p.add(string(s.rest))
 		}
 	}
-}
-
-// text returns the lines of one stream, or of both where from is nil.
-func (p *Process) text(from *stream) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var b strings.Builder
-	for _, l := range p.lines {
-		if from == nil || l.from == from {
-			b.WriteString(l.text + "\n")
-		}
-	}
-	return b.String()
 }
