@@ -171,12 +171,7 @@ func (r *run) credentials(failure *answer.Failure) bool {
 // signed reports whether a refusal shows that the signature was good: the gateway
 // checks it before it asks the service.
 func signed(f *answer.Failure) bool {
-	switch f.Reason() {
-	case answer.NotListed, answer.NotAllowed:
-		return true
-	case answer.Refused:
-		return strings.HasPrefix(f.Code, "isv.") || strings.HasPrefix(f.Code, "isp.")
-	default:
-		return false
-	}
+	byService := strings.HasPrefix(f.Code, "isv.") || strings.HasPrefix(f.Code, "isp.")
+	reason := f.Reason()
+	return reason == answer.NotListed || reason == answer.NotAllowed || reason == answer.Refused && byService
 }

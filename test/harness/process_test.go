@@ -30,7 +30,7 @@ func TestProcessTellsWhatWasPrintedAndHowItEnded(t *testing.T) {
 	t.Parallel()
 	p := start(t, "streams")
 	assert.Equal(t, 3, p.Wait(bound))
-	assert.Equal(t, "to standard output\nwithout a line break", p.Stdout())
+	assert.Equal(t, "to standard output\nwithout a line break\n", p.Stdout())
 	assert.Equal(t, "to standard error\n", p.Stderr())
 	for _, line := range []string{"to standard output", "without a line break", "to standard error"} {
 		assert.Contains(t, p.Output(), line+"\n")

@@ -88,7 +88,7 @@ func (st *stage) play(ctx context.Context, s scene) error {
 	if s.burst {
 		progress = show.NewProgress(st.W, jobs)
 	}
-	for final, killed := 0, false; ; {
+	for final := 0; ; {
 		r, err := st.next(ctx, s.id)
 		if err != nil {
 			return err
@@ -96,8 +96,8 @@ func (st *stage) play(ctx context.Context, s scene) error {
 		if !s.burst {
 			st.state(r)
 		}
-		if s.kill && !killed && r.Status == passcode.StatusSending {
-			killed = true
+		if s.kill && r.Status == passcode.StatusSending {
+			s.kill = false // once
 			if err := st.replaceWorker(ctx, s.id); err != nil {
 				return err
 			}

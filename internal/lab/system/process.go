@@ -62,7 +62,11 @@ func StartProcess(cmd *exec.Cmd, keep int, log io.Writer) (*Process, error) {
 		if err == nil {
 			_ = cmd.Wait() // how it ended is read from ProcessState
 		}
-		p.endOutput()
+		for _, s := range []*stream{&p.stdout, &p.stderr} {
+			if len(s.rest) > 0 {
+				_, _ = s.Write([]byte("\n")) // the last line had no end
+			}
+		}
 		close(p.done)
 	}()
 	return p, <-started
@@ -182,15 +186,4 @@ func (p *Process) add(line string) {
 	}
 	close(p.changed)
 	p.changed = make(chan struct{})
-}
-
-// endOutput ends the output; a last line needs no line break.
-func (p *Process) endOutput() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, s := range []*stream{&p.stdout, &p.stderr} {
-		if len(s.rest) > 0 {
-			p.add(string(s.rest))
-		}
-	}
 }
