@@ -50,8 +50,7 @@ const (
 	checkTemplate    = "template"
 )
 
-// patience bounds each check.
-const patience = 10 * time.Second
+const patience = 10 * time.Second // with each check
 
 // Aliyun is what is asked of Aliyun; an [aliyun.Sender] answers it.
 type Aliyun interface {

@@ -65,8 +65,7 @@ func scenes(burst int) []scene {
 	}
 }
 
-// patience bounds how long one scene may take.
-const patience = 45 * time.Second
+const patience = 45 * time.Second // with one scene
 
 // play plays one scene and checks its end.
 func (st *stage) play(ctx context.Context, s scene) error {
@@ -165,7 +164,7 @@ func (st *stage) publish(ctx context.Context, s scene, i int) error {
 }
 
 // replaceWorker kills the worker as soon as Aliyun has accepted the request's message, and starts another.
-func (st *stage) replaceWorker(ctx context.Context, id string) error {
+func (st *stage) replaceWorker(ctx context.Context, id string) (err error) {
 	for range time.Tick(5 * time.Millisecond) {
 		accepted, err := st.accepted(ctx)
 		if err != nil {
@@ -177,7 +176,6 @@ func (st *stage) replaceWorker(ctx context.Context, id string) error {
 	}
 	st.Kill(st.worker)
 	st.step("killed", "another worker starts")
-	var err error
 	st.worker, err = st.StartWorker(ctx)
 	return err
 }

@@ -13,8 +13,7 @@ import (
 	"github.com/passcode-worker/passcode-worker/internal/lab/emulator/fault"
 )
 
-// maxFaultsBody bounds the body of POST /_/faults, one SPEC a line.
-const maxFaultsBody = 1 << 20
+const maxFaultsBody = 1 << 20 // of POST /_/faults, one SPEC a line
 
 func (e *Emulator) adminRoutes() http.Handler {
 	routes := http.NewServeMux()

@@ -16,10 +16,8 @@ import (
 )
 
 const (
-	// reportTimeout is how long the service waits for the answer to a push.
-	reportTimeout = 700 * time.Millisecond
-	// maxReportBatch is how many reports one push holds at most.
-	maxReportBatch = 100
+	reportTimeout  = 700 * time.Millisecond // for the answer to a push
+	maxReportBatch = 100                    // reports in one push
 )
 
 // report is one element of a push, as the service writes it.

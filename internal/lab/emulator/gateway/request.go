@@ -32,8 +32,7 @@ var Actions = []string{
 // Version is the one version of the API that is served.
 const Version = "2017-05-25"
 
-// maxBodyBytes bounds a request's body; 1,000 numbers in a form take 15 KB.
-const maxBodyBytes = 256 << 10
+const maxBodyBytes = 256 << 10 // 1,000 numbers in a form take 15 KB
 
 // Gateway admits requests to the service. It remembers used nonces until their requests' times leave the clock
 // window: from then on a replay fails by its time alone. It keeps a 64-bit hash of each: at 5,000 requests a second
