@@ -243,6 +243,17 @@ func (e *Emulator) faultFor(action string, numbers ...number.Number) *fault.Faul
 	return e.faults.Pick(action, numbers, false)
 }
 
+// Sent returns the messages that were accepted, oldest first.
+func (e *Emulator) Sent() []Sent {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	sent := make([]Sent, len(e.store.all))
+	for i, m := range e.store.all {
+		sent[i] = m.sent()
+	}
+	return sent
+}
+
 // Reset drops everything: messages, limits, nonces, counters, faults and the reports that wait to be pushed.
 func (e *Emulator) Reset() {
 	e.mu.Lock()

@@ -65,17 +65,6 @@ func signed(e *Emulator, action string, params map[string]string) *http.Request 
 	return r
 }
 
-// Sent returns the messages that were accepted, oldest first.
-func (e *Emulator) Sent() []Sent {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	sent := make([]Sent, len(e.store.all))
-	for i, m := range e.store.all {
-		sent[i] = m.sent()
-	}
-	return sent
-}
-
 // sending returns parameters of SendSms that are all sound, with changes.
 func sending(changes ...string) map[string]string {
 	params := map[string]string{
