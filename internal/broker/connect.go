@@ -122,13 +122,9 @@ func natsOptions(n config.NATS) ([]nats.Option, error) {
 func WaitConnected(ctx context.Context, nc *nats.Conn) error {
 	changed := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	defer nc.RemoveStatusListener(changed)
-	for {
-		switch nc.Status() {
-		case nats.CONNECTED:
-			return nil
-		case nats.CLOSED:
+	for nc.Status() != nats.CONNECTED {
+		if nc.IsClosed() {
 			return errors.New("wait for NATS: the connection is closed")
-		default:
 		}
 		select {
 		case <-changed:
@@ -140,6 +136,7 @@ func WaitConnected(ctx context.Context, nc *nats.Conn) error {
 			return err
 		}
 	}
+	return nil
 }
 
 // CheckServer says whether the connected server is new enough.

@@ -80,13 +80,10 @@ func (p *pacer) Pace(ctx context.Context) (release func(), err error) {
 		if delay == 0 {
 			return p.release, nil
 		}
-		timer := time.NewTimer(delay)
 		select {
-		case <-timer.C:
+		case <-time.After(delay):
 		case <-p.released:
-			timer.Stop()
 		case <-ctx.Done():
-			timer.Stop()
 			return nil, context.Cause(ctx)
 		}
 	}
