@@ -50,9 +50,10 @@ func seeds(f *testing.F) [][]byte {
 	}
 }
 
+var position = regexp.MustCompile(`at byte \d+`)
+
 // sameJSONBreak reports whether two refusals differ by no more than where the JSON breaks.
 func sameJSONBreak(a, b error) bool {
-	position := regexp.MustCompile(`at byte \d+`)
 	return b != nil && position.ReplaceAllString(a.Error(), "") == position.ReplaceAllString(b.Error(), "")
 }
 

@@ -61,9 +61,9 @@ func callOf(action string) *openapi.Params {
 
 var sendSmsCall = callOf("SendSms")
 
-// generic is what SendSmsWithOptions of the SDK makes of a request. Before that, it checks the request by reflection and
+// genericRequest is what SendSmsWithOptions of the SDK makes of a request. Before that, it checks the request by reflection and
 // takes it through JSON, which is a tenth of a job's CPU. TestARequestIsTheSDKsOwn compares the two.
-func generic(r *dysmsapi.SendSmsRequest) *openapi.OpenApiRequest {
+func genericRequest(r *dysmsapi.SendSmsRequest) *openapi.OpenApiRequest {
 	return &openapi.OpenApiRequest{Query: map[string]*string{
 		"PhoneNumbers": r.PhoneNumbers, "SignName": r.SignName, "TemplateCode": r.TemplateCode,
 		"TemplateParam": r.TemplateParam, "OutId": r.OutId,

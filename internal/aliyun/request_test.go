@@ -135,7 +135,7 @@ func TestARequestIsTheSDKsOwn(t *testing.T) {
 			return err
 		})
 		ours := written(func(client *dysmsapi.Client) error {
-			_, err := client.CallApi(sendSmsCall, generic(request), &util.RuntimeOptions{})
+			_, err := client.CallApi(sendSmsCall, genericRequest(request), &util.RuntimeOptions{})
 			return err
 		})
 		require.Contains(t, ours, "SignedHeaders=")

@@ -129,7 +129,7 @@ func (s *Sender) send(ctx context.Context, msg domain.Message, notAfter time.Tim
 	}
 	var response map[string]any
 	x, failure := s.call(ctx, notAfter, func(client *dysmsapi.Client) (err error) {
-		response, err = client.CallApi(sendSmsCall, generic(request), &util.RuntimeOptions{})
+		response, err = client.CallApi(sendSmsCall, genericRequest(request), &util.RuntimeOptions{})
 		return err
 	})
 	if failure == nil {

@@ -24,7 +24,7 @@ type peer struct {
 	taken    bytes.Buffer
 	writes   int
 	fails    error
-	stuck    chan struct{} // closed: writes go on; nil: they never stop
+	stuck    chan struct{} // writes wait until it is closed, or for their deadline; nil: they do not wait
 	deadline time.Time
 	closed   int
 }
