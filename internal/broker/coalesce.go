@@ -15,6 +15,8 @@ const (
 	closeTimeout = 250 * time.Millisecond
 	// maxPending is how much may wait while a write is in progress.
 	maxPending = 64 << 10
+	// seldom is how far apart writes are that have nothing to gain from one another.
+	seldom = 100 * time.Microsecond
 )
 
 // dialer makes the connections to the broker; it is a [nats.CustomDialer].
@@ -29,8 +31,8 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 }
 
 // coalescer is a connection that sends what many goroutines write in few system calls. The client sends a request as
-// soon as it is made, though a hundred handlers may be about to make theirs. A write here only leaves its bytes; they
-// are sent when the goroutines that can run have run. If none can, that is at once.
+// soon as it is made, though a hundred handlers may be about to make theirs. A write here that follows another closely
+// only leaves its bytes; they are sent when the goroutines that can run have run. If none can, that is at once.
 //
 // Deadlines of writes are its own. After an error it closes the connection, so that the reader notices too.
 type coalescer struct {
@@ -40,8 +42,9 @@ type coalescer struct {
 	changed sync.Cond
 	pending []byte
 	free    []byte // for what comes while pending is sent
-	sending bool   // a goroutine sends what is pending, until nothing is
-	failed  error  // of a write, or net.ErrClosed
+	sending bool   // somebody sends what is pending, until nothing is
+	sent    time.Time
+	failed  error // of a write, or net.ErrClosed
 }
 
 func newCoalescer(conn net.Conn) *coalescer {
@@ -60,17 +63,28 @@ func (c *coalescer) Write(p []byte) (int, error) {
 		return 0, c.failed
 	}
 	c.pending = append(c.pending, p...)
-	if !c.sending {
+	switch {
+	case c.sending:
+	case time.Since(c.sent) > seldom:
+		c.send()
+		return len(p), c.failed
+	default:
 		c.sending = true
-		go c.send() // Close waits for it
+		go c.sendSoon() // Close waits for it
 	}
 	return len(p), nil
 }
 
-func (c *coalescer) send() {
+func (c *coalescer) sendSoon() {
 	runtime.Gosched()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.send()
+}
+
+// send sends what is pending. The caller holds the lock, which is free meanwhile.
+func (c *coalescer) send() {
+	c.sending = true
 	for len(c.pending) > 0 {
 		out := c.pending
 		c.pending = c.free[:0]
@@ -80,7 +94,7 @@ func (c *coalescer) send() {
 		c.mu.Unlock()
 		_, err := c.Conn.Write(out)
 		c.mu.Lock()
-		c.free = out
+		c.free, c.sent = out, time.Now()
 		if err != nil {
 			c.failed, c.pending = cmp.Or(c.failed, err), nil
 			_ = c.Conn.Close() // the first error tells

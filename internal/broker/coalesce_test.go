@@ -67,11 +67,41 @@ func (p *peer) Close() error {
 	return nil
 }
 
+// busy is a coalescer that sent something just now.
+func busy(p *peer) *coalescer {
+	c := newCoalescer(p)
+	c.sent = time.Now()
+	return c
+}
+
+func TestALoneWriteIsMadeAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &peer{}
+		c := busy(p)
+		c.sent = c.sent.Add(-seldom - 1)
+		_, err := io.WriteString(c, "x")
+		require.NoError(t, err)
+		assert.Equal(t, "x", p.taken.String())
+		_, err = io.WriteString(c, "y")
+		require.NoError(t, err)
+		synctest.Wait()
+		assert.Equal(t, "xy", p.taken.String())
+
+		p.fails = errors.New("broken pipe")
+		c.sent = c.sent.Add(-seldom - 1)
+		_, err = io.WriteString(c, "z")
+		require.ErrorIs(t, err, p.fails)
+		assert.Equal(t, 1, p.closed)
+		require.NoError(t, c.Close())
+	})
+}
+
 func TestWritesOfManyGoInFew(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &peer{stuck: make(chan struct{})}
-		c := newCoalescer(p)
+		c := busy(p)
 		var writers sync.WaitGroup
 		for w := range 50 {
 			writers.Go(func() {
@@ -105,7 +135,7 @@ func TestAWriteThatFailsClosesTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("broken pipe")
 		p := &peer{fails: broken}
-		c := newCoalescer(p)
+		c := busy(p)
 		_, err := io.WriteString(c, "x")
 		require.NoError(t, err, "it was only left")
 		synctest.Wait()
@@ -121,7 +151,7 @@ func TestAPeerThatTakesNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &peer{stuck: make(chan struct{})}
-		c := newCoalescer(p)
+		c := busy(p)
 		_, err := c.Write(make([]byte, 1))
 		require.NoError(t, err)
 		synctest.Wait()
@@ -138,7 +168,7 @@ func TestCloseSendsWhatIsPendingIfItCan(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &peer{}
-		c := newCoalescer(p)
+		c := busy(p)
 		_, err := io.WriteString(c, "the last words")
 		require.NoError(t, err)
 		require.NoError(t, c.Close())
@@ -147,7 +177,7 @@ func TestCloseSendsWhatIsPendingIfItCan(t *testing.T) {
 		require.ErrorIs(t, err, net.ErrClosed)
 
 		p = &peer{stuck: make(chan struct{})}
-		c = newCoalescer(p)
+		c = busy(p)
 		_, err = io.WriteString(c, "x")
 		require.NoError(t, err)
 		began := time.Now()

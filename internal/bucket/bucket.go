@@ -39,6 +39,8 @@ type Server interface {
 	Get(ctx context.Context, key string) (Entry, error)
 	// Swap stores a value if revision is still the newest, and returns the next one, or [ErrConflict].
 	Swap(ctx context.Context, key string, value []byte, revision uint64) (next uint64, err error)
+	// Begin sends the request of a Swap. wait, to be called once, waits for its answer.
+	Begin(key string, value []byte, revision uint64) (wait func(context.Context) (next uint64, err error))
 	// Remove drops a value, whatever it is.
 	Remove(ctx context.Context, key string) error
 	// Watch calls on with the entry of a key and its every change, until ctx ends
@@ -79,6 +81,18 @@ func (b *Bucket) TTL() time.Duration { return b.server.TTL() }
 // Get is [Server.Get].
 func (b *Bucket) Get(ctx context.Context, key string) (Entry, error) {
 	return retry.Value(ctx, func(ctx context.Context) (Entry, error) { return b.server.Get(ctx, key) })
+}
+
+// Begin makes one try to store a value under a key of which nothing is known. The caller may do something else before
+// it calls made, once, which gives [ErrConflict] where there is something.
+func (b *Bucket) Begin(key string, value []byte) (made func(context.Context) error) {
+	wait := b.server.Begin(key, value, 0)
+	return func(ctx context.Context) error {
+		return retry.Once(ctx, func(ctx context.Context) error {
+			_, err := wait(ctx)
+			return err
+		})
+	}
 }
 
 // Remove is [Server.Remove].

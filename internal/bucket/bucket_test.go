@@ -49,6 +49,7 @@ func TestConformance(t *testing.T) {
 			"an assumption must hold":              anAssumptionMustHold,
 			"an assumption decides nothing":        anAssumptionDecidesNothing,
 			"an error ends a change":               anErrorEndsAChange,
+			"what is begun is there or not":        whatIsBegunIsThereOrNot,
 			"a watch tells of every change":        aWatchTellsOfEveryChange,
 			"the history is oldest first":          theHistoryIsOldestFirst,
 			"an empty value is a value":            anEmptyValueIsAValue,
@@ -60,6 +61,15 @@ func TestConformance(t *testing.T) {
 			})
 		}
 	}
+}
+
+func whatIsBegunIsThereOrNot(t *testing.T, s subject) {
+	first, second := s.Begin("a", []byte("first")), s.Begin("a", []byte("second"))
+	require.ErrorIs(t, second(t.Context()), bucket.ErrConflict)
+	require.NoError(t, first(t.Context()))
+	s.holds(t, "a", "first")
+	require.NoError(t, s.Remove(t.Context(), "a"))
+	require.ErrorIs(t, s.Begin("a", []byte("x"))(t.Context()), bucket.ErrConflict, "a deletion leaves a mark")
 }
 
 func aValueComesAndGoes(t *testing.T, s subject) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -36,6 +37,7 @@ type natsServer struct {
 	// last dot; empty where it doesn't.
 	republish string
 	ack       []byte // see ackOf
+	inboxes   *inboxes
 }
 
 func lookUp(ctx context.Context, js jetstream.JetStream, name string) (natsServer, error) {
@@ -43,7 +45,7 @@ func lookUp(ctx context.Context, js jetstream.JetStream, name string) (natsServe
 	if err != nil {
 		return natsServer{}, err
 	}
-	s := natsServer{js: js, kv: kv}
+	s := natsServer{js: js, kv: kv, inboxes: &inboxes{nc: js.Conn()}}
 	s.ack = ackOf(s.stream())
 	info, err := s.info(ctx)
 	if err != nil {
@@ -127,20 +129,85 @@ func isMark(h nats.Header) bool {
 
 // Swap is [jetstream.KeyValue.Update], three times for each job: without its pattern for keys, and its repetitions.
 func (s natsServer) Swap(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	if strings.ContainsFunc(key, notOfAKey) || key == "" {
-		return 0, jetstream.ErrInvalidKey
+	return s.Begin(key, value, revision)(ctx)
+}
+
+func (s natsServer) Begin(key string, value []byte, revision uint64) (wait func(context.Context) (uint64, error)) {
+	inbox, sendErr := s.send(key, value, revision)
+	return func(ctx context.Context) (uint64, error) {
+		if sendErr != nil {
+			return 0, sendErr
+		}
+		answer, err := s.inboxes.answer(ctx, inbox)
+		if err != nil {
+			return 0, err
+		}
+		if next := plainAck(s.ack, answer.Data); next > 0 {
+			return next, nil
+		}
+		return readAck(answer.Data)
 	}
-	answer, err := s.js.Conn().RequestMsgWithContext(ctx, &nats.Msg{
+}
+
+func (s natsServer) send(key string, value []byte, revision uint64) (*nats.Subscription, error) {
+	if strings.ContainsFunc(key, notOfAKey) || key == "" {
+		return nil, jetstream.ErrInvalidKey
+	}
+	return s.inboxes.ask(&nats.Msg{
 		Subject: s.subject(key), Data: value,
 		Header: nats.Header{jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(revision, 10)}},
 	})
+}
+
+// inboxes are where answers arrive, one for each request at a time. They are used again, so that the server knows
+// them. The requests of the client library share one inbox, whose answers take the way over one more goroutine.
+type inboxes struct {
+	nc *nats.Conn
+
+	mu   sync.Mutex
+	free []*nats.Subscription
+}
+
+// ask publishes a request, whose answer comes to the inbox.
+func (i *inboxes) ask(msg *nats.Msg) (*nats.Subscription, error) {
+	inbox, err := i.take()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	if next := plainAck(s.ack, answer.Data); next > 0 {
-		return next, nil
+	msg.Reply = inbox.Subject
+	if err = i.nc.PublishMsg(msg); err != nil {
+		i.put(inbox)
+		return nil, err
 	}
-	return readAck(answer.Data)
+	return inbox, nil
+}
+
+// answer waits for the answer to a request. After an error the answer may still come, so nobody uses its inbox again.
+func (i *inboxes) answer(ctx context.Context, inbox *nats.Subscription) (*nats.Msg, error) {
+	answer, err := inbox.NextMsgWithContext(ctx)
+	if err != nil && !errors.Is(err, nats.ErrNoResponders) {
+		_ = inbox.Unsubscribe() // fails where the connection is closed
+		return nil, err
+	}
+	i.put(inbox)
+	return answer, err
+}
+
+func (i *inboxes) take() (*nats.Subscription, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if last := len(i.free) - 1; last >= 0 {
+		inbox := i.free[last]
+		i.free = i.free[:last]
+		return inbox, nil
+	}
+	return i.nc.QueueSubscribeSyncWithChan(i.nc.NewInbox(), "", make(chan *nats.Msg, 1))
+}
+
+func (i *inboxes) put(inbox *nats.Subscription) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.free = append(i.free, inbox)
 }
 
 // ackOf is how the acknowledgement of nearly every write to a stream begins; a sequence and a brace follow.

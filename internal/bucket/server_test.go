@@ -103,6 +103,41 @@ func TestGetOfABrokerInTrouble(t *testing.T) {
 	}
 }
 
+// TestALateAnswerGoesToNobody: an inbox whose answer did not come in time is not used again.
+func TestALateAnswerGoesToNobody(t *testing.T) {
+	t.Parallel()
+	nc, _ := brokertest.Server(t, func(o *server.Options) { o.JetStream = false }).Connect()
+	asked := make(chan *nats.Msg, 2)
+	_, err := nc.ChanSubscribe("$KV.things.a", asked)
+	require.NoError(t, err)
+	s := natsServer{kv: named{}, ack: ackOf("KV_things"), inboxes: &inboxes{nc: nc}}
+	answer := func(msg *nats.Msg, text string) { assert.NoError(t, msg.Respond([]byte(text))) }
+
+	wait := s.Begin("a", nil, 0)
+	late := <-asked
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = wait(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+
+	wait = s.Begin("a", nil, 0)
+	second := <-asked
+	answer(late, `{"stream":"KV_things","seq":1}`)
+	answer(second, `{"stream":"KV_things","seq":2}`)
+	next, err := wait(t.Context())
+	require.NoError(t, err)
+	assert.EqualValues(t, 2, next)
+
+	wait = s.Begin("a", nil, 0)
+	third := <-asked
+	assert.Equal(t, second.Reply, third.Reply, "an inbox whose answer came is")
+	answer(third, `{"stream":"KV_things","seq":3}`)
+	_, err = wait(t.Context())
+	require.NoError(t, err)
+	_, err = s.Begin("nobody", nil, 0)(t.Context())
+	require.ErrorIs(t, err, nats.ErrNoResponders)
+}
+
 // named is a bucket that only has a name.
 type named struct{ jetstream.KeyValue }
 

@@ -70,8 +70,10 @@ type Ledger interface {
 // Limiter holds the limits of each phone, shared by all replicas.
 type Limiter interface {
 	// Reserve makes a reservation for the request, one however often it is called. The record's revision, which
-	// grows with each attempt, is a fencing token.
-	Reserve(ctx context.Context, phone passcode.Phone, requestID string, revision uint64) (domain.Reservation, error)
+	// grows with each attempt, is a fencing token. known: ReserveAhead found something.
+	Reserve(ctx context.Context, phone passcode.Phone, requestID string, revision uint64, known bool) (domain.Reservation, error)
+	// ReserveAhead begins a reservation of revision 0, which is made only if nothing is known of the phone.
+	ReserveAhead(ctx context.Context, phone passcode.Phone, requestID string) (finish func() (made, known bool))
 	// Release gives the request's reservation up, unless a later attempt holds it.
 	Release(ctx context.Context, phone passcode.Phone, requestID string, revision uint64) error
 	CloseFor(ctx context.Context, phone passcode.Phone, d time.Duration) error
@@ -210,7 +212,12 @@ func (c *Consumer) dispatch(work, stopping context.Context) error {
 			todo <- next // one of them has given its slot back
 			continue
 		}
-		started++
+		select {
+		case todo <- next: // to one that is free, whose memory is warm
+			continue
+		default:
+			started++
+		}
 		handlers.Go(func() {
 			for run := next; run != nil; run = <-todo {
 				run()

@@ -196,6 +196,7 @@ func (p Policy) judgeOwn(rec, next passcode.Result, e judged, now time.Time) dec
 		switch {
 		case rec.Final:
 			d.note = "request expired"
+			d.release = e.redelivered // a worker may have died after it had reserved ahead, before its claim
 		case rec.Status == passcode.StatusInDoubt: // a replay, which may have been sent before
 			d = p.lookUpWhenDue(rec, now)
 		default:
@@ -236,8 +237,8 @@ func (p Policy) sendUnlessLost(rec passcode.Result, since, now time.Time) decisi
 // judgeResumed decides on a job that owns its request and was delivered before.
 func (p Policy) judgeResumed(rec, next passcode.Result, e judged, now time.Time) decision {
 	switch {
-	case rec.Final: // only the announcement or the ack was lost
-		d := decision{again: true}
+	case rec.Final: // only the announcement or the ack was lost, or the release of an expired request's reservation
+		d := decision{again: true, release: rec.Status == passcode.StatusExpired}
 		if rec.Status.Replayable() {
 			d.disposition = term
 		}

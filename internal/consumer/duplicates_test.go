@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -356,4 +357,25 @@ func TestLost(t *testing.T) {
 		ErrorMessage: "somebody other than a worker took the job out of the stream (Unacknowledged message was deleted)",
 	}, w.dead[0])
 	assert.Contains(t, w.log.String(), "level=ERROR")
+}
+
+// TestAReservationAhead is given back by a job whose request is another's, and made again if it is old.
+func TestAReservationAhead(t *testing.T) {
+	t.Parallel()
+	w := newJob(t, answerOK)
+	rec := sending(1).In(passcode.StatusSent)
+	rec.StreamSeq = 99
+	w.records["r1"] = stored{rec, 5}
+	w.run()
+	assert.Equal(t, []string{"reserve ahead", "claim", "release", "announce", "announce", "ack"}, w.effects)
+	assert.Empty(t, w.places)
+
+	w = newJob(t, answerOK)
+	w.before = func(effect string) {
+		if effect == "announce" { // of the claim
+			w.before, w.now = nil, w.now.Add(retry.Request.Try)
+		}
+	}
+	w.run()
+	assert.Equal(t, []string{"reserve ahead", "claim", "announce", "reserve", "send", "record sent", "announce", "ack"}, w.effects)
 }

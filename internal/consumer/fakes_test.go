@@ -113,11 +113,21 @@ func (l worldLedger) Get(_ context.Context, id string) (passcode.Result, uint64,
 
 type worldLimiter struct{ w *world }
 
-func (l worldLimiter) Reserve(_ context.Context, _ passcode.Phone, id string, _ uint64) (res domain.Reservation, err error) {
+func (l worldLimiter) ReserveAhead(_ context.Context, _ passcode.Phone, id string) func() (made, known bool) {
+	made := false
+	err := l.w.effect("reserve ahead", func() {
+		if made = l.w.denied == nil && !l.w.phoneKnown; made {
+			l.w.places[id], l.w.phoneKnown = true, true
+		}
+	})
+	return func() (bool, bool) { return err == nil && made, err == nil && !made }
+}
+
+func (l worldLimiter) Reserve(_ context.Context, _ passcode.Phone, id string, _ uint64, _ bool) (res domain.Reservation, err error) {
 	if l.w.denied != nil {
 		return *l.w.denied, nil
 	}
-	err = l.w.effect("reserve", func() { l.w.places[id] = true })
+	err = l.w.effect("reserve", func() { l.w.places[id], l.w.phoneKnown = true, true })
 	return domain.Reservation{Allowed: true}, err
 }
 

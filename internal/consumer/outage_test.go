@@ -181,7 +181,7 @@ func TestAProbeAsksFirst(t *testing.T) {
 	assert.GreaterOrEqual(t, w.jobs[seq].due.Sub(w.now), maxHold)
 	assert.Zero(t, w.unused, "a job that waits uses its permit up")
 
-	assert.Equal(t, []string{"look up", "claim", "announce", "reserve", "send", "record sent", "announce", "ack"}, w.handled(seq, b))
+	assert.Equal(t, []string{"look up", "reserve ahead", "claim", "announce", "send", "record sent", "announce", "ack"}, w.handled(seq, b))
 	assert.Equal(t, 1, w.calls)
 
 	// Its code runs out meanwhile.

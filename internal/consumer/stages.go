@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/passcode-worker/passcode-worker/internal/domain"
+	"github.com/passcode-worker/passcode-worker/internal/retry"
 	"github.com/passcode-worker/passcode-worker/passcode"
 )
 
@@ -120,6 +121,8 @@ type task struct {
 
 	rec      passcode.Result // the request's record; before the claim, the job's first one
 	revision uint64          // of that record; 0: it isn't known to be stored
+	reserved bool            // within the phone's limits, since begun
+	known    bool            // something is, of the phone
 	alone    bool            // no other suspect may make a call meanwhile
 	renewed  time.Time       // when its lease was
 	begun    time.Time       // rec.AttemptedAt with the monotonic clock's reading, which a stored record loses
@@ -169,16 +172,33 @@ func (t *task) claim(ctx context.Context, d decision) (event, error) {
 		first.Attempts, first.AttemptedAt, first.UpdatedAt = 1, t.begun, t.begun
 		first = afterPreviousReplay(t.rec, first)
 	}
+	finish := t.reserveAhead(ctx)
 	claim, err := t.c.Ledger.Claim(ctx, first)
+	t.reserved, t.known = finish()
 	if err = t.c.ended("claim", records, err); err != nil {
 		return nil, err
 	}
 	t.rec, t.revision = claim.Record, claim.Revision
 	t.c.Metrics.Delivery(deliveries[claim.State])
-	if claim.State.Own() {
+	switch {
+	case claim.State.Own():
 		t.stored()
+	case t.reserved: // for a request that is another job's
+		t.reserved = false
+		err = t.c.retry(ctx, "release", limits, func(ctx context.Context) error {
+			return t.c.Limiter.Release(ctx, t.phone, t.rec.RequestID, 0)
+		})
 	}
-	return t.judged(claim.State), nil
+	return t.judged(claim.State), err
+}
+
+// reserveAhead has a new job reserve while it claims, instead of after that. Nothing is sent before both have
+// succeeded. It is not done for a job that came before, because its request may have a reservation.
+func (t *task) reserveAhead(ctx context.Context) (finish func() (made, known bool)) {
+	if t.goal != goalSend || t.origin.Deliveries > 1 || t.replays > 0 {
+		return func() (bool, bool) { return false, false }
+	}
+	return t.c.Limiter.ReserveAhead(ctx, t.phone, t.rec.RequestID)
 }
 
 // stored counts a record that was just stored, which the server announces by itself.
@@ -266,7 +286,11 @@ func (t *task) count(ctx context.Context, _ decision) (event, error) {
 }
 
 func (t *task) reserve(ctx context.Context, _ decision) (event, error) {
-	res, err := t.c.Limiter.Reserve(ctx, t.phone, t.rec.RequestID, t.revision)
+	// The window counts from the reservation, so one that is older than a request to the broker may take is moved.
+	if t.reserved && t.c.Now().Sub(t.begun) < retry.Request.Try {
+		return passed{}, nil
+	}
+	res, err := t.c.Limiter.Reserve(ctx, t.phone, t.rec.RequestID, t.revision, t.known)
 	if t.c.ended("reserve", limits, err) != nil {
 		return called{Outcome: unreserved}, nil //nolint:nilerr // the outcome tells
 	}

@@ -74,6 +74,7 @@ func (brokenAccount) Admit(context.Context) (domain.Admission, error) {
 func TestPanicAfterTheClaim(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, answerOK)
+	w.phoneKnown = true // so nothing is reserved ahead
 	w.before = func(effect string) {
 		if effect == "reserve" {
 			w.before = nil
@@ -137,7 +138,7 @@ func TestSuspectsAreHandledOneAtATime(t *testing.T) {
 			w := newJob(t, answerOK)
 			rec := sending(1).In(status)
 			rec.StreamSeq, rec.Interruptions, rec.AttemptedAt = 1, interruptions, noon.Add(-time.Minute)
-			w.records["r1"] = stored{rec, 1}
+			w.records["r1"], w.jobs[1].deliveries = stored{rec, 1}, 2
 			c := w.consumer()
 			deliver := func() {
 				c.Handle(t.Context(), t.Context(), &worldDelivery{w: w, m: w.jobs[1], seq: 1}, func() {})

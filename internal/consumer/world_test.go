@@ -32,8 +32,10 @@ type world struct {
 	seq     uint64
 	records map[string]stored
 	places  map[string]bool
-	closed  time.Duration
-	dead    []domain.DeadLetter
+	// phoneKnown is true once the limiter knows something of the phone.
+	phoneKnown bool
+	closed     time.Duration
+	dead       []domain.DeadLetter
 	// announced are the results published by the worker itself, by subject.
 	announced map[string][]passcode.Result
 	// recorded are the states the server announces, in order.

@@ -63,6 +63,25 @@ func TestLostAnswers(t *testing.T) {
 	}
 }
 
+// TestReservedAheadOrNot: what isn't certain is no reservation, and the next call finds out.
+func TestReservedAheadOrNot(t *testing.T) {
+	t.Parallel()
+	for fault, entries := range map[buckettest.Fault]int{buckettest.LoseAnswer: 1, buckettest.LoseRequest: 0, buckettest.Refuse: 0} {
+		l, f := faked(t, rules(t, "1/1h"), fake.NewClock().Now)
+		f.Script(faults{buckettest.Write: {fault}})
+		made, known := l.ReserveAhead(t.Context(), phoneA, "a")()
+		assert.False(t, made)
+		assert.False(t, known)
+		state, err := l.Show(t.Context(), phoneA)
+		require.NoError(t, err)
+		assert.Len(t, state.Entries, entries)
+		reserves(t, l, "a")
+		state, err = l.Show(t.Context(), phoneA)
+		require.NoError(t, err)
+		assert.Equal(t, []Entry{{"a", epoch, 1}}, state.Entries)
+	}
+}
+
 // TestConflictIsJudgedAgain lets another request make the last reservation between
 // reading and writing.
 func TestConflictIsJudgedAgain(t *testing.T) {
@@ -77,7 +96,7 @@ func TestConflictIsJudgedAgain(t *testing.T) {
 		}
 		return buckettest.None
 	})
-	got, err := l.Reserve(t.Context(), phoneA, "a", 1)
+	got, err := l.Reserve(t.Context(), phoneA, "a", 1, false)
 	require.NoError(t, err)
 	assert.Equal(t, domain.Reservation{Rule: "1/1h", RetryAfter: 59 * time.Minute}, got)
 }
@@ -91,7 +110,7 @@ func TestWhatIsGuessedOfAPhoneDecidesNothing(t *testing.T) {
 	used := document{Entries: []entry{{ID: "old", At: at(-time.Minute)}}}
 	ours := document{Entries: []entry{{ID: "a", At: at(0), Revision: 1}}}
 	closed := document{ClosedUntil: at(time.Hour)}
-	reserve := func(l *Limiter) (domain.Reservation, error) { return l.Reserve(t.Context(), phoneA, "a", 1) }
+	reserve := func(l *Limiter) (domain.Reservation, error) { return l.Reserve(t.Context(), phoneA, "a", 1, false) }
 	release := func(l *Limiter) (r domain.Reservation, err error) { return r, l.Release(t.Context(), phoneA, "a", 1) }
 	shut := func(l *Limiter) (r domain.Reservation, err error) {
 		return r, l.CloseFor(t.Context(), phoneA, time.Minute)
@@ -149,7 +168,7 @@ func TestCallsAreBounded(t *testing.T) {
 		l, f := faked(t, rules(t, "1/1h"), nil)
 		f.Always(buckettest.Refuse, buckettest.Get, buckettest.Write)
 		began := time.Now()
-		got, err := l.Reserve(t.Context(), phoneA, "a", 1)
+		got, err := l.Reserve(t.Context(), phoneA, "a", 1, false)
 		assert.Zero(t, got)
 		require.ErrorIs(t, err, retry.ErrGaveUp)
 		require.ErrorIs(t, err, buckettest.ErrRefused)
@@ -181,7 +200,7 @@ func TestCorruptDocumentStartsFromZeroAndIsLogged(t *testing.T) {
 	assert.Contains(t, logged.String(), name)
 	assert.NotContains(t, logged.String(), "13812345678")
 
-	got, err := l.Reserve(t.Context(), phoneA, "b", 1)
+	got, err := l.Reserve(t.Context(), phoneA, "b", 1, false)
 	require.NoError(t, err)
 	assert.False(t, got.Allowed, "the limits hold again")
 }

@@ -70,7 +70,7 @@ func faked(t require.TestingT, list []domain.Rule, now func() time.Time) (*Limit
 
 // reserves makes a reservation that must be allowed.
 func reserves(t require.TestingT, l *Limiter, id string) {
-	got, err := l.Reserve(context.Background(), phoneA, id, 1)
+	got, err := l.Reserve(context.Background(), phoneA, id, 1, false)
 	require.NoError(t, err)
 	require.Equal(t, domain.Reservation{Allowed: true}, got, id)
 }

@@ -39,6 +39,8 @@ const (
 	keyCheck = time.Minute
 )
 
+var errNothingToReserve = errors.New("limits: there are no rules")
+
 // Options say where a limiter keeps its state and what it enforces.
 type Options struct {
 	Bucket string        // an existing key-value bucket that keeps values for [BucketTTL]
@@ -107,13 +109,18 @@ func New(ctx context.Context, b *bucket.Bucket, o Options) (*Limiter, error) {
 // or ages out. Asking again within a millisecond, or with a clock that was set back, leaves it where it is.
 //
 // revision is that of the request's record. It grows with each attempt and fences the
-// reservation off against earlier ones. The phone must be canonical E.164.
-func (l *Limiter) Reserve(ctx context.Context, phone passcode.Phone, requestID string, revision uint64) (domain.Reservation, error) {
+// reservation off against earlier ones. The phone must be canonical E.164. With known,
+// something is known of it, as [Limiter.ReserveAhead] told.
+func (l *Limiter) Reserve(ctx context.Context, phone passcode.Phone, requestID string, revision uint64, known bool) (domain.Reservation, error) {
 	if !passcode.ValidRequestID(requestID) { // its text may be anything, so it isn't shown
 		return domain.Reservation{}, errors.New("limits: not a request id")
 	}
 	var answer domain.Reservation
-	err := l.change(ctx, "reserve", phone, func(doc *document, now int64) (changed bool) {
+	start := &bucket.Entry{}
+	if known {
+		start = nil
+	}
+	err := l.changeFrom(ctx, start, "reserve", phone, func(doc *document, now int64) (changed bool) {
 		answer, changed = doc.reserve(requestID, revision, now, l.rules)
 		return changed
 	})
@@ -121,6 +128,32 @@ func (l *Limiter) Reserve(ctx context.Context, phone passcode.Phone, requestID s
 		return domain.Reservation{}, err
 	}
 	return answer, nil
+}
+
+// ReserveAhead begins a reservation for a request that is not claimed yet, and makes it only if nothing is known of
+// the phone. So it moves no reservation that the request has, whoever made it. finish, to be called once, says whether
+// it was made; if that isn't certain, it says no, and [Limiter.Reserve] finds out. It holds for revision 0: every
+// attempt of the request may release it, and so may who made it and then lost the claim.
+func (l *Limiter) ReserveAhead(ctx context.Context, phone passcode.Phone, requestID string) (finish func() (made, known bool)) {
+	var made func(context.Context) error
+	err := l.on(retry.Bound(ctx), "reserve ahead", phone, func(_ context.Context, name string) error {
+		var doc document
+		if _, changed := doc.reserve(requestID, 0, l.now().UnixNano(), l.rules); !changed {
+			return errNothingToReserve
+		}
+		value, err := json.Marshal(doc)
+		if err == nil {
+			made = l.bucket.Begin(name, value)
+		}
+		return err
+	})
+	return func() (bool, bool) {
+		if err != nil {
+			return false, false
+		}
+		err := made(ctx)
+		return err == nil, errors.Is(err, bucket.ErrConflict)
+	}
 }
 
 // Release ends a request's reservation, when it is certain that the attempt of this revision sent nothing. It does
@@ -139,16 +172,22 @@ func (l *Limiter) CloseFor(ctx context.Context, phone passcode.Phone, d time.Dur
 	})
 }
 
-// change runs step on a phone's document and stores the result. It begins without
-// reading and assumes that nothing is known of the phone, as of most. An own write
+// change is changeFrom, which begins without reading and assumes that nothing is known of the phone, as of most.
+func (l *Limiter) change(ctx context.Context, call string, phone passcode.Phone, step func(*document, int64) bool) error {
+	return l.changeFrom(ctx, &bucket.Entry{}, call, phone, step)
+}
+
+// changeFrom runs step on a phone's document and stores the result. An own write
 // whose answer was lost is judged like any other: the reservation moves to now.
 //
 // A document that can't be read counts as empty and is replaced by the next write.
 // That costs at most one more round of the limits for one phone, with Aliyun's own
 // behind ours; to fail closed would lock the owner out for a day.
-func (l *Limiter) change(ctx context.Context, call string, phone passcode.Phone, step func(*document, int64) bool) error {
+func (l *Limiter) changeFrom(
+	ctx context.Context, start *bucket.Entry, call string, phone passcode.Phone, step func(*document, int64) bool,
+) error {
 	return l.on(ctx, call, phone, func(ctx context.Context, name string) error {
-		_, err := l.bucket.Change(ctx, name, &bucket.Entry{}, func(found bucket.Entry) ([]byte, error) {
+		_, err := l.bucket.Change(ctx, name, start, func(found bucket.Entry) ([]byte, error) {
 			doc, err := decodeDocument(found.Value)
 			if err != nil {
 				l.log.Error("limits of a phone can't be read and start from zero", "key", name, "revision", found.Revision, "error", err)

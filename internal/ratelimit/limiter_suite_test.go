@@ -50,7 +50,7 @@ func (f fixture) granted(id string) {
 
 func (f fixture) denied(id, rule string, wait time.Duration) {
 	f.Helper()
-	got, err := f.Reserve(f.Context(), phoneA, id, 1)
+	got, err := f.Reserve(f.Context(), phoneA, id, 1, false)
 	require.NoError(f, err)
 	require.Equal(f, domain.Reservation{Rule: rule, RetryAfter: wait}, got, id)
 }
@@ -115,7 +115,7 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 	})
 	each("releases no reservation of a later attempt", []string{"1/1m"}, func(f fixture) {
 		attempt := func(n uint64) {
-			got, err := f.Reserve(f.Context(), phoneA, "a", n)
+			got, err := f.Reserve(f.Context(), phoneA, "a", n, false)
 			require.NoError(f, err)
 			require.True(f, got.Allowed)
 		}
@@ -161,7 +161,7 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 	})
 	each("keeps phones apart", []string{"1/1m"}, func(f fixture) {
 		f.granted("a")
-		got, err := f.Reserve(f.Context(), phoneB, "b", 1)
+		got, err := f.Reserve(f.Context(), phoneB, "b", 1, false)
 		require.NoError(f, err)
 		assert.True(f, got.Allowed)
 	})
@@ -199,22 +199,54 @@ func suite(t *testing.T, open func(*testing.T, []domain.Rule, func() time.Time) 
 		require.NoError(f, err)
 		assert.Equal(f, empty, state)
 	})
+	each("reserves ahead for a phone of which nothing is known", []string{"1/1h"}, func(f fixture) {
+		ctx := f.Context()
+		ahead := func(id string) (made, known bool) { return f.ReserveAhead(ctx, phoneA, id)() }
+		made, known := ahead("a")
+		assert.True(f, made)
+		assert.False(f, known)
+		made, known = ahead("a") // a repeat moves nothing
+		assert.False(f, made)
+		assert.True(f, known)
+		f.denied("b", "1/1h", time.Hour)
+		got, err := f.Reserve(ctx, phoneA, "a", 7, true)
+		require.NoError(f, err)
+		assert.True(f, got.Allowed, "it is the request's own")
+		require.NoError(f, f.Release(ctx, phoneA, "a", 0))
+		f.denied("b", "1/1h", time.Hour) // an attempt holds it now
+		require.NoError(f, f.Release(ctx, phoneA, "a", 7))
+		made, known = ahead("b")
+		assert.False(f, made, "something is known of a phone whose windows are empty")
+		assert.True(f, known)
+		f.granted("b")
+	})
+	each("gives back what was reserved ahead", []string{"1/1h"}, func(f fixture) {
+		made, _ := f.ReserveAhead(f.Context(), phoneA, "a")()
+		assert.True(f, made)
+		require.NoError(f, f.Release(f.Context(), phoneA, "a", 0))
+		f.granted("b")
+	})
+	each("reserves nothing ahead without rules", nil, func(f fixture) {
+		made, known := f.ReserveAhead(f.Context(), phoneA, "a")()
+		assert.False(f, made)
+		assert.False(f, known)
+	})
 	each("refuses what is no phone or request", []string{"1/1h"}, func(f fixture) {
 		ctx := f.Context()
 		for _, phone := range []string{"", "13812345678", "8613812345678"} {
-			_, err := f.Reserve(ctx, passcode.NewPhone(phone), "a", 1)
+			_, err := f.Reserve(ctx, passcode.NewPhone(phone), "a", 1, false)
 			require.ErrorContains(f, err, "E.164")
 			require.NotContains(f, err.Error(), "13812345678")
 		}
 		for _, id := range []string{"", "a b", "ü"} {
-			_, err := f.Reserve(ctx, phoneA, id, 1)
+			_, err := f.Reserve(ctx, phoneA, id, 1, false)
 			require.ErrorContains(f, err, "request id")
 		}
 	})
 	each("ends with its context", []string{"1/1h"}, func(f fixture) {
 		ctx, cancel := context.WithCancel(f.Context())
 		cancel()
-		got, err := f.Reserve(ctx, phoneA, "a", 1)
+		got, err := f.Reserve(ctx, phoneA, "a", 1, false)
 		require.ErrorIs(f, err, context.Canceled)
 		assert.Zero(f, got)
 	})

@@ -59,7 +59,7 @@ func race(t *testing.T, limiters []*Limiter, phones, each, allowed int) {
 			<-start
 			var err error
 			phone := passcode.NewPhone(fmt.Sprintf("+86138%08d", 12345678+i%phones))
-			answers[i], err = limiters[i%len(limiters)].Reserve(t.Context(), phone, fmt.Sprintf("r%d", i), 1)
+			answers[i], err = limiters[i%len(limiters)].Reserve(t.Context(), phone, fmt.Sprintf("r%d", i), 1, false)
 			assert.NoError(t, err)
 		})
 	}
@@ -85,7 +85,7 @@ func TestSameRequestAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 60 {
 		wg.Go(func() {
-			got, err := limiters[i%3].Reserve(t.Context(), phoneA, "same", 1)
+			got, err := limiters[i%3].Reserve(t.Context(), phoneA, "same", 1, false)
 			assert.NoError(t, err)
 			assert.True(t, got.Allowed)
 		})

@@ -139,7 +139,7 @@ func walk(t *rapid.T, length int, list []domain.Rule, c *fake.Clock, l *Limiter,
 		case "reserve":
 			request := id.Draw(t, "request")
 			want, wait := m.reserve(request, now)
-			got, err := l.Reserve(ctx, phone, request, 1)
+			got, err := l.Reserve(ctx, phone, request, 1, false)
 			require.NoError(t, err)
 			require.Equal(t, want, got.Allowed)
 			require.Equal(t, wait, got.RetryAfter)

@@ -131,6 +131,11 @@ func Do(ctx context.Context, op func(context.Context) error) error {
 	return p.run(ctx, cmp.Or(p.Try, Request.Try), op)
 }
 
+// Once is [Do] with a single try, of [Request], that nobody repeats.
+func Once(ctx context.Context, op func(context.Context) error) error {
+	return try(ctx, Request.Try, op)
+}
+
 // Value is [Do] for an op that has a result.
 func Value[T any](ctx context.Context, op func(context.Context) (T, error)) (value T, err error) {
 	err = Do(ctx, func(ctx context.Context) (err error) {

@@ -232,6 +232,12 @@ func (f *Fake) Swap(ctx context.Context, key string, data []byte, revision uint6
 	return next, err
 }
 
+// Begin implements [bucket.Server]. The request is carried out at once.
+func (f *Fake) Begin(key string, data []byte, revision uint64) func(context.Context) (uint64, error) {
+	next, err := f.Swap(context.Background(), key, data, revision)
+	return func(context.Context) (uint64, error) { return next, err }
+}
+
 // Remove implements [bucket.Server].
 func (f *Fake) Remove(ctx context.Context, key string) error {
 	return f.do(ctx, Remove, key, func(Fault) error { f.put(key, nil); return nil })

@@ -34,21 +34,29 @@ func All() []Defect {
 		},
 		{
 			Name: "claim after send", File: "internal/consumer/stages.go",
-			Old: `	claim, err := t.c.Ledger.Claim(ctx, first)
+			Old: `	finish := t.reserveAhead(ctx)
+	claim, err := t.c.Ledger.Claim(ctx, first)
+	t.reserved, t.known = finish()
 	if err = t.c.ended("claim", records, err); err != nil {
 		return nil, err
 	}
 	t.rec, t.revision = claim.Record, claim.Revision
 	t.c.Metrics.Delivery(deliveries[claim.State])
-	if claim.State.Own() {
+	switch {
+	case claim.State.Own():
 		t.stored()
+	case t.reserved: // for a request that is another job's
+		t.reserved = false
+		err = t.c.retry(ctx, "release", limits, func(ctx context.Context) error {
+			return t.c.Limiter.Release(ctx, t.phone, t.rec.RequestID, 0)
+		})
 	}
-	return t.judged(claim.State), nil
+	return t.judged(claim.State), err
 }
 `,
 			New: `	var sent event = passed{}
 	if t.goal == goalSend {
-		if _, err := t.c.Limiter.Reserve(ctx, t.phone, t.rec.RequestID, 1); err != nil {
+		if _, err := t.c.Limiter.Reserve(ctx, t.phone, t.rec.RequestID, 1, false); err != nil {
 			return nil, err
 		}
 		sent, _ = t.send(ctx, d)

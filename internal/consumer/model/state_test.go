@@ -64,6 +64,7 @@ type modelJob struct {
 	phase   uint8
 	replay  uint8
 	heard   bool // its reply subject was told a final status
+	again   bool // it was delivered before
 	due     int16
 	expires int16
 }
@@ -178,6 +179,7 @@ func (m *model) start() state {
 // limits is what the limiter knows of the phone. Between two calls it is taken out
 // of the limiter, so that a state can be kept.
 type limits struct {
+	known   bool // there is a document
 	entries []ratelimit.Entry
 	closed  time.Time
 }
@@ -210,14 +212,20 @@ func (m *model) limit(call limitCall) limitAnswer {
 	}
 	now := at(call.now)
 	clock := now
-	l, err := ratelimit.New(ctxOfModel, buckettest.New(nil).Bucket(), ratelimit.Options{
+	store := buckettest.New(nil)
+	l, err := ratelimit.New(ctxOfModel, store.Bucket(), ratelimit.Options{
 		Rules: limitRules, Key: passcode.NewSecret("secret"), Now: func() time.Time { return clock },
 	})
 	must(err)
 	before := m.limits[call.limits]
+	if before.known {
+		_, err = l.Reserve(ctxOfModel, modelPhone, otherRequest, 0, false)
+		must(err)
+		must(l.Release(ctxOfModel, modelPhone, otherRequest, 0))
+	}
 	for _, e := range before.entries {
 		clock = e.At
-		_, err := l.Reserve(ctxOfModel, modelPhone, e.RequestID, e.Revision)
+		_, err := l.Reserve(ctxOfModel, modelPhone, e.RequestID, e.Revision, true)
 		must(err)
 	}
 	clock = now
@@ -228,8 +236,11 @@ func (m *model) limit(call limitCall) limitAnswer {
 	}
 	var answer limitAnswer
 	switch call.kind {
+	case opAhead:
+		made, _ := l.ReserveAhead(ctxOfModel, modelPhone, id)()
+		answer.reservation.Allowed = made
 	case opReserve:
-		answer.reservation, err = l.Reserve(ctxOfModel, modelPhone, id, uint64(call.attempt))
+		answer.reservation, err = l.Reserve(ctxOfModel, modelPhone, id, uint64(call.attempt), before.known)
 	case opRelease:
 		err = l.Release(ctxOfModel, modelPhone, id, uint64(call.attempt))
 	case opClose:
@@ -238,9 +249,9 @@ func (m *model) limit(call limitCall) limitAnswer {
 	must(err)
 	shown, err := l.Show(ctxOfModel, modelPhone)
 	must(err)
-	after := limits{entries: shown.Entries, closed: shown.ClosedUntil}
+	after := limits{known: len(store.Keys()) > 0, entries: shown.Entries, closed: shown.ClosedUntil}
 	key := ""
-	if len(after.entries) > 0 || !after.closed.IsZero() {
+	if after.known {
 		key = fmt.Sprint(after.entries, after.closed.Unix())
 	}
 	n, ok := m.limitsIndex[key]

@@ -155,6 +155,16 @@ func (x *expansion) act(w int, o op) {
 	case opLookUp:
 		x.lookUp(s, w, by)
 		return
+	case opAhead, opAheadLate:
+		if o.kind == opAhead {
+			pending := s
+			x.advance(&pending, w, told{ahead: aheadPending})
+			x.emit(pending, step{what: "is about to reserve ahead", who: by.who})
+		}
+		if !x.m.limits[s.limits].known {
+			s.limits = x.m.limit(limitCall{limits: s.limits, kind: opAhead, now: s.now + x.m.ahead[w]}).limits
+			got.ahead = aheadMade
+		}
 	case opReserve:
 		answer := x.m.limit(limitCall{limits: s.limits, kind: opReserve, attempt: o.revision, now: s.now + x.m.ahead[w]})
 		s.limits, got.reservation = answer.limits, answer.reservation
@@ -220,7 +230,7 @@ func (x *expansion) settle(s state, w int, o op, got told, by step) {
 			wrong = "" // others are insisted upon: to fail is to be done later
 			lost(x.from, errTold, ", which fails")
 		}
-	case opReserve:
+	case opAhead, opAheadLate, opReserve:
 		lost(s, errTold, ", and the answer gets lost")
 		lost(x.from, errTold, ", which fails")
 	case opRelease, opClose, opDeadLetter:
@@ -292,10 +302,10 @@ func (x *expansion) deliver() {
 			continue
 		}
 		s := x.from
-		s.jobs[i].due = s.now + leaseTicks
+		s.jobs[i].due, s.jobs[i].again = s.now+leaseTicks, true
 		s.workers[w] = modelWorker{seq: uint8(i + 1), node: x.m.tree.grow(branch{
 			told: told{now: s.now},
-			job:  delivered{seq: uint8(i + 1), replay: job.replay, worker: uint8(w), expires: job.expires},
+			job:  delivered{seq: uint8(i + 1), replay: job.replay, worker: uint8(w), expires: job.expires, again: job.again},
 		})}
 		x.emit(s, step{what: "gets job", who: uint8(w + 1), n: int16(i + 1)})
 	}

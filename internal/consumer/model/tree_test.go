@@ -20,6 +20,8 @@ const (
 	opFindOwner
 	opUpdate
 	opGet
+	opAhead     // a reservation that is made before or while the claim is
+	opAheadLate // one that is made after it
 	opReserve
 	opRelease
 	opClose
@@ -35,7 +37,7 @@ const (
 
 var opNames = [...]string{
 	opReturn: "returns", opAdmit: "asks the account breaker", opClaim: "claims", opFindOwner: "looks for the owner of the record, job", opUpdate: "records", opGet: "reads the record",
-	opReserve: "reserves", opRelease: "releases its reservation", opClose: "closes the phone", opSend: "sends",
+	opAhead: "reserves ahead", opAheadLate: "reserves ahead, late", opReserve: "reserves", opRelease: "releases its reservation", opClose: "closes the phone", opSend: "sends",
 	opLookUp: "looks up", opDeadLetter: "writes the dead letter", opAnnounce: "announces again", opReply: "replies",
 	opAck: "acks", opNak: "naks", opTerm: "terms",
 }
@@ -60,12 +62,20 @@ type told struct {
 	outcome     uint8
 	found       uint8
 	waits       bool
+	ahead       uint8
 	record      int32
 	now         int16
 	looks       uint8
 	later       int16 // 0: it was not frozen
 	reservation domain.Reservation
 }
+
+// What a worker may be told of a reservation ahead.
+const (
+	aheadKnown = iota // not made: something is known of the phone
+	aheadMade
+	aheadPending
+)
 
 // Errors that a worker may be told.
 const (
@@ -106,6 +116,7 @@ type branch struct {
 // delivered is a job as a worker gets it.
 type delivered struct {
 	seq, replay, worker uint8
+	again               bool // it was delivered before
 	expires             int16
 }
 

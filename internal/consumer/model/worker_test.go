@@ -135,7 +135,13 @@ func (s *script) Origin() domain.Origin {
 	if s.job.replay > 0 {
 		queued = at(s.m.blindUntil) // or later
 	}
-	return domain.Origin{Stream: "PASSCODE", Seq: uint64(s.job.seq), Subject: "passcode.send", QueuedAt: queued}
+	deliveries := uint64(1)
+	if s.job.again {
+		deliveries = 2
+	}
+	return domain.Origin{
+		Stream: "PASSCODE", Seq: uint64(s.job.seq), Subject: "passcode.send", QueuedAt: queued, Deliveries: deliveries,
+	}
 }
 
 func (s *script) Ack() error                    { return s.do(op{kind: opAck}) }
@@ -197,7 +203,17 @@ func (s *script) Get(context.Context, string) (passcode.Result, uint64, error) {
 
 // The limiter.
 
-func (s *script) Reserve(_ context.Context, _ passcode.Phone, _ string, revision uint64) (domain.Reservation, error) {
+func (s *script) ReserveAhead(context.Context, passcode.Phone, string) func() (made, known bool) {
+	got, err := s.ask(func() op { return op{kind: opAhead} })
+	return func() (bool, bool) {
+		if err == nil && got.ahead == aheadPending {
+			got, err = s.ask(func() op { return op{kind: opAheadLate} })
+		}
+		return err == nil && got.ahead == aheadMade, err == nil && got.ahead == aheadKnown
+	}
+}
+
+func (s *script) Reserve(_ context.Context, _ passcode.Phone, _ string, revision uint64, _ bool) (domain.Reservation, error) {
 	got, err := s.ask(func() op { return op{kind: opReserve, revision: uint8(revision)} })
 	return got.reservation, err
 }
