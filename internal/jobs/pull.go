@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -147,7 +148,7 @@ func (d *delivery) Body() []byte              { return d.msg.Data }
 func (d *delivery) Header(name string) string { return d.msg.Header.Get(name) }
 func (d *delivery) Origin() domain.Origin     { return d.origin }
 
-func (d *delivery) Ack() error    { return d.say("+ACK") }
+func (d *delivery) Ack() error    { return d.pull.source.acks.add(d) }
 func (d *delivery) Extend() error { return d.say("+WPI") }
 
 func (d *delivery) Nak(delay time.Duration) error {
@@ -158,6 +159,47 @@ func (d *delivery) Nak(delay time.Duration) error {
 }
 
 func (d *delivery) Term(reason string) error { return d.say("+TERM " + workerTerm + " " + reason) }
+
+// ackDelay is how long an ack may wait for others.
+const ackDelay = 5 * time.Millisecond
+
+// acks sends acknowledgements together. Nobody waits for one, and each by itself would wake this process and the server
+// once more. If the worker dies with some, their jobs come again, and their records say that they are done.
+type acks struct {
+	mu      sync.Mutex
+	waiting []*delivery
+	ended   bool // they are sent at once
+}
+
+func (a *acks) add(d *delivery) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended {
+		return d.say("+ACK")
+	}
+	a.waiting = append(a.waiting, d)
+	if len(a.waiting) == 1 {
+		time.AfterFunc(ackDelay, a.send) // end waits for it, or leaves it nothing to do
+	}
+	return nil
+}
+
+func (a *acks) send() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, d := range a.waiting {
+		_ = d.say("+ACK") // as good as one that gets lost on its way
+	}
+	a.waiting = a.waiting[:0]
+}
+
+// end sends what waits, and from then on each at once.
+func (a *acks) end() {
+	a.mu.Lock()
+	a.ended = true
+	a.mu.Unlock()
+	a.send()
+}
 
 // say sends a word of JetStream's protocol of acknowledgements, unless the job's stream is not there any more, or may
 // not be. A recreated one counts from the start again, so what is said of a job of the old one would be taken for a

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/passcode-worker/passcode-worker/internal/domain"
 	"github.com/passcode-worker/passcode-worker/internal/jobs"
 	"github.com/passcode-worker/passcode-worker/test/brokertest"
 	"github.com/passcode-worker/passcode-worker/test/fake"
@@ -99,4 +100,44 @@ func TestASlowRequestStallsNothing(t *testing.T) {
 		require.NoError(t, err)
 	}
 	assert.Empty(t, log.String())
+}
+
+// TestAcks wait for others, and for nothing once the source is drained.
+func TestAcks(t *testing.T) {
+	t.Parallel()
+	nc, js := brokertest.Start(t)
+	ctx := bounded(t)
+	require.NoError(t, provision(ctx, js))
+	fill(ctx, t, js, 4)
+	source := newSource(js, 4)
+	acks, err := nc.SubscribeSync("$JS.ACK.>")
+	require.NoError(t, err)
+	var taken []domain.Delivery
+	for range 4 {
+		d, err := source.Next(ctx)
+		require.NoError(t, err)
+		taken = append(taken, d)
+	}
+	heard := func() {
+		t.Helper()
+		msg, err := acks.NextMsgWithContext(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, "+ACK", string(msg.Data))
+	}
+	require.NoError(t, taken[0].Ack())
+	require.NoError(t, taken[1].Ack())
+	heard()
+	heard()
+	require.NoError(t, taken[2].Ack())
+	source.Drain()
+	require.NoError(t, taken[3].Ack())
+	heard()
+	heard()
+	stream, err := js.Stream(ctx, "JOBS")
+	require.NoError(t, err)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		info, err := stream.Info(ctx)
+		require.NoError(c, err)
+		assert.Zero(c, info.State.Msgs)
+	}, 10*time.Second, 10*time.Millisecond)
 }

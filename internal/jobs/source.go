@@ -51,8 +51,9 @@ type Source struct {
 	opts    SourceOptions
 	drained context.Context // ends with Drain
 	drain   context.CancelCauseFunc
-	changed chan struct{}             // wakes Next: a job arrived, or a pull has something to tell
-	inboxes atomic.Int32              // in which something may still arrive
+	changed chan struct{} // wakes Next: a job arrived, or a pull has something to tell
+	inboxes atomic.Int32  // in which something may still arrive
+	acks    acks
 	created atomic.Pointer[time.Time] // of the stream that is there now; nil: not known, see delivery.say
 
 	mu      sync.Mutex
@@ -166,6 +167,7 @@ func (s *Source) awaitRest(ctx context.Context) error {
 // Drain stops pulling. Jobs that have arrived still come out of Next.
 func (s *Source) Drain() {
 	s.drain(domain.ErrDrained)
+	s.acks.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retire()
