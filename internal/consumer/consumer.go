@@ -73,7 +73,7 @@ type Limiter interface {
 	// grows with each attempt, is a fencing token. known: ReserveAhead found something.
 	Reserve(ctx context.Context, phone passcode.Phone, requestID string, revision uint64, known bool) (domain.Reservation, error)
 	// ReserveAhead begins a reservation of revision 0, which is made only if nothing is known of the phone.
-	ReserveAhead(ctx context.Context, phone passcode.Phone, requestID string) (finish func() (made, known bool))
+	ReserveAhead(ctx context.Context, phone passcode.Phone, requestID string) (wait func() (made, known bool))
 	// Release gives the request's reservation up, unless a later attempt holds it.
 	Release(ctx context.Context, phone passcode.Phone, requestID string, revision uint64) error
 	CloseFor(ctx context.Context, phone passcode.Phone, d time.Duration) error

@@ -172,9 +172,9 @@ func (t *task) claim(ctx context.Context, d decision) (event, error) {
 		first.Attempts, first.AttemptedAt, first.UpdatedAt = 1, t.begun, t.begun
 		first = afterPreviousReplay(t.rec, first)
 	}
-	finish := t.reserveAhead(ctx)
+	wait := t.reserveAhead(ctx)
 	claim, err := t.c.Ledger.Claim(ctx, first)
-	t.reserved, t.known = finish()
+	t.reserved, t.known = wait()
 	if err = t.c.ended("claim", records, err); err != nil {
 		return nil, err
 	}
@@ -194,7 +194,7 @@ func (t *task) claim(ctx context.Context, d decision) (event, error) {
 
 // reserveAhead has a new job reserve while it claims, instead of after that. Nothing is sent before both have
 // succeeded. It is not done for a job that came before, because its request may have a reservation.
-func (t *task) reserveAhead(ctx context.Context) (finish func() (made, known bool)) {
+func (t *task) reserveAhead(ctx context.Context) (wait func() (made, known bool)) {
 	if t.goal != goalSend || t.origin.Deliveries > 1 || t.replays > 0 {
 		return func() (bool, bool) { return false, false }
 	}

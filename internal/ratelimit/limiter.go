@@ -131,10 +131,10 @@ func (l *Limiter) Reserve(ctx context.Context, phone passcode.Phone, requestID s
 }
 
 // ReserveAhead begins a reservation for a request that is not claimed yet, and makes it only if nothing is known of
-// the phone. So it moves no reservation that the request has, whoever made it. finish, to be called once, says whether
+// the phone. So it moves no reservation that the request has, whoever made it. wait, to be called once, says whether
 // it was made; if that isn't certain, it says no, and [Limiter.Reserve] finds out. It holds for revision 0: every
 // attempt of the request may release it, and so may who made it and then lost the claim.
-func (l *Limiter) ReserveAhead(ctx context.Context, phone passcode.Phone, requestID string) (finish func() (made, known bool)) {
+func (l *Limiter) ReserveAhead(ctx context.Context, phone passcode.Phone, requestID string) (wait func() (made, known bool)) {
 	var made func(context.Context) error
 	err := l.on(retry.Bound(ctx), "reserve ahead", phone, func(_ context.Context, name string) error {
 		var doc document

@@ -34,9 +34,9 @@ func All() []Defect {
 		},
 		{
 			Name: "claim after send", File: "internal/consumer/stages.go",
-			Old: `	finish := t.reserveAhead(ctx)
+			Old: `	wait := t.reserveAhead(ctx)
 	claim, err := t.c.Ledger.Claim(ctx, first)
-	t.reserved, t.known = finish()
+	t.reserved, t.known = wait()
 	if err = t.c.ended("claim", records, err); err != nil {
 		return nil, err
 	}

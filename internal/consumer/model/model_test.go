@@ -69,58 +69,61 @@ func ordinary(change func(s *settings)) settings {
 func searches() []search {
 	return []search{
 		{name: "one job", atLeast: 278_000, settings: ordinary(func(s *settings) {
+			s.late = true
 			s.policy.Lookups = []time.Duration{5 * time.Second, 15 * time.Second}
 		})},
-		{name: "an attempt that is refused for now", atLeast: 308_000, settings: ordinary(func(s *settings) {
+		{name: "an attempt that is refused for now", atLeast: 234_000, settings: ordinary(func(s *settings) {
 			s.answers = []uint8{outcomeOK, outcomeTransient}
 		})},
-		{name: "a request that is refused", atLeast: 75_000, settings: refused(nil)},
-		{name: "a refusal that a worker learns late", atLeast: 78_000, settings: ordinary(func(s *settings) {
+		{name: "a request that is refused", atLeast: 48_000, settings: refused(nil)},
+		{name: "a refusal that a worker learns late", atLeast: 55_000, settings: ordinary(func(s *settings) {
 			s.answers = []uint8{outcomeOK, outcomeConfig}
 			s.deathsOnly, s.transit, s.lag = true, 0, 0
 		})},
-		{name: "an account that is closed for a while", atLeast: 198_000, settings: ordinary(func(s *settings) {
+		{name: "an account that is closed for a while", atLeast: 150_000, settings: ordinary(func(s *settings) {
 			s.answers = []uint8{outcomeOK, outcomeAccount}
 			s.left.accounts = 1
 			s.policy.MaxAttempts = 1
 		})},
 		{name: "a repeated job", atLeast: 352_000, settings: ordinary(func(s *settings) {
+			s.late = true
 			s.left.duplicates, s.policy.MaxAttempts, s.deathsOnly, s.transit, s.lag = 1, 1, true, 0, 0
 		})},
-		{name: "a repeated job whose first is gone", atLeast: 458_000, settings: ordinary(func(s *settings) {
+		{name: "a repeated job whose first is gone", atLeast: 289_000, settings: ordinary(func(s *settings) {
 			s.left.purges, s.policy.MaxAttempts, s.deathsOnly, s.transit, s.lag = 1, 1, true, 0, 0
 			s.answers = []uint8{outcomeOK, outcomeTransient}
 		})},
 		{name: "another request of the phone", atLeast: 362_000, settings: ordinary(func(s *settings) {
+			s.late = true
 			s.left.others = 1
 			s.answers = []uint8{outcomeOK, outcomeTransient}
 		})},
-		{name: "a code that soon expires", atLeast: 61_000, settings: ordinary(func(s *settings) {
+		{name: "a code that soon expires", atLeast: 55_000, settings: ordinary(func(s *settings) {
 			s.expires = 10
 			s.answers = []uint8{outcomeOK, outcomeTransient}
 		})},
-		{name: "without resending", atLeast: 48_000, settings: ordinary(func(s *settings) { s.policy.Resend = false })},
-		{name: "hasty look-ups", atLeast: 79_000, settings: ordinary(func(s *settings) {
+		{name: "without resending", atLeast: 32_000, settings: ordinary(func(s *settings) { s.policy.Resend = false })},
+		{name: "hasty look-ups", atLeast: 61_000, settings: ordinary(func(s *settings) {
 			s.policy.Lookups = []time.Duration{time.Second, 2 * time.Second}
 			s.transit, s.lag = 0, 0
 		})},
-		{name: "a worker whose clock is ahead", atLeast: 204_000, settings: skewed(5, 20*time.Second)},
-		{name: "a worker whose clock is behind", atLeast: 254_000, settings: skewed(-5, 20*time.Second)},
-		{name: "poison at once", atLeast: 176_000, settings: ordinary(func(s *settings) {
+		{name: "a worker whose clock is ahead", atLeast: 169_000, settings: skewed(5, 20*time.Second)},
+		{name: "a worker whose clock is behind", atLeast: 195_000, settings: skewed(-5, 20*time.Second)},
+		{name: "poison at once", atLeast: 137_000, settings: ordinary(func(s *settings) {
 			s.policy.MaxInterruptions, s.policy.MaxAttempts = 1, 1
 			s.left.replays, s.deathsOnly, s.transit, s.lag = 1, true, 0, 0
 		})},
-		{name: "a replay of what was refused", atLeast: 339_000, settings: ordinary(func(s *settings) {
+		{name: "a replay of what was refused", atLeast: 256_000, settings: ordinary(func(s *settings) {
 			s.answers = []uint8{outcomeOK, outcomeConfig}
 			s.policy.MaxAttempts = 1
 			s.left.replays, s.deathsOnly, s.transit, s.lag = 1, true, 0, 0
 		})},
-		{name: "a replay of an unknown", atLeast: 184_000, settings: ordinary(func(s *settings) {
+		{name: "a replay of an unknown", atLeast: 146_000, settings: ordinary(func(s *settings) {
 			s.policy.Resend = false
 			s.left.replays, s.deathsOnly, s.transit, s.lag = 1, true, 0, 0
 			s.ttl = 60
 		})},
-		{name: "a late replay of an unknown that Aliyun took", atLeast: 91_000, settings: ordinary(func(s *settings) {
+		{name: "a late replay of an unknown that Aliyun took", atLeast: 83_000, settings: ordinary(func(s *settings) {
 			s.left.replays, s.deathsOnly, s.transit, s.lag = 1, true, 0, 0
 			s.expires, s.blindUntil, s.ttl = 10, 60, 60
 		})},

@@ -155,6 +155,8 @@ type settings struct {
 	// ahead is by how much each worker's clock is.
 	ahead [maxWorkers]int16
 	left  budget
+	// late has reservations ahead made after their claims, too.
+	late bool
 	// deathsOnly has workers die and freeze, and every operation succeed.
 	deathsOnly bool
 }

@@ -156,7 +156,7 @@ func (x *expansion) act(w int, o op) {
 		x.lookUp(s, w, by)
 		return
 	case opAhead, opAheadLate:
-		if o.kind == opAhead {
+		if o.kind == opAhead && x.m.late {
 			pending := s
 			x.advance(&pending, w, told{ahead: aheadPending})
 			x.emit(pending, step{what: "is about to reserve ahead", who: by.who})

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -52,7 +53,8 @@ func TestScreen(t *testing.T) {
 		s.state(passcode.Result{Attempts: 2, Recovered: true}.In(passcode.StatusSent))
 		return out.String()
 	}
-	text := play(false)
+	var text, coloured string
+	synctest.Test(t, func(*testing.T) { text, coloured = play(false), play(true) }) // at one time
 	for _, want := range []string{
 		"retrying (Throttling.User, again in 300ms)\n", "sending (attempt 2)\n", "sent (recovered by look-up)\n",
 	} {
@@ -61,7 +63,6 @@ func TestScreen(t *testing.T) {
 	for line := range strings.Lines(text) {
 		assert.LessOrEqual(t, utf8.RuneCountInString(strings.TrimRight(line, "\n")), show.Width, line)
 	}
-	coloured := play(true)
 	assert.Contains(t, coloured, "\x1b[32msent")
 	assert.Equal(t, text, regexp.MustCompile("\x1b\\[[0-9]+m").ReplaceAllString(coloured, ""))
 }
