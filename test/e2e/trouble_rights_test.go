@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,9 +112,16 @@ func TestCredsRotated(t *testing.T) {
 		return file
 	}
 	s := troubledOn(t, brokertest.Server(t, o.Options), []nats.Option{nats.UserCredentials(write("admin.creds", 0))})
-	file := write("worker.creds", 6*time.Second)
-	s.run("nats.creds", file)
+	s.run("nats.creds", write("worker.creds", 0))
 	s.wentOn("before", s.goodAndBad("before", 1, 0))
+	write("worker.creds", time.Second) // soon expired, or by the time that it connects
+	conns, err := s.broker.Running().Connz(&server.ConnzOptions{})
+	require.NoError(t, err)
+	for _, conn := range conns.Conns {
+		if strings.HasPrefix(conn.Name, "passcode-worker") {
+			require.NoError(t, s.broker.Running().DisconnectClientByID(conn.Cid))
+		}
+	}
 	s.w.WaitFor("NATS refuses the credentials", bound)
 	s.named("broker: not connected")
 	ids := s.goodAndBad("after", 10, 10)
